@@ -36,13 +36,11 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support import wire
 from tests.support.script import (
@@ -63,11 +61,17 @@ from tests.support.script import (
     Text,
     Thinking,
     ToolUse,
-    Unscripted,
+    UnscriptedError,
     Usage,
     as_script,
     check_answer,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 __all__ = [
     "Answer",
@@ -161,7 +165,7 @@ class MessagesApi:
         """
         return self._log.exchanges()
 
-    def __enter__(self) -> MessagesApi:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -344,9 +348,9 @@ class _Connection(BaseHTTPRequestHandler):
         finally:
             self.server.log.end(answering.exchange())
 
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_POST
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_POST  # noqa: N815 (http.server's names)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (as inherited)
         """Nothing: a test looks at `MessagesApi.requests` instead."""
 
     def _read_body(self) -> bytes:
@@ -386,7 +390,7 @@ class _Answering:
             return
         try:
             answer = check_answer(self._server.script(self._request), "the script")
-        except Unscripted as unscripted:
+        except UnscriptedError as unscripted:
             self.refusal(400, f"stand-in: {unscripted}")
         except Exception as error:
             self._server.log.fault(f"the script failed: {error!r}")

@@ -269,7 +269,7 @@ class Request:
 Script: TypeAlias = Callable[[Request], Answer]
 
 
-class Unscripted(ScriptError):
+class UnscriptedError(ScriptError):
     """The script has no answer to this request."""
 
 
@@ -285,7 +285,7 @@ class InOrder:
 
     def __call__(self, request: Request) -> Answer:
         if request.number >= len(self.answers):
-            raise Unscripted(
+            raise UnscriptedError(
                 f"the script has {len(self.answers)} answers, but this is request "
                 f"{request.number + 1}"
             )
@@ -309,7 +309,7 @@ class ByTurn:
 
     def __call__(self, request: Request) -> Answer:
         if request.turn >= len(self.turns):
-            raise Unscripted(
+            raise UnscriptedError(
                 f"the script has {len(self.turns)} turns, but this is turn {request.turn + 1} of "
                 "a conversation"
             )

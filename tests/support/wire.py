@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.script import (
     ERROR_TYPES,
@@ -24,6 +23,9 @@ from tests.support.script import (
     Thinking,
     ToolUse,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 JsonObject = dict[str, Any]
 
