@@ -9,11 +9,11 @@ In the process of a test, where the requests can be looked at afterwards:
 
 In a process of its own, so that serving does not share the agent's interpreter lock:
 
-    with messages_api_process("examples.research_script:SCRIPT") as url:
+    with messages_api_process("examples.research_script:next_answer") as url:
         client = anthropic.Anthropic(base_url=url, api_key="test")
 
 or from a shell, until its standard input is closed: `python -m tests.support.messages_api
-examples.research_script:SCRIPT`, which prints the URL.
+examples.research_script:next_answer`, which prints the URL.
 
 Pauses are kept against a schedule that starts with the request, so a late event does not delay
 the ones after it, and what is due at the same time is sent in one piece.

@@ -255,10 +255,17 @@ class Request:
         """Every tool result in the conversation, oldest first."""
         return list(self._blocks("tool_result"))
 
-    def _blocks(self, kind: str) -> Sequence[Mapping[str, Any]]:
+    @property
+    def tools_called(self) -> Sequence[str]:
+        """The name of every tool whose result is in the conversation, in the order of the calls."""
+        answered = {result["tool_use_id"] for result in self.tool_results}
+        calls = self._blocks("tool_use", role="assistant")
+        return [call["name"] for call in calls if call["id"] in answered]
+
+    def _blocks(self, kind: str, role: str = "user") -> Sequence[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
         for message in self.messages:
-            if message.get("role") != "user":
+            if message.get("role") != role:
                 continue
             content = message.get("content")
             blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
