@@ -1,0 +1,43 @@
+"""Causepath: one readable trace for each run of an LLM agent.
+
+`import causepath.auto` or `CAUSEPATH=1` in the environment enables it, `instrument()` does so by
+hand. `agent`, `tool` and `tools` say what the plugin cannot see, and cost nothing while it is off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from causepath.version import __version__
+
+if TYPE_CHECKING:
+    from causepath.api import agent, tool, tools
+    from causepath.instrumentor import CausepathInstrumentor, instrument, uninstrument
+
+__all__ = [
+    "instrument",
+    "uninstrument",
+    "agent",
+    "tool",
+    "tools",
+    "CausepathInstrumentor",
+    "__version__",
+]
+
+_HOMES = {
+    "agent": "api",
+    "tool": "api",
+    "tools": "api",
+    "CausepathInstrumentor": "instrumentor",
+    "instrument": "instrumentor",
+    "uninstrument": "instrumentor",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Python starts through this package wherever it is installed, so it imports nothing by itself.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'causepath' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"causepath.{_HOMES[name]}"), name)

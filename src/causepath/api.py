@@ -1,0 +1,123 @@
+"""What an application may say itself: this is an agent, these functions are tools."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from causepath import measure
+from causepath.inside import inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from causepath.spans import Operation
+
+F = TypeVar("F", bound="Callable[..., Any]")
+T = TypeVar("T")
+
+
+class Agent:
+    """One declared run. Use it with `with` or `async with`, or as a decorator."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._entered: list[Operation | None] = []
+
+    def __enter__(self) -> None:
+        operation = _open_run(self._name)
+        self._entered.append(operation)
+        if operation is not None:
+            operation.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        operation = self._entered.pop()
+        if operation is not None:
+            operation.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        return inside(function, lambda args, kwargs: _open_run(self._name))  # type: ignore[return-value]
+
+
+@overload
+def agent(name: str) -> Agent: ...
+@overload
+def agent(name: F) -> F: ...
+def agent(name: Any) -> Any:
+    """Declare a run of an agent.
+
+    `with causepath.agent("research"):` around the code, or `@causepath.agent` (named after the
+    function) or `@causepath.agent("research")` on a function, coroutine function, generator or
+    asynchronous generator. Model calls and tools inside belong to the run. Without the plugin
+    enabled it does nothing.
+    """
+    if callable(name):
+        return Agent(getattr(name, "__name__", "agent"))(name)
+    return Agent(name)
+
+
+@overload
+def tool(function: F) -> F: ...
+@overload
+def tool(*, name: str | None = None, read_only: bool | None = None) -> Callable[[F], F]: ...
+def tool(function: Any = None, *, name: str | None = None, read_only: bool | None = None) -> Any:
+    """Measure a function that carries out a tool call: `@causepath.tool`.
+
+    `name` is the tool's name where the function's differs. `read_only=True` says that calls have no
+    effects, so that the analyzer may advise to run them together without a warning.
+    """
+    if function is None:
+        return lambda decorated: measure.measured(decorated, name, read_only)
+    return measure.measured(function, name, read_only)
+
+
+def tools(functions: T, *, read_only: bool | None = None) -> T:
+    """Measure a dict, list, tuple or module of tool functions.
+
+    A dict, list or tuple comes back as a new one of the same type with each function measured, in a
+    dict under its key; what is not a function stays as it is. The public functions that a module
+    defines are measured in place, and the module comes back.
+    """
+    collection: Any = functions
+    if isinstance(collection, ModuleType):
+        measure.measure_module(collection)
+        return functions
+    if isinstance(collection, dict):
+        measured = {
+            key: measure.measured(value, key if isinstance(key, str) else None, read_only)
+            if measure.is_function(value)
+            else value
+            for key, value in collection.items()
+        }
+        return measured if type(collection) is dict else type(collection)(measured)  # type: ignore[return-value]
+    if isinstance(collection, list | tuple):
+        return type(collection)(  # type: ignore[return-value]
+            measure.measured(value, None, read_only) if measure.is_function(value) else value
+            for value in collection
+        )
+    raise TypeError(
+        f"causepath.tools() takes a dict, list, tuple or module of functions, not a "
+        f"{type(collection).__name__}; for one function use causepath.tool"
+    )
+
+
+def _open_run(name: str) -> Operation | None:
+    active = measure.telemetry()
+    return None if active is None else active.agent_run(name)

@@ -1,0 +1,145 @@
+"""Measuring the functions that carry out tool calls, however they are found.
+
+They are declared (`causepath.tool`, `causepath.tools`), named in `CAUSEPATH_TOOLS`, or found by the
+plugin itself: when a reply asks for a tool and the hand-written loop on the stack has a function for
+it, in a dict under that name or as a global of that name, this function is measured from then on.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from causepath.guard import harmless
+from causepath.inside import inside, is_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+    from types import FrameType
+
+    from causepath.spans import Operation, Telemetry
+
+FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
+
+telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
+"""Who measures, if anybody does just now. Set by the instrumentor."""
+
+
+def measured(
+    function: Callable[..., Any], name: str | None = None, read_only: bool | None = None
+) -> Callable[..., Any]:
+    """`function`, each call of which is a tool span while the plugin is enabled."""
+    if is_inside(function):
+        return function
+    tool = name or getattr(function, "__name__", None) or type(function).__name__
+
+    def opened(args: Any, kwargs: Any) -> Operation | None:
+        active = telemetry()
+        if active is None:
+            return None
+        return active.tool_call(tool, function, args, kwargs, read_only)
+
+    return inside(function, opened)
+
+
+def is_function(value: object) -> bool:
+    return isinstance(value, FUNCTIONS)
+
+
+def measure_module(module: types.ModuleType, names: str = "*") -> list[tuple[str, Any]]:
+    """Measure the functions that `module` defines, in place; gives what they were before."""
+    replaced = []
+    for name, value in list(vars(module).items()):
+        if (
+            isinstance(value, types.FunctionType)
+            and value.__module__ == module.__name__
+            and fnmatch.fnmatchcase(name, names)
+            and not (name.startswith("_") and names.startswith(("*", "?")))
+            and not is_inside(value)
+        ):
+            setattr(module, name, measured(value))
+            replaced.append((name, value))
+    return replaced
+
+
+class FoundTools:
+    """The functions of the application that were found to be tools, to be put back one day."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[MutableMapping[str, Any], str, Any, Any]] = []
+
+    @harmless(None)
+    def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
+        """Measure what the code on the stack has for tools with these names."""
+        for name in dict.fromkeys(names):
+            for frame in frames:
+                if self._in_frame(frame, name):
+                    break
+
+    @harmless(None)
+    def measure_module(self, module: types.ModuleType, names: str) -> None:
+        """Measure the functions of a module that `CAUSEPATH_TOOLS` names."""
+        for name, original in measure_module(module, names):
+            self._undo.append((vars(module), name, original, vars(module)[name]))
+
+    def undo(self) -> None:
+        for owner, name, original, wrapper in reversed(self._undo):
+            if owner.get(name) is wrapper:
+                owner[name] = original
+        self._undo.clear()
+
+    def _in_frame(self, frame: FrameType, name: str) -> bool:
+        is_module = frame.f_locals is frame.f_globals
+        found = False
+        for scope in (frame.f_locals,) if is_module else (frame.f_locals, frame.f_globals):
+            for table in _tables(scope):
+                value = table.get(name)
+                if is_inside(value):
+                    found = True
+                elif is_function(value):
+                    table[name] = self._replacement(value, name)
+                    found = True
+        value = frame.f_globals.get(name)
+        if is_inside(value):
+            return True
+        if isinstance(value, types.FunctionType):
+            self._replace_global(frame.f_globals, name, value)
+            return True
+        return found
+
+    def _replacement(self, function: Any, name: str) -> Callable[..., Any]:
+        """The measured function, which also takes the place where it is defined.
+
+        So there is one of it: whoever compares finds it equal, and it pickles as before.
+        """
+        home = vars(sys.modules.get(getattr(function, "__module__", ""), types))
+        defined = home.get(getattr(function, "__name__", ""))
+        if is_inside(defined) and getattr(defined, "__wrapped__", None) is function:
+            return defined  # type: ignore[no-any-return]
+        wrapper = measured(function, name)
+        if defined is function:
+            home[function.__name__] = wrapper
+            self._undo.append((home, function.__name__, function, wrapper))
+        return wrapper
+
+    def _replace_global(self, scope: dict[str, Any], name: str, function: Any) -> None:
+        wrapper = self._replacement(function, name)
+        if scope.get(name) is function:
+            scope[name] = wrapper
+            self._undo.append((scope, name, function, wrapper))
+
+
+def _tables(scope: Any) -> Iterator[dict[str, Any]]:
+    """The dicts among the variables of a scope, and those of `self`."""
+    values: Iterable[Any] = list(scope.values())
+    for value in values:
+        if type(value) is dict:
+            yield value
+    owner = scope.get("self")
+    if owner is not None and hasattr(owner, "__dict__"):
+        for value in list(vars(owner).values()):
+            if type(value) is dict:
+                yield value

@@ -1,0 +1,60 @@
+"""Requests and replies as every provider describes them: frozen, and neutral of any SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Scalar = str | bool | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that a reply asks for."""
+
+    id: str
+    name: str
+    input: object = None
+    """The arguments as the reply gives them, usually a mapping. Compared, never exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    model: str
+    streams: bool = False
+    tool_results: tuple[str, ...] = ()
+    """The ids of the tool calls that the newest message answers."""
+    continues: bool = False
+    """Whether it carries an earlier reply, so that it is not the first call of a conversation."""
+    declared_tools: tuple[str, ...] = ()
+    parameters: Mapping[str, Scalar | tuple[str, ...]] = field(default_factory=dict)
+    """Sampling and limits, by their names after `gen_ai.request.`."""
+    server_address: str | None = None
+    server_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `None` is unknown. `input` includes both cache counts."""
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """A reply, or as much of it as has arrived."""
+
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    """The provider's own word, e.g. `tool_use`."""
+    finish_reason: str | None = None
+    """The conventions' word for it, e.g. `tool_call`."""
+    usage: Usage = Usage()
+    tool_calls: tuple[ToolCall, ...] = ()
+    awaits_tools: bool = False
+    """Whether the provider expects another request with the results of `tool_calls`."""

@@ -1,0 +1,176 @@
+"""All wrapping and unwrapping of model SDKs, and the one sync/async pair for calls."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+
+from causepath.guard import harmless
+from causepath.provider import Seam
+from causepath.spans import CALL_KEY, ModelCall
+from causepath.streams import observed_async_events, observed_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from causepath.provider import Provider, Target
+    from causepath.spans import Telemetry
+
+MARK = "__causepath_wrapped__"
+
+
+class Patches:
+    """What has been wrapped, so that it can be put back."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Any, str, Any, Any]] = []
+
+    @harmless(None)
+    def apply(self, provider: Provider, telemetry: Telemetry) -> None:
+        """Wrap every target of `provider`; a target that this release lacks is left out."""
+        for target in provider.targets:
+            self._wrap(target, _wrapper(target, provider, telemetry))
+
+    @harmless(None)
+    def _wrap(self, target: Target, make: Callable[[Any], Any]) -> None:
+        owner: Any = importlib.import_module(target.module)
+        *path, name = target.name.split(".")
+        for part in path:
+            owner = getattr(owner, part)
+        original = owner.__dict__[name]
+        wrapper = functools.wraps(original)(make(original))
+        setattr(wrapper, MARK, True)
+        setattr(owner, name, wrapper)
+        self._undo.append((owner, name, original, wrapper))
+
+    def undo(self) -> None:
+        """Put everything back that nobody has wrapped again since."""
+        for owner, name, original, wrapper in reversed(self._undo):
+            if owner.__dict__.get(name) is wrapper:
+                setattr(owner, name, original)
+        self._undo.clear()
+
+
+def _wrapper(
+    target: Target, provider: Provider, telemetry: Telemetry
+) -> Callable[[Any], Callable[..., Any]]:
+    """How a function at this seam is wrapped. Only the line with `await` needs two versions."""
+    match target.seam, target.is_async:
+        case Seam.CALL, False:
+            return lambda original: _call(original, provider, telemetry)
+        case Seam.CALL, True:
+            return lambda original: _async_call(original, provider, telemetry)
+        case Seam.RESPONSE, False:
+            return _response
+        case Seam.RESPONSE, True:
+            return _async_response
+        case Seam.PAUSE, False:
+            return _pause
+        case Seam.PAUSE, True:
+            return _async_pause
+        case Seam.EVENTS, False:
+            return lambda original: _events(original, observed_events)
+        case _:
+            return lambda original: _events(original, observed_async_events)
+
+
+def _call(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
+    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = telemetry.model_call(provider, self, args, kwargs)
+        if call is None:
+            return original(self, *args, **kwargs)
+        with call:
+            return original(self, *call.args, **call.kwargs)
+
+    return request
+
+
+def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
+    async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = telemetry.model_call(provider, self, args, kwargs)
+        if call is None:
+            return await original(self, *args, **kwargs)
+        with call:
+            return await original(self, *call.args, **call.kwargs)
+
+    return request
+
+
+def _response(original: Any) -> Callable[..., Any]:
+    def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        _responded(kwargs, result)
+        return result
+
+    return process_response
+
+
+def _async_response(original: Any) -> Callable[..., Any]:
+    async def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await original(self, *args, **kwargs)
+        _responded(kwargs, result)
+        return result
+
+    return process_response
+
+
+def _pause(original: Any) -> Callable[..., Any]:
+    def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _Pause(kwargs):
+            return original(self, *args, **kwargs)
+
+    return sleep_for_retry
+
+
+def _async_pause(original: Any) -> Callable[..., Any]:
+    async def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _Pause(kwargs):
+            return await original(self, *args, **kwargs)
+
+    return sleep_for_retry
+
+
+def _events(original: Any, observed: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+        events = original(self, *args, **kwargs)
+        call = _call_of(getattr(self, "response", None))
+        return events if call is None else observed(events, call)
+
+    return stream
+
+
+class _Pause:
+    """The pause between two attempts of the model call in progress."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._response = arguments.get("response")
+        self._call = _call_in_progress()
+
+    def __enter__(self) -> None:
+        if self._call is not None:
+            self._call.attempt_failed(self._response, sys.exc_info()[1])
+
+    def __exit__(self, *exc: object) -> None:
+        if self._call is not None:
+            self._call.attempt_again()
+
+
+def _responded(arguments: dict[str, Any], result: object) -> None:
+    call = _call_in_progress()
+    if call is not None:
+        call.responded(arguments.get("response"), result)
+
+
+def _call_in_progress() -> ModelCall | None:
+    call = otel.get_value(CALL_KEY)
+    return call if isinstance(call, ModelCall) else None
+
+
+@harmless(None)
+def _call_of(response: Any) -> ModelCall | None:
+    call = response.extensions.get("causepath.call")
+    return call if isinstance(call, ModelCall) else None

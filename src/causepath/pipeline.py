@@ -1,0 +1,186 @@
+"""Where spans go: to what the application set up, else where `OTEL_*` says, else to a file.
+
+Nothing is set up before the first span is needed, so that an application may set up OpenTelemetry
+after enabling the plugin. Even later its `set_tracer_provider` succeeds: ours stands in as the
+global provider without using up the one time that it may be set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from causepath.guard import harmless, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from opentelemetry.trace import TracerProvider
+
+    from causepath.config import Config
+
+FLUSH_MILLISECONDS = 5_000
+"""How long the end of the process waits for spans to be written, at most."""
+
+FILE_DELAY_MILLISECONDS = 1_000
+"""How long spans wait for company before they are written to the file."""
+
+EXPORTER_VARIABLES = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
+
+
+class Pipeline:
+    """Finds the tracer provider in force, and makes one where nobody has."""
+
+    def __init__(
+        self, config: Config, given: TracerProvider | None, before_end: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._given = given
+        self._before_end = before_end
+        self._lock = threading.Lock()
+        self._default: Any = None
+        self._tried = False
+        self._seen: TracerProvider | None = None
+        self._restore: Callable[[], None] = lambda: None
+        self._arm_signal()
+
+    @harmless(None)
+    def when_set(self, attend: Callable[[object], None]) -> None:
+        """Show the provider in force to `attend`, now or as soon as the application sets one."""
+        if self._given is not None:
+            attend(self._given)
+        elif trace._TRACER_PROVIDER is not None:  # noqa: SLF001
+            attend(trace._TRACER_PROVIDER)  # noqa: SLF001
+        else:
+            original = trace._set_tracer_provider  # noqa: SLF001
+
+            @functools.wraps(original)
+            def set_and_attend(*args: Any, **kwargs: Any) -> None:
+                original(*args, **kwargs)
+                attend(trace._TRACER_PROVIDER)  # noqa: SLF001
+
+            trace._set_tracer_provider = set_and_attend  # noqa: SLF001
+            self._restore = lambda: setattr(trace, "_set_tracer_provider", original)
+
+    def provider(self) -> TracerProvider:
+        """The tracer provider for the next span."""
+        provider = self._given or self._global()
+        if provider is not self._seen:
+            self._seen = provider
+            # What was registered last runs first: before the provider shuts itself down.
+            atexit.unregister(self._at_exit)
+            atexit.register(self._at_exit)
+        return provider
+
+    def close(self) -> None:
+        """Flush and forget a set-up of our own."""
+        atexit.unregister(self._at_exit)
+        self._at_exit()
+        self._restore()
+        default, self._default = self._default, None
+        if default is not None:
+            if trace._TRACER_PROVIDER is default:  # noqa: SLF001
+                trace._TRACER_PROVIDER = None  # noqa: SLF001
+            default.shutdown()
+
+    def _global(self) -> TracerProvider:
+        # The variable, as asking `get_tracer_provider` gives a stand-in where nothing is set.
+        if trace._TRACER_PROVIDER is None and "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ:  # noqa: SLF001
+            with self._lock:
+                if trace._TRACER_PROVIDER is None and not self._tried:  # noqa: SLF001
+                    self._tried = True
+                    self._default = default_provider(self._config)
+                    if self._default is not None:
+                        trace._TRACER_PROVIDER = self._default  # noqa: SLF001
+        return trace.get_tracer_provider()
+
+    @harmless(None)
+    def _at_exit(self) -> None:
+        self._before_end()
+        if self._default is not None:
+            self._default.force_flush(FLUSH_MILLISECONDS)
+
+    @harmless(None)
+    def _arm_signal(self) -> None:
+        """Write what there is before SIGTERM ends the process, where it would end it silently."""
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # In a thread of its own: the interrupted code may hold a lock that flushing needs.
+        flush = threading.Thread(target=self._at_exit, daemon=True)
+        flush.start()
+        flush.join(FLUSH_MILLISECONDS / 1000)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@harmless(None)
+def default_provider(config: Config) -> Any:
+    """A tracer provider as the environment describes it, or writing to the file of `config`.
+
+    `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
+    """
+    try:
+        from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        say("no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`")
+        return None
+    provider = SdkTracerProvider()
+    if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
+        for exporter in exporters_of_environment():
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+    else:
+        from causepath.file import file_exporter
+
+        provider.add_span_processor(
+            BatchSpanProcessor(
+                file_exporter(config.file, say), schedule_delay_millis=FILE_DELAY_MILLISECONDS
+            )
+        )
+    return provider
+
+
+def exporters_of_environment() -> Sequence[Any]:
+    """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none."""
+    from importlib.metadata import entry_points
+
+    exporters = []
+    for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
+        wanted = name.strip()
+        if wanted == "otlp":
+            protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
+                "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+            )
+            wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+        if wanted in ("", "none"):
+            continue
+        found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
+        if found:
+            exporters.append(found[0].load()())
+        else:
+            say(f"the exporter {wanted!r} that OTEL_TRACES_EXPORTER asks for is not installed")
+    return exporters
+
+
+def say(text: str) -> None:
+    """One line on standard error, where there is one."""
+    log.debug("%s", text)
+    if sys.stderr is not None:
+        print(f"causepath: {text}", file=sys.stderr, flush=True)

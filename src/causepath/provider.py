@@ -1,0 +1,66 @@
+"""A provider is a table of places to patch and a few pure functions: which calls, and how to read them.
+
+Nothing here or in `providers/` starts a span. To add a provider, write one module under
+`providers/` with one `Provider` and name it in `instrumentor.PROVIDERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from causepath.messages import ModelReply, ModelRequest
+
+
+class Seam(Enum):
+    """What a patched function of an SDK means to us."""
+
+    CALL = "one call of the model, with all its retries"
+    RESPONSE = "the response of a successful attempt becomes what the application gets"
+    PAUSE = "the pause between a failed attempt and the next one"
+    EVENTS = "the events of a streamed reply, one by one"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A method to wrap."""
+
+    module: str
+    name: str
+    seam: Seam
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    name: str
+    """`gen_ai.provider.name`."""
+    module: str
+    """The module whose import makes patching possible."""
+    targets: tuple[Target, ...]
+    read_request: Callable[[Any, tuple[Any, ...], dict[str, Any]], ModelRequest | None]
+    """From the client and the arguments of the CALL seam; `None` where it is no model call."""
+    read_reply: Callable[[object], ModelReply | None]
+    """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
+    read_event: Callable[[ModelReply, Any], ModelReply]
+    """The reply so far and one event of the EVENTS seam make the new reply."""
+    is_content: Callable[[Any], bool]
+    """Whether an event carries a piece of the answer, as the time to the first one is asked for."""
+    is_last: Callable[[Any], bool]
+    """Whether an event ends the reply."""
+    read_error: Callable[[BaseException], str]
+    """The `error.type` of a failed call."""
+    native_scope: str | None = None
+    """The instrumentation scope of the SDK's own spans, or how it begins."""
+    native_call: str | None = None
+    """The name of the SDK's own span of a model call."""
+    writes_spans: Callable[[Any], bool] = lambda client: False
+    """Whether this client of the SDK writes a span of its own for the call."""
+    silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] = (
+        lambda args, kwargs: (args, kwargs)
+    )
+    """The same arguments of the CALL seam, such that the SDK writes no span of its own."""
+    native_tracer_provider: Callable[[Any], object | None] = lambda client: None
+    """The tracer provider this client was given for its own spans, if any."""

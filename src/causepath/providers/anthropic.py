@@ -1,0 +1,284 @@
+"""The `anthropic` SDK, from 0.100: where its calls pass, and how to read them.
+
+Everything an application can do with Messages (create, stream, the helpers, `beta`, raw responses,
+the platform clients) goes through four methods below the public ones. Patching there leaves the
+public methods, and the `stacklevel` of their warnings, alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
+from causepath.provider import Provider, Seam, Target
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_call",
+    "refusal": "content_filter",
+}
+"""The conventions' words for the API's. Any other is passed on as it is."""
+
+PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
+
+
+def read_request(
+    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ModelRequest | None:
+    """The Messages request in the arguments of `client.request(cast_to, options, *, stream)`."""
+    options = kwargs["options"] if "options" in kwargs else args[1]
+    if not _is_messages(options.method, options.url):
+        return None
+    body = options.json_data
+    if not isinstance(body, Mapping):
+        return None
+    messages = body.get("messages")
+    messages = messages if isinstance(messages, list | tuple) else ()
+    url = client.base_url
+    return ModelRequest(
+        model=_text(body.get("model")) or "",
+        streams=body.get("stream") is True,
+        tool_results=_tool_results(messages),
+        continues=any(_get(message, "role") == "assistant" for message in messages),
+        declared_tools=_declared_tools(body.get("tools")),
+        parameters=_parameters(body),
+        server_address=url.host,
+        server_port=url.port or (80 if url.scheme == "http" else 443),
+    )
+
+
+def _is_messages(method: str, url: str) -> bool:
+    path = url.partition("?")[0]
+    return method.lower() == "post" and path.endswith(("/messages", "/v1/messages"))
+
+
+def _tool_results(messages: Any) -> tuple[str, ...]:
+    """The ids that the messages after the last reply answer."""
+    ids: list[str] = []
+    for message in reversed(messages):
+        if _get(message, "role") == "assistant":
+            break
+        content = _get(message, "content")
+        if isinstance(content, list | tuple):
+            ids[:0] = [
+                block_id
+                for block in content
+                if _get(block, "type") == "tool_result"
+                and isinstance(block_id := _get(block, "tool_use_id"), str)
+            ]
+    return tuple(ids)
+
+
+def _declared_tools(tools: Any) -> tuple[str, ...]:
+    if not isinstance(tools, list | tuple):
+        return ()
+    return tuple(name for tool in tools if isinstance(name := _get(tool, "name"), str))
+
+
+def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str | tuple[str, ...]]:
+    found: dict[str, bool | int | float | str | tuple[str, ...]] = {
+        name: value for name in PARAMETERS if isinstance(value := body.get(name), int | float)
+    }
+    stop = body.get("stop_sequences")
+    if isinstance(stop, list | tuple) and stop and all(isinstance(text, str) for text in stop):
+        found["stop_sequences"] = tuple(stop)
+    return found
+
+
+def read_reply(result: object) -> ModelReply | None:
+    """A `Message`, or a raw response whose body has been read; anything else is no whole reply."""
+    message: Any = result
+    response = getattr(result, "http_response", None)
+    if response is not None:
+        if not response.is_closed or "json" not in response.headers.get("content-type", ""):
+            return None
+        message = response.json()
+    if _get(message, "type") != "message":
+        return None
+    reply = _with_stop(
+        ModelReply(
+            id=_text(_get(message, "id")),
+            model=_text(_get(message, "model")),
+            usage=_usage(_get(message, "usage")),
+            tool_calls=tuple(
+                ToolCall(_get(block, "id"), _get(block, "name"), _get(block, "input"))
+                for block in _get(message, "content") or ()
+                if _get(block, "type") == "tool_use"
+            ),
+        ),
+        _get(message, "stop_reason"),
+    )
+    return reply
+
+
+def read_event(reply: ModelReply, event: Any) -> ModelReply:
+    """The reply with what one event of its stream adds."""
+    kind = event.type
+    if kind == "content_block_delta":
+        delta = event.delta
+        if delta.type != "input_json_delta" or not reply.tool_calls:
+            return reply
+        *others, last = reply.tool_calls
+        started = last.input if isinstance(last.input, str) else ""
+        return replace(
+            reply, tool_calls=(*others, replace(last, input=started + delta.partial_json))
+        )
+    if kind == "content_block_start":
+        block = event.content_block
+        if block.type != "tool_use":
+            return reply
+        return replace(reply, tool_calls=(*reply.tool_calls, ToolCall(block.id, block.name, "")))
+    if kind == "content_block_stop":
+        if not reply.tool_calls or not isinstance(reply.tool_calls[-1].input, str):
+            return reply
+        *others, last = reply.tool_calls
+        return replace(reply, tool_calls=(*others, replace(last, input=_arguments(last.input))))
+    if kind == "message_start":
+        message = event.message
+        return replace(
+            reply,
+            id=_text(message.id),
+            model=_text(message.model),
+            # `output_tokens` is a placeholder until `message_delta`.
+            usage=replace(_usage(message.usage), output=None, reasoning=None),
+        )
+    if kind == "message_delta":
+        last_usage = _usage(event.usage)
+        return _with_stop(
+            replace(
+                reply,
+                usage=replace(
+                    reply.usage, output=last_usage.output, reasoning=last_usage.reasoning
+                ),
+            ),
+            event.delta.stop_reason,
+        )
+    return reply
+
+
+def _arguments(text: object) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) and text else {}
+    except ValueError:
+        return None
+
+
+def _with_stop(reply: ModelReply, stop_reason: object) -> ModelReply:
+    if not isinstance(stop_reason, str):
+        return reply
+    return replace(
+        reply,
+        stop_reason=stop_reason,
+        finish_reason=FINISH_REASONS.get(stop_reason, stop_reason),
+        awaits_tools=stop_reason == "tool_use",
+    )
+
+
+def _usage(usage: Any) -> Usage:
+    """The API counts cached tokens beside `input_tokens`; the conventions count them inside."""
+    fresh = _count(_get(usage, "input_tokens"))
+    cache_read = _count(_get(usage, "cache_read_input_tokens"))
+    cache_write = _count(_get(usage, "cache_creation_input_tokens"))
+    return Usage(
+        input=None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0),
+        output=_count(_get(usage, "output_tokens")),
+        cache_read=cache_read,
+        cache_write=cache_write,
+        reasoning=_count(_get(_get(usage, "output_tokens_details"), "thinking_tokens")),
+    )
+
+
+def is_content(event: Any) -> bool:
+    return bool(event.type == "content_block_delta")
+
+
+def is_last(event: Any) -> bool:
+    return bool(event.type == "message_stop")
+
+
+def read_error(error: BaseException) -> str:
+    """The `error.type` that the SDK's own spans have: the API's error type, or the status code."""
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "client_timeout_error"
+    if name == "APIConnectionError" or type(error).__module__.startswith("httpx"):
+        return "connection_error"
+    kind = getattr(error, "type", None)
+    if not isinstance(kind, str):
+        body = getattr(error, "body", None)
+        kind = _get(_get(body, "error"), "type")
+    if isinstance(kind, str):
+        return kind
+    status = getattr(error, "status_code", None)
+    return str(status) if isinstance(status, int) and status >= 400 else "client_error"
+
+
+def writes_spans(client: Any) -> bool:
+    return getattr(client, "_tracer", None) is not None
+
+
+def silence(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Without a `span_name`, the SDK starts no span for the request."""
+    if "options" in kwargs:
+        return args, {**kwargs, "options": _unnamed(kwargs["options"])}
+    cast_to, options, *rest = args
+    return (cast_to, _unnamed(options), *rest), kwargs
+
+
+def _unnamed(options: Any) -> Any:
+    return options.model_copy(update={"span_name": None})
+
+
+def native_tracer_provider(client: Any) -> object | None:
+    options = getattr(client, "_open_telemetry", None)
+    return _get(options, "tracer_provider")
+
+
+def _get(value: Any, name: str) -> Any:
+    """A field of a model or a key of a mapping; `None` where there is none."""
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_CLIENT = "anthropic._base_client"
+_STREAMING = "anthropic._streaming"
+
+ANTHROPIC = Provider(
+    name="anthropic",
+    module="anthropic",
+    targets=(
+        Target(_CLIENT, "SyncAPIClient.request", Seam.CALL),
+        Target(_CLIENT, "AsyncAPIClient.request", Seam.CALL, is_async=True),
+        Target(_CLIENT, "SyncAPIClient._process_response", Seam.RESPONSE),
+        Target(_CLIENT, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
+        Target(_CLIENT, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
+        Target(_CLIENT, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
+        Target(_STREAMING, "Stream.__stream__", Seam.EVENTS),
+        Target(_STREAMING, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
+    ),
+    read_request=read_request,
+    read_reply=read_reply,
+    read_event=read_event,
+    is_content=is_content,
+    is_last=is_last,
+    read_error=read_error,
+    native_scope="com.anthropic.sdk.python",
+    native_call="anthropic.messages.create",
+    writes_spans=writes_spans,
+    silence=silence,
+    native_tracer_provider=native_tracer_provider,
+)

@@ -1,0 +1,240 @@
+"""Which run a model call or a tool call belongs to, across threads and tasks.
+
+A run is a conversation of an agent with a model: it goes on while replies ask for tools and the
+next request answers with the same tool-call ids. This is bookkeeping only; spans are opened and
+closed in `spans.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+    from causepath.messages import ToolCall
+
+MAX_REMEMBERED = 10_000
+"""Tool calls and conversations remembered at a time; of more, the oldest are forgotten."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(eq=False, slots=True)
+class AskedTool:
+    """A tool call that a reply asked for, until its result is delivered."""
+
+    call: ToolCall
+    run: Run
+    issuer: SpanContext | None
+    """The model call that asked."""
+    asked_ns: int
+    measured: SpanContext | None = None
+    """The span that measured it."""
+    taken: bool = False
+    """Whether a measured function was recognised as this call."""
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    parent: Context
+    """What model calls and tools of the run hang on."""
+    key: tuple[int, int]
+    """The (trace id, span id) of the span in `parent`."""
+    span: Span | None = None
+    """The span of an inferred run, which we have to end."""
+    turns: int = 0
+    touched_ns: int = 0
+    thread: int = 0
+    """The thread of its latest request, which usually runs its tools too."""
+    asked: dict[str, AskedTool] = field(default_factory=dict)
+    known: dict[str, SpanContext | None] = field(default_factory=dict)
+    """The issuer of every tool call id of the run."""
+
+
+class Bounded(OrderedDict[K, V], Generic[K, V]):
+    """A dict that forgets its oldest entries."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        if len(self) > MAX_REMEMBERED:
+            self.popitem(last=False)
+
+
+class Runs:
+    """All the runs of this process that may still go on. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._by_call_id: Bounded[str, Run] = Bounded()
+        self._by_parent: Bounded[tuple[int, int], Run] = Bounded()
+        self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
+        self._inferred: dict[int, Run] = {}
+
+    def answered(self, call_ids: tuple[str, ...]) -> Run | None:
+        """The run that issued any of these tool calls."""
+        with self._lock:
+            return next((run for i in call_ids if (run := self._by_call_id.get(i))), None)
+
+    def below(self, parent: tuple[int, int]) -> Run | None:
+        """The run whose calls hang on the span with this (trace id, span id)."""
+        with self._lock:
+            return self._by_parent.get(parent)
+
+    def remember_below(self, parent: tuple[int, int], run: Run) -> None:
+        with self._lock:
+            self._by_parent[parent] = run
+
+    def forget_below(self, parent: tuple[int, int]) -> None:
+        """The span ended: nothing more hangs on it."""
+        with self._lock:
+            self._by_parent.pop(parent, None)
+
+    def opened(self, run: Run) -> None:
+        """An inferred run began; somebody has to end it."""
+        with self._lock:
+            self._inferred[id(run)] = run
+
+    def ended(self, run: Run) -> bool:
+        """Stop watching an inferred run; false where it had ended before."""
+        with self._lock:
+            for asked in list(run.asked.values()):
+                self._forget(asked)
+            for call_id in run.known:
+                self._by_call_id.pop(call_id, None)
+            return self._inferred.pop(id(run), None) is not None
+
+    def idle(self, before_ns: int) -> list[Run]:
+        """The inferred runs that nothing has happened in since `before_ns`."""
+        with self._lock:
+            return [run for run in self._inferred.values() if run.touched_ns <= before_ns]
+
+    def next_turn(self, run: Run, now_ns: int) -> int:
+        with self._lock:
+            run.turns += 1
+            run.touched_ns = now_ns
+            run.thread = threading.get_ident()
+            return run.turns
+
+    def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> None:
+        """A reply asks for `call`."""
+        with self._lock:
+            if not call.id or not isinstance(call.id, str) or call.id in run.known:
+                return
+            asked = AskedTool(call, run, issuer, now_ns)
+            run.asked[call.id] = asked
+            run.known[call.id] = issuer
+            run.touched_ns = now_ns
+            self._by_call_id[call.id] = run
+            self._asked_by_name.setdefault(call.name, []).append(asked)
+
+    def reply_over(self, run: Run, now_ns: int) -> None:
+        """Tools that nothing has started yet can start no earlier than now."""
+        with self._lock:
+            run.touched_ns = now_ns
+            for asked in run.asked.values():
+                if not asked.taken:
+                    asked.asked_ns = now_ns
+
+    def deliver(self, run: Run, call_ids: tuple[str, ...]) -> list[AskedTool]:
+        """The calls whose results a request brings for the first time, in its order."""
+        with self._lock:
+            delivered = [run.asked[i] for i in dict.fromkeys(call_ids) if i in run.asked]
+            for asked in delivered:
+                self._forget(asked)
+            return delivered
+
+    def issuer(self, call_id: str) -> AskedTool | None:
+        """The open tool call with this id."""
+        with self._lock:
+            run = self._by_call_id.get(call_id)
+            return run.asked.get(call_id) if run else None
+
+    def take(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        here: tuple[int, int] | None,
+    ) -> AskedTool | None:
+        """The asked-for call that a call of `function` carries out, so that no other one takes it.
+
+        `here` is the (trace id, span id) that a run of this context has its calls below, or `None`
+        in a thread without context. The very objects of a reply among the arguments decide; then
+        equal arguments, then the name alone, in a run of this context or thread. In a thread
+        without context, it may also be the only run that asks. Where two runs ask for the same and
+        nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
+        """
+        with self._lock:
+            asked = [a for a in self._asked_by_name.get(name, ()) if not a.taken]
+            if not asked:
+                return None
+            arguments = _arguments(function, args, kwargs)
+            thread = threading.get_ident()
+            near = [a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)]
+            same = [a for a in asked if _same_objects(a.call.input, arguments)]
+            equal = [a for a in asked if _equal(a.call.input, arguments)]
+            taken = (
+                next((a for a in same if a in near), None)
+                or next(iter(same), None)
+                or next((a for a in equal if a in near), None)
+                or next(iter(near), None)
+                or (_only_run(equal) or _only_run(asked) if here is None else None)
+            )
+            if taken is not None:
+                taken.taken = True
+            return taken
+
+    def _forget(self, asked: AskedTool) -> None:
+        asked.run.asked.pop(asked.call.id, None)
+        others = self._asked_by_name.get(asked.call.name)
+        if others and asked in others:
+            others.remove(asked)
+            if not others:
+                del self._asked_by_name[asked.call.name]
+
+
+def _arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> Mapping[str, object]:
+    """By name where the signature tells the names, for a function given positional arguments."""
+    if not args:
+        return dict(kwargs)
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return dict(kwargs)
+    return {k: v for k, v in bound.items() if k not in ("self", "cls")}
+
+
+def _same_objects(asked: Any, given: Mapping[str, object]) -> bool:
+    """Whether the arguments are the reply's own objects: as one mapping, or value by value.
+
+    Small integers, `None` and interned strings are the same everywhere, so they decide nothing.
+    """
+    if not isinstance(asked, dict):
+        return False
+    if any(value is asked for value in given.values()):
+        return True
+    telling = {k: v for k, v in asked.items() if isinstance(v, str | list | dict) and len(v) > 1}
+    return bool(telling) and all(given.get(k) is v for k, v in telling.items())
+
+
+def _equal(asked: Any, given: Mapping[str, object]) -> bool:
+    if not isinstance(asked, dict):
+        return False
+    try:
+        return asked == given or any(value == asked for value in given.values())
+    except Exception:  # an argument of the application may compare in any way it likes
+        return False
+
+
+def _only_run(calls: list[AskedTool]) -> AskedTool | None:
+    return calls[0] if len({id(a.run) for a in calls}) == 1 else None

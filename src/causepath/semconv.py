@@ -1,0 +1,98 @@
+"""Attribute names, and pure functions from requests and replies to attributes.
+
+The names of the GenAI conventions are written out here: the constants of
+`opentelemetry-semantic-conventions` for them are deprecated ("moved") and lack the newest ones.
+Absent values give no attribute.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from causepath.messages import ModelReply, ModelRequest
+
+    AttributeValue = str | bool | int | float | tuple[str, ...]
+
+CATEGORY = "causepath.category"
+RUN_INFERRED = "causepath.run.inferred"
+TURN = "causepath.turn"
+TOOLS_DECLARED = "causepath.tools.declared"
+TOOL_READ_ONLY = "causepath.tool.read_only"
+TOOL_INFERRED = "causepath.tool.inferred"
+STREAM_CHUNKS = "causepath.stream.chunks"
+STREAM_LONGEST_GAP_MS = "causepath.stream.longest_gap_ms"
+LINK = "causepath.link"
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+AGENT_NAME = "gen_ai.agent.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_STREAM = "gen_ai.request.stream"
+RESPONSE_ID = "gen_ai.response.id"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons"
+RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+USAGE_INPUT = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE = "gen_ai.usage.cache_write.input_tokens"
+USAGE_REASONING = "gen_ai.usage.reasoning.output_tokens"
+TOOL_NAME = "gen_ai.tool.name"
+TOOL_CALL_ID = "gen_ai.tool.call.id"
+TOOL_TYPE = "gen_ai.tool.type"
+
+ERROR_TYPE = error_attributes.ERROR_TYPE
+HTTP_STATUS = http_attributes.HTTP_RESPONSE_STATUS_CODE
+SERVER_ADDRESS = server_attributes.SERVER_ADDRESS
+SERVER_PORT = server_attributes.SERVER_PORT
+
+CODE_FILE_PATH = "code.file.path"
+CODE_LINE_NUMBER = "code.line.number"
+CODE_FUNCTION_NAME = "code.function.name"
+
+
+def present(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+    """The attributes that have a value."""
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def request_attributes(provider: str, request: ModelRequest) -> dict[str, AttributeValue]:
+    """What the conventions say of a request, for a span that we write ourselves."""
+    return present(
+        {
+            OPERATION: "chat",
+            PROVIDER: provider,
+            REQUEST_MODEL: request.model or None,
+            REQUEST_STREAM: True if request.streams else None,
+            SERVER_ADDRESS: request.server_address,
+            SERVER_PORT: request.server_port,
+            **parameter_attributes(request),
+        }
+    )
+
+
+def parameter_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
+    """Sampling parameters and limits, which the SDK's own spans leave out."""
+    return {f"gen_ai.request.{name}": value for name, value in request.parameters.items()}
+
+
+def reply_attributes(reply: ModelReply) -> dict[str, AttributeValue]:
+    """What the conventions say of a reply, whole or in part."""
+    usage = reply.usage
+    return present(
+        {
+            RESPONSE_ID: reply.id,
+            RESPONSE_MODEL: reply.model,
+            RESPONSE_FINISH_REASONS: (reply.finish_reason,) if reply.finish_reason else None,
+            USAGE_INPUT: usage.input,
+            USAGE_OUTPUT: usage.output,
+            USAGE_CACHE_READ: usage.cache_read,
+            USAGE_CACHE_WRITE: usage.cache_write,
+            USAGE_REASONING: usage.reasoning,
+        }
+    )
