@@ -1,0 +1,177 @@
+"""`Span` and `Trace`: what every analysis works on. Immutable; times are integer nanoseconds.
+
+Spans of one trace are numbered in the order of ``Trace.spans`` and trees are tuples of these
+numbers, so that an analysis over a hundred thousand spans needs no look-up by id and no recursion.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+Category = Literal[
+    "agent",
+    "chain",
+    "llm",
+    "tool",
+    "retrieval",
+    "embedding",
+    "cache",
+    "database",
+    "network",
+    "guardrail",
+    "human",
+    "wait",
+    "retry",
+    "other",
+]
+"""What a span is. ``chain`` is a framework's own step: its time counts as the agent's."""
+
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+
+NO_SPAN = -1
+"""Stands for "no span" wherever a span number is expected: the parent of a root, the time that
+nothing covers."""
+
+
+class Tokens(Struct, frozen=True, gc=False):
+    """Token counts; ``input`` includes both caches, ``output`` includes ``reasoning``."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cache_write_1h: int = 0
+    """The part of ``cache_write`` that was written to live for one hour."""
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.reasoning + other.reasoning,
+            self.cache_write_1h + other.cache_write_1h,
+        )
+
+
+NO_TOKENS = Tokens()
+
+
+class ModelCall(Struct, frozen=True, gc=False):
+    """What is known of one request to a model. ``None`` means nobody said."""
+
+    model: str | None = None
+    provider: str | None = None
+    tokens: Tokens | None = None
+    ttft_ns: int | None = None
+    """From the start of the span to the first token."""
+    finish_reasons: tuple[str, ...] = ()
+    streamed: bool | None = None
+    turn: int | None = None
+    issued: tuple[str, ...] = ()
+    """Ids of the tool calls that the reply asked for, where its content was recorded."""
+
+
+class ToolCall(Struct, frozen=True, gc=False):
+    """What is known of one tool call."""
+
+    name: str | None = None
+    call_id: str | None = None
+    inferred: bool = False
+    """Only the window is known in which the tool ran; its duration is an upper bound."""
+    read_only: bool | None = None
+
+
+class Link(Struct, frozen=True, gc=False):
+    """A cause outside the tree: this span has to do with that one."""
+
+    span_id: str
+    why: str | None = None
+    """``tool_call``, ``tool_result``, ``content``, or ``None`` on links of other emitters."""
+
+
+class Span(Struct, frozen=True, gc=False):
+    """One span, normalised: no analysis needs to know what it was called where it came from."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    """Empty where there is no parent."""
+    name: str
+    start_ns: int
+    end_ns: int | None
+    """``None`` while it is not known that the span ended; never ``None`` inside a `Trace`."""
+    category: Category = "other"
+    kind: SpanKind = "internal"
+    service: str | None = None
+    host: str = ""
+    """Names the clock: spans of equal host can be compared without asking about skew."""
+    error: str | None = None
+    model_call: ModelCall | None = None
+    tool_call: ToolCall | None = None
+    links: tuple[Link, ...] = ()
+    session: str | None = None
+    where: str | None = None
+    """``file:line function`` of the code that opened the span."""
+
+    @property
+    def duration_ns(self) -> int:
+        return (self.start_ns if self.end_ns is None else self.end_ns) - self.start_ns
+
+    @property
+    def ended_ns(self) -> int:
+        return self.start_ns if self.end_ns is None else self.end_ns
+
+
+class Health(Struct, frozen=True, gc=False):
+    """What had to be mended before a trace could be read as one tree."""
+
+    spans: int = 0
+    merged: int = 0
+    duplicates: int = 0
+    orphans: int = 0
+    cycles: int = 0
+    unfinished: int = 0
+    skewed: int = 0
+    negative: int = 0
+    rehung: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Trace(Struct, frozen=True, gc=False):
+    """A repaired tree of spans.
+
+    ``spans`` are in order of (start, id). ``parents[i]`` is the number of the parent of span *i*
+    and `NO_SPAN` for a root; ``children[i]`` are its children. The wall is from ``start_ns``, the
+    earliest start, to ``end_ns``, the latest end. Where no single root covers it, a virtual root
+    does: it has no span, and its children are ``roots``.
+    """
+
+    trace_id: str
+    spans: tuple[Span, ...]
+    parents: tuple[int, ...]
+    children: tuple[tuple[int, ...], ...]
+    roots: tuple[int, ...]
+    start_ns: int
+    end_ns: int
+    health: Health = Health()
+    untrusted: bool = False
+    """Durations mean nothing in this trace: no saving may be computed from them."""
+
+    @property
+    def wall_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+    @property
+    def main_root(self) -> int:
+        """The root the trace is named after: the longest, of equals the first."""
+        return max(self.roots, key=lambda i: (self.spans[i].duration_ns, -i))
+
+    def top_down(self) -> Sequence[int]:
+        """All span numbers, every parent before its children."""
+        order = list(self.roots)
+        for index in order:
+            order.extend(self.children[index])
+        return order

@@ -1,0 +1,135 @@
+"""From what the user named to traces: open, recognise, read, group by trace, repair."""
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, Final
+
+from msgspec import Struct
+
+from causepath_analyzer.errors import CausepathError, NoTraces, UnreadableInput
+from causepath_analyzer.model import Span, Trace
+from causepath_analyzer.read.format import Skipped
+from causepath_analyzer.read.recognise import Recogniser
+from causepath_analyzer.read.source import files, open_source
+from causepath_analyzer.read.tree import build
+
+__all__ = ["Input", "Progress", "Reading", "SpansByTrace", "read", "read_stream", "traces"]
+
+_MOST_SKIPPED: Final = 1000
+
+
+class Input(Struct, frozen=True):
+    """What became of one file. ``problem`` is set if nothing at all came out of it."""
+
+    path: str
+    format: str | None
+    spans: int
+    skipped: tuple[Skipped, ...] = ()
+    skipped_total: int = 0
+    """May be larger than the number of ``skipped``, which is bounded."""
+    problem: CausepathError | None = None
+
+
+class Reading(Struct, frozen=True):
+    """Traces in order of their start, and where they came from."""
+
+    inputs: tuple[Input, ...]
+    traces: tuple[Trace, ...]
+
+
+SpansByTrace = dict[str, list[Span]]
+Progress = Callable[[str, int], None]
+"""Called now and then with the path being read and the number of spans found in it so far."""
+
+
+def read(paths: Sequence[str], progress: Progress | None = None) -> Reading:
+    """Reads every file in `paths` (``-`` is standard input; folders are gone through).
+
+    What cannot be read is told in the inputs, not raised. Only if there is no span at all, the
+    most serious problem is raised.
+    """
+    spans: SpansByTrace = {}
+    inputs: list[Input] = []
+    for path in paths:
+        found = [_read_file(file, spans, progress) for file in files(path)]
+        inputs.extend(found or [Input(path, None, 0, problem=_no_files(path))])
+    return traces(inputs, spans)
+
+
+def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
+    """The traces of `spans`. Raises the most serious problem of `inputs` if there is none."""
+    if not spans:
+        problems = [entry.problem for entry in inputs if entry.problem is not None]
+        unreadable = (p for p in problems if isinstance(p, UnreadableInput))
+        raise next(unreadable, problems[0] if problems else NoTraces("no input"))
+    # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        built = sorted(map(build, spans.values()), key=lambda t: (t.start_ns, t.trace_id))
+    finally:
+        if collecting:
+            gc.enable()
+    return Reading(tuple(inputs), tuple(built))
+
+
+def _read_file(path: str, spans: SpansByTrace, progress: Progress | None) -> Input:
+    try:
+        stream = open_source(path)
+    except UnreadableInput as error:
+        return Input(path, None, 0, problem=error)
+    with stream:
+        return read_stream(path, stream, spans, progress)
+
+
+def read_stream(
+    path: str, stream: BinaryIO, spans: SpansByTrace, progress: Progress | None = None
+) -> Input:
+    """Adds the spans in `stream` to `spans`. `path` only says what it is called in messages."""
+    reader = Recogniser(stream)
+    count = total = 0
+    skipped: list[Skipped] = []
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for batch in reader.found():
+            for found in batch:
+                if isinstance(found, Span):
+                    trace = spans.get(found.trace_id)
+                    if trace is None:
+                        spans[found.trace_id] = [found]
+                    else:
+                        trace.append(found)
+                    count += 1
+                else:
+                    total += 1
+                    if total <= _MOST_SKIPPED:
+                        skipped.append(found)
+            if progress is not None:
+                progress(path, count)
+    finally:
+        if collecting:
+            gc.enable()
+    problem = None if count else _no_spans(path, reader, skipped)
+    return Input(path, reader.format, count, tuple(skipped), total, problem)
+
+
+def _no_files(path: str) -> CausepathError:
+    return NoTraces(f"{path}: a folder without files")
+
+
+def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> CausepathError:
+    """Why nothing came out of a file that could be opened."""
+    if reader.is_empty:
+        return NoTraces(f"{path}: empty")
+    if skipped:
+        first = skipped[0]
+        kind = NoTraces if reader.is_json or reader.format else UnreadableInput
+        return kind(f"{path}:{_short(first.where)}: {first.why}")
+    what = ", ".join(sorted(reader.signals)) or "a trace file without a span"
+    return NoTraces(f"{path}: {what}")
+
+
+def _short(where: str) -> str:
+    """"line 2" as it stands after a file name and a colon."""
+    return where.removeprefix("line ")

@@ -1,0 +1,185 @@
+"""OTLP protobuf: export requests (``TracesData``), one or several in a row, plain or framed.
+
+A request is a sequence of ``ResourceSpans``, each as field 1, so a file is read one of these at a
+time. The collector's file exporter puts a four-byte big-endian length before each message.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Link, SpanKind
+from causepath_analyzer.read import normalise
+from causepath_analyzer.read.format import BinaryFormat, Found, Skipped
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+    from opentelemetry.proto.trace.v1 import trace_pb2
+
+_FIELD_1: Final = 0x0A  # field 1, length-delimited
+_FIELDS_OF_RESOURCE_SPANS: Final = (0x0A, 0x12, 0x1A)
+_LENGTH_BYTES: Final = 4
+_LONGEST: Final = 1 << 31
+_KINDS: Final[tuple[SpanKind, ...]] = (
+    "internal",
+    "internal",
+    "server",
+    "client",
+    "producer",
+    "consumer",
+)
+_ERROR_CODE: Final = 2
+
+
+def recognise(head: bytes) -> bool:
+    """Whether `head` starts an OTLP message with spans, plain or after a frame's length."""
+    if all(byte >= 0x20 or byte in b"\t\n\r" for byte in head):
+        return False  # text: a line feed followed by a brace looks like a field and its length
+    return _starts_message(head) or (_is_framed(head) and _starts_message(head[_LENGTH_BYTES:]))
+
+
+def _is_framed(head: bytes) -> bool:
+    return 0 < int.from_bytes(head[:_LENGTH_BYTES], "big") < _LONGEST and head[:1] == b"\0"
+
+
+def _starts_message(head: bytes) -> bool:
+    if head[:1] != bytes((_FIELD_1,)):
+        return False
+    length, size = 0, 0
+    for size, byte in enumerate(head[1:11], start=1):
+        length |= (byte & 0x7F) << 7 * (size - 1)
+        if byte < 0x80:
+            break
+    return length == 0 or head[1 + size : 2 + size] in map(_byte, _FIELDS_OF_RESOURCE_SPANS)
+
+
+def _byte(value: int) -> bytes:
+    return bytes((value,))
+
+
+def read(stream: BinaryIO) -> Iterator[Found]:
+    """The spans of all messages in `stream`."""
+    # The generated code takes 40 ms to import, which users of JSON need not wait for.
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.trace.v1 import trace_pb2
+
+    for where, message in _resource_spans(stream):
+        if message is None:
+            yield Skipped(where, "cut off or no OTLP protobuf from here on")
+            return
+        batch = trace_pb2.ResourceSpans()
+        try:
+            batch.ParseFromString(message)
+        except DecodeError:
+            yield Skipped(where, f"{len(message)} bytes that are no OTLP protobuf")
+            continue
+        yield from _batch(batch, where)
+
+
+def _resource_spans(stream: BinaryIO) -> Iterator[tuple[str, bytes | None]]:
+    """Place and bytes of each ``ResourceSpans``; no bytes where the stream breaks off."""
+    first = stream.read(1)
+    if first == b"\0":
+        yield from _frames(first, stream)
+    else:
+        yield from _fields(first, stream, 0)
+
+
+def _frames(first: bytes, stream: BinaryIO) -> Iterator[tuple[str, bytes | None]]:
+    position = 0
+    while first:
+        length_bytes = first + stream.read(_LENGTH_BYTES - 1)
+        length = int.from_bytes(length_bytes, "big")
+        frame = stream.read(length) if length < _LONGEST else b""
+        if len(length_bytes) < _LENGTH_BYTES or len(frame) < length:
+            yield f"byte {position}", None
+            return
+        message = io.BytesIO(frame)
+        yield from _fields(message.read(1), message, position + _LENGTH_BYTES)
+        position += _LENGTH_BYTES + length
+        first = stream.read(1)
+
+
+def _fields(first: bytes, stream: BinaryIO, position: int) -> Iterator[tuple[str, bytes | None]]:
+    while first:
+        length, size = _varint(stream)
+        body = stream.read(length) if first[0] == _FIELD_1 and 0 <= length < _LONGEST else None
+        if body is None or len(body) < length:
+            yield f"byte {position}", None
+            return
+        yield f"byte {position}", body
+        position += 1 + size + length
+        first = stream.read(1)
+
+
+def _varint(stream: BinaryIO) -> tuple[int, int]:
+    """A variable-length integer and the bytes it took; negative if it does not end."""
+    value = 0
+    for size in range(10):
+        byte = stream.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 0x7F) << 7 * size
+        if byte[0] < 0x80:
+            return value, size + 1
+    return -1, 0
+
+
+def _batch(batch: "trace_pb2.ResourceSpans", where: str) -> Iterator[Found]:
+    resource = normalise.resource(
+        _understood(batch.resource.attributes, normalise.RESOURCE_ATTRIBUTES)
+    )
+    for group in batch.scope_spans:
+        scope = group.scope.name
+        for span in group.spans:
+            if not span.span_id:
+                yield Skipped(where, "a span without an id")
+                continue
+            yield normalise.span(
+                _emitted(span), _understood(span.attributes, names.UNDERSTOOD), resource, scope
+            )
+
+
+def _emitted(span: "trace_pb2.Span") -> normalise.Emitted:
+    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
+    parent = span.parent_span_id.hex() if any(span.parent_span_id) else ""
+    return normalise.Emitted(
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        parent,
+        span.name,
+        _KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "internal",
+        start_ns,
+        end_ns if end_ns or not start_ns else None,
+        span.status.code == _ERROR_CODE,
+        tuple(Link(link.span_id.hex(), _why(link)) for link in span.links),
+    )
+
+
+def _why(link: "trace_pb2.Span.Link") -> str | None:
+    why = _understood(link.attributes, frozenset((names.LINK,))).get(names.LINK)
+    return why if isinstance(why, str) else None
+
+
+def _understood(pairs: "Iterable[KeyValue]", wanted: frozenset[str]) -> dict[str, object]:
+    return {pair.key: _value(pair.value) for pair in pairs if pair.key in wanted}
+
+
+def _value(value: "AnyValue") -> object:
+    match value.WhichOneof("value"):
+        case "string_value":
+            return value.string_value
+        case "int_value":
+            return value.int_value
+        case "bool_value":
+            return value.bool_value
+        case "double_value":
+            return value.double_value
+        case "array_value":
+            return [item.string_value for item in value.array_value.values]
+        case _:
+            return None
+
+
+FORMAT = BinaryFormat("otlp-protobuf", recognise, read)

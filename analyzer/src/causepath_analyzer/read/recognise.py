@@ -1,0 +1,108 @@
+"""Finds the reader for a stream by looking at what is in it, and reads it.
+
+To add a format, write one file in this folder with a `JsonFormat` or a `BinaryFormat` called
+``FORMAT`` and add it to `JSON_FORMATS` or `BINARY_FORMATS`.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO, Final
+
+import msgspec
+
+from causepath_analyzer.read import jaeger_json, otlp_json, otlp_protobuf
+from causepath_analyzer.read.documents import Document, documents
+from causepath_analyzer.read.format import BinaryFormat, Found, JsonFormat, Skipped
+from causepath_analyzer.read.source import DAMAGED
+from causepath_analyzer.read.unknown import looks_like
+
+JSON_FORMATS: Final[tuple[JsonFormat, ...]] = (otlp_json.FORMAT, jaeger_json.FORMAT)
+BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
+
+_HEAD: Final = 512
+_BATCH: Final = 1024
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Recogniser:
+    """Reads one stream. Its attributes tell afterwards what the stream was.
+
+    ``format`` is the name of the first format that gave something, ``signals`` are other things
+    of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._formats = list(JSON_FORMATS)
+        self.format: str | None = None
+        self.signals: set[str] = set()
+        self.is_json = False
+        self.is_empty = False
+
+    def found(self) -> Iterator[Sequence[Found]]:
+        """What is in the stream, in batches, in order."""
+        try:
+            yield from self._found()
+        except DAMAGED as error:
+            yield [Skipped("end", f"cut off or damaged: {error}")]
+
+    def _found(self) -> Iterator[Sequence[Found]]:
+        stream = self._stream
+        if not isinstance(stream, io.BufferedReader):
+            stream = io.BytesIO(stream.read())
+            head = stream.getvalue()[:_HEAD]
+        else:
+            head = stream.peek(_HEAD)[:_HEAD]
+        self.is_empty = not head.strip()
+        if head.startswith(_UTF_16):
+            yield [Skipped("byte 0", "UTF-16 text: save it as UTF-8")]
+            return
+        for binary in BINARY_FORMATS:
+            if binary.recognise(head):
+                self.format = binary.name
+                spans = iter(binary.read(stream))
+                while batch := list(islice(spans, _BATCH)):
+                    yield batch
+                return
+        for document in documents(stream):
+            if isinstance(document, Document):
+                yield self._read(document)
+            else:
+                yield [document]
+
+    def _read(self, document: Document) -> Sequence[Found]:
+        where = f"line {document.line}"
+        data = document.data
+        try:
+            for format in self._formats:
+                found = format.read(data, where)
+                if found is not None:
+                    self._prefer(format)
+                    self.is_json = True
+                    return found
+        except UnicodeDecodeError:
+            return [Skipped(where, "not UTF-8 text")]
+        except msgspec.DecodeError as error:
+            return [Skipped(where, _not_json(error))]
+        self.is_json = True
+        look = looks_like(data)
+        if look.harmless:
+            self.signals.add(look.what)
+            return ()
+        return [Skipped(where, look.what)]
+
+    def _prefer(self, format: JsonFormat) -> None:
+        """What fitted one document most likely fits the next."""
+        if self.format is None:
+            self.format = format.name
+        if self._formats[0] is not format:
+            self._formats.remove(format)
+            self._formats.insert(0, format)
+
+
+def _not_json(error: msgspec.DecodeError) -> str:
+    detail = str(error).removeprefix("JSON is malformed: ")
+    if detail == "Input data was truncated":
+        return "cut off: the JSON that starts here never ends"
+    return f"not JSON: {detail}"

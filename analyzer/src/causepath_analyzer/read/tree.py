@@ -1,0 +1,249 @@
+"""The spans of one trace become one tree, repaired once, in the order that `build` lists."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
+
+_FLUSH_NS: Final = 5_000_000
+_FLUSH_WALL_NS: Final = 100_000_000
+_FLUSH_LEAVES: Final = 3
+
+
+class _Counts(Struct):
+    duplicates: int = 0
+    orphans: int = 0
+    cycles: int = 0
+    unfinished: int = 0
+    skewed: int = 0
+    negative: int = 0
+    rehung: int = 0
+
+
+def build(spans: Sequence[Span]) -> Trace:
+    """The trace of `spans`, which all have one trace id. There is at least one.
+
+    Repairs, in this order:
+
+    1. an end before its start becomes the start;
+    2. of a repeated id the record with the latest end stays, of equals the first;
+    3. a parent that is absent, or the span itself, makes a root;
+    4. in a cycle the member with the smallest (start, id) becomes a root;
+    5. a span without an end gets that of its latest descendant;
+    6. a child on another host that starts before its parent is shifted, with all that is below
+       it on that host, into the middle of its parent (as Jaeger does);
+    7. a span wholly outside its parent hangs on the nearest ancestor that covers its start.
+    """
+    counts = _Counts()
+    kept = _without_duplicates([_ended(span, counts) for span in spans], counts)
+    kept.sort(key=_order)
+    parents = _parents(kept, counts)
+    order = _broken_cycles(parents, counts)
+    if counts.unfinished:
+        _finish(kept, parents, order)
+    if _shift(kept, parents, order, counts):
+        kept, parents = _sorted_again(kept, parents)
+        order = top_down(parents)
+    _rehang(kept, parents, order, counts)
+    children = _children(parents)
+    untrusted = _ended_by_a_flush(kept, children)
+    return Trace(
+        trace_id=kept[0].trace_id,
+        spans=tuple(kept),
+        parents=tuple(parents),
+        children=tuple(map(tuple, children)),
+        roots=tuple(i for i, parent in enumerate(parents) if parent == NO_SPAN),
+        start_ns=kept[0].start_ns,
+        end_ns=max(span.ended_ns for span in kept),
+        untrusted=untrusted,
+        health=Health(
+            spans=len(kept),
+            duplicates=counts.duplicates,
+            orphans=counts.orphans,
+            cycles=counts.cycles,
+            unfinished=counts.unfinished,
+            skewed=counts.skewed,
+            negative=counts.negative,
+            rehung=counts.rehung,
+            notes=_notes(counts, untrusted),
+        ),
+    )
+
+
+def top_down(parents: Sequence[int]) -> list[int]:
+    """The numbers of all spans that hang on a root, every parent before its children."""
+    children = _children(parents)
+    order = [i for i, parent in enumerate(parents) if parent == NO_SPAN]
+    for index in order:
+        order.extend(children[index])
+    return order
+
+
+def _order(span: Span) -> tuple[int, str]:
+    return span.start_ns, span.span_id
+
+
+def _ended(span: Span, counts: _Counts) -> Span:
+    if span.end_ns is None:
+        return span
+    if span.end_ns < span.start_ns:
+        counts.negative += 1
+        return replace(span, end_ns=span.start_ns)
+    return span
+
+
+def _without_duplicates(spans: list[Span], counts: _Counts) -> list[Span]:
+    by_id: dict[str, Span] = {}
+    for span in spans:
+        known = by_id.setdefault(span.span_id, span)
+        if known is not span:
+            counts.duplicates += 1
+            # A record without an end is an early copy of one that has it.
+            if (span.end_ns is not None, span.ended_ns) > (known.end_ns is not None, known.ended_ns):
+                by_id[span.span_id] = span
+    return list(by_id.values())
+
+
+def _parents(spans: list[Span], counts: _Counts) -> list[int]:
+    number = {span.span_id: i for i, span in enumerate(spans)}
+    parents = []
+    for i, span in enumerate(spans):
+        parent = number.get(span.parent_id, NO_SPAN) if span.parent_id else NO_SPAN
+        if parent == i:
+            counts.cycles += 1
+            parent = NO_SPAN
+        elif parent == NO_SPAN and span.parent_id:
+            counts.orphans += 1
+        counts.unfinished += span.end_ns is None
+        parents.append(parent)
+    return parents
+
+
+def _broken_cycles(parents: list[int], counts: _Counts) -> list[int]:
+    """Makes a root of the first member of every cycle; gives all spans, parents first."""
+    order = top_down(parents)
+    if len(order) == len(parents):
+        return order
+    on_a_root = set(order)
+    for i in range(len(parents)):
+        path: list[int] = []
+        while i not in on_a_root:
+            on_a_root.add(i)
+            path.append(i)
+            i = parents[i]
+        if path and i in path:
+            # Spans are numbered in order of (start, id).
+            parents[min(path[path.index(i) :])] = NO_SPAN
+            counts.cycles += 1
+    return top_down(parents)
+
+
+def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
+    latest = [span.ended_ns for span in spans]
+    for i in reversed(order):
+        if spans[i].end_ns is None:
+            spans[i] = replace(spans[i], end_ns=latest[i])
+        parent = parents[i]
+        if parent != NO_SPAN and spans[parent].end_ns is None:
+            latest[parent] = max(latest[parent], latest[i])
+
+
+def _shift(spans: list[Span], parents: list[int], order: list[int], counts: _Counts) -> bool:
+    """Mends clock skew between hosts. Inside one host a child's time is what it says."""
+    shift_ns = [0] * len(spans)
+    for i in order:
+        parent = parents[i]
+        if parent == NO_SPAN:
+            continue
+        above, span = spans[parent], spans[i]
+        if above.host == span.host:
+            shift_ns[i] = shift_ns[parent]
+            continue
+        start_ns = above.start_ns + shift_ns[parent]
+        if span.start_ns < start_ns:
+            slack_ns = above.duration_ns - span.duration_ns
+            shift_ns[i] = start_ns + max(0, slack_ns // 2) - span.start_ns
+    for i, by_ns in enumerate(shift_ns):
+        if by_ns:
+            span = spans[i]
+            counts.skewed += 1
+            spans[i] = replace(
+                span, start_ns=span.start_ns + by_ns, end_ns=span.ended_ns + by_ns
+            )
+    return counts.skewed > 0
+
+
+def _sorted_again(spans: list[Span], parents: list[int]) -> tuple[list[Span], list[int]]:
+    order = sorted(range(len(spans)), key=lambda i: _order(spans[i]))
+    number = {old: new for new, old in enumerate(order)}
+    number[NO_SPAN] = NO_SPAN
+    return [spans[i] for i in order], [number[parents[i]] for i in order]
+
+
+def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: _Counts) -> None:
+    for i in order:
+        parent = parents[i]
+        if parent == NO_SPAN or not _outside(spans[i], spans[parent]):
+            continue
+        counts.rehung += 1
+        while parent != NO_SPAN and not _covers_start(spans[parent], spans[i]):
+            parent = parents[parent]
+        parents[i] = parent
+
+
+def _outside(span: Span, parent: Span) -> bool:
+    """Whether the two have no instant in common; a span without length may touch its parent."""
+    if span.start_ns == span.ended_ns:
+        return not parent.start_ns <= span.start_ns <= parent.ended_ns
+    return span.start_ns >= parent.ended_ns or span.ended_ns <= parent.start_ns
+
+
+def _covers_start(ancestor: Span, span: Span) -> bool:
+    if span.start_ns == span.ended_ns:
+        return ancestor.start_ns <= span.start_ns <= ancestor.ended_ns
+    return ancestor.start_ns <= span.start_ns < ancestor.ended_ns
+
+
+def _children(parents: Sequence[int]) -> list[list[int]]:
+    children: list[list[int]] = [[] for _ in parents]
+    for i, parent in enumerate(parents):
+        if parent != NO_SPAN:
+            children[parent].append(i)
+    return children
+
+
+def _ended_by_a_flush(spans: list[Span], children: list[list[int]]) -> bool:
+    """Whether all spans were ended by one flush, so that no duration means anything.
+
+    A chain of nested calls ends all at once by right: only several leaves that started far apart
+    and end together give a flush away.
+    """
+    leaves = [span for span, below in zip(spans, children, strict=True) if not below]
+    if len(leaves) < _FLUSH_LEAVES:
+        return False
+    ends = [span.ended_ns for span in spans]
+    starts = [span.start_ns for span in leaves]
+    wall_ns = max(ends) - spans[0].start_ns
+    return (
+        wall_ns >= _FLUSH_WALL_NS
+        and max(ends) - min(ends) <= _FLUSH_NS
+        and max(starts) - min(starts) >= wall_ns // 2
+    )
+
+
+def _notes(counts: _Counts, untrusted: bool) -> tuple[str, ...]:
+    told: Iterable[tuple[int, str, str]] = (
+        (counts.negative, "span ended before it started", "spans ended before they started"),
+        (
+            counts.rehung,
+            "span ran wholly outside its parent and hangs higher up",
+            "spans ran wholly outside their parents and hang higher up",
+        ),
+    )
+    notes = [f"{n} {one if n == 1 else many}" for n, one, many in told if n]
+    if untrusted:
+        notes.append("all spans end within 5 ms of each other: their durations mean nothing")
+    return tuple(notes)
