@@ -159,7 +159,7 @@ class MessagesApi:
 
     @property
     def exchanges(self) -> Sequence[Exchange]:
-        """Every request with how it was answered, in the order in which the answers ended.
+        """Every request so far with how it was answered, in the order of arrival.
 
         Waits for the answers under way; raises TimeoutError if that takes over ten seconds.
         """
@@ -244,7 +244,7 @@ class _Log:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._under_way, SETTLE_SECONDS):
                 raise TimeoutError(f"answers still under way after {SETTLE_SECONDS} s")
-            return tuple(self._exchanges)
+            return tuple(sorted(self._exchanges, key=lambda one: one.request.received_ns))
 
 
 class _Server(ThreadingHTTPServer):
@@ -518,7 +518,7 @@ def _problem(
     """The status and message the API would refuse the request with, if it would."""
     if request.method != "POST":
         return 405, "Method Not Allowed"
-    if "x-api-key" not in request.headers and "authorization" not in request.headers:
+    if not (request.headers.get("x-api-key") or request.headers.get("authorization")):
         return 401, "x-api-key header is required"
     if not isinstance(request.body, dict):
         return 400, "The request body is not valid JSON: expected an object"
