@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
 from causepath.guard import harmless
 from causepath.provider import Seam
-from causepath.spans import CALL_KEY, ModelCall
+from causepath.spans import CALL_KEY, ModelCall, Step
 from causepath.streams import observed_async_events, observed_events
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _call(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[.
     def request(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = telemetry.model_call(provider, self, args, kwargs)
         if call is None:
-            return original(self, *args, **kwargs)
+            with _no_call():
+                return original(self, *args, **kwargs)
         with call:
             return original(self, *call.args, **call.kwargs)
 
@@ -93,7 +95,8 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
     async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = telemetry.model_call(provider, self, args, kwargs)
         if call is None:
-            return await original(self, *args, **kwargs)
+            with _no_call():
+                return await original(self, *args, **kwargs)
         with call:
             return await original(self, *call.args, **call.kwargs)
 
@@ -134,11 +137,12 @@ def _async_pause(original: Any) -> Callable[..., Any]:
     return sleep_for_retry
 
 
-def _events(original: Any, observed: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+def _events(original: Any, observed: Callable[..., Any]) -> Callable[..., Any]:
     def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
-        events = original(self, *args, **kwargs)
-        call = _call_of(getattr(self, "response", None))
-        return events if call is None else observed(events, call)
+        # Older releases make the iterator before the response seam has seen the response, so whose
+        # it is gets asked when the first event is.
+        reader = functools.partial(_call_of, getattr(self, "response", None))
+        return observed(original(self, *args, **kwargs), reader)
 
     return stream
 
@@ -163,6 +167,13 @@ def _responded(arguments: dict[str, Any], result: object) -> None:
     call = _call_in_progress()
     if call is not None:
         call.responded(arguments.get("response"), result)
+
+
+def _no_call() -> AbstractContextManager[object]:
+    """Another request of the SDK inside a model call, of a middleware say, is not that call."""
+    if _call_in_progress() is None:
+        return nullcontext()
+    return Step(otel.set_value(CALL_KEY, None))
 
 
 def _call_in_progress() -> ModelCall | None:

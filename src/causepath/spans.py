@@ -522,6 +522,8 @@ class ModelCall:
     def adopt(self, span: Span) -> None:
         """The SDK started its own span for this call."""
         self.span = span
+        # Nothing below the span may begin before it.
+        self._attempt_start_ns = getattr(span, "start_time", None) or time.time_ns()
         span.update_name(_chat_name(self._request))
         span.set_attribute(semconv.CATEGORY, "llm")
         span.set_attributes(semconv.parameter_attributes(self._request))

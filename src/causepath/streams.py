@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 class Reader(Protocol):
@@ -22,8 +22,14 @@ class Reader(Protocol):
     def closed(self, error: BaseException | None = None) -> None: ...
 
 
-def observed_events(events: Iterator[Any], reader: Reader) -> Iterator[Any]:
-    """The same events, each shown to `reader` before the application gets it."""
+def observed_events(
+    events: Iterator[Any], find_reader: Callable[[], Reader | None]
+) -> Iterator[Any]:
+    """The same events, each shown to the reader, if there is one, before the application gets it."""
+    reader = find_reader()
+    if reader is None:
+        yield from events
+        return
     try:
         for event in events:
             reader.event(event)
@@ -33,14 +39,19 @@ def observed_events(events: Iterator[Any], reader: Reader) -> Iterator[Any]:
         raise
 
 
-async def observed_async_events(events: AsyncIterator[Any], reader: Reader) -> AsyncIterator[Any]:
-    """The same events, each shown to `reader` before the application gets it."""
+async def observed_async_events(
+    events: AsyncIterator[Any], find_reader: Callable[[], Reader | None]
+) -> AsyncIterator[Any]:
+    """The same events, each shown to the reader, if there is one, before the application gets it."""
+    reader = find_reader()
     try:
         async for event in events:
-            reader.event(event)
+            if reader is not None:
+                reader.event(event)
             yield event
     except Exception as error:
-        reader.closed(error)
+        if reader is not None:
+            reader.closed(error)
         raise
     finally:
         # Closed here, in the task that read them: the event loop would do it later in its own.

@@ -1,0 +1,66 @@
+# `make demo` and `make test` do all their own set-up; a second run is quick.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OLDEST := .sdk/oldest
+SILENT := .sdk/silent
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check bench build requirements clean help
+
+help:  ## say what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(READY)  ## run the example agent with the plugin on, then explain its trace
+	@rm -f causepath-traces.jsonl
+	$(BIN)/python examples/traced_research_agent.py
+	$(BIN)/causepath causepath-traces.jsonl
+
+test: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## all tests, and the plugin's against three releases of the SDK
+	$(BIN)/python -m pytest
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/plugin tests/contract
+	PYTHONPATH=$(SILENT) $(BIN)/python -m pytest tests/plugin tests/contract
+
+check: $(READY)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy src/causepath analyzer/src/causepath_analyzer tests/typing
+
+bench: $(READY)  ## measure
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/read.py
+
+build: $(READY)  ## the wheels and source archives of both distributions, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist analyzer
+
+requirements: $(READY)  ## pin again what requirements/*.in ask for
+	$(PIP) install uv
+	for name in dev anthropic-oldest anthropic-silent; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) .sdk dist causepath-traces.jsonl
+
+$(READY): requirements/dev.txt pyproject.toml analyzer/pyproject.toml src/causepath.pth src/causepath.start
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "causepath needs Python 3.11 or newer to be developed: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-build-isolation --no-deps -e . -e analyzer
+	@touch $@
+
+# Other releases of the SDK, each in a folder to put before the installed one.
+$(OLDEST)/.ready: requirements/anthropic-oldest.txt $(READY)
+	@rm -rf $(OLDEST) && $(PIP) install --require-hashes --target $(OLDEST) -r $<
+	@touch $@
+
+$(SILENT)/.ready: requirements/anthropic-silent.txt $(READY)
+	@rm -rf $(SILENT) && $(PIP) install --require-hashes --target $(SILENT) -r $<
+	@touch $@
