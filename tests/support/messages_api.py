@@ -128,9 +128,14 @@ class Exchange:
     complete: bool
 
     def seconds_until(self, what: str) -> float:
-        """Seconds from the arrival of the request to the first `what`."""
-        at_ns = next(sent.at_ns for sent in self.sent if sent.what == what)
-        return (at_ns - self.request.received_ns) / 1e9
+        """Seconds from the arrival of the request to the first `what`.
+
+        Raises LookupError if none was sent.
+        """
+        for sent in self.sent:
+            if sent.what == what:
+                return (sent.at_ns - self.request.received_ns) / 1e9
+        raise LookupError(f"no {what!r} was sent, only {[sent.what for sent in self.sent]}")
 
 
 class MessagesApi:
@@ -348,7 +353,7 @@ class _Connection(BaseHTTPRequestHandler):
         finally:
             self.server.log.end(answering.exchange())
 
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_POST  # noqa: N815 (http.server's names)
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 (http.server's names)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (as inherited)
         """Nothing: a test looks at `MessagesApi.requests` instead."""
@@ -604,15 +609,14 @@ def main(argv: Sequence[str]) -> int:
         return 2
     # An interrupt at the terminal is for the agent, which then closes our standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        api = MessagesApi(_find_script(argv[0]), keep=False)
+        with MessagesApi(_find_script(argv[0]), keep=False) as api:
+            print(api.url, flush=True)
+            sys.stdin.read()
     except ScriptError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(ScriptError), api:
-        print(api.url, flush=True)
-        sys.stdin.read()
     return 0
 
 

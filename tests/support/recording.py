@@ -1,0 +1,115 @@
+"""What the plugin writes, as text to compare whole: one line a span, indented below its parent.
+
+invoke_agent loop  agent inferred
+  chat m #1  llm 12/5 tool_call
+  execute_tool search  tool id=toolu_1 <-tool_call- chat m #1
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
+
+import causepath
+from causepath import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+
+class Recording:
+    """The plugin enabled, with a global tracer provider that keeps its spans in memory."""
+
+    def __init__(self, **provider: Any) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(shutdown_on_exit=False, **provider)
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+
+    def __enter__(self) -> Recording:
+        set_global_provider(self.provider)
+        causepath.instrument()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        causepath.uninstrument()
+        set_global_provider(None)
+
+    def spans(self) -> Sequence[ReadableSpan]:
+        """Every span that has ended, after what is dropped has been collected."""
+        gc.collect()
+        return self._exporter.get_finished_spans()
+
+    def text(self) -> str:
+        """The spans as indented lines; an inferred run that goes on is ended first."""
+        active = measure.telemetry()
+        if active is not None:
+            active.end_idle_runs()
+        return "\n".join(lines(self.spans()))
+
+
+def set_global_provider(provider: TracerProvider | None) -> None:
+    """As if the process had just started, with `provider` set up by the application."""
+    trace._TRACER_PROVIDER = None
+    trace._TRACER_PROVIDER_SET_ONCE = Once()
+    if provider is not None:
+        trace.set_tracer_provider(provider)
+
+
+def lines(spans: Sequence[ReadableSpan]) -> Iterator[str]:
+    ids = {span.context.span_id for span in spans}
+    labels = {span.context.span_id: _label(span) for span in spans}
+
+    def below(parent: int | None, depth: int) -> Iterator[str]:
+        children = [
+            span
+            for span in spans
+            if (span.parent.span_id if span.parent and span.parent.span_id in ids else None)
+            == parent
+        ]
+        for span in sorted(children, key=lambda span: (span.start_time, span.end_time, span.name)):
+            yield "  " * depth + _line(span, labels)
+            yield from below(span.context.span_id, depth + 1)
+
+    yield from below(None, 0)
+
+
+def _label(span: ReadableSpan) -> str:
+    turn = (span.attributes or {}).get("causepath.turn")
+    return f"{span.name} #{turn}" if turn else span.name
+
+
+def _line(span: ReadableSpan, labels: dict[int, str]) -> str:
+    attributes: dict[str, Any] = dict(span.attributes or {})
+    words = [_label(span), "", attributes.get("causepath.category", "?")]
+    for name, word in (
+        ("causepath.run.inferred", "inferred"),
+        ("causepath.tool.inferred", "inferred"),
+        ("causepath.tool.read_only", "read-only"),
+    ):
+        if attributes.get(name):
+            words.append(word)
+    if (call_id := attributes.get("gen_ai.tool.call.id")) is not None:
+        words.append(f"id={call_id}")
+    if span.name.startswith("chat"):
+        usage = [attributes.get(f"gen_ai.usage.{name}_tokens", "-") for name in ("input", "output")]
+        words.append("/".join(map(str, usage)))
+        words.extend(attributes.get("gen_ai.response.finish_reasons", ()))
+        if "gen_ai.response.time_to_first_chunk" in attributes:
+            words.append("first-chunk")
+    elif (status := attributes.get("http.response.status_code")) is not None:
+        words.append(str(status))
+    if (error := attributes.get("error.type")) is not None:
+        words.append(f"error={error}")
+    words.append(f"({span.status.status_code.name})")
+    for link in span.links:
+        why = (link.attributes or {}).get("causepath.link")
+        words.append(f"<-{why}- {labels.get(link.context.span_id, '?')}")
+    return " ".join(words)
