@@ -4,6 +4,7 @@ In every tuple the first name that is present wins. `read/normalise.py` is the o
 these tables; readers decode no attribute whose name is not in `UNDERSTOOD`.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -169,6 +170,11 @@ CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
 
 DATABASE: Final = ("db.system.name", "db.system")
 OUTGOING: Final = ("http.request.method", "http.method", "http.url", "url.full", "rpc.system")
+
+WAIT_NAME: Final = re.compile(
+    r"(?:^|[._ :/-])(?:dequeue|queue[._]get|poll|long[._]poll|sleep|wait)(?:$|[._ :/-])"
+)
+"""Names of spans that do nothing but wait for somebody else's work."""
 
 MODEL: Final = (
     "gen_ai.response.model",

@@ -33,13 +33,13 @@ class ConfigurationError(UsageError):
     """A settings file is wrong; the text starts with ``file:line``."""
 
 
-class UnreadableInput(CausepathError):
+class UnreadableInputError(CausepathError):
     """An input is not there, cannot be opened, or is not what any reader knows."""
 
     status = ExitStatus.UNREADABLE
 
 
-class NoTraces(CausepathError):
+class NoTracesError(CausepathError):
     """Everything could be read and there is no span in it."""
 
     status = ExitStatus.NO_TRACES

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct
 
-from causepath_analyzer.errors import CausepathError, NoTraces, UnreadableInput
+from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.format import Skipped
 from causepath_analyzer.read.recognise import Recogniser
@@ -60,8 +60,8 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
     """The traces of `spans`. Raises the most serious problem of `inputs` if there is none."""
     if not spans:
         problems = [entry.problem for entry in inputs if entry.problem is not None]
-        unreadable = (p for p in problems if isinstance(p, UnreadableInput))
-        raise next(unreadable, problems[0] if problems else NoTraces("no input"))
+        unreadable = (p for p in problems if isinstance(p, UnreadableInputError))
+        raise next(unreadable, problems[0] if problems else NoTracesError("no input"))
     # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
     collecting = gc.isenabled()
     gc.disable()
@@ -76,7 +76,7 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
 def _read_file(path: str, spans: SpansByTrace, progress: Progress | None) -> Input:
     try:
         stream = open_source(path)
-    except UnreadableInput as error:
+    except UnreadableInputError as error:
         return Input(path, None, 0, problem=error)
     with stream:
         return read_stream(path, stream, spans, progress)
@@ -115,21 +115,21 @@ def read_stream(
 
 
 def _no_files(path: str) -> CausepathError:
-    return NoTraces(f"{path}: a folder without files")
+    return NoTracesError(f"{path}: a folder without files")
 
 
 def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> CausepathError:
     """Why nothing came out of a file that could be opened."""
     if reader.is_empty:
-        return NoTraces(f"{path}: empty")
+        return NoTracesError(f"{path}: empty")
     if skipped:
         first = skipped[0]
-        kind = NoTraces if reader.is_json or reader.format else UnreadableInput
+        kind = NoTracesError if reader.is_json or reader.format else UnreadableInputError
         return kind(f"{path}:{_short(first.where)}: {first.why}")
     what = ", ".join(sorted(reader.signals)) or "a trace file without a span"
-    return NoTraces(f"{path}: {what}")
+    return NoTracesError(f"{path}: {what}")
 
 
 def _short(where: str) -> str:
-    """"line 2" as it stands after a file name and a colon."""
+    """ "line 2" as it stands after a file name and a colon."""
     return where.removeprefix("line ")

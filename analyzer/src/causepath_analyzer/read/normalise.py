@@ -7,6 +7,7 @@ are settled, so that no analysis asks where a trace came from. What nobody said 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -75,6 +76,7 @@ RESOURCE_ATTRIBUTES = frozenset((names.SERVICE_NAME, names.SDK_NAME, *names.HOST
 def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: str) -> Span:
     """The span `emitted` with everything its attributes say, in our words."""
     if not attributes:
+        # Most spans of other people's services end here.
         return Span(
             emitted.trace_id,
             emitted.span_id,
@@ -82,7 +84,7 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
             emitted.name,
             emitted.start_ns,
             emitted.end_ns,
-            "other",
+            _category_of_name(emitted.name),
             emitted.kind,
             resource.service,
             resource.host,
@@ -129,7 +131,13 @@ def _category(emitted: Emitted, attributes: Attributes, scope: str) -> Category:
         return "other"  # an API method that is not a model call: count_tokens, files, ...
     if emitted.kind == "client" and any(name in attributes for name in names.OUTGOING):
         return "network"
-    return "other"
+    return _category_of_name(emitted.name)
+
+
+@lru_cache(maxsize=4096)
+def _category_of_name(name: str) -> Category:
+    """The last resort: what a span is called, where nothing else says what it is."""
+    return "wait" if names.WAIT_NAME.search(name) else "other"
 
 
 def _model_call(attributes: Attributes, resource: Resource) -> ModelCall:

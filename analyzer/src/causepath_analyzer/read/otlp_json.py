@@ -146,8 +146,7 @@ def _read_batch(batch: _ResourceSpans, where: str, found: list[Found]) -> None:
     for group in batch.scopeSpans or batch.instrumentationLibrarySpans or ():
         scope = group.scope or group.instrumentationLibrary
         scope_name = (scope.name or "") if scope is not None else ""
-        for wire in group.spans or ():
-            found.append(_span(wire, resource, scope_name, where))
+        found += [_span(wire, resource, scope_name, where) for wire in group.spans or ()]
 
 
 def _span(wire: _Span, resource: normalise.Resource, scope: str, where: str) -> Found:
@@ -234,6 +233,7 @@ def _resource(raw: Raw) -> normalise.Resource:
 
 
 # The forgiving way --------------------------------------------------------------------------
+
 
 def _salvage(document: bytes, where: str) -> list[Found] | None:
     """The same as `read` for documents in another spelling, or with wrong types in places."""

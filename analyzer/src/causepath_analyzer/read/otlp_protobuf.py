@@ -61,7 +61,7 @@ def _byte(value: int) -> bytes:
 def read(stream: BinaryIO) -> Iterator[Found]:
     """The spans of all messages in `stream`."""
     # The generated code takes 40 ms to import, which users of JSON need not wait for.
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from opentelemetry.proto.trace.v1 import trace_pb2
 
     for where, message in _resource_spans(stream):

@@ -75,10 +75,10 @@ class Recogniser:
         where = f"line {document.line}"
         data = document.data
         try:
-            for format in self._formats:
-                found = format.read(data, where)
+            for candidate in self._formats:
+                found = candidate.read(data, where)
                 if found is not None:
-                    self._prefer(format)
+                    self._prefer(candidate)
                     self.is_json = True
                     return found
         except UnicodeDecodeError:
@@ -92,13 +92,13 @@ class Recogniser:
             return ()
         return [Skipped(where, look.what)]
 
-    def _prefer(self, format: JsonFormat) -> None:
+    def _prefer(self, fitting: JsonFormat) -> None:
         """What fitted one document most likely fits the next."""
         if self.format is None:
-            self.format = format.name
-        if self._formats[0] is not format:
-            self._formats.remove(format)
-            self._formats.insert(0, format)
+            self.format = fitting.name
+        if self._formats[0] is not fitting:
+            self._formats.remove(fitting)
+            self._formats.insert(0, fitting)
 
 
 def _not_json(error: msgspec.DecodeError) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from causepath_analyzer.errors import UnreadableInput
+from causepath_analyzer.errors import UnreadableInputError
 
 STDIN: Final = "-"
 _GZIP: Final = b"\x1f\x8b"
@@ -25,7 +25,7 @@ DAMAGED: Final[tuple[type[Exception], ...]] = (EOFError, OSError, zlib.error)
 def files(path: str) -> Iterator[str]:
     """`path` itself, or if it is a folder, every file below it in order of name.
 
-    Hidden files and folders are left out. Raises `UnreadableInput` if there is no such path.
+    Hidden files and folders are left out. Raises `UnreadableInputError` if there is no such path.
     """
     if path == STDIN or not Path(path).is_dir():
         yield path
@@ -39,17 +39,17 @@ def files(path: str) -> Iterator[str]:
 def open_source(path: str) -> BinaryIO:
     """A stream of the unpacked bytes of the file `path`, or of standard input for ``-``.
 
-    Raises `UnreadableInput`, saying why, if it cannot be opened.
+    Raises `UnreadableInputError`, saying why, if it cannot be opened.
     """
     if path == STDIN:
         raw = cast("io.BufferedReader", sys.stdin.buffer)
     else:
         try:
-            raw = Path(path).open("rb", buffering=_BUFFER)
+            raw = io.BufferedReader(io.FileIO(path), _BUFFER)
         except FileNotFoundError:
-            raise UnreadableInput(f"{path}: no such file or folder") from None
+            raise UnreadableInputError(f"{path}: no such file or folder") from None
         except OSError as error:
-            raise UnreadableInput(f"{path}: cannot be opened: {error.strerror}") from None
+            raise UnreadableInputError(f"{path}: cannot be opened: {error.strerror}") from None
     return unpacked(raw)
 
 

@@ -101,10 +101,14 @@ def _without_duplicates(spans: list[Span], counts: _Counts) -> list[Span]:
         known = by_id.setdefault(span.span_id, span)
         if known is not span:
             counts.duplicates += 1
-            # A record without an end is an early copy of one that has it.
-            if (span.end_ns is not None, span.ended_ns) > (known.end_ns is not None, known.ended_ns):
+            if _latest_end(span) > _latest_end(known):
                 by_id[span.span_id] = span
     return list(by_id.values())
+
+
+def _latest_end(span: Span) -> tuple[bool, int]:
+    """Sorts records of one span: a record without an end is an early copy of one that has it."""
+    return span.end_ns is not None, span.ended_ns
 
 
 def _parents(spans: list[Span], counts: _Counts) -> list[int]:
@@ -170,9 +174,7 @@ def _shift(spans: list[Span], parents: list[int], order: list[int], counts: _Cou
         if by_ns:
             span = spans[i]
             counts.skewed += 1
-            spans[i] = replace(
-                span, start_ns=span.start_ns + by_ns, end_ns=span.ended_ns + by_ns
-            )
+            spans[i] = replace(span, start_ns=span.start_ns + by_ns, end_ns=span.ended_ns + by_ns)
     return counts.skewed > 0
 
 

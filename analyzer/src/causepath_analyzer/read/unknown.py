@@ -21,8 +21,7 @@ _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         (rb'"resource_?[mM]etrics"', "OTLP metrics, no traces", True),
         (
             rb'"rootTraceName"|"rootServiceName"',
-            "a Tempo search result, which lists traces without their spans: "
-            "fetch the traces by id (/api/traces/ID)",
+            "a Tempo search result, no spans: fetch the traces by id (/api/traces/ID)",
             False,
         ),
         (rb'"tagMap"|"stringTagMap"', "rows of a SigNoz query, no trace export", False),
@@ -48,8 +47,7 @@ _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         ),
         (
             rb'"context"\s*:\s*\{\s*"trace_id"',
-            "spans printed by the OpenTelemetry SDK's console exporter, which this version does "
-            "not read: use the OTLP file exporter",
+            "spans of the OpenTelemetry SDK's console exporter: use the OTLP file exporter",
             False,
         ),
     )

@@ -1,0 +1,96 @@
+"""What a span's own time was spent on, and which model or tool call it belongs to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+from causepath_analyzer.model import NO_SPAN, Category, Trace
+
+Kind = Literal[
+    "first_token",
+    "generation",
+    "llm",
+    "tool",
+    "retrieval",
+    "embedding",
+    "cache",
+    "database",
+    "network",
+    "guardrail",
+    "retry",
+    "human",
+    "wait",
+    "agent",
+    "other",
+    "uncovered",
+]
+"""What wall time was spent on. ``llm`` is a model call that cannot be split at its first token,
+``agent`` the own time of agents and framework steps, ``uncovered`` time that no span covers."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_OWN: Final[Mapping[Category, Kind]] = {
+    "agent": "agent",
+    "chain": "agent",
+    "llm": "llm",
+    "tool": "tool",
+    "retrieval": "retrieval",
+    "embedding": "embedding",
+    "cache": "cache",
+    "database": "database",
+    "network": "network",
+    "guardrail": "guardrail",
+    "human": "human",
+    "wait": "wait",
+    "retry": "retry",
+    "other": "other",
+}
+
+# An internal step or the wire below one of these is part of it.
+_OWNS_STEPS: Final = frozenset(
+    ("llm", "retry", "tool", "retrieval", "embedding", "database", "network", "guardrail", "cache")
+)
+_OWNS_NETWORK: Final = _OWNS_STEPS - {"tool"}
+
+
+class SpanKinds(Struct, frozen=True):
+    """For each span, by number.
+
+    ``own[i]``: what its own time is. ``calls[i]``: the model call that span *i* is or is part of
+    (an attempt over HTTP, a twin recorded by a second instrumentation), else `NO_SPAN`.
+    ``units[i]``: the innermost model or tool call around it, itself included, else `NO_SPAN`.
+    """
+
+    own: Sequence[Kind]
+    calls: Sequence[int]
+    units: Sequence[int]
+
+
+def span_kinds(trace: Trace) -> SpanKinds:
+    """What every span of `trace` is part of."""
+    spans, parents = trace.spans, trace.parents
+    own: list[Kind] = ["other"] * len(spans)
+    calls = [NO_SPAN] * len(spans)
+    units = [NO_SPAN] * len(spans)
+    for i in trace.top_down():
+        span, parent = spans[i], parents[i]
+        category = span.category
+        kind = _OWN[category]
+        call = unit = NO_SPAN
+        if parent != NO_SPAN:
+            above, unit = own[parent], units[parent]
+            if category == "other":
+                # A server is another process, whose time is not that of the step that called it.
+                remote = span.kind in ("server", "consumer")
+                if above == "llm" or (above in _OWNS_STEPS and not remote):
+                    kind = above
+            elif category == "network" and above in _OWNS_NETWORK:
+                kind = above
+            if kind == "llm":
+                call = calls[parent]
+        if kind == "llm" and call == NO_SPAN:
+            call = i
+        own[i], calls[i] = kind, call
+        units[i] = call if call != NO_SPAN else i if category == "tool" else unit
+    return SpanKinds(own, calls, units)
