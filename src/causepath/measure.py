@@ -17,7 +17,7 @@ from causepath.guard import harmless
 from causepath.inside import inside, is_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+    from collections.abc import Callable, Iterator, MutableMapping, Sequence
     from types import FrameType
 
     from causepath.spans import Operation, Telemetry
@@ -29,9 +29,16 @@ telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 
 
 def measured(
-    function: Callable[..., Any], name: str | None = None, read_only: bool | None = None
+    function: Callable[..., Any],
+    name: str | None = None,
+    read_only: bool | None = None,
+    *,
+    only_asked: bool = False,
 ) -> Callable[..., Any]:
-    """`function`, each call of which is a tool span while the plugin is enabled."""
+    """`function`, each call of which is a tool span while the plugin is enabled.
+
+    `only_asked` leaves out the calls that no reply asked for.
+    """
     if is_inside(function):
         return function
     tool = name or getattr(function, "__name__", None) or type(function).__name__
@@ -40,7 +47,7 @@ def measured(
         active = telemetry()
         if active is None:
             return None
-        return active.tool_call(tool, function, args, kwargs, read_only)
+        return active.tool_call(tool, function, args, kwargs, read_only, only_asked)
 
     return inside(function, opened)
 
@@ -74,10 +81,22 @@ class FoundTools:
     @harmless(None)
     def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
         """Measure what the code on the stack has for tools with these names."""
-        for name in dict.fromkeys(names):
-            for frame in frames:
-                if self._in_frame(frame, name):
-                    break
+        wanted = dict.fromkeys(names)
+        seen: set[int] = set()
+        for frame in frames:
+            for scope in (frame.f_locals, frame.f_globals):
+                if id(scope) in seen:
+                    continue
+                seen.add(id(scope))
+                for table in _tables(scope):
+                    for name in wanted:
+                        value = table.get(name)
+                        if is_function(value) and not is_inside(value):
+                            table[name] = self._replacement(value, name)
+            for name in wanted:
+                value = frame.f_globals.get(name)
+                if isinstance(value, types.FunctionType) and not is_inside(value):
+                    self._replace_global(frame.f_globals, name, value)
 
     @harmless(None)
     def measure_module(self, module: types.ModuleType, names: str) -> None:
@@ -91,25 +110,6 @@ class FoundTools:
                 owner[name] = original
         self._undo.clear()
 
-    def _in_frame(self, frame: FrameType, name: str) -> bool:
-        is_module = frame.f_locals is frame.f_globals
-        found = False
-        for scope in (frame.f_locals,) if is_module else (frame.f_locals, frame.f_globals):
-            for table in _tables(scope):
-                value = table.get(name)
-                if is_inside(value):
-                    found = True
-                elif is_function(value):
-                    table[name] = self._replacement(value, name)
-                    found = True
-        value = frame.f_globals.get(name)
-        if is_inside(value):
-            return True
-        if isinstance(value, types.FunctionType):
-            self._replace_global(frame.f_globals, name, value)
-            return True
-        return found
-
     def _replacement(self, function: Any, name: str) -> Callable[..., Any]:
         """The measured function, which also takes the place where it is defined.
 
@@ -119,7 +119,7 @@ class FoundTools:
         defined = home.get(getattr(function, "__name__", ""))
         if is_inside(defined) and getattr(defined, "__wrapped__", None) is function:
             return defined  # type: ignore[no-any-return]
-        wrapper = measured(function, name)
+        wrapper = measured(function, name, only_asked=True)
         if defined is function:
             home[function.__name__] = wrapper
             self._undo.append((home, function.__name__, function, wrapper))
@@ -134,8 +134,7 @@ class FoundTools:
 
 def _tables(scope: Any) -> Iterator[dict[str, Any]]:
     """The dicts among the variables of a scope, and those of `self`."""
-    values: Iterable[Any] = list(scope.values())
-    for value in values:
+    for value in list(scope.values()):
         if type(value) is dict:
             yield value
     owner = scope.get("self")

@@ -283,7 +283,13 @@ class Telemetry:
 
     @harmless(None)
     def tool_call(
-        self, name: str, function: Callable[..., Any], args: Any, kwargs: Any, read_only: bool | None
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        read_only: bool | None,
+        only_asked: bool,
     ) -> Operation | None:
         """The span of one measured call of a tool function."""
         if not is_instrumentation_enabled():
@@ -301,6 +307,8 @@ class Telemetry:
             kwargs,
             None if not current.is_valid else run.key if run else (current.trace_id, current.span_id),
         )
+        if asked is None and only_asked:
+            return None
         parent = here
         if not current.is_valid and asked is not None:
             parent = asked.run.parent
@@ -469,6 +477,7 @@ class ModelCall:
         self._pause: Span | None = None
         self._ended_ns: int | None = None
         self.span: Span | None = None
+        self.inside = False
 
         self._start_ns = time.time_ns()
         self._run, parent = telemetry.run_of(request, self._start_ns, tracer)
@@ -690,7 +699,7 @@ class ModelCall:
     @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
         """Nothing more comes. May be told more than once, by events, by the body, by a collector."""
-        if self._closed or sys.is_finalizing():
+        if self._closed or self.inside or sys.is_finalizing():
             return
         self._closed = True
         if isinstance(error, Exception) and self._error is None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """Who wants to know. No method raises; `closed` may be called more than once."""
 
+    inside: bool
+    """Whether the next event is being fetched just now. What closes the body then may be an
+    exception on its way out, so the end is told when it is out, with the exception."""
+
     def event(self, event: Any) -> None: ...
 
     def closed(self, error: BaseException | None = None) -> None: ...
@@ -30,27 +34,37 @@ def observed_events(
     if reader is None:
         yield from events
         return
+    reader.inside = True
     try:
         for event in events:
             reader.event(event)
+            reader.inside = False
             yield event
-    except Exception as error:
-        reader.closed(error)
+            reader.inside = True
+    except BaseException as error:
+        reader.inside = False
+        if not isinstance(error, GeneratorExit):
+            reader.closed(error)
         raise
+    reader.inside = False
+    reader.closed()
 
 
 async def observed_async_events(
     events: AsyncIterator[Any], find_reader: Callable[[], Reader | None]
 ) -> AsyncIterator[Any]:
     """The same events, each shown to the reader, if there is one, before the application gets it."""
-    reader = find_reader()
+    reader = find_reader() or _Nobody()
+    reader.inside = True
     try:
         async for event in events:
-            if reader is not None:
-                reader.event(event)
+            reader.event(event)
+            reader.inside = False
             yield event
-    except Exception as error:
-        if reader is not None:
+            reader.inside = True
+    except BaseException as error:
+        reader.inside = False
+        if not isinstance(error, GeneratorExit):
             reader.closed(error)
         raise
     finally:
@@ -58,6 +72,18 @@ async def observed_async_events(
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
+    reader.inside = False
+    reader.closed()
+
+
+class _Nobody:
+    """Wants to know nothing: an asynchronous generator has no `yield from`."""
+
+    inside = False
+
+    def event(self, event: Any) -> None: ...
+
+    def closed(self, error: BaseException | None = None) -> None: ...
 
 
 class ObservedBody(wrapt.ObjectProxy):  # type: ignore[misc]

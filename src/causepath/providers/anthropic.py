@@ -37,6 +37,9 @@ def read_request(
     body = options.json_data
     if not isinstance(body, Mapping):
         return None
+    extra = getattr(options, "extra_json", None)
+    if isinstance(extra, Mapping):
+        body = {**body, **extra}
     messages = body.get("messages")
     messages = messages if isinstance(messages, list | tuple) else ()
     url = client.base_url

@@ -1,0 +1,47 @@
+"""Every test leaves no trace: nothing stays wrapped, no span stays current, the guard stays silent."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import anthropic
+import pytest
+from opentelemetry import context, trace
+
+import causepath
+from causepath import guard
+from causepath.instrumentor import PROVIDERS
+from causepath.patching import MARK
+from tests.support.recording import Recording, set_global_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NATIVE = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
+"""Whether this release of the SDK writes spans of its own."""
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_")):
+            monkeypatch.delenv(name)
+    guard._reported.clear()
+    yield
+    causepath.uninstrument()
+    set_global_provider(None)
+    assert guard._reported == set(), "a fault of ours was hidden from the application"
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert context.get_current() == {}
+    for provider in PROVIDERS:
+        for target in provider.targets:
+            module = __import__(target.module, fromlist=["_"])
+            owner, name = target.name.split(".")
+            assert not hasattr(vars(getattr(module, owner))[name], MARK), target
+
+
+@pytest.fixture
+def recording() -> Iterator[Recording]:
+    with Recording() as found:
+        yield found

@@ -1,0 +1,343 @@
+"""Which run a call belongs to: declared or inferred, in threads, tasks and generators."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from opentelemetry import trace
+
+import causepath
+from causepath import spans as spans_module
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import ByTurn, Failure, Reply, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
+TWO_ROUNDS = ByTurn(
+    [
+        Reply([ToolUse("search", {"q": "x"})], usage=Usage(3, 2)),
+        Reply([ToolUse("search", {"q": "y"})], usage=Usage(5, 2)),
+        Reply("Done.", usage=Usage(7, 2)),
+    ]
+)
+
+
+@pytest.fixture
+def api() -> Iterator[MessagesApi]:
+    with MessagesApi(TWO_ROUNDS) as found:
+        yield found
+
+
+@pytest.fixture
+def client(api: MessagesApi) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=api.url, api_key="test") as found:
+        yield found
+
+
+def ask(client: anthropic.Anthropic, messages: list[Any], **options: Any) -> Any:
+    return client.messages.create(model="m", max_tokens=9, messages=messages, **options)
+
+
+def answer(messages: list[Any], reply: Any) -> None:
+    messages.append({"role": "assistant", "content": reply.content})
+    messages.append(
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": block.id, "content": "found"}
+                for block in reply.content
+                if block.type == "tool_use"
+            ],
+        }
+    )
+
+
+def loop(client: anthropic.Anthropic, question: str = "?") -> None:
+    messages: list[Any] = [{"role": "user", "content": question}]
+    while (reply := ask(client, messages)).stop_reason == "tool_use":
+        answer(messages, reply)
+
+
+async def loop_async(client: anthropic.AsyncAnthropic, question: str = "?") -> None:
+    messages: list[Any] = [{"role": "user", "content": question}]
+    while True:
+        reply = await client.messages.create(model="m", max_tokens=9, messages=messages)
+        if reply.stop_reason != "tool_use":
+            return
+        answer(messages, reply)
+
+
+def shape(recording: Recording) -> str:
+    """The tree without what other tests are about: names, nesting and kinds only."""
+    return "\n".join(
+        line.partition(" id=")[0].partition("/")[0] for line in recording.text().splitlines()
+    )
+
+
+LOOP = """\
+invoke_agent {}
+  chat m #1  llm 3
+  execute_tool search  tool inferred
+  chat m #2  llm 5
+  execute_tool search  tool inferred
+  chat m #3  llm 7"""
+
+INFERRED = LOOP.format("test_runs  agent inferred (UNSET)")
+DECLARED = LOOP.format("research  agent (UNSET)")
+
+
+def test_a_hand_written_loop_is_one_run(recording: Recording, client: Any) -> None:
+    loop(client)
+    loop(client)
+    assert shape(recording) == f"{INFERRED}\n{INFERRED}"
+
+
+def test_a_run_goes_on_across_threads(recording: Recording, client: Any) -> None:
+    messages: list[Any] = [{"role": "user", "content": "?"}]
+    while True:
+        with ThreadPoolExecutor(1) as fresh:
+            reply = fresh.submit(ask, client, messages).result()
+        if reply.stop_reason != "tool_use":
+            break
+        answer(messages, reply)
+    assert shape(recording) == INFERRED
+
+
+def test_concurrent_runs_in_threads_do_not_mix(recording: Recording, client: Any) -> None:
+    start = threading.Barrier(8)
+
+    def one(number: int) -> None:
+        start.wait()
+        loop(client, f"question {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(8)))
+    assert len({span.context.trace_id for span in recording.spans()}) == 8
+    by_run = sorted_trees(recording)
+    assert by_run == [INFERRED] * 8
+
+
+def test_concurrent_runs_in_tasks_do_not_mix(recording: Recording, api: MessagesApi) -> None:
+    async def main() -> None:
+        async with anthropic.AsyncAnthropic(base_url=api.url, api_key="test") as client:
+            await asyncio.gather(*(loop_async(client, f"question {n}") for n in range(8)))
+
+    asyncio.run(main())
+    assert sorted_trees(recording) == [INFERRED] * 8
+
+
+def sorted_trees(recording: Recording) -> list[str]:
+    trees: list[list[str]] = []
+    for line in shape(recording).splitlines():
+        if line.startswith(" "):
+            trees[-1].append(line)
+        else:
+            trees.append([line])
+    return ["\n".join(tree) for tree in trees]
+
+
+def with_statement(client: Any) -> None:
+    with causepath.agent("research"):
+        loop(client)
+
+
+def decorator(client: Any) -> None:
+    @causepath.agent("research")
+    def work() -> str:
+        loop(client)
+        return "result"
+
+    assert work() == "result"
+    assert work.__name__ == "work"
+
+
+def bare_decorator(client: Any) -> None:
+    @causepath.agent
+    def research() -> None:
+        loop(client)
+
+    research()
+
+
+def generator(client: Any) -> None:
+    @causepath.agent("research")
+    def work() -> Iterator[str]:
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        while (reply := ask(client, messages)).stop_reason == "tool_use":
+            answer(messages, reply)
+            assert trace.get_current_span().get_span_context().is_valid
+            yield "turn"
+
+    for _ in work():
+        assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("way", [with_statement, decorator, bare_decorator, generator])
+def test_a_declared_run(recording: Recording, client: Any, way: Any) -> None:
+    way(client)
+    assert shape(recording) == DECLARED
+
+
+async def async_with(client: Any) -> None:
+    async with causepath.agent("research"):
+        await loop_async(client)
+
+
+async def async_decorator(client: Any) -> None:
+    @causepath.agent
+    async def research() -> str:
+        await loop_async(client)
+        return "result"
+
+    assert await research() == "result"
+    assert asyncio.iscoroutinefunction(research)
+
+
+async def async_generator(client: Any) -> None:
+    @causepath.agent("research")
+    async def work() -> AsyncIterator[str]:
+        yield "begins"
+        await loop_async(client)
+        yield "ends"
+
+    seen = []
+    async for item in work():
+        assert not trace.get_current_span().get_span_context().is_valid
+        seen.append(item)
+    assert seen == ["begins", "ends"]
+
+
+async def async_generator_left_early(client: Any) -> None:
+    @causepath.agent("research")
+    async def work() -> AsyncIterator[str]:
+        await loop_async(client)
+        yield "first"
+        raise AssertionError("never asked for")
+
+    items = work()
+    assert await anext(items) == "first"
+    await items.aclose()
+
+
+@pytest.mark.parametrize(
+    "way", [async_with, async_decorator, async_generator, async_generator_left_early]
+)
+def test_a_declared_run_of_asynchronous_code(
+    recording: Recording, api: MessagesApi, way: Any
+) -> None:
+    async def main() -> None:
+        async with anthropic.AsyncAnthropic(base_url=api.url, api_key="test") as client:
+            await way(client)
+
+    asyncio.run(main())
+    assert shape(recording) == DECLARED
+
+
+def test_a_generator_passes_on_what_it_is_sent_thrown_and_returns(recording: Recording) -> None:
+    @causepath.agent("talk")
+    def work() -> Any:
+        heard = []
+        try:
+            heard.append((yield "one"))
+            heard.append((yield "two"))
+        except KeyError as error:
+            heard.append(error)
+            yield "sorry"
+        return heard
+
+    talk = work()
+    problem = KeyError("k")
+    assert [next(talk), talk.send("hi"), talk.throw(problem)] == ["one", "two", "sorry"]
+    with pytest.raises(StopIteration) as stop:
+        next(talk)
+    assert stop.value.value == ["hi", problem]
+    assert recording.text() == "invoke_agent talk  agent (UNSET)"
+
+
+def test_an_exception_ends_the_run_and_goes_on(recording: Recording) -> None:
+    with pytest.raises(ZeroDivisionError), causepath.agent("broken"):
+        raise ZeroDivisionError
+    assert recording.text() == "invoke_agent broken  agent error=ZeroDivisionError (ERROR)"
+
+
+def test_agents_inside_agents(recording: Recording, client: Any) -> None:
+    with causepath.agent("outer"), causepath.agent("research"):
+        loop(client)
+    inner = "\n".join(f"  {line}" for line in DECLARED.splitlines())
+    assert shape(recording) == f"invoke_agent outer  agent (UNSET)\n{inner}"
+
+
+def test_the_applications_own_span_stays_the_parent(recording: Recording, client: Any) -> None:
+    with trace.get_tracer("web").start_as_current_span("web request"):
+        loop(client)
+    assert shape(recording) == LOOP.replace("invoke_agent {}", "web request  other (UNSET)")
+
+
+def test_a_second_conversation_below_one_span_counts_its_own_turns(
+    recording: Recording, client: Any
+) -> None:
+    with trace.get_tracer("web").start_as_current_span("web request"):
+        loop(client)
+        loop(client)
+    assert shape(recording).count("chat m #1") == 2
+    assert shape(recording).count("chat m #3") == 2
+
+
+def test_a_run_that_is_left_ends_when_it_last_did_something(
+    recording: Recording, client: Any
+) -> None:
+    ask(client, [{"role": "user", "content": "?"}])
+    assert [span.name for span in recording.spans()] == ["chat m"]
+    active = spans_module_telemetry()
+    active.end_idle_runs(idle_seconds=3600)
+    assert len(recording.spans()) == 1
+    active.end_idle_runs()
+    chat, run = recording.spans()
+    assert run.name == "invoke_agent test_runs"
+    assert run.end_time == chat.end_time
+
+
+def spans_module_telemetry() -> spans_module.Telemetry:
+    from causepath import measure
+
+    active = measure.telemetry()
+    assert active is not None
+    return active
+
+
+def test_a_run_survives_a_failed_turn_that_the_application_repeats(recording: Recording) -> None:
+    script = [
+        Reply([ToolUse("search", {"q": "x"})], usage=Usage(3, 2)),
+        Failure(400),
+        Reply("Done.", usage=Usage(7, 2)),
+    ]
+    with (
+        MessagesApi(script) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test", max_retries=0) as client,
+    ):
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        answer(messages, ask(client, messages))
+        with pytest.raises(anthropic.BadRequestError):
+            ask(client, messages)
+        ask(client, messages)
+    assert shape(recording) == (
+        "invoke_agent test_runs  agent inferred (UNSET)\n"
+        "  chat m #1  llm 3\n"
+        "  execute_tool search  tool inferred\n"
+        "  chat m #2  llm -\n"
+        "  chat m #3  llm 7"
+    )
+
+
+def test_nothing_is_declared_while_the_plugin_is_off() -> None:
+    with causepath.agent("research"):
+        assert not trace.get_current_span().get_span_context().is_valid
+    assert causepath.agent(test_nothing_is_declared_while_the_plugin_is_off).__name__

@@ -1,0 +1,430 @@
+"""Tools: measured wherever they run, recognised as the call that a reply asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import pickle
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from opentelemetry import trace
+
+import causepath
+from tests.plugin.conftest import NATIVE
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording, set_global_provider
+from tests.support.script import ByTurn, InOrder, Reply, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+USAGE = Usage(3, 2)
+DONE = Reply("Done.", usage=USAGE)
+TWO_TOOLS = Reply(
+    [ToolUse("search", {"q": "x"}, id="toolu_s"), ToolUse("save", {"text": "abc"}, id="toolu_v")],
+    usage=USAGE,
+)
+TWO_SEARCHES = Reply(
+    [ToolUse("search", {"q": "x"}, id="toolu_x"), ToolUse("search", {"q": "y"}, id="toolu_y")],
+    usage=USAGE,
+)
+
+RUN = "invoke_agent test_tools  agent inferred (UNSET)"
+CHAT_1 = "  chat m #1  llm 3/2 tool_call (OK)"
+CALL = "(UNSET) <-tool_call- chat m #1"
+CHAT_2 = "  chat m #2  llm 3/2 stop (OK)"
+
+
+def result(call_id: str, content: str = "found") -> Any:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": content}
+
+
+def converse(client: Any, carry_out: Callable[[Any], list[Any]]) -> None:
+    """A hand-written loop: `carry_out` gets the tool calls of a reply and gives their results."""
+    messages: list[Any] = [{"role": "user", "content": "?"}]
+    while True:
+        reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+        if reply.stop_reason != "tool_use":
+            return
+        calls = [block for block in reply.content if block.type == "tool_use"]
+        messages.append({"role": "assistant", "content": reply.content})
+        messages.append({"role": "user", "content": carry_out(calls)})
+
+
+def traced(carry_out: Callable[[Any], list[Any]], *replies: Reply) -> str:
+    with (
+        MessagesApi(InOrder([*replies, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        converse(client, carry_out)
+        return recording.text()
+
+
+def search(q: str) -> str:
+    return f"found {q}"
+
+
+def save(text: str) -> str:
+    return f"saved {text}"
+
+
+BOTH = f"""\
+{RUN}
+{CHAT_1}
+  execute_tool search  tool id=toolu_s {CALL}
+  execute_tool save  tool id=toolu_v {CALL}
+{CHAT_2} <-tool_result- execute_tool search <-tool_result- execute_tool save"""
+
+
+def by_dict(functions: dict[str, Any]) -> Callable[[Any], list[Any]]:
+    return lambda calls: [result(c.id, functions[c.name](**c.input)) for c in calls]
+
+
+def in_turn(calls: Any) -> list[Any]:
+    """What a hand-written loop does, with a table among its own variables."""
+    table = {"search": lambda q: f"found {q}", "save": lambda text: f"saved {text}"}
+    return run_table(table, calls)
+
+
+def run_table(table: dict[str, Any], calls: Any) -> list[Any]:
+    return [result(call.id, table[call.name](**call.input)) for call in calls]
+
+
+def declared_dict() -> Callable[[Any], list[Any]]:
+    functions = {"search": search, "save": save}
+    wrapped = causepath.tools(functions)
+    assert type(wrapped) is dict
+    assert list(wrapped) == ["search", "save"]
+    assert functions == {"search": search, "save": save}
+    return by_dict(wrapped)
+
+
+def declared_list() -> Callable[[Any], list[Any]]:
+    wrapped = causepath.tools([search, save])
+    assert type(wrapped) is list
+    return by_dict({f.__name__: f for f in wrapped})
+
+
+def declared_module() -> Callable[[Any], list[Any]]:
+    module = types.ModuleType("some_tools")
+    exec("def search(q): return q\ndef save(text): return text\nVALUE = 3", vars(module))
+    assert causepath.tools(module) is module
+    assert module.VALUE == 3
+    return by_dict({"search": module.search, "save": module.save})
+
+
+def declared_functions() -> Callable[[Any], list[Any]]:
+    @causepath.tool
+    def search(q: str) -> str:
+        return q
+
+    @causepath.tool(name="save")
+    def store(text: str) -> str:
+        return text
+
+    assert search.__name__ == "search"
+    return by_dict({"search": search, "save": store})
+
+
+def positional_arguments() -> Callable[[Any], list[Any]]:
+    wrapped = causepath.tools({"search": search, "save": save})
+    return lambda calls: [result(c.id, wrapped[c.name](*c.input.values())) for c in calls]
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [declared_dict, declared_list, declared_module, declared_functions, positional_arguments],
+)
+def test_declared_tools(declare: Callable[[], Callable[[Any], list[Any]]]) -> None:
+    assert traced(declare(), TWO_TOOLS) == BOTH
+
+
+def test_in_a_bare_thread_pool_the_parent_and_the_call_are_right() -> None:
+    wrapped = causepath.tools({"search": search, "save": save})
+
+    def carry_out(calls: Any) -> list[Any]:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda c: result(c.id, wrapped[c.name](**c.input)), calls))
+
+    text = traced(carry_out, TWO_TOOLS)
+    assert sorted(text.splitlines()) == sorted(BOTH.splitlines())
+
+
+def test_in_tasks() -> None:
+    @causepath.tool(name="search")
+    async def look(q: str) -> str:
+        await asyncio.sleep(0)
+        return q
+
+    async def main(url: str) -> None:
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="test") as client:
+            messages: list[Any] = [{"role": "user", "content": "?"}]
+            reply = await client.messages.create(model="m", max_tokens=9, messages=messages)
+            found = await asyncio.gather(*(look(**block.input) for block in reply.content))
+            results = [result(b.id, f) for b, f in zip(reply.content, found, strict=True)]
+            messages.append({"role": "assistant", "content": reply.content})
+            messages.append({"role": "user", "content": results})
+            await client.messages.create(model="m", max_tokens=9, messages=messages)
+
+    with MessagesApi(InOrder([TWO_SEARCHES, DONE])) as api, Recording() as recording:
+        asyncio.run(main(api.url))
+        assert recording.text() == (
+            f"{RUN}\n{CHAT_1}\n"
+            f"  execute_tool search  tool id=toolu_x {CALL}\n"
+            f"  execute_tool search  tool id=toolu_y {CALL}\n"
+            f"{CHAT_2} <-tool_result- execute_tool search <-tool_result- execute_tool search"
+        )
+
+
+def test_two_calls_of_one_tool_are_told_apart_by_their_arguments() -> None:
+    wrapped = causepath.tools({"search": search})
+
+    def backwards(calls: Any) -> list[Any]:
+        return [result(c.id, wrapped[c.name](**c.input)) for c in reversed(calls)]
+
+    text = traced(backwards, TWO_SEARCHES)
+    assert [line.split()[3] for line in text.splitlines() if "execute_tool search  " in line] == [
+        "id=toolu_y",
+        "id=toolu_x",
+    ]
+
+
+def test_where_nothing_measured_the_window_is_all_that_is_known() -> None:
+    assert traced(lambda calls: [result(c.id) for c in calls], TWO_TOOLS) == (
+        f"{RUN}\n{CHAT_1}\n"
+        f"  execute_tool save  tool inferred id=toolu_v {CALL}\n"
+        f"  execute_tool search  tool inferred id=toolu_s {CALL}\n"
+        f"{CHAT_2} <-tool_result- execute_tool search <-tool_result- execute_tool save"
+    )
+
+
+def test_a_tool_that_fails() -> None:
+    @causepath.tool(name="search", read_only=True)
+    def broken(q: str) -> str:
+        raise LookupError(q)
+
+    def carry_out(calls: Any) -> list[Any]:
+        with pytest.raises(LookupError):
+            broken(**calls[0].input)
+        return [result(c.id) for c in calls]
+
+    assert (
+        "execute_tool search  tool read-only id=toolu_s error=LookupError (ERROR) <-tool_call-"
+        in traced(carry_out, TWO_TOOLS)
+    )
+
+
+def test_a_model_asked_inside_a_tool_is_a_conversation_of_its_own() -> None:
+    with (
+        MessagesApi(InOrder([TWO_TOOLS, DONE, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+
+        @causepath.tool(name="search")
+        def delegate(q: str) -> str:
+            messages = [{"role": "user", "content": q}]
+            return client.messages.create(model="sub", max_tokens=9, messages=messages).id
+
+        def carry_out(calls: Any) -> list[Any]:
+            return [result(calls[0].id, delegate(**calls[0].input)), result(calls[1].id)]
+
+        converse(client, carry_out)
+        assert f"    chat sub #1  llm 3/2 stop (OK)\n" in recording.text()
+
+
+# -- found without being declared
+
+
+def test_a_table_of_a_hand_written_loop_is_found() -> None:
+    table = {"search": search, "save": save}
+
+    def loop(client: Any) -> None:
+        converse(client, lambda calls: run_table(table, calls))
+
+    with (
+        MessagesApi(InOrder([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        assert table is not None  # a variable of this frame, as of the frame of a loop
+        loop(client)
+        assert recording.text() == BOTH
+        assert table["search"] is sys.modules[__name__].search
+        assert pickle.loads(pickle.dumps(table["search"])) is table["search"]
+        assert table["search"].__name__ == "search"
+    assert sys.modules[__name__].search is ORIGINALS[0]
+
+
+ORIGINALS = search, save
+
+
+def test_functions_named_like_tools_are_found() -> None:
+    def carry_out(calls: Any) -> list[Any]:
+        return [
+            result(calls[0].id, search(**calls[0].input)),
+            result(calls[1].id, save(**calls[1].input)),
+        ]
+
+    assert traced(carry_out, TWO_TOOLS) == BOTH
+    assert (search, save) == ORIGINALS
+
+
+class Toolbox:
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.handlers = {"search": self.look, "save": self.store}
+
+    def look(self, q: str) -> str:
+        return q
+
+    def store(self, text: str) -> str:
+        return text
+
+    def run(self) -> None:
+        converse(self.client, lambda calls: run_table(self.handlers, calls))
+
+
+def test_handlers_of_an_agent_object_are_found() -> None:
+    with (
+        MessagesApi(InOrder([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        Toolbox(client).run()
+        assert recording.text() == BOTH
+
+
+def test_finding_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAUSEPATH_TOOLS", "off")
+    with (
+        MessagesApi(InOrder([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        Toolbox(client).run()
+        assert recording.text().count("tool inferred") == 2
+
+
+def test_tools_named_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "named_tools.py").write_text(
+        "def search(q): return q\ndef save(text): return text\ndef _hidden(): return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CAUSEPATH_TOOLS", "named_tools:*, other:nothing")
+    with (
+        MessagesApi(InOrder([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        import named_tools
+
+        converse(
+            client,
+            lambda calls: [
+                result(c.id, getattr(named_tools, c.name)(**c.input)) for c in calls
+            ],
+        )
+        assert recording.text() == BOTH
+        assert not hasattr(named_tools._hidden, "__wrapped__")
+    assert not hasattr(named_tools.search, "__wrapped__")
+    del sys.modules["named_tools"]
+
+
+# -- two runs, one tool
+
+
+def test_equal_calls_of_concurrent_runs_do_not_mix() -> None:
+    """The arguments are equal, the threads carry no context: the reply's own objects decide."""
+    wrapped = causepath.tools({"search": search})
+    pool = ThreadPoolExecutor(4)
+
+    def carry_out(calls: Any) -> list[Any]:
+        done = [pool.submit(contextvars.Context().run, wrapped[c.name], **c.input) for c in calls]
+        return [result(c.id, d.result()) for c, d in zip(calls, done, strict=True)]
+
+    one_search = Reply([ToolUse("search", {"q": "the same long question"})], usage=USAGE)
+    with (
+        MessagesApi(ByTurn([one_search, one_search, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        ThreadPoolExecutor(6) as agents,
+        pool,
+    ):
+        list(agents.map(lambda _: converse(client, carry_out), range(6)))
+        spans = recording.spans()
+    by_id = {span.context.span_id: span for span in spans}
+    tools = [span for span in spans if span.name == "execute_tool search"]
+    assert len(tools) == 12
+    for tool in tools:
+        issuer = by_id[tool.links[0].context.span_id]
+        assert tool.context.trace_id == issuer.context.trace_id
+        assert tool.parent.span_id == issuer.parent.span_id
+
+
+# -- the SDK's own tool runner
+
+
+@pytest.mark.skipif(not NATIVE, reason="older releases have a tool runner without spans")
+def test_spans_of_the_tool_runner_are_adopted() -> None:
+    @anthropic.beta_tool
+    def search(q: str) -> str:
+        """Look for something.
+
+        Args:
+            q: what to look for
+        """
+        assert trace.get_current_span().get_span_context().is_valid
+        return f"found {q}"
+
+    with (
+        MessagesApi(InOrder([TWO_SEARCHES, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        client.beta.messages.tool_runner(
+            model="m", max_tokens=9, tools=[search], messages=[{"role": "user", "content": "?"}]
+        ).until_done()
+        assert recording.text() == (
+            "invoke_agent  agent (OK)\n"
+            f"{CHAT_1}\n"
+            "  execute_tool search  tool id=toolu_x (OK) <-tool_call- chat m #1\n"
+            "  execute_tool search  tool id=toolu_y (OK) <-tool_call- chat m #1\n"
+            f"{CHAT_2} <-tool_result- execute_tool search <-tool_result- execute_tool search"
+        )
+
+
+# -- while the plugin is off
+
+
+def test_declared_tools_work_without_the_plugin() -> None:
+    wrapped = causepath.tools({"search": search, "n": 3, "obj": object})
+    assert wrapped["search"]("x") == "found x"
+    assert (wrapped["n"], wrapped["obj"]) == (3, object)
+    assert causepath.tools(wrapped)["search"] is wrapped["search"]
+
+
+def test_what_tools_cannot_take_is_said() -> None:
+    with pytest.raises(TypeError, match="takes a dict, list, tuple or module of functions, not a"):
+        causepath.tools(search)
+
+
+def test_a_measured_tool_outside_any_run_is_a_span_of_its_own() -> None:
+    with Recording() as recording:
+        causepath.tool(search)("x")
+        assert recording.text() == "execute_tool search  tool (UNSET)"
+
+
+@pytest.fixture(autouse=True)
+def _no_provider() -> Iterator[None]:
+    set_global_provider(None)
+    yield
+    set_global_provider(None)
