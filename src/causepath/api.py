@@ -53,7 +53,7 @@ class Agent:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        return inside(function, lambda args, kwargs: _open_run(self._name))  # type: ignore[return-value]
+        return inside(function, lambda *_: _open_run(self._name), self._name)  # type: ignore[return-value]
 
 
 @overload

@@ -1,4 +1,4 @@
-"""What kind of work a span is, from its own attributes: `causepath.category` for everybody's spans."""
+"""What kind of work a span is, from its own attributes: `causepath.category` of every span."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ KIND_ATTRIBUTES = (
     "langsmith.span.kind",
 )
 
-REQUEST_TYPES = {"chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "retrieval"}
+REQUEST_TYPES = {
+    "chat": "llm",
+    "completion": "llm",
+    "embedding": "embedding",
+    "rerank": "retrieval",
+}
 """By `llm.request.type`."""
 
 VECTOR_STORES = frozenset(

@@ -19,11 +19,11 @@ MEASURED = "__causepath_measured__"
 
 
 def inside(
-    function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None]
+    function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None], name: str
 ) -> Callable[..., Any]:
     """`function`, of the same kind, run inside what `opened(args, kwargs)` gives at each call.
 
-    Where that is `None`, the call goes straight through.
+    Where that is `None`, the call goes straight through. `name` is what it is measured as.
     """
     if inspect.iscoroutinefunction(function):
         wrapper = _coroutine(function, opened)
@@ -34,13 +34,13 @@ def inside(
     else:
         wrapper = _plain(function, opened)
     wrapper = functools.wraps(function)(wrapper)
-    setattr(wrapper, MEASURED, True)
+    setattr(wrapper, MEASURED, name)
     return wrapper
 
 
 def is_inside(function: object) -> bool:
     """Whether `inside` made this function."""
-    return getattr(function, MEASURED, False) is True
+    return hasattr(function, MEASURED)
 
 
 def _plain(function: Any, opened: Any) -> Callable[..., Any]:

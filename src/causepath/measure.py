@@ -1,8 +1,8 @@
 """Measuring the functions that carry out tool calls, however they are found.
 
 They are declared (`causepath.tool`, `causepath.tools`), named in `CAUSEPATH_TOOLS`, or found by the
-plugin itself: when a reply asks for a tool and the hand-written loop on the stack has a function for
-it, in a dict under that name or as a global of that name, this function is measured from then on.
+plugin itself: when a reply asks for a tool and the hand-written loop on the stack has a function
+for it, in a dict under that name or as a global of that name, its calls are measured from then on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import fnmatch
 import functools
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from causepath.guard import harmless
-from causepath.inside import inside, is_inside
+from causepath.inside import MEASURED, inside, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -49,7 +49,7 @@ def measured(
             return None
         return active.tool_call(tool, function, args, kwargs, read_only, only_asked)
 
-    return inside(function, opened)
+    return inside(function, opened, tool)
 
 
 def is_function(value: object) -> bool:
@@ -115,14 +115,17 @@ class FoundTools:
 
         So there is one of it: whoever compares finds it equal, and it pickles as before.
         """
-        home = vars(sys.modules.get(getattr(function, "__module__", ""), types))
-        defined = home.get(getattr(function, "__name__", ""))
-        if is_inside(defined) and getattr(defined, "__wrapped__", None) is function:
-            return defined  # type: ignore[no-any-return]
         wrapper = measured(function, name, only_asked=True)
-        if defined is function:
-            home[function.__name__] = wrapper
-            self._undo.append((home, function.__name__, function, wrapper))
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        home = {} if module is None else vars(module)
+        defined_as = getattr(function, "__name__", "")
+        if home.get(defined_as) is function:
+            home[defined_as] = wrapper
+            self._undo.append((home, defined_as, function, wrapper))
+            return wrapper
+        found: Any = home.get(defined_as)
+        if getattr(found, MEASURED, None) == name and found.__wrapped__ is function:
+            return cast("Callable[..., Any]", found)
         return wrapper
 
     def _replace_global(self, scope: dict[str, Any], name: str, function: Any) -> None:

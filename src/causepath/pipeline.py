@@ -140,7 +140,9 @@ def default_provider(config: Config) -> Any:
         from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        say("no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`")
+        say(
+            "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
+        )
         return None
     provider = SdkTracerProvider()
     if any(os.environ.get(name) for name in EXPORTER_VARIABLES):

@@ -1,4 +1,4 @@
-"""A provider is a table of places to patch and a few pure functions: which calls, and how to read them.
+"""A provider is a table of places to patch and a few pure functions: which calls, how to read them.
 
 Nothing here or in `providers/` starts a span. To add a provider, write one module under
 `providers/` with one `Provider` and name it in `instrumentor.PROVIDERS`.
@@ -6,12 +6,14 @@ Nothing here or in `providers/` starts a span. To add a provider, write one modu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from causepath.messages import ModelReply, ModelRequest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from causepath.messages import ModelReply, ModelRequest
 
 
 class Seam(Enum):
@@ -56,11 +58,11 @@ class Provider:
     """The instrumentation scope of the SDK's own spans, or how it begins."""
     native_call: str | None = None
     """The name of the SDK's own span of a model call."""
-    writes_spans: Callable[[Any], bool] = lambda client: False
+    writes_spans: Callable[[Any], bool] = lambda _: False
     """Whether this client of the SDK writes a span of its own for the call."""
     silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] = (
         lambda args, kwargs: (args, kwargs)
     )
     """The same arguments of the CALL seam, such that the SDK writes no span of its own."""
-    native_tracer_provider: Callable[[Any], object | None] = lambda client: None
+    native_tracer_provider: Callable[[Any], object | None] = lambda _: None
     """The tracer provider this client was given for its own spans, if any."""

@@ -180,7 +180,9 @@ class Runs:
                 return None
             arguments = _arguments(function, args, kwargs)
             thread = threading.get_ident()
-            near = [a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)]
+            near = [
+                a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
+            ]
             same = [a for a in asked if _same_objects(a.call.input, arguments)]
             equal = [a for a in asked if _equal(a.call.input, arguments)]
             taken = (

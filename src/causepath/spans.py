@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
+    from typing_extensions import Self
 
     from causepath.messages import ModelRequest, ToolCall
     from causepath.provider import Provider
@@ -203,7 +204,11 @@ class Telemetry:
     def _adopt(self, provider: Provider, span: Span, here: Context) -> None:
         """Complete a span that an SDK starts for one of its own operations."""
         call = otel.get_value(CALL_KEY, here)
-        if isinstance(call, ModelCall) and call.span is None and _name(span) == provider.native_call:
+        if (
+            isinstance(call, ModelCall)
+            and call.span is None
+            and _name(span) == provider.native_call
+        ):
             call.adopt(span)
             return
         attributes = _attributes(span)
@@ -305,7 +310,11 @@ class Telemetry:
             function,
             args,
             kwargs,
-            None if not current.is_valid else run.key if run else (current.trace_id, current.span_id),
+            None
+            if not current.is_valid
+            else run.key
+            if run
+            else (current.trace_id, current.span_id),
         )
         if asked is None and only_asked:
             return None
@@ -399,7 +408,7 @@ class Operation:
         self._token: Any = None
         self._on_end = on_end
 
-    def __enter__(self) -> Operation:
+    def __enter__(self) -> Self:
         self._token = otel.attach(self._context)
         return self
 
@@ -491,7 +500,7 @@ class ModelCall:
 
     # -- life
 
-    def __enter__(self) -> ModelCall:
+    def __enter__(self) -> Self:
         context = self._context
         if not self._native:
             context = self._start_span() or context
@@ -592,9 +601,7 @@ class ModelCall:
             self._pause.end(end_time=self._attempt_start_ns)
             self._pause = None
 
-    def _end_attempt(
-        self, now_ns: int, kind: str, status: object, error_type: str | None
-    ) -> None:
+    def _end_attempt(self, now_ns: int, kind: str, status: object, error_type: str | None) -> None:
         self._attempts += 1
         if self.span is None:
             return
@@ -698,7 +705,7 @@ class ModelCall:
 
     @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
-        """Nothing more comes. May be told more than once, by events, by the body, by a collector."""
+        """Nothing more comes. May be told more than once: by events, the body, a collector."""
         if self._closed or self.inside or sys.is_finalizing():
             return
         self._closed = True

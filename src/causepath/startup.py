@@ -1,4 +1,4 @@
-"""Run by Python when it starts, from `causepath.pth`, or from `causepath.start` since Python 3.15."""
+"""Run by Python as it starts, from `causepath.pth`; since Python 3.15 from `causepath.start`."""
 
 import os
 

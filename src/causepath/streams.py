@@ -29,7 +29,7 @@ class Reader(Protocol):
 def observed_events(
     events: Iterator[Any], find_reader: Callable[[], Reader | None]
 ) -> Iterator[Any]:
-    """The same events, each shown to the reader, if there is one, before the application gets it."""
+    """The same events, each shown to the reader, if any, before the application gets it."""
     reader = find_reader()
     if reader is None:
         yield from events
@@ -53,7 +53,7 @@ def observed_events(
 async def observed_async_events(
     events: AsyncIterator[Any], find_reader: Callable[[], Reader | None]
 ) -> AsyncIterator[Any]:
-    """The same events, each shown to the reader, if there is one, before the application gets it."""
+    """The same events, each shown to the reader, if any, before the application gets it."""
     reader = find_reader() or _Nobody()
     reader.inside = True
     try:
@@ -86,7 +86,7 @@ class _Nobody:
     def closed(self, error: BaseException | None = None) -> None: ...
 
 
-class ObservedBody(wrapt.ObjectProxy):  # type: ignore[misc]
+class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
     """The body of a response, which tells `reader` when nothing more comes from it.
 
     A proxy, so that it is of the same kind as the body under `isinstance`.

@@ -1,4 +1,4 @@
-"""Every test leaves no trace: nothing stays wrapped, no span stays current, the guard stays silent."""
+"""Every test leaves no trace: nothing wrapped, no span current, and the guard stays silent."""
 
 from __future__ import annotations
 

@@ -110,8 +110,7 @@ def stop_early(client: Any) -> Any:
 
 async def stop_early_async(client: Any) -> Any:
     async with await client.messages.create(**ASK, stream=True) as stream:
-        async for event in stream:
-            return event.type
+        return (await anext(aiter(stream))).type
 
 
 def drop(client: Any) -> Any:
@@ -362,7 +361,9 @@ def test_suppressed_calls_are_left_alone() -> None:
         suppress_instrumentation(),
     ):
         assert create(client) == "Hello, you there."
-        assert [span.name for span in recording.spans() if span.name.startswith(("chat", "inv"))] == []
+        assert [
+            span.name for span in recording.spans() if span.name.startswith(("chat", "inv"))
+        ] == []
 
 
 def test_nothing_is_recorded_of_a_trace_that_is_not_sampled() -> None:
@@ -402,7 +403,9 @@ def test_clients_and_methods_from_before_are_traced_and_after_uninstrument_they_
             assert recording.text() == f"{RUN}\n  chat m #1  llm 12/5 stop (OK)"
         kept(**ASK)
         # What the SDK goes on to write is its own.
-        assert [span.name for span in recording.spans()[2:]] == ["anthropic.messages.create"] * NATIVE
+        assert [span.name for span in recording.spans()[2:]] == [
+            "anthropic.messages.create"
+        ] * NATIVE
 
 
 def test_a_one_shot_iterator_as_messages_reaches_the_api() -> None:
@@ -448,9 +451,9 @@ def test_a_warning_of_the_sdk_still_points_at_the_line_that_called_it() -> None:
         MessagesApi([HELLO]) as api,
         Recording(),
         anthropic.Anthropic(base_url=api.url, api_key="test") as client,
-        pytest.warns(DeprecationWarning) as warned,
     ):
-        client.messages.create(**{**ASK, "model": "claude-2.1"})
+        with pytest.warns(DeprecationWarning, match="claude-2.1") as warned:
+            client.messages.create(**{**ASK, "model": "claude-2.1"})
         assert warned[0].filename == __file__
 
 
@@ -487,7 +490,7 @@ def test_a_fault_of_ours_is_the_applications_luck(monkeypatch: pytest.MonkeyPatc
 
     faulty = dataclasses.replace(
         ANTHROPIC,
-        **{name: fails for name in ("read_request", "read_reply", "read_event", "read_error")},
+        **dict.fromkeys(("read_request", "read_reply", "read_event", "read_error"), fails),
     )
     for broken in (faulty, dataclasses.replace(faulty, read_request=ANTHROPIC.read_request)):
         monkeypatch.setattr(instrumentor, "PROVIDERS", (broken,))

@@ -14,11 +14,12 @@ from opentelemetry import trace
 import causepath
 from causepath import spans as spans_module
 from tests.support.messages_api import MessagesApi
-from tests.support.recording import Recording
 from tests.support.script import ByTurn, Failure, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.recording import Recording
 
 HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
 TWO_ROUNDS = ByTurn(

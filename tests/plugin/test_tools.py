@@ -236,7 +236,7 @@ def test_a_model_asked_inside_a_tool_is_a_conversation_of_its_own() -> None:
             return [result(calls[0].id, delegate(**calls[0].input)), result(calls[1].id)]
 
         converse(client, carry_out)
-        assert f"    chat sub #1  llm 3/2 stop (OK)\n" in recording.text()
+        assert "    chat sub #1  llm 3/2 stop (OK)\n" in recording.text()
 
 
 # -- found without being declared
@@ -312,9 +312,7 @@ def test_finding_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
         assert recording.text().count("tool inferred") == 2
 
 
-def test_tools_named_in_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_tools_named_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "named_tools.py").write_text(
         "def search(q): return q\ndef save(text): return text\ndef _hidden(): return 1\n"
     )
@@ -329,9 +327,7 @@ def test_tools_named_in_the_environment(
 
         converse(
             client,
-            lambda calls: [
-                result(c.id, getattr(named_tools, c.name)(**c.input)) for c in calls
-            ],
+            lambda calls: [result(c.id, getattr(named_tools, c.name)(**c.input)) for c in calls],
         )
         assert recording.text() == BOTH
         assert not hasattr(named_tools._hidden, "__wrapped__")

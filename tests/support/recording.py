@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+    from typing_extensions import Self
 
 
 class Recording:
@@ -33,7 +34,7 @@ class Recording:
         self.provider = TracerProvider(shutdown_on_exit=False, **provider)
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
-    def __enter__(self) -> Recording:
+    def __enter__(self) -> Self:
         set_global_provider(self.provider)
         causepath.instrument()
         return self

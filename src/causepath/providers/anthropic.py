@@ -27,9 +27,7 @@ FINISH_REASONS = {
 PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
 
 
-def read_request(
-    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> ModelRequest | None:
+def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The Messages request in the arguments of `client.request(cast_to, options, *, stream)`."""
     options = kwargs["options"] if "options" in kwargs else args[1]
     if not _is_messages(options.method, options.url):
@@ -103,7 +101,7 @@ def read_reply(result: object) -> ModelReply | None:
         message = response.json()
     if _get(message, "type") != "message":
         return None
-    reply = _with_stop(
+    return _with_stop(
         ModelReply(
             id=_text(_get(message, "id")),
             model=_text(_get(message, "model")),
@@ -116,7 +114,6 @@ def read_reply(result: object) -> ModelReply | None:
         ),
         _get(message, "stop_reason"),
     )
-    return reply
 
 
 def read_event(reply: ModelReply, event: Any) -> ModelReply:
@@ -240,8 +237,8 @@ def _unnamed(options: Any) -> Any:
 
 
 def native_tracer_provider(client: Any) -> object | None:
-    options = getattr(client, "_open_telemetry", None)
-    return _get(options, "tracer_provider")
+    given: object = _get(getattr(client, "_open_telemetry", None), "tracer_provider")
+    return given
 
 
 def _get(value: Any, name: str) -> Any:
