@@ -11,11 +11,13 @@ so before the critical path is walked
 
 - a tool that starts inside a model call takes its time from that call: it is hung below the call
   if it ends with it, else the call is cut where the tool starts;
-- a SERVER span whose CLIENT is its sibling hangs below that client.
+- a SERVER span whose CLIENT is its sibling hangs below that client;
+- what lies inside the time of a childless framework step hangs below that step.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -57,8 +59,9 @@ def causes(trace: Trace, kinds: SpanKinds) -> Causes:
         for tool in tools:
             issuers[tool], how[tool] = _issuer(trace, tool, calls, evidence)
             answered_by[tool] = _next_call(evidence.turns, issuers[tool])
-        _take_tools_out(trace, tools, calls, issuers, how, parents, ends_ns)
+        _take_tools_out(trace, kinds, issuers, how, parents, ends_ns)
     _hang_servers_below_clients(trace, parents)
+    _hang_inside_steps(trace, parents)
     return Causes(issuers, how, answered_by, parents, ends_ns)
 
 
@@ -131,20 +134,19 @@ def _issuer(
     if parent != NO_SPAN and calls[parent] != NO_SPAN:
         return calls[parent], "parent"
     if call_id is not None:
-        before = NO_SPAN
-        for call in evidence.turns.calls.get(evidence.turns.agents[tool], ()):
-            if trace.spans[call].start_ns >= span.start_ns:
-                break
-            before = call
-        if before != NO_SPAN and _may_have_asked(trace, before):
-            return before, "order"
+        own = evidence.turns.calls.get(evidence.turns.agents[tool], ())
+        # Spans are numbered in order of start, but those of equal start in order of id.
+        earlier = bisect_left(own, span.start_ns, key=lambda call: trace.spans[call].start_ns)
+        if earlier and _may_have_asked(trace, own[earlier - 1]):
+            return own[earlier - 1], "order"
     return NO_SPAN, None
 
 
 def _next_call(turns: _Turns, call: int) -> int:
     """The call after `call` among those of its agent."""
     own = turns.calls.get(turns.agents[call], ()) if call != NO_SPAN else ()
-    return next((later for later in own if later > call), NO_SPAN)
+    later = bisect_right(own, call)
+    return own[later] if later < len(own) else NO_SPAN
 
 
 def _may_have_asked(trace: Trace, call: int) -> bool:
@@ -155,8 +157,7 @@ def _may_have_asked(trace: Trace, call: int) -> bool:
 
 def _take_tools_out(
     trace: Trace,
-    tools: Sequence[int],
-    calls: Sequence[int],
+    kinds: SpanKinds,
     issuers: Sequence[int],
     how: Sequence[How | None],
     parents: list[int],
@@ -164,21 +165,22 @@ def _take_tools_out(
 ) -> None:
     spans = trace.spans
     tools_of: dict[int, list[int]] = {}
-    for i in tools:
-        span = spans[i]
-        parent = parents[i]
-        if parent != NO_SPAN and calls[parent] == parent:
-            tools_of.setdefault(parent, []).append(i)
+    for parent, family in _families(trace):
+        if parent != NO_SPAN and kinds.calls[parent] == parent:
+            own = [i for i in family if spans[i].category == "tool"]
+            if own:
+                tools_of.setdefault(parent, []).extend(own)
             continue
-        beside = [
-            j
-            for j in (trace.children[parent] if parent != NO_SPAN else trace.roots)
-            if calls[j] == j and spans[j].start_ns < span.start_ns < spans[j].ended_ns
-        ]
-        if how[i] in ("link", "id"):
-            beside = [j for j in beside if j == issuers[i]]
-        if beside:
-            tools_of.setdefault(max(beside), []).append(i)
+        running = _Open(trace)
+        for i in family:
+            if spans[i].category == "tool":
+                call = running.latest(spans[i].start_ns)
+                if how[i] in ("link", "id"):
+                    call = issuers[i] if _beside(trace, issuers[i], i) else NO_SPAN
+                if call != NO_SPAN:
+                    tools_of.setdefault(call, []).append(i)
+            elif kinds.calls[i] == i:
+                running.add(i)
     for call, asked in tools_of.items():
         # From the last start to the first: each cut may put tools that began later outside.
         for tool in sorted(asked, reverse=True):
@@ -189,46 +191,95 @@ def _take_tools_out(
             parents[tool] = call if inside else trace.parents[call]
 
 
+def _beside(trace: Trace, call: int, tool: int) -> bool:
+    """Whether `tool` starts inside `call`, which is its sibling."""
+    asked, span = trace.spans[call], trace.spans[tool]
+    siblings = trace.parents[call] == trace.parents[tool]
+    return siblings and asked.start_ns < span.start_ns < asked.ended_ns
+
+
+_SAME_START: Final = 16
+"""Spans looked at that started at the very instant asked for, and so cannot be its cause."""
+
+
+class _Open:
+    """Of spans added in order of start the one that started last and still runs.
+
+    Asked at instants that never go back, so what has ended is dropped for good.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._spans: list[int] = []
+
+    def add(self, span: int) -> None:
+        self._spans.append(span)
+
+    def latest(self, at_ns: int) -> int:
+        """The number of that span, which started before `at_ns`, else `NO_SPAN`."""
+        spans = self._trace.spans
+        while self._spans and spans[self._spans[-1]].ended_ns <= at_ns:
+            self._spans.pop()
+        recent = reversed(self._spans[-_SAME_START:])
+        return next((i for i in recent if spans[i].start_ns < at_ns), NO_SPAN)
+
+
+def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
+    """Every parent with its children; the roots are the children of `NO_SPAN`."""
+    yield NO_SPAN, trace.roots
+    for parent, family in enumerate(trace.children):
+        if family:
+            yield parent, family
+
+
 def _hang_servers_below_clients(trace: Trace, parents: list[int]) -> None:
+    """Also a request inside one that another layer of the same server recorded."""
     spans = trace.spans
-    families = [family for family in (trace.roots, *trace.children) if len(family) > 1]
-    for family in families:
-        servers = [i for i in family if spans[i].kind == "server"]
-        if not servers:
+    for _, family in _families(trace):
+        if len(family) < 2 or not any(spans[i].kind == "server" for i in family):
             continue
-        clients = [
-            i
-            for i in family
-            if spans[i].kind == "client"
-            and not any(spans[j].kind == "server" for j in trace.children[i])
-        ]
-        if clients:
-            for i in servers:
-                _hang_below_client(trace, i, clients, servers, parents)
+        running = {False: _Open(trace), True: _Open(trace)}
+        outer = NO_SPAN
+        for i in family:
+            span = spans[i]
+            models = span.category == "llm"
+            if span.kind == "client":
+                if not any(spans[j].kind == "server" for j in trace.children[i]):
+                    running[models].add(i)
+            elif span.kind == "server":
+                client = running[models].latest(span.start_ns)
+                if client == NO_SPAN:
+                    continue
+                layered = (
+                    outer != NO_SPAN
+                    and spans[outer].service == span.service
+                    and spans[outer].start_ns >= spans[client].start_ns
+                    and spans[outer].ended_ns >= span.ended_ns
+                )
+                parents[i] = outer if layered else client
+                if not layered or not trace.children[outer]:
+                    outer = i
 
 
-def _hang_below_client(
-    trace: Trace, server: int, clients: list[int], servers: list[int], parents: list[int]
-) -> None:
-    """Below the client that started last before it, inside any request that encloses it."""
+def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
+    """Frameworks that lose their context record what a step does beside it.
+
+    A step without children does no work of its own, so what lies inside its time is its work.
+    """
     spans = trace.spans
-    span = spans[server]
-    called = [
-        i
-        for i in clients
-        if spans[i].start_ns <= span.start_ns < spans[i].ended_ns
-        and (spans[i].category == "llm") == (span.category == "llm")
-    ]
-    if not called:
-        return
-    client = called[-1]
-    # Two layers of a server may record the same request: the inner one hangs below the outer.
-    outer = [
-        i
-        for i in servers
-        if i < server
-        and spans[i].service == span.service
-        and spans[client].start_ns <= spans[i].start_ns
-        and span.ended_ns <= spans[i].ended_ns
-    ]
-    parents[server] = outer[-1] if outer else client
+    for _, family in _families(trace):
+        if len(family) < 2:
+            continue
+        step = NO_SPAN
+        for i in family:
+            span = spans[i]
+            if (
+                step != NO_SPAN
+                and parents[i] == trace.parents[i]
+                and span.ended_ns <= spans[step].ended_ns
+                and span.duration_ns < spans[step].duration_ns
+                and span.service == spans[step].service
+            ):
+                parents[i] = step
+            elif span.category == "chain" and not trace.children[i]:
+                step = i

@@ -31,9 +31,10 @@ compare with a tolerance (CRISP: 1 %), so that their sections may leave gaps; bo
 they are recorded, which puts a model call on the path where its tools were running.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -119,7 +120,7 @@ def _nodes(trace: Trace, causes: Causes, overflow: Overflow) -> _Nodes:
                 children[i].append(child)
                 walked.append(child)
     tops = [i for i in roots if starts[i] < ends[i]]
-    if any(span.ended_ns > spans[i].ended_ns for i in roots for span in spans):
+    if len(roots) > 1 or spans[roots[0]].ended_ns < trace.end_ns:
         for root in roots:
             _add_tails(trace, below, root, (nodes, starts, ends, children, tops))
     return _Nodes(
@@ -169,6 +170,10 @@ def _add_tails(
         order.extend((child, tail) for child in below[i])
 
 
+_NEIGHBOURS: Final = 16
+"""Siblings looked at on either side of the end of a wait; bounds the work on a hostile trace."""
+
+
 class _Walk:
     """One walk, backwards. Its state is the instant *t* and the stretches found so far."""
 
@@ -176,6 +181,7 @@ class _Walk:
         self._nodes = nodes
         self._t = 0
         self._found: list[Stretch] = []
+        self._workers: dict[int, list[int]] = {}  # by parent, in order of their end
 
     def through(self, start_ns: int, end_ns: int) -> list[Stretch]:
         """The stretches from `start_ns` to `end_ns`, in order of time."""
@@ -251,12 +257,15 @@ class _Walk:
         """
         nodes = self._nodes
         starts, ends = nodes.starts_ns, nodes.ends_ns
-        working = [
-            c
-            for c in nodes.children[parent]
-            if not nodes.waits[c] and starts[c] < ends[wait] and ends[c] > starts[wait]
-        ]
+        workers = self._workers.get(parent)
+        if workers is None:
+            workers = [c for c in nodes.children[parent] if not nodes.waits[c]]
+            workers.sort(key=ends.__getitem__)
+            self._workers[parent] = workers
         end = ends[wait]
+        nearest = bisect_left(workers, end, key=ends.__getitem__)
+        near = workers[max(0, nearest - _NEIGHBOURS) : nearest + _NEIGHBOURS]
+        working = [c for c in near if starts[c] < end and ends[c] > starts[wait]]
         return min(
             working, key=lambda c: (abs(ends[c] - end), starts[c], nodes.order[c]), default=wait
         )

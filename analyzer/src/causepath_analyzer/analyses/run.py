@@ -1,0 +1,56 @@
+"""Everything there is to say about one run, put together from the single analyses."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.causes import Causes, causes
+from causepath_analyzer.analyses.cost import cost_usd
+from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
+from causepath_analyzer.analyses.findings import Finding
+from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
+from causepath_analyzer.analyses.sequential_tools import sequential_tools
+from causepath_analyzer.analyses.usage import Usage, usage
+from causepath_analyzer.analyses.wall_time import WallTime, wall_time
+from causepath_analyzer.model import Health, Trace
+
+
+class Run(Struct, frozen=True):
+    """One run, explained. ``cost_usd`` is ``None`` if it was not asked for or is not known."""
+
+    trace: Trace
+    kinds: SpanKinds
+    causes: Causes
+    path: CriticalPath
+    wall: WallTime
+    usage: Usage
+    findings: tuple[Finding, ...]
+    cost_usd: Decimal | None
+    health: Health
+
+
+def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = False) -> Run:
+    """All analyses of `trace`."""
+    kinds = span_kinds(trace)
+    known = causes(trace, kinds)
+    path = critical_path(trace, kinds, known, overflow)
+    used = usage(trace, kinds)
+    return Run(
+        trace=trace,
+        kinds=kinds,
+        causes=known,
+        path=path,
+        wall=wall_time(trace, kinds, path),
+        usage=used,
+        findings=sequential_tools(trace, known),
+        cost_usd=cost_usd(used.models, trace.start_ns) if with_cost else None,
+        health=_health(trace.health, used, path),
+    )
+
+
+def _health(mended: Health, used: Usage, path: CriticalPath) -> Health:
+    notes = mended.notes
+    if path.fault is not None:
+        notes = (*notes, f"the critical path is wrong, please report this: {path.fault}")
+    return replace(mended, merged=mended.merged + used.merged, notes=notes)

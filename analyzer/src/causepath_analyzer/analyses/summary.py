@@ -1,0 +1,172 @@
+"""Many runs at once: how long they take, what they wait for, what would help how many of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.critical_path import Section
+from causepath_analyzer.analyses.findings import Evidence
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.model import NO_SPAN, Health
+
+
+class Spread(Struct, frozen=True):
+    """Percentiles by nearest rank, and the mean, of whole numbers (of 0 values: zeros)."""
+
+    p50: int
+    p95: int
+    p99: int
+    mean: int
+
+
+class Row(Struct, frozen=True):
+    """What the runs waited for, by kind or by operation.
+
+    ``wall_ns`` is its time on the critical paths of all runs, ``share`` its part of all wall time,
+    ``p95_ns`` the 95th percentile per run (0 in runs without it), ``runs`` in how many it occurs.
+    """
+
+    by: str
+    key: str
+    wall_ns: int
+    share: float
+    p95_ns: int
+    runs: int
+
+
+class Opportunity(Struct, frozen=True):
+    """All findings of one code. Their savings are of single findings, each taken alone."""
+
+    code: str
+    runs: int
+    saving_ns: int
+    evidence: Evidence
+
+
+class Slow(Struct, frozen=True):
+    trace_id: str
+    wall_ns: int
+
+
+class Summary(Struct, frozen=True):
+    """``cost_usd`` is ``None`` unless the cost of every run is known."""
+
+    traces: int
+    failed: int
+    wall_ns: Spread
+    total_wall_ns: int
+    cost_usd: Decimal | None
+    rows: tuple[Row, ...]
+    opportunities: tuple[Opportunity, ...]
+    slowest: tuple[Slow, ...]
+    health: Health
+
+
+def summary(runs: Iterable[Run]) -> Summary:
+    """The summary of `runs`, which are looked at once, in any order."""
+    walls: list[Slow] = []
+    failed = 0
+    by_key: dict[tuple[str, str], list[int]] = {}
+    found: dict[str, list[tuple[str, int, Evidence]]] = {}
+    cost: Decimal | None = Decimal(0)
+    healths: list[Health] = []
+    for run in runs:
+        trace = run.trace
+        walls.append(Slow(trace.trace_id, trace.wall_ns))
+        failed += any(trace.spans[i].error is not None for i in trace.roots)
+        healths.append(run.health)
+        cost = cost + run.cost_usd if cost is not None and run.cost_usd is not None else None
+        for key, spent_ns in _places(run).items():
+            by_key.setdefault(key, []).append(spent_ns)
+        for finding in run.findings:
+            told = (trace.trace_id, finding.saving_ns, finding.evidence)
+            found.setdefault(finding.code, []).append(told)
+    total_ns = sum(slow.wall_ns for slow in walls)
+    rows = [_row(key, spent, total_ns, len(walls)) for key, spent in by_key.items()]
+    return Summary(
+        traces=len(walls),
+        failed=failed,
+        wall_ns=spread([slow.wall_ns for slow in walls]),
+        total_wall_ns=total_ns,
+        cost_usd=cost if walls else None,
+        rows=tuple(sorted(rows, key=lambda row: (row.by, -row.wall_ns, row.key))),
+        opportunities=tuple(
+            Opportunity(
+                code,
+                len({trace_id for trace_id, _, _ in told}),
+                sum(saving_ns for _, saving_ns, _ in told),
+                told[0][2],
+            )
+            for code, told in sorted(found.items())
+        ),
+        slowest=tuple(sorted(walls, key=lambda slow: (-slow.wall_ns, slow.trace_id))[:5]),
+        health=_added(healths),
+    )
+
+
+def spread(values: Sequence[int]) -> Spread:
+    """How `values` are spread."""
+    ordered = sorted(values)
+    if not ordered:
+        return Spread(0, 0, 0, 0)
+    return Spread(
+        _nearest_rank(ordered, 50),
+        _nearest_rank(ordered, 95),
+        _nearest_rank(ordered, 99),
+        sum(ordered) // len(ordered),
+    )
+
+
+def _nearest_rank(ordered: Sequence[int], percent: int) -> int:
+    return ordered[-(-len(ordered) * percent // 100) - 1]
+
+
+def _places(run: Run) -> Mapping[tuple[str, str], int]:
+    """Time on the critical path of `run` by kind and by operation, in ns."""
+    spent: dict[tuple[str, str], int] = {}
+    for section in run.path.sections:
+        length = section.end_ns - section.start_ns
+        for key in (("kind", section.kind), ("operation", _operation(run, section))):
+            spent[key] = spent.get(key, 0) + length
+    return spent
+
+
+def _operation(run: Run, section: Section) -> str:
+    """What a section was doing, in words that are the same in every run: the tool, the model."""
+    if section.span == NO_SPAN:
+        return section.kind
+    spans = run.trace.spans
+    call = run.kinds.calls[section.span]
+    if call != NO_SPAN:
+        model_call = spans[call].model_call
+        model = (model_call and model_call.model) or spans[call].name
+        return model if section.kind in ("llm", "retry") else f"{model} {_PHASES[section.kind]}"
+    return spans[section.span].name
+
+
+_PHASES: Final = {"first_token": "first token", "generation": "generation"}
+
+
+def _row(key: tuple[str, str], spent: Sequence[int], total_ns: int, runs: int) -> Row:
+    wall_ns = sum(spent)
+    return Row(
+        by=key[0],
+        key=key[1],
+        wall_ns=wall_ns,
+        share=wall_ns / total_ns if total_ns else 0.0,
+        p95_ns=spread([*spent, *[0] * (runs - len(spent))]).p95,
+        runs=len(spent),
+    )
+
+
+def _added(healths: Sequence[Health]) -> Health:
+    """The counts of all `healths`; their notes are of single runs and left out."""
+    return Health(
+        **{
+            name: sum(getattr(health, name) for health in healths)
+            for name in Health.__struct_fields__
+            if name != "notes"
+        }
+    )

@@ -1,0 +1,71 @@
+"""Where the wall time went: the critical path by kind, which adds up to the wall exactly."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.critical_path import CriticalPath
+from causepath_analyzer.analyses.kinds import Kind, SpanKinds
+from causepath_analyzer.model import NO_SPAN, Category, Trace
+
+
+class WallTime(Struct, frozen=True):
+    """All times in ns.
+
+    ``path`` is wall time by kind, most first. ``sums`` are the plain sums of the durations of the
+    spans of each category, without spans inside one of the same category; they may exceed the
+    wall. ``kind_sums`` are the same by kind, model calls split at their first token.
+    """
+
+    path: Mapping[Kind, int]
+    sums: Mapping[Category, int]
+    kind_sums: Mapping[Kind, int]
+
+
+def wall_time(trace: Trace, kinds: SpanKinds, path: CriticalPath) -> WallTime:
+    """The wall time of `trace` by what it was spent on."""
+    on_path: dict[Kind, int] = {}
+    for section in path.sections:
+        spent = section.end_ns - section.start_ns
+        on_path[section.kind] = on_path.get(section.kind, 0) + spent
+    sums, kind_sums = _sums(trace, kinds)
+    return WallTime(
+        dict(sorted(on_path.items(), key=lambda item: -item[1])),
+        dict(sorted(sums.items(), key=lambda item: -item[1])),
+        kind_sums,
+    )
+
+
+def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kind, int]]:
+    sums: dict[Category, int] = {}
+    kind_sums: dict[Kind, int] = {}
+    # Which categories are open above a span, as bits: a category is counted at its top only.
+    bits: dict[Category, int] = {}
+    above = [0] * len(trace.spans)
+    for i in trace.top_down():
+        span, parent = trace.spans[i], trace.parents[i]
+        # Framework steps are the agent's; a twin or an attempt is the model call's.
+        category: Category = "agent" if span.category == "chain" else span.category
+        bit = bits.setdefault(category, 1 << len(bits))
+        seen = above[parent] if parent != NO_SPAN else 0
+        above[i] = seen | bit
+        if seen & bit:
+            continue
+        spent = span.duration_ns
+        sums[category] = sums.get(category, 0) + spent
+        if category == "llm":
+            _split(span.model_call.ttft_ns if span.model_call else None, spent, kind_sums)
+        else:
+            kind = kinds.own[i]
+            if kind != "llm":
+                kind_sums[kind] = kind_sums.get(kind, 0) + spent
+    return sums, kind_sums
+
+
+def _split(ttft_ns: int | None, spent_ns: int, sums: dict[Kind, int]) -> None:
+    if ttft_ns is None:
+        sums["llm"] = sums.get("llm", 0) + spent_ns
+    else:
+        waited_ns = min(ttft_ns, spent_ns)
+        sums["first_token"] = sums.get("first_token", 0) + waited_ns
+        sums["generation"] = sums.get("generation", 0) + spent_ns - waited_ns
