@@ -1,0 +1,308 @@
+"""All the ways to enable the plugin, in processes of their own, and where the spans go then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.messages_api import messages_api_process
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "research_agent.py"
+
+TREE = """\
+invoke_agent research_agent
+  chat claude-opus-5-5
+  execute_tool search_web
+  execute_tool search_papers
+  chat claude-opus-5-5
+    attempt 1
+    backoff
+    attempt 2
+  execute_tool fetch_page
+  chat claude-opus-5-5"""
+
+BY_IMPORT = f"import causepath.auto, sys, runpy; sys.path.insert(0, {str(EXAMPLE.parent)!r})"
+BY_CALL = (
+    f"import causepath, sys, runpy; causepath.instrument(); sys.path.insert(0, "
+    f"{str(EXAMPLE.parent)!r})"
+)
+RUN = f"; sys.argv = ['x']; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+LAUNCHER = Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_"))
+    }
+    return {**kept, "CAUSEPATH_FILE": str(tmp_path / "traces.jsonl"), **more}
+
+
+def run(
+    command: list[str], tmp_path: Path, check: bool = True, **more: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=environment(tmp_path, **more),
+        cwd=tmp_path,
+        check=check,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def python(code: str, tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-c", textwrap.dedent(code)], tmp_path, **more)
+
+
+def written(tmp_path: Path, name: str = "traces.jsonl") -> list[dict[str, Any]]:
+    path = tmp_path / name
+    if not path.exists():
+        return []
+    return [
+        span
+        for line in path.read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+def tree(spans: list[dict[str, Any]]) -> str:
+    ids = {span["spanId"] for span in spans}
+    rows: list[str] = []
+
+    def below(parent: str | None, depth: int) -> None:
+        children = [
+            span
+            for span in spans
+            if (span["parentSpanId"] if span.get("parentSpanId") in ids else None) == parent
+        ]
+        for span in sorted(children, key=lambda span: int(span["startTimeUnixNano"])):
+            rows.append("  " * depth + span["name"])
+            below(span["spanId"], depth + 1)
+
+    below(None, 0)
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        pytest.param([sys.executable, str(EXAMPLE)], {"CAUSEPATH": "1"}, id="variable"),
+        pytest.param([sys.executable, "-c", BY_IMPORT + RUN], {}, id="import"),
+        pytest.param([sys.executable, "-c", BY_CALL + RUN], {}, id="call"),
+        pytest.param(
+            [str(LAUNCHER), sys.executable, str(EXAMPLE)],
+            {
+                "OTEL_TRACES_EXPORTER": "otlp_json_file",
+                "OTEL_METRICS_EXPORTER": "none",
+                "OTEL_LOGS_EXPORTER": "none",
+            },
+            id="launcher",
+        ),
+        pytest.param([sys.executable, str(EXAMPLE)], {}, id="nothing"),
+    ],
+)
+def test_every_way_in_gives_the_same_tree(
+    tmp_path: Path, command: list[str], variables: dict[str, str]
+) -> None:
+    done = run(command, tmp_path, **variables)
+    if "OTEL_TRACES_EXPORTER" in variables:  # that exporter writes to standard output
+        lines = [line for line in done.stdout.splitlines() if line.startswith('{"resourceSpans"')]
+        (tmp_path / "traces.jsonl").write_text("\n".join(lines))
+    spans = written(tmp_path)
+    if not variables and "causepath" not in command[-1]:
+        assert spans == []
+        assert done.stderr == ""
+        return
+    assert tree(spans) == TREE
+    categories = [
+        attribute["value"]["stringValue"]
+        for span in spans
+        for attribute in span["attributes"]
+        if attribute["key"] == "causepath.category"
+    ]
+    assert len(categories) == len(spans) == 10
+    if "OTEL_TRACES_EXPORTER" not in variables:
+        assert done.stderr == f"causepath: 10 spans written to {tmp_path / 'traces.jsonl'}\n"
+
+
+CALL = """
+import anthropic
+client = anthropic.Anthropic(base_url={url!r}, api_key="test")
+client.messages.create(model="m", max_tokens=9, messages=[dict(role="user", content="?")])
+"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Any:
+    with messages_api_process("tests.plugin.scripts:hello") as found:
+        yield found
+
+
+OWN_SETUP = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, ConsoleSpanExporter
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(
+    formatter=lambda span: f"{span.name} {span.attributes['causepath.category']}\\n")))
+trace.set_tracer_provider(provider)
+"""
+
+
+@pytest.mark.parametrize("own_first", [True, False], ids=["before", "after"])
+def test_the_applications_own_set_up_is_used_as_it_is(
+    tmp_path: Path, url: str, own_first: bool
+) -> None:
+    parts = [OWN_SETUP, "import causepath.auto\n"]
+    code = "".join(parts if own_first else reversed(parts)) + CALL.format(url=url)
+    done = python(code, tmp_path)
+    assert done.stdout.splitlines() == ["chat m llm", "invoke_agent agent"]
+    assert done.stderr == ""
+    assert written(tmp_path) == []
+
+
+def test_a_set_up_after_the_first_span_succeeds_and_takes_over(tmp_path: Path, url: str) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url) + OWN_SETUP + CALL.format(url=url)
+    done = python(code, tmp_path)
+    assert "Overriding" not in done.stderr
+    assert [span["name"] for span in written(tmp_path)] == ["chat m", "invoke_agent"]
+    assert done.stdout.splitlines() == ["chat m llm", "invoke_agent agent"]
+
+
+def test_otel_variables_are_honoured(tmp_path: Path, url: str) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url)
+    done = python(code, tmp_path, OTEL_TRACES_EXPORTER="console")
+    assert '"name": "chat m"' in done.stdout
+    assert written(tmp_path) == []
+
+    python(code, tmp_path, OTEL_TRACES_EXPORTER="none")
+    python(code, tmp_path, OTEL_SDK_DISABLED="true")
+    assert written(tmp_path) == []
+
+    done = python(code, tmp_path, OTEL_TRACES_EXPORTER="nowhere")
+    assert done.stderr == (
+        "causepath: the exporter 'nowhere' that OTEL_TRACES_EXPORTER asks for is not installed\n"
+    )
+
+
+def test_a_dead_collector_costs_nothing_but_its_spans(tmp_path: Path, url: str) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
+    done = python(
+        code,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+    )
+    assert done.stdout == "done\n"
+
+
+def test_the_file_is_appended_whole_lines_at_a_time_by_many_processes(
+    tmp_path: Path, url: str
+) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url) * 5
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=environment(tmp_path), stderr=subprocess.DEVNULL
+        )
+        for _ in range(4)
+    ]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert len(written(tmp_path)) == 4 * 5 * 2
+
+
+def test_a_forked_child_writes_its_own_spans_and_only_those(tmp_path: Path, url: str) -> None:
+    code = (
+        "import causepath.auto, os\n"
+        + CALL.format(url=url)
+        + "if (child := os.fork()) == 0:\n"
+        + textwrap.indent(CALL.format(url=url), "    ")
+        + "    raise SystemExit\n"
+        "os.waitpid(child, 0)\n"
+    )
+    done = python(f"import warnings; warnings.simplefilter('ignore')\n{code}", tmp_path)
+    assert len(written(tmp_path)) == 4
+    assert done.stderr.count("spans written") == 1
+
+
+@pytest.mark.parametrize("handled", [False, True], ids=["default", "own handler"])
+def test_sigterm_loses_no_span(tmp_path: Path, url: str, handled: bool) -> None:
+    own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" if handled else ""
+    code = (
+        "import signal, sys\n"
+        f"{own}import causepath.auto, time\n{CALL.format(url=url)}\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == (7 if handled else -signal.SIGTERM)
+    process.stdout.close()
+    assert len(written(tmp_path)) == 2
+
+
+def test_a_file_that_cannot_be_written_is_said_once_and_harms_nothing(
+    tmp_path: Path, url: str
+) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
+    path = tmp_path / "missing" / "traces.jsonl"
+    done = python(code, tmp_path, CAUSEPATH_FILE=str(path))
+    assert done.stdout == "done\n"
+    assert done.stderr.splitlines()[-1] == f"causepath: 2 spans could not be written to {path}"
+
+
+def test_starting_python_imports_nothing_while_the_variable_is_unset(tmp_path: Path) -> None:
+    code = "import sys; print([m for m in sys.modules if m.startswith(('causepath', 'opentel'))])"
+    assert python(code, tmp_path).stdout == "[]\n"
+    for value in ("", "0", "false", "no", "off"):
+        assert python(code, tmp_path, CAUSEPATH=value).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("way", [{"CAUSEPATH": "1"}, {}], ids=["variable", "import"])
+def test_enabling_imports_no_sdk(tmp_path: Path, way: dict[str, str]) -> None:
+    code = """
+        import causepath.auto, sys
+        sdks = ("anthropic", "httpx", "httpx2", "opentelemetry.sdk", "opentelemetry.exporter")
+        print([m for m in sys.modules if m in sdks])
+    """
+    assert python(code, tmp_path, **way).stdout == "[]\n"
+
+
+def test_without_the_opentelemetry_sdk_it_says_what_to_install(tmp_path: Path, url: str) -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry.sdk'] = None\n"
+        "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
+    )
+    done = python(code, tmp_path)
+    assert done.stdout == "done\n"
+    assert done.stderr == (
+        "causepath: no spans are written: install the OpenTelemetry SDK with "
+        "`pip install causepath[auto]`\n"
+    )
+
+
+def test_an_idle_exit_waits_for_nothing(tmp_path: Path) -> None:
+    start = time.monotonic()
+    python("import causepath.auto", tmp_path)
+    assert written(tmp_path) == []
+    assert time.monotonic() - start < 30
