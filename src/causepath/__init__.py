@@ -4,12 +4,11 @@
 hand. `agent`, `tool` and `tools` say what the plugin cannot see, and cost nothing while it is off.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from causepath.version import __version__
 
+# The constant that type checkers know, without the import: Python may start through this file
+# wherever the package is installed, so it imports nothing that it can do without.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from causepath.api import agent, tool, tools
     from causepath.instrumentor import CausepathInstrumentor, instrument, uninstrument
@@ -35,7 +34,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Python starts through this package wherever it is installed, so it imports nothing by itself.
     if name not in _HOMES:
         raise AttributeError(f"module 'causepath' has no attribute {name!r}")
     import importlib

@@ -299,10 +299,3 @@ def test_without_the_opentelemetry_sdk_it_says_what_to_install(tmp_path: Path, u
         "causepath: no spans are written: install the OpenTelemetry SDK with "
         "`pip install causepath[auto]`\n"
     )
-
-
-def test_an_idle_exit_waits_for_nothing(tmp_path: Path) -> None:
-    start = time.monotonic()
-    python("import causepath.auto", tmp_path)
-    assert written(tmp_path) == []
-    assert time.monotonic() - start < 30

@@ -1,0 +1,118 @@
+"""Imports follow the table of the house: data flows one way, and never back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PLUGIN: dict[str, set[str]] = {
+    "version": set(),
+    "guard": set(),
+    "config": set(),
+    "messages": set(),
+    "callsite": set(),
+    "categories": set(),
+    "provider": {"messages"},
+    "providers": {"provider", "messages"},
+    "semconv": {"messages"},
+    "streams": set(),
+    "runs": {"messages"},
+    "spans": {
+        "callsite",
+        "categories",
+        "guard",
+        "messages",
+        "provider",
+        "runs",
+        "semconv",
+        "streams",
+        "version",
+    },
+    "patching": {"guard", "provider", "spans", "streams"},
+    "inside": {"spans"},
+    "measure": {"guard", "inside", "spans"},
+    "file": set(),
+    "pipeline": {"config", "file", "guard"},
+    "api": {"inside", "measure", "spans"},
+    "instrumentor": {
+        "config",
+        "guard",
+        "measure",
+        "patching",
+        "pipeline",
+        "provider",
+        "providers",
+        "spans",
+    },
+    "auto": {"instrumentor"},
+    "startup": {"auto"},
+    "__init__": {"api", "instrumentor", "version"},
+}
+
+ANALYZER: dict[str, set[str]] = {
+    "errors": set(),
+    "attributes": set(),
+    "model": {"errors"},
+    "read": {"errors", "attributes", "model", "read"},
+    "analyses": {"errors", "model", "analyses"},
+    "report": {"errors", "model", "analyses", "report"},
+    "cli": {"errors", "model", "attributes", "read", "analyses", "report", "cli", "__init__"},
+    "__init__": set(),
+    "__main__": {"cli"},
+}
+
+
+@pytest.mark.parametrize(
+    ("package", "folder", "table"),
+    [
+        ("causepath", "src", PLUGIN),
+        ("causepath_analyzer", "analyzer/src", ANALYZER),
+    ],
+)
+def test_every_import_is_in_the_table(
+    package: str, folder: str, table: dict[str, set[str]]
+) -> None:
+    root = ROOT / folder / package
+    for path in root.rglob("*.py"):
+        home = path.relative_to(root).parts[0].removesuffix(".py")
+        assert home in table, f"{path.relative_to(ROOT)} has no place in the house"
+        for line, target in _imports(path, package):
+            assert target in table[home], (
+                f"{path.relative_to(ROOT)}:{line} imports {target}, which {home} may not"
+            )
+
+
+def test_the_halves_share_no_code() -> None:
+    for folder, other in (("src", "causepath_analyzer"), ("analyzer/src", "causepath")):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not list(_imports(path, other)), path
+
+
+def _imports(path: Path, package: str) -> list[tuple[int, str]]:
+    """(line, first name below `package`) of everything that a file imports from it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [node.module]
+            if node.module == package:
+                names = [f"{package}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            if first == package:
+                part = rest.partition(".")[0] or "__init__"
+                exists = (path.parents[0]).exists() and _is_module(path, package, part)
+                found.append((node.lineno, part if exists else "__init__"))
+    return found
+
+
+def _is_module(path: Path, package: str, name: str) -> bool:
+    root = next(parent for parent in path.parents if parent.name == package)
+    return (root / f"{name}.py").exists() or (root / name).is_dir()
