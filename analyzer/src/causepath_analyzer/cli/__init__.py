@@ -1,0 +1,68 @@
+"""The ``causepath`` command: one file per verb; exit statuses are applied here and nowhere else."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError
+
+from causepath_analyzer import __version__
+from causepath_analyzer.cli import check, explain, report, run
+from causepath_analyzer.cli.output import complain
+from causepath_analyzer.errors import CausepathError, ExitStatus
+
+__all__ = ["app", "invoke", "main"]
+
+_INTERRUPTED: Final = 130
+_BROKEN_PIPE: Final = 141
+
+app = App(
+    name="causepath",
+    help=(
+        "Find out why an LLM agent is slow and expensive, from its traces.\n\n"
+        "`causepath FILE` reports on the traces in FILE: any OTLP or Jaeger export, a folder of "
+        "them, or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here."
+    ),
+    help_epilogue=(
+        "Exit status: 0 fine, 1 budget broken, 2 usage or configuration, 3 inconclusive, "
+        "4 input unreadable (in part with --strict), 5 no traces."
+    ),
+    version=__version__,
+    help_format="markdown",
+)
+app.default(report.report)
+app.command(report.report, name="report")
+app.command(check.check, name="check")
+app.command(explain.explain, name="explain")
+app.command(run.run, name="run")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Runs the command with `arguments` and gives its exit status."""
+    try:
+        status = app(
+            list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        complain(f"{error}".strip())
+        return ExitStatus.USAGE
+    except CausepathError as error:
+        complain(str(error))
+        return error.status
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status if isinstance(status, int) else ExitStatus.FINE

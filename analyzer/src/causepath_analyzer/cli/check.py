@@ -1,0 +1,84 @@
+"""``causepath check PATHS``: hold runs against budgets."""
+
+import os
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from causepath_analyzer.analyses.budgets import Verdict, checked, overall
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.cli.inputs import (
+    Json,
+    OverflowOption,
+    PathArgument,
+    Strict,
+    TraceOption,
+    default_paths,
+    picked,
+    read_inputs,
+    status_of,
+)
+from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.settings import budgets
+from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.report.check_text import check_text
+from causepath_analyzer.report.json import check_json
+
+MAX_VARIABLE: Final = "CAUSEPATH_MAX"
+_STATUS: Final[dict[Verdict, ExitStatus]] = {
+    "pass": ExitStatus.FINE,
+    "fail": ExitStatus.BUDGET_BROKEN,
+    "inconclusive": ExitStatus.INCONCLUSIVE,
+}
+
+
+def check(
+    *paths: PathArgument,
+    max: Annotated[  # noqa: A002 - the flag is called so
+        list[str] | None,
+        Parameter(
+            name="--max",
+            negative="",
+            metavar="NAME=AMOUNT",
+            help="A budget, like `wall=5s`; again for more. Environment: CAUSEPATH_MAX.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE",
+            help="Settings; else causepath.toml or pyproject.toml, here or above.",
+        ),
+    ] = None,
+    json: Json = False,
+    trace: TraceOption = None,
+    overflow: OverflowOption = "async",
+    strict: Strict = False,
+    color: ColorOption = "auto",
+) -> int:
+    """Hold every run against budgets; exit with 1 if one is broken.
+
+    Budgets are `wall`, `path.KIND` (wall time spent on tool, llm, first_token, retry, ...),
+    `tokens.input`, `tokens.output`, `tokens.cache_read`, `calls.llm`, `calls.tool`, `turns`
+    and `cost`.
+    """
+    wanted, file = budgets(max or (), os.environ.get(MAX_VARIABLE, ""), config)
+    if not wanted:
+        where = f"{file} has none" if file else "there is no settings file with any"
+        raise UsageError(
+            f'no budgets: {where}; set one with --max "wall=5s", '
+            "or in [tool.causepath.budgets] of pyproject.toml"
+        )
+    named = paths or default_paths()
+    reading = read_inputs(named)
+    with_cost = any(budget.name == "cost" for budget in wanted)
+    chosen = picked(reading.traces, trace)
+    runs = [explained(entry, overflow, with_cost=with_cost) for entry in chosen]
+    results = checked(wanted, runs)
+    if json:
+        write(check_json(reading.inputs, len(runs), results, overflow), None)
+    else:
+        show(check_text(results), color)
+    unreadable = status_of(reading, named, strict=strict)
+    return unreadable or _STATUS[overall(results)]

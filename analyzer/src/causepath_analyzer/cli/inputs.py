@@ -1,0 +1,101 @@
+"""What commands that read traces have in common: finding, reading and picking them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from causepath_analyzer.analyses.critical_path import Overflow
+from causepath_analyzer.cli.output import Progress, complain_about
+from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
+from causepath_analyzer.model import Trace
+from causepath_analyzer.read import Input, Reading, read
+from causepath_analyzer.report.words import count
+
+FILE_VARIABLE: Final = "CAUSEPATH_FILE"
+"""Where the plugin writes its traces, and so where they are looked for."""
+DEFAULT_FILE: Final = "causepath-traces.jsonl"
+
+PathArgument = Annotated[
+    str,
+    Parameter(help="Trace files, folders of them, or `-` for standard input.", metavar="PATH"),
+]
+OverflowOption = Annotated[
+    Overflow,
+    Parameter(
+        help="A child that outlives its parent was not waited for (async), or is cut (truncate).",
+        env_var="CAUSEPATH_OVERFLOW",
+    ),
+]
+Strict = Annotated[
+    bool, Parameter(negative="", help="Exit with 4 if any part of the input was not understood.")
+]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON of a versioned schema.")]
+TraceOption = Annotated[
+    str | None, Parameter(name="--trace", metavar="ID", help="Only the trace whose id starts so.")
+]
+
+
+def default_paths() -> tuple[str, ...]:
+    """The file the plugin writes. Raises `UnreadableInputError` if it is not there."""
+    path = os.environ.get(FILE_VARIABLE) or DEFAULT_FILE
+    if not Path(path).exists():
+        raise UnreadableInputError(
+            f"no {path} here: name a trace file or a folder, "
+            "or record one with `causepath run -- python agent.py`"
+        )
+    return (path,)
+
+
+def read_inputs(paths: Sequence[str]) -> Reading:
+    """Reads `paths` and says on standard error what in them was not understood."""
+    progress = Progress()
+    try:
+        reading = read(paths, progress)
+    finally:
+        progress.done()
+    complain_about(complaints(reading.inputs))
+    return reading
+
+
+def complaints(inputs: Sequence[Input]) -> list[str]:
+    """A sentence with file and place for everything that was not understood."""
+    found = []
+    for entry in inputs:
+        if entry.problem is not None:
+            found.append(str(entry.problem))
+            continue
+        found += [
+            f"{entry.path}:{skipped.where.removeprefix('line ')}: {skipped.why}"
+            for skipped in entry.skipped
+        ]
+    return found
+
+
+def status_of(reading: Reading, paths: Sequence[str], *, strict: bool) -> ExitStatus:
+    """Unreadable if a file the user named is, or with `strict` if anything was skipped."""
+    for entry in reading.inputs:
+        if entry.path in paths and isinstance(entry.problem, UnreadableInputError):
+            return ExitStatus.UNREADABLE
+        if strict and (entry.skipped_total or entry.problem is not None):
+            return ExitStatus.UNREADABLE
+    return ExitStatus.FINE
+
+
+def picked(traces: Sequence[Trace], trace_id: str | None) -> Sequence[Trace]:
+    """The trace whose id starts with `trace_id`, or all. Raises `UsageError` if not exactly one."""
+    if trace_id is None:
+        return traces
+    wanted = trace_id.lower()
+    found = [trace for trace in traces if trace.trace_id.lower().startswith(wanted)]
+    exact = [trace for trace in found if trace.trace_id.lower() == wanted]
+    if len(exact) == 1 or len(found) == 1:
+        return exact or found
+    if found:
+        ids = ", ".join(trace.trace_id for trace in found[:3])
+        raise UsageError(f"{count(len(found), 'trace')} start with {trace_id}: {ids}, ...")
+    ids = ", ".join(trace.trace_id for trace in traces[:3])
+    more = ", ..." if len(traces) > 3 else ""
+    raise UsageError(f"no trace starts with {trace_id}; there are {len(traces):,}: {ids}{more}")

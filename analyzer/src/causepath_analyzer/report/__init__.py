@@ -1,0 +1,1 @@
+"""Finished numbers become text or JSON. Nothing here computes an answer, and nothing prints."""

@@ -1,0 +1,59 @@
+"""Budgets as lines that end with the verdict."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.text import Text
+
+from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, overall
+from causepath_analyzer.report.words import count, duration, fitted, money, short_id
+
+_STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
+
+
+def check_text(results: Sequence[Checked]) -> list[Text]:
+    """A line for each budget with its worst run; the last line is the verdict."""
+    lines = []
+    for result in results:
+        line = Text(f"  {result.verdict.upper():<14}", style=_STYLES[result.verdict])
+        line.append(_figures(result), style="plain")
+        lines.append(line)
+    lines.append(_verdict(results))
+    return lines
+
+
+def _figures(result: Checked) -> str:
+    worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
+    most = f"max {amount(result.budget.most, result.unit)}"
+    text = f"{fitted(result.budget.name, 19)}{worst:>12}   {most:<16}"
+    if result.runs > 1:
+        if result.over:
+            text += f"{result.over:,} of {count(result.runs, 'run')} over, worst "
+        elif result.trace_id is not None:
+            text += "worst "
+    if result.trace_id is not None and result.runs > 1:
+        text += short_id(result.trace_id)
+    if result.unknown:
+        text += f" unknown in {count(result.unknown, 'run')}"
+    return text.rstrip()
+
+
+def amount(value: Amount, unit: Unit) -> str:
+    """`value` with its unit, as in the other reports."""
+    if unit == "ns":
+        return duration(int(value))
+    return money(Decimal(value)) if unit == "usd" else f"{value:,}"
+
+
+def _verdict(results: Sequence[Checked]) -> Text:
+    verdicts = [result.verdict for result in results]
+    told = [
+        f"{verdicts.count(verdict)} {words}"
+        for verdict, words in (
+            ("fail", "failed"),
+            ("inconclusive", "inconclusive"),
+            ("pass", "passed"),
+        )
+        if verdict in verdicts
+    ]
+    return Text(", ".join(told), style=_STYLES[overall(results)])

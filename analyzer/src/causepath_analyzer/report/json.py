@@ -1,0 +1,289 @@
+"""The reports as JSON. Fields of a schema may be added, not changed."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, overall
+from causepath_analyzer.analyses.critical_path import Edge, Overflow
+from causepath_analyzer.analyses.findings import Evidence
+from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.analyses.summary import Spread, Summary
+from causepath_analyzer.model import NO_SPAN, Category
+from causepath_analyzer.read import Input
+
+REPORT_SCHEMA: Final = "causepath.report/1"
+CHECK_SCHEMA: Final = "causepath.check/1"
+
+
+class _Policy(Struct):
+    overflow: Overflow
+
+
+class _Skipped(Struct):
+    where: str
+    why: str
+
+
+class _Input(Struct):
+    path: str
+    format: str | None
+    spans: int
+    skipped: list[_Skipped]
+    skipped_total: int
+    problem: str | None
+
+
+class _Section(Struct):
+    span_id: str | None
+    name: str | None
+    start_ns: int
+    end_ns: int
+    kind: Kind
+    edge: Edge
+
+
+class _Tokens(Struct):
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    reasoning: int
+
+
+class _Finding(Struct):
+    code: str
+    title: str
+    span_ids: list[str]
+    saving_ns: int
+    share: float
+    saving_usd: str | None
+    evidence: Evidence
+    why: str
+    where: str | None
+    fix: str
+
+
+class _Health(Struct):
+    spans: int
+    merged: int
+    duplicates: int
+    orphans: int
+    cycles: int
+    unfinished: int
+    skewed: int
+    negative: int
+    rehung: int
+    untrusted: bool
+    notes: Sequence[str]
+
+
+class _Calls(Struct):
+    llm: int
+    tool: int
+
+
+class _Trace(Struct):
+    trace_id: str
+    name: str
+    service: str | None
+    session: str | None
+    start_ns: int
+    wall_ns: int
+    status: str
+    path: list[_Section]
+    wall: Mapping[Kind, int]
+    sum: Mapping[Category, int]
+    calls: _Calls
+    turns: int
+    tokens: _Tokens
+    cost_usd: str | None
+    findings: list[_Finding]
+    health: _Health
+
+
+class _By(Struct):
+    by: str
+    key: str
+    wall_ns: int
+    share: float
+    p95_ns: int
+    runs: int
+
+
+class _Summary(Struct):
+    traces: int
+    wall_ns: Spread
+    by: list[_By]
+
+
+class _Report(Struct):
+    schema: str
+    policy: _Policy
+    inputs: list[_Input]
+    traces: list[_Trace]
+    summary: _Summary
+
+
+class _Checked(Struct):
+    name: str
+    verdict: Verdict
+    unit: Unit
+    max: int | str
+    worst: int | str | None
+    trace_id: str | None
+    over: int
+    unknown: int
+    where: str
+
+
+class _Check(Struct):
+    schema: str
+    policy: _Policy
+    inputs: list[_Input]
+    runs: int
+    budgets: list[_Checked]
+    verdict: Verdict
+
+
+def report_json(
+    inputs: Sequence[Input], runs: Sequence[Run], summary: Summary, overflow: Overflow
+) -> bytes:
+    """The report on `runs` in schema `REPORT_SCHEMA`."""
+    report = _Report(
+        schema=REPORT_SCHEMA,
+        policy=_Policy(overflow),
+        inputs=_inputs(inputs),
+        traces=[_trace(run) for run in runs],
+        summary=_Summary(
+            traces=summary.traces,
+            wall_ns=summary.wall_ns,
+            by=[
+                _By(row.by, row.key, row.wall_ns, round(row.share, 4), row.p95_ns, row.runs)
+                for row in summary.rows
+            ],
+        ),
+    )
+    return _written(report)
+
+
+def check_json(
+    inputs: Sequence[Input], runs: int, results: Sequence[Checked], overflow: Overflow
+) -> bytes:
+    """The budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
+    check = _Check(
+        schema=CHECK_SCHEMA,
+        policy=_Policy(overflow),
+        inputs=_inputs(inputs),
+        runs=runs,
+        budgets=[
+            _Checked(
+                name=result.budget.name,
+                verdict=result.verdict,
+                unit=result.unit,
+                max=_amount(result.budget.most),
+                worst=None if result.worst is None else _amount(result.worst),
+                trace_id=result.trace_id,
+                over=result.over,
+                unknown=result.unknown,
+                where=result.budget.where,
+            )
+            for result in results
+        ],
+        verdict=overall(results),
+    )
+    return _written(check)
+
+
+def _written(value: Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+
+
+def _amount(value: Amount) -> int | str:
+    return _usd(value) if isinstance(value, Decimal) else value
+
+
+def _usd(value: Decimal) -> str:
+    return f"{value:f}"
+
+
+def _inputs(inputs: Sequence[Input]) -> list[_Input]:
+    return [
+        _Input(
+            path=entry.path,
+            format=entry.format,
+            spans=entry.spans,
+            skipped=[_Skipped(skipped.where, skipped.why) for skipped in entry.skipped],
+            skipped_total=entry.skipped_total,
+            problem=None if entry.problem is None else str(entry.problem),
+        )
+        for entry in inputs
+    ]
+
+
+def _trace(run: Run) -> _Trace:
+    trace = run.trace
+    spans = trace.spans
+    root = spans[trace.main_root]
+    tokens = run.usage.tokens
+    health = run.health
+    return _Trace(
+        trace_id=trace.trace_id,
+        name=root.name,
+        service=root.service,
+        session=next((span.session for span in spans if span.session is not None), None),
+        start_ns=trace.start_ns,
+        wall_ns=trace.wall_ns,
+        status="error" if any(spans[i].error is not None for i in trace.roots) else "ok",
+        path=[
+            _Section(
+                span_id=spans[s.span].span_id if s.span != NO_SPAN else None,
+                name=spans[s.span].name if s.span != NO_SPAN else None,
+                start_ns=s.start_ns,
+                end_ns=s.end_ns,
+                kind=s.kind,
+                edge=s.edge,
+            )
+            for s in run.path.sections
+        ],
+        wall=run.wall.path,
+        sum=run.wall.sums,
+        calls=_Calls(run.usage.calls.llm, run.usage.calls.tool),
+        turns=run.usage.turns,
+        tokens=_Tokens(
+            tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, tokens.reasoning
+        ),
+        cost_usd=None if run.cost_usd is None else _usd(run.cost_usd),
+        findings=[
+            _Finding(
+                code=finding.code,
+                title=finding.title,
+                span_ids=[spans[i].span_id for i in finding.spans],
+                saving_ns=finding.saving_ns,
+                share=round(finding.share, 4),
+                saving_usd=finding.saving_usd,
+                evidence=finding.evidence,
+                why=finding.why,
+                where=finding.where,
+                fix=finding.fix,
+            )
+            for finding in run.findings
+        ],
+        health=_Health(
+            spans=health.spans,
+            merged=health.merged,
+            duplicates=health.duplicates,
+            orphans=health.orphans,
+            cycles=health.cycles,
+            unfinished=health.unfinished,
+            skewed=health.skewed,
+            negative=health.negative,
+            rehung=health.rehung,
+            untrusted=trace.untrusted,
+            notes=health.notes,
+        ),
+    )

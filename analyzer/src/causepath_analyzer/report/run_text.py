@@ -1,0 +1,158 @@
+"""The report of one run for the terminal: 80 columns, the answer first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.text import Text
+
+from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.model import Health
+from causepath_analyzer.report.waterfall import Marks, lane, waterfall
+from causepath_analyzer.report.words import (
+    count,
+    duration,
+    fitted,
+    harmless,
+    money,
+    percent,
+    shell,
+    short_id,
+)
+
+KIND_WORDS: Final[Mapping[Kind, str]] = {
+    "first_token": "waiting for first token",
+    "generation": "generating output",
+    "llm": "model calls",
+    "tool": "tools",
+    "retrieval": "retrieval",
+    "embedding": "embeddings",
+    "cache": "cache look-ups",
+    "database": "databases",
+    "network": "network",
+    "guardrail": "guardrails",
+    "retry": "retries and back-off",
+    "human": "waiting for a person",
+    "wait": "polling and queues",
+    "agent": "agent code",
+    "other": "other spans",
+    "uncovered": "covered by no span",
+}
+_OPPORTUNITIES: Final = 8
+
+
+def run_text(run: Run, marks: Marks, paths: Sequence[str]) -> list[Text]:
+    """The lines of the report on `run`, read from `paths`."""
+    return [
+        _headline(run, marks),
+        Text(),
+        *waterfall(run, marks),
+        Text(),
+        *_wall(run),
+        Text(),
+        *_opportunities(run, marks),
+        Text(),
+        *health_lines(run.health),
+        *_next(run, paths),
+    ]
+
+
+def _headline(run: Run, marks: Marks) -> Text:
+    trace = run.trace
+    root = trace.spans[trace.main_root]
+    name = root.name.removeprefix("invoke_agent ")
+    failed = any(trace.spans[i].error is not None for i in trace.roots)
+    calls = run.usage.calls
+    facts = [duration(trace.wall_ns)]
+    if calls.llm:
+        facts += [money(run.cost_usd), count(calls.llm, "model call")]
+    if calls.tool:
+        facts.append(count(calls.tool, "tool"))
+    if not calls.llm and not calls.tool:
+        facts.append(count(len(trace.spans), "span"))
+    tail = "  " + "  ".join([*facts, f"trace {short_id(trace.trace_id)}"]) + "  "
+    status = "error" if failed else "ok"
+    room = 80 - len(tail) - len(status)
+    title = harmless(name, ascii_only=marks.ascii_only) or "(unnamed)"
+    line = Text(fitted(title, room).rstrip(), style="title")
+    line.append(tail, style="plain")
+    line.append(status, style="bad" if failed else "good")
+    return line
+
+
+def _wall(run: Run) -> list[Text]:
+    wall = max(1, run.trace.wall_ns)
+    lines = [Text(f"{'Where the time went':<31}{'wall':>8}{'share':>8}{'sum':>9}", style="title")]
+    for kind, spent in run.wall.path.items():
+        total = run.wall.kind_sums.get(kind)
+        # The own time of agents is no sum of spans: they contain everything else.
+        beside = duration(total) if total is not None and kind not in ("agent", "other") else ""
+        row = f"  {KIND_WORDS[kind]:<29}{duration(spent):>8}{percent(spent / wall):>8}{beside:>9}"
+        lines.append(Text(row.rstrip()))
+    tokens = run.usage.tokens
+    if tokens.input or tokens.output:
+        cached = [
+            f"{amount:,} {what}"
+            for amount, what in ((tokens.cache_read, "read"), (tokens.cache_write, "written"))
+            if amount
+        ]
+        of_which = f" (cache: {', '.join(cached)})" if cached else ""
+        lines.append(Text(f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out"))
+    return lines
+
+
+def _opportunities(run: Run, marks: Marks) -> list[Text]:
+    if run.trace.untrusted:
+        return [Text("Opportunities: none computed, the times in this trace mean nothing")]
+    if not run.findings:
+        return [Text("Opportunities: none found")]
+    lines = [Text(f"{'Opportunities':<45}{'saves':>8}{'':>8}  evidence", style="title")]
+    for number, finding in enumerate(run.findings[:_OPPORTUNITIES]):
+        letter = f" ({lane(number)})" if lane(number) else ""
+        what = fitted(f"  {finding.code} {finding.title}{letter}", 45)
+        line = Text(f"{what}{duration(finding.saving_ns):>8}{percent(finding.share):>8}")
+        line.append(f"  {finding.evidence}", style="good")
+        lines.append(line)
+        names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
+        place = harmless(finding.where, ascii_only=marks.ascii_only) if finding.where else ""
+        detail = f"        {names}" + (f"  at {place}" if place else "")
+        lines.append(Text(fitted(detail, 80).rstrip(), style="note"))
+    if len(run.findings) > _OPPORTUNITIES:
+        lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
+    return lines
+
+
+def _tool_name(run: Run, span: int, marks: Marks) -> str:
+    tool = run.trace.spans[span].tool_call
+    name = tool.name if tool is not None and tool.name else run.trace.spans[span].name
+    return harmless(name, ascii_only=marks.ascii_only)
+
+
+def health_lines(health: Health) -> list[Text]:
+    """One line on what was mended, and one for each note."""
+    mended = [
+        count(number, one, many)
+        for number, one, many in (
+            (health.merged, "span merged", "spans merged"),
+            (health.duplicates, "duplicate dropped", "duplicates dropped"),
+            (health.orphans, "orphan", "orphans"),
+            (health.cycles, "cycle broken", "cycles broken"),
+            (health.unfinished, "span unfinished", "spans unfinished"),
+            (health.skewed, "span shifted (clock skew)", "spans shifted (clock skew)"),
+        )
+        if number
+    ]
+    told = ", ".join(mended) if mended else "" if health.notes else "nothing to mend"
+    line = f"Trace health: {count(health.spans, 'span')}{', ' if told else ''}{told}"
+    return [Text(line), *(Text(f"  {harmless(note)}") for note in health.notes)]
+
+
+def _next(run: Run, paths: Sequence[str]) -> list[Text]:
+    where = " ".join(shell(path) for path in paths)
+    if run.findings:
+        command = f"causepath explain {run.findings[0].code}"
+    else:
+        # A budget a tenth above what the run took: what one would set to keep it.
+        seconds = max(1, -(-run.trace.wall_ns * 11 // 10_000_000_000))
+        command = f'causepath check {where} --max "wall={seconds}s"'
+    return [Text(f"Next: {command}", style="note")]

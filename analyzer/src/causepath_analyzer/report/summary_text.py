@@ -1,0 +1,113 @@
+"""The summary of many runs for the terminal: 80 columns, the answer first."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rich.text import Text
+
+from causepath_analyzer.analyses.findings import CODES
+from causepath_analyzer.analyses.summary import Row, Summary
+from causepath_analyzer.report.run_text import KIND_WORDS, health_lines
+from causepath_analyzer.report.waterfall import Marks
+from causepath_analyzer.report.words import (
+    count,
+    duration,
+    fitted,
+    harmless,
+    hours,
+    money,
+    percent,
+    shell,
+    short_id,
+)
+
+_ROWS = 8
+
+
+def summary_text(summary: Summary, marks: Marks, paths: Sequence[str]) -> list[Text]:
+    """The lines of the report on all runs in `paths`."""
+    return [
+        *_headline(summary),
+        Text(),
+        *_tables(summary, marks),
+        Text(),
+        *_opportunities(summary),
+        Text(),
+        *health_lines(summary.health),
+        *_slowest(summary, paths),
+    ]
+
+
+def _headline(summary: Summary) -> list[Text]:
+    wall = summary.wall_ns
+    line = Text(count(summary.traces, "run"), style="title")
+    line.append(
+        f"  wall p50 {duration(wall.p50)}  p95 {duration(wall.p95)}  p99 {duration(wall.p99)}"
+        f"  mean {duration(wall.mean)}",
+        style="plain",
+    )
+    if summary.cost_usd is not None:
+        line.append(f"  {money(summary.cost_usd / summary.traces)}/run", style="plain")
+    lines = [line]
+    if summary.failed:
+        lines.append(Text(f"{count(summary.failed, 'run')} ended with an error", style="bad"))
+    return lines
+
+
+def _tables(summary: Summary, marks: Marks) -> list[Text]:
+    kinds = [row for row in summary.rows if row.by == "kind"][:_ROWS]
+    places = [row for row in summary.rows if row.by == "operation"][:_ROWS]
+    total = hours(summary.total_wall_ns)
+    lines = [
+        Text(
+            f"{fitted(f'Wall time, {total}', 25)}{'share':>6}{'p95/run':>9}   "
+            f"{'Top places on the path':<25}{'share':>6}{'runs':>6}",
+            style="title",
+        )
+    ]
+    for kind, place in zip_longest(kinds, places):
+        left = _kind(kind) if kind is not None else " " * 40
+        lines.append(Text((left + (_place(place, summary, marks) if place else "")).rstrip()))
+    return lines
+
+
+def _kind(row: Row) -> str:
+    words = next(words for kind, words in KIND_WORDS.items() if kind == row.key)
+    return f"{fitted(f'  {words}', 25)}{percent(row.share):>6}{duration(row.p95_ns):>9}"
+
+
+def _place(row: Row, summary: Summary, marks: Marks) -> str:
+    name = harmless(row.key, ascii_only=marks.ascii_only) or "(unnamed)"
+    runs = percent(row.runs / summary.traces)
+    return f"     {fitted(name, 23)}{percent(row.share):>6}{runs:>6}"
+
+
+def _opportunities(summary: Summary) -> list[Text]:
+    if not summary.opportunities:
+        return [Text("Opportunities: none found")]
+    lines = [
+        Text(
+            f"{'Opportunities (each alone)':<47}{'runs':>5}{'mean saved':>12}{'total':>8}",
+            style="title",
+        )
+    ]
+    for found in summary.opportunities:
+        title = fitted(f"  {found.code} {CODES[found.code].title}", 47)
+        runs = percent(found.runs / summary.traces)
+        mean = duration(found.saving_ns // found.runs)
+        line = Text(f"{title}{runs:>5}{mean:>12}{hours(found.saving_ns):>8}")
+        line.append(f" {found.evidence}", style="good")
+        lines.append(line)
+    return lines
+
+
+def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
+    where = " ".join(shell(path) for path in paths)
+    slowest = "  ".join(
+        f"{short_id(slow.trace_id)} {duration(slow.wall_ns)}" for slow in summary.slowest
+    )
+    first = short_id(summary.slowest[0].trace_id)
+    return [
+        Text(f"Slowest: {slowest}"),
+        Text(f"Next: causepath {where} --trace {first}", style="note"),
+    ]

@@ -1,0 +1,185 @@
+"""One run as rows of bars over its wall time: what it waited for solid, the rest light."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+from rich.cells import cell_len
+from rich.text import Text
+
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.model import NO_SPAN, Span
+from causepath_analyzer.report.words import count, duration, fitted, harmless
+
+ROWS: Final = 24
+"""More rows nobody reads; what is left out is said."""
+_LABEL: Final = 25
+_BAR: Final = 32
+_NOTE: Final = 11
+_DEPTH: Final = 4
+
+
+class Marks(Struct, frozen=True):
+    """The characters of bars: time on the path, time off it."""
+
+    on: str
+    off: str
+    ascii_only: bool
+
+
+BLOCKS: Final = Marks("█", "░", False)
+ASCII: Final = Marks("#", "-", True)
+
+
+def waterfall(run: Run, marks: Marks) -> list[Text]:
+    """At most `ROWS` rows in order of the tree, the scale below them, and what was left out."""
+    tree = _Tree(run)
+    shown, hidden = _chosen(run, tree)
+    lanes = _lanes(run)
+    lines = [_row(run, tree, i, marks, lanes) for i in shown]
+    lines.append(_scale(run, marks))
+    if hidden:
+        on_path = sum(tree.own_ns[i] for i in hidden)
+        what = f"  {count(len(hidden), 'shorter span')} not shown"
+        lines.append(Text(what + (f", {duration(on_path)} of the path" if on_path else "")))
+    return lines
+
+
+class _Tree:
+    """The tree the path was walked in: order of display, depth, and time on the path."""
+
+    def __init__(self, run: Run) -> None:
+        parents = run.causes.parents
+        spans = run.trace.spans
+        children: list[list[int]] = [[] for _ in parents]
+        waiting: list[int] = []
+        for i in reversed(range(len(parents))):
+            (children[parents[i]] if parents[i] != NO_SPAN else waiting).append(i)
+        self.order: list[int] = []
+        self.depth = [0] * len(spans)
+        while waiting:  # children are in reverse order of start, so that the first is on top
+            i = waiting.pop()
+            self.order.append(i)
+            if parents[i] != NO_SPAN:
+                self.depth[i] = self.depth[parents[i]] + 1
+            waiting.extend(children[i])
+        place = {i: n for n, i in enumerate(self.order)}
+        last = {i: place[i] for i in self.order}
+        for i in reversed(self.order):
+            if parents[i] != NO_SPAN:
+                last[parents[i]] = max(last[parents[i]], last[i])
+        self._place, self._last = place, last
+        self._sections = [s for s in run.path.sections if s.span != NO_SPAN]
+        self.own_ns = [0] * len(spans)
+        for section in self._sections:
+            self.own_ns[section.span] += section.end_ns - section.start_ns
+
+    def on_path(self, span: int) -> list[tuple[int, int]]:
+        """When the path was in `span` or below it: stretches in ns."""
+        first, last = self._place[span], self._last[span]
+        return [
+            (s.start_ns, s.end_ns) for s in self._sections if first <= self._place[s.span] <= last
+        ]
+
+
+def _chosen(run: Run, tree: _Tree) -> tuple[list[int], list[int]]:
+    """The spans to show, in order of display, and those to hide."""
+    trace = run.trace
+    candidates = tree.order
+    if len(trace.roots) == 1 and len(trace.spans) > 1:
+        candidates = candidates[1:]  # the root is in the headline
+    if len(candidates) <= ROWS:
+        return candidates, []
+    # Calls of models and tools first, then whatever held the run up longest.
+    weight = {
+        i: (
+            tree.own_ns[i],
+            trace.spans[i].category in ("llm", "tool"),
+            trace.spans[i].duration_ns,
+            -i,
+        )
+        for i in candidates
+    }
+    best = set(sorted(candidates, key=weight.__getitem__, reverse=True)[:ROWS])
+    return [i for i in candidates if i in best], [i for i in candidates if i not in best]
+
+
+def _lanes(run: Run) -> dict[int, str]:
+    """A letter for every span that a finding is about, as in the list of opportunities."""
+    return {
+        span: lane(number) for number, finding in enumerate(run.findings) for span in finding.spans
+    }
+
+
+def lane(number: int) -> str:
+    """A, B, ... Z, then nothing."""
+    return chr(ord("A") + number) if number < 26 else ""
+
+
+def _row(run: Run, tree: _Tree, i: int, marks: Marks, lanes: dict[int, str]) -> Text:
+    span = run.trace.spans[i]
+    base = 1 if len(run.trace.roots) == 1 and len(run.trace.spans) > 1 else 0
+    indent = "  " * min(tree.depth[i] - base, _DEPTH)
+    line = Text("  ")
+    line.append(_label(span, indent, marks))
+    line.append(" |")
+    for char, on_path in _bar(run, span, tree.on_path(i), marks):
+        line.append(char, style="path" if on_path else "off")
+    line.append(f"|{duration(span.duration_ns):>7} ")
+    line.append(_note(span, lanes.get(i, ""), marks), style="note")
+    line.rstrip()
+    return line
+
+
+def _label(span: Span, indent: str, marks: Marks) -> str:
+    name = harmless(span.name, ascii_only=marks.ascii_only) or "(unnamed)"
+    turn = span.model_call.turn if span.model_call is not None else None
+    tail = f" #{turn}" if turn is not None else ""
+    room = _LABEL - len(indent) - len(tail)
+    return fitted(indent + (fitted(name, room) if cell_len(name) > room else name) + tail, _LABEL)
+
+
+def _note(span: Span, letter: str, marks: Marks) -> str:
+    notes = [letter] if letter else []
+    if span.error is not None:
+        notes.append(harmless(span.error, ascii_only=marks.ascii_only))
+    elif span.model_call is not None and span.model_call.ttft_ns is not None:
+        notes.append(f"TTFT {span.model_call.ttft_ns / 1e9:.2f}")
+    elif span.tool_call is not None and span.tool_call.inferred:
+        notes.append("window")
+    text = " ".join(notes)
+    return fitted(text, _NOTE).rstrip() if cell_len(text) > _NOTE else text
+
+
+def _bar(
+    run: Run, span: Span, on_path: Sequence[tuple[int, int]], marks: Marks
+) -> list[tuple[str, bool]]:
+    """One character per cell, and whether it stands for time on the path."""
+    start, wall = run.trace.start_ns, max(1, run.trace.wall_ns)
+    first = min(_BAR - 1, (span.start_ns - start) * _BAR // wall)
+    last = min(_BAR - 1, max(first, -(-(span.ended_ns - start) * _BAR // wall) - 1))
+    covered = [0] * _BAR
+    for begin, end in on_path:
+        cell = min(_BAR - 1, (begin - start) * _BAR // wall)
+        while cell < _BAR and start + cell * wall // _BAR < end:
+            left = max(begin, start + cell * wall // _BAR)
+            covered[cell] += max(0, min(end, start + (cell + 1) * wall // _BAR) - left)
+            cell += 1
+    cells = []
+    for cell in range(_BAR):
+        if not first <= cell <= last:
+            cells.append((" ", False))
+            continue
+        left = max(span.start_ns, start + cell * wall // _BAR)
+        right = min(span.ended_ns, start + (cell + 1) * wall // _BAR)
+        on = covered[cell] > 0 and 2 * covered[cell] >= right - left
+        cells.append((marks.on if on else marks.off, on))
+    return cells
+
+
+def _scale(run: Run, marks: Marks) -> Text:
+    total = duration(run.trace.wall_ns)
+    legend = f"{marks.on} on the path  {marks.off} off"
+    line = Text(" " * (_LABEL + 4))
+    line.append("0s" + f"{legend:^{_BAR - 2 - len(total)}}" + total, style="note")
+    return line

@@ -1,0 +1,98 @@
+"""How numbers and other people's words are written in text reports."""
+
+import re
+import shlex
+import unicodedata
+from decimal import Decimal
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+_PLAIN: Final = re.compile(r"[ -~]*\Z")
+# Format characters can reorder or hide text (bidi overrides, zero-width); separators break lines.
+_HARMFUL: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+
+_MS: Final = 1_000_000
+_SECOND: Final = 1_000_000_000
+_MINUTE: Final = 60 * _SECOND
+
+
+def harmless(text: str, *, ascii_only: bool = False) -> str:
+    """`text` on one line, with everything that could steer a terminal written as an escape."""
+    if _PLAIN.match(text):
+        return text
+    return "".join(_visible(char, ascii_only) for char in text)
+
+
+def _visible(char: str, ascii_only: bool) -> str:
+    code = ord(char)
+    if 0x20 <= code < 0x7F:
+        return char
+    if ascii_only or unicodedata.category(char) in _HARMFUL:
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return char
+
+
+def fitted(text: str, width: int) -> str:
+    """`text`, which is harmless, cut or padded to exactly `width` columns."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, width - 2) + ".."
+
+
+def duration(ns: int) -> str:
+    """At most seven characters: "0ns", "512ms", "18.42s", "42m07s", "123h"."""
+    if ns < 0:
+        return f"-{duration(-ns)}"
+    if ns < 1_000:
+        return f"{ns}ns"
+    if ns < 1_000_000:
+        return f"{ns / 1_000:.0f}us" if ns >= 9_950 else f"{ns / 1_000:.1f}us"
+    if ns < 10 * _MS:
+        return f"{ns / _MS:.1f}ms"
+    if ns < 999_500_000:
+        return f"{ns / _MS:.0f}ms"
+    if ns < 1_000 * _SECOND:
+        return f"{ns / _SECOND:.2f}s" if ns < 100 * _SECOND else f"{ns / _SECOND:.1f}s"
+    minutes, rest = divmod(ns, _MINUTE)
+    if minutes < 100:
+        return f"{minutes}m{rest // _SECOND:02d}s"
+    hours = ns / (60 * _MINUTE)
+    return f"{hours:.1f}h" if hours < 1000 else f"{hours:.0f}h"
+
+
+def hours(ns: int) -> str:
+    """A sum over many runs: like `duration`, but in hours from the first hour on."""
+    return duration(ns) if ns < 60 * _MINUTE else f"{ns / (60 * _MINUTE):,.1f} h"
+
+
+def percent(share: float) -> str:
+    """ "24%"; what is there but rounds to nothing is "<1%"."""
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def money(usd: Decimal | None) -> str:
+    """ "$0.214": three significant digits below a dollar, cents above, "cost unknown" for none."""
+    if usd is None:
+        return "cost unknown"
+    if usd >= 1:
+        return f"${usd:,.2f}"
+    if usd == 0:
+        return "$0"
+    places = 2 - usd.adjusted()
+    return f"${usd:.{min(places, 9)}f}"
+
+
+def count(number: int, what: str, many: str | None = None) -> str:
+    """ "1 span", "12,480 spans"."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def short_id(trace_id: str) -> str:
+    """Enough of a trace id to recognise it by and to pick it with ``--trace``."""
+    return harmless(trace_id)[:8]
+
+
+def shell(path: str) -> str:
+    """`path` as it can be pasted into a shell."""
+    return harmless(shlex.quote(path))
