@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
+from os.path import commonprefix
 from typing import Final
 
 from msgspec import Struct
@@ -62,6 +64,8 @@ class Summary(Struct, frozen=True):
     opportunities: tuple[Opportunity, ...]
     slowest: tuple[Slow, ...]
     health: Health
+    id_length: int
+    """So many characters of their ids tell all runs apart."""
 
 
 def summary(runs: Iterable[Run]) -> Summary:
@@ -103,7 +107,15 @@ def summary(runs: Iterable[Run]) -> Summary:
         ),
         slowest=tuple(sorted(walls, key=lambda slow: (-slow.wall_ns, slow.trace_id))[:5]),
         health=_added(healths),
+        id_length=id_length([slow.trace_id for slow in walls]),
     )
+
+
+def id_length(trace_ids: Sequence[str]) -> int:
+    """How many characters, eight or more, tell `trace_ids` apart."""
+    ordered = sorted(set(trace_ids))
+    common = (len(commonprefix(pair)) for pair in pairwise(ordered))
+    return max(8, max(common, default=0) + 1)
 
 
 def spread(values: Sequence[int]) -> Spread:

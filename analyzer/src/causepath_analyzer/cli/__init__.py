@@ -19,6 +19,7 @@ _BROKEN_PIPE: Final = 141
 
 app = App(
     name="causepath",
+    usage="Usage: causepath [PATH...] [OPTIONS]  or  causepath COMMAND ...",
     help=(
         "Find out why an LLM agent is slow and expensive, from its traces.\n\n"
         "`causepath FILE` reports on the traces in FILE: any OTLP or Jaeger export, a folder of "

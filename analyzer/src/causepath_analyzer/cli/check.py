@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from causepath_analyzer.analyses.budgets import Verdict, checked, overall
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.summary import id_length
 from causepath_analyzer.cli.inputs import (
     Json,
     OverflowOption,
@@ -79,6 +80,6 @@ def check(
     if json:
         write(check_json(reading.inputs, len(runs), results, overflow), None)
     else:
-        show(check_text(results), color)
+        show(check_text(results, id_length([entry.trace_id for entry in chosen])), color)
     unreadable = status_of(reading, named, strict=strict)
     return unreadable or _STATUS[overall(results)]

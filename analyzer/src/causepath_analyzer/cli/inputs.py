@@ -30,9 +30,16 @@ OverflowOption = Annotated[
     ),
 ]
 Strict = Annotated[
-    bool, Parameter(negative="", help="Exit with 4 if any part of the input was not understood.")
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Exit with 4 if any part of the input was not understood.",
+    ),
 ]
-Json = Annotated[bool, Parameter(negative="", help="Print JSON of a versioned schema.")]
+Json = Annotated[
+    bool, Parameter(negative="", show_default=False, help="Print JSON of a versioned schema.")
+]
 TraceOption = Annotated[
     str | None, Parameter(name="--trace", metavar="ID", help="Only the trace whose id starts so.")
 ]

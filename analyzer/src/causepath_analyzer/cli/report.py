@@ -33,7 +33,10 @@ ColorOption = Annotated[
     Parameter(help="Colours; auto is a terminal without NO_COLOR.", env_var="CAUSEPATH_COLOR"),
 ]
 AsciiOption = Annotated[
-    bool, Parameter(name="--ascii", negative="", help="Draw with ASCII characters only.")
+    bool,
+    Parameter(
+        name="--ascii", negative="", show_default=False, help="Draw with ASCII characters only."
+    ),
 ]
 OutputOption = Annotated[
     str | None, Parameter(name=["--output", "-o"], metavar="FILE", help="Write to FILE instead.")

@@ -11,18 +11,18 @@ from causepath_analyzer.report.words import count, duration, fitted, money, shor
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 
 
-def check_text(results: Sequence[Checked]) -> list[Text]:
+def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
     """A line for each budget with its worst run; the last line is the verdict."""
     lines = []
     for result in results:
         line = Text(f"  {result.verdict.upper():<14}", style=_STYLES[result.verdict])
-        line.append(_figures(result), style="plain")
+        line.append(_figures(result, id_length), style="plain")
         lines.append(line)
     lines.append(_verdict(results))
     return lines
 
 
-def _figures(result: Checked) -> str:
+def _figures(result: Checked, id_length: int) -> str:
     worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
     most = f"max {amount(result.budget.most, result.unit)}"
     text = f"{fitted(result.budget.name, 19)}{worst:>12}   {most:<16}"
@@ -32,7 +32,7 @@ def _figures(result: Checked) -> str:
         elif result.trace_id is not None:
             text += "worst "
     if result.trace_id is not None and result.runs > 1:
-        text += short_id(result.trace_id)
+        text += short_id(result.trace_id, id_length)
     if result.unknown:
         text += f" unknown in {count(result.unknown, 'run')}"
     return text.rstrip()

@@ -65,7 +65,9 @@ def _headline(run: Run, marks: Marks) -> Text:
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
     if calls.llm:
-        facts += [money(run.cost_usd), count(calls.llm, "model call")]
+        if run.cost_usd is not None:
+            facts.append(money(run.cost_usd))
+        facts.append(count(calls.llm, "model call"))
     if calls.tool:
         facts.append(count(calls.tool, "tool"))
     if not calls.llm and not calls.tool:
@@ -97,7 +99,9 @@ def _wall(run: Run) -> list[Text]:
             if amount
         ]
         of_which = f" (cache: {', '.join(cached)})" if cached else ""
-        lines.append(Text(f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out"))
+        unpriced = "" if run.cost_usd is not None else "; cost unknown"
+        told = f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out{unpriced}"
+        lines.append(Text(told, style="note"))
     return lines
 
 

@@ -104,9 +104,10 @@ def _opportunities(summary: Summary) -> list[Text]:
 def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
     slowest = "  ".join(
-        f"{short_id(slow.trace_id)} {duration(slow.wall_ns)}" for slow in summary.slowest
+        f"{short_id(slow.trace_id, summary.id_length)} {duration(slow.wall_ns)}"
+        for slow in summary.slowest
     )
-    first = short_id(summary.slowest[0].trace_id)
+    first = short_id(summary.slowest[0].trace_id, summary.id_length)
     return [
         Text(f"Slowest: {slowest}"),
         Text(f"Next: causepath {where} --trace {first}", style="note"),

@@ -17,6 +17,7 @@ _LABEL: Final = 25
 _BAR: Final = 32
 _NOTE: Final = 11
 _DEPTH: Final = 4
+_CALLS: Final = ("llm", "tool", "retry", "agent")
 
 
 class Marks(Struct, frozen=True):
@@ -36,11 +37,12 @@ def waterfall(run: Run, marks: Marks) -> list[Text]:
     tree = _Tree(run)
     shown, hidden = _chosen(run, tree)
     lanes = _lanes(run)
-    lines = [_row(run, tree, i, marks, lanes) for i in shown]
+    depth = tree.depth_among(shown)
+    lines = [_row(run, tree, i, depth[i], marks, lanes) for i in shown]
     lines.append(_scale(run, marks))
     if hidden:
         on_path = sum(tree.own_ns[i] for i in hidden)
-        what = f"  {count(len(hidden), 'shorter span')} not shown"
+        what = f"  {count(len(hidden), 'more span')} not shown"
         lines.append(Text(what + (f", {duration(on_path)} of the path" if on_path else "")))
     return lines
 
@@ -56,12 +58,10 @@ class _Tree:
         for i in reversed(range(len(parents))):
             (children[parents[i]] if parents[i] != NO_SPAN else waiting).append(i)
         self.order: list[int] = []
-        self.depth = [0] * len(spans)
+        self.parents = parents
         while waiting:  # children are in reverse order of start, so that the first is on top
             i = waiting.pop()
             self.order.append(i)
-            if parents[i] != NO_SPAN:
-                self.depth[i] = self.depth[parents[i]] + 1
             waiting.extend(children[i])
         place = {i: n for n, i in enumerate(self.order)}
         last = {i: place[i] for i in self.order}
@@ -73,6 +73,19 @@ class _Tree:
         self.own_ns = [0] * len(spans)
         for section in self._sections:
             self.own_ns[section.span] += section.end_ns - section.start_ns
+
+    def depth_among(self, shown: Sequence[int]) -> dict[int, int]:
+        """How many of the spans in `shown` each of them lies below."""
+        depth: dict[int, int] = {}
+        inside = [-1] * len(self.parents)  # depth of the innermost shown span around
+        visible = set(shown)
+        for i in self.order:
+            parent = self.parents[i]
+            around = inside[parent] if parent != NO_SPAN else -1
+            inside[i] = around
+            if i in visible:
+                inside[i] = depth[i] = around + 1
+        return depth
 
     def on_path(self, span: int) -> list[tuple[int, int]]:
         """When the path was in `span` or below it: stretches in ns."""
@@ -90,17 +103,21 @@ def _chosen(run: Run, tree: _Tree) -> tuple[list[int], list[int]]:
         candidates = candidates[1:]  # the root is in the headline
     if len(candidates) <= ROWS:
         return candidates, []
-    # Calls of models and tools first, then whatever held the run up longest.
+    # Wrappers that only wait for what is below them say nothing of their own.
+    noticeable = trace.wall_ns // 200
     weight = {
         i: (
+            tree.own_ns[i] >= noticeable or trace.spans[i].category in _CALLS,
             tree.own_ns[i],
-            trace.spans[i].category in ("llm", "tool"),
             trace.spans[i].duration_ns,
             -i,
         )
         for i in candidates
+        if tree.own_ns[i] >= noticeable
+        or trace.spans[i].category in _CALLS
+        or not trace.children[i]
     }
-    best = set(sorted(candidates, key=weight.__getitem__, reverse=True)[:ROWS])
+    best = set(sorted(weight, key=weight.__getitem__, reverse=True)[:ROWS])
     return [i for i in candidates if i in best], [i for i in candidates if i not in best]
 
 
@@ -116,10 +133,9 @@ def lane(number: int) -> str:
     return chr(ord("A") + number) if number < 26 else ""
 
 
-def _row(run: Run, tree: _Tree, i: int, marks: Marks, lanes: dict[int, str]) -> Text:
+def _row(run: Run, tree: _Tree, i: int, depth: int, marks: Marks, lanes: dict[int, str]) -> Text:
     span = run.trace.spans[i]
-    base = 1 if len(run.trace.roots) == 1 and len(run.trace.spans) > 1 else 0
-    indent = "  " * min(tree.depth[i] - base, _DEPTH)
+    indent = "  " * min(depth, _DEPTH)
     line = Text("  ")
     line.append(_label(span, indent, marks))
     line.append(" |")

@@ -71,10 +71,8 @@ def percent(share: float) -> str:
     return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
-def money(usd: Decimal | None) -> str:
-    """ "$0.214": three significant digits below a dollar, cents above, "cost unknown" for none."""
-    if usd is None:
-        return "cost unknown"
+def money(usd: Decimal) -> str:
+    """ "$0.214": three significant digits below a dollar, cents above."""
     if usd >= 1:
         return f"${usd:,.2f}"
     if usd == 0:
@@ -88,9 +86,9 @@ def count(number: int, what: str, many: str | None = None) -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def short_id(trace_id: str) -> str:
-    """Enough of a trace id to recognise it by and to pick it with ``--trace``."""
-    return harmless(trace_id)[:8]
+def short_id(trace_id: str, among: int = 8) -> str:
+    """Enough of a trace id to pick it with ``--trace``: the first `among` characters."""
+    return harmless(trace_id[:among])
 
 
 def shell(path: str) -> str:
