@@ -73,6 +73,10 @@ def _wrapper(
             return _pause
         case Seam.PAUSE, True:
             return _async_pause
+        case Seam.TOOL, False:
+            return lambda original: _tool(original, provider, telemetry)
+        case Seam.TOOL, True:
+            return lambda original: _async_tool(original, provider, telemetry)
         case Seam.EVENTS, False:
             return lambda original: _events(original, observed_events)
         case _:
@@ -135,6 +139,22 @@ def _async_pause(original: Any) -> Callable[..., Any]:
             return await original(self, *args, **kwargs)
 
     return sleep_for_retry
+
+
+def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with telemetry.sdk_tool_call(provider, self.name, original, args, kwargs) or nullcontext():
+            return original(self, *args, **kwargs)
+
+    return call
+
+
+def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with telemetry.sdk_tool_call(provider, self.name, original, args, kwargs) or nullcontext():
+            return await original(self, *args, **kwargs)
+
+    return call
 
 
 def _events(original: Any, observed: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,6 +23,7 @@ class Seam(Enum):
     RESPONSE = "the response of a successful attempt becomes what the application gets"
     PAUSE = "the pause between a failed attempt and the next one"
     EVENTS = "the events of a streamed reply, one by one"
+    TOOL = "a tool object of the SDK carries out one call; it has a `name`, and gets the arguments"
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,9 +190,8 @@ class Telemetry:
     @harmless(None)
     def span_started(self, span: Span, parent: Context | None) -> None:
         here = otel.get_current() if parent is None else parent
-        scope = getattr(getattr(span, "instrumentation_scope", None), "name", "")
         for provider in self._providers:
-            if provider.native_scope and scope.startswith(provider.native_scope):
+            if _is_native(provider, span):
                 self._adopt(provider, span, here)
                 return
         attributes = _attributes(span)
@@ -343,6 +342,17 @@ class Telemetry:
         # What the tool asks a model for is a conversation of its own.
         context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
         return Operation(span, context, on_end=_toucher(asked.run) if asked else None)
+
+    @harmless(None)
+    def sdk_tool_call(
+        self, provider: Provider, name: str, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Operation | None:
+        """The span of a tool that the SDK's tool runner runs, where it writes none itself."""
+        current: Any = trace.get_current_span()
+        if _is_native(provider, current):
+            return None
+        arguments = {str(i): value for i, value in enumerate(args)} | kwargs
+        return self.tool_call(name, function, (), arguments, None, only_asked=True)
 
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:
@@ -794,6 +804,12 @@ def _attributes(span: Any) -> Mapping[str, Any]:
 
 def _name(span: Any) -> str:
     return getattr(span, "name", "")
+
+
+def _is_native(provider: Provider, span: Any) -> bool:
+    """Whether the SDK of `provider` itself writes this span."""
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", "")
+    return provider.native_scope is not None and scope.startswith(provider.native_scope)
 
 
 def _is_client(span: Any) -> bool:

@@ -256,6 +256,7 @@ def _count(value: object) -> int | None:
 
 _CLIENT = "anthropic._base_client"
 _STREAMING = "anthropic._streaming"
+_TOOLS = "anthropic.lib.tools._beta_functions"
 
 ANTHROPIC = Provider(
     name="anthropic",
@@ -269,6 +270,8 @@ ANTHROPIC = Provider(
         Target(_CLIENT, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
         Target(_STREAMING, "Stream.__stream__", Seam.EVENTS),
         Target(_STREAMING, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
+        Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL),
+        Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
     read_request=read_request,
     read_reply=read_reply,
