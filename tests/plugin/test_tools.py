@@ -375,13 +375,14 @@ RUNNER = """\
   chat m #1  llm 3/2 tool_call (OK)
   execute_tool search  tool id=toolu_x ({tool}) <-tool_call- chat m #1
   execute_tool search  tool id=toolu_y ({tool}) <-tool_call- chat m #1
-  chat m #2  llm 3/2 stop (OK) <-tool_result- execute_tool search <-tool_result- execute_tool search\
+{chat} <-tool_result- execute_tool search <-tool_result- execute_tool search\
 """.format(
+    chat=CHAT_2,
     **(
         {"run": "invoke_agent  agent (OK)", "tool": "OK"}
         if NATIVE
         else {"run": RUN, "tool": "UNSET"}
-    )
+    ),
 )
 
 

@@ -1,0 +1,102 @@
+"""The example agent, traced by the plugin and read by the analyzer: both say the same numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CAUSEPATH = Path(sysconfig.get_path("scripts")) / "causepath"
+
+
+def report(folder: Path, name: str, *arguments: str) -> Any:
+    """What the analyzer says of a run of the example."""
+    traces = folder / f"{name}.jsonl"
+    agent = "research_agent_async.py" if name.startswith("async") else "research_agent.py"
+    subprocess.run(
+        [sys.executable, ROOT / "examples" / agent, *arguments],
+        env={**os.environ, "CAUSEPATH": "1", "CAUSEPATH_FILE": str(traces)},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    done = subprocess.run(
+        [CAUSEPATH, traces, "--json"], check=True, capture_output=True, timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return report(tmp_path_factory.mktemp("sequential"), "sync")
+
+
+def test_the_run_is_one_tree_and_the_numbers_are_the_agents(sequential: Any) -> None:
+    (trace,) = sequential["traces"]
+    assert {
+        "name": trace["name"],
+        "status": trace["status"],
+        "calls": trace["calls"],
+        "turns": trace["turns"],
+        "tokens": trace["tokens"],
+    } == {
+        "name": "invoke_agent research_agent",
+        "status": "ok",
+        "calls": {"llm": 3, "tool": 3},
+        "turns": 3,
+        # What the scripted model says it counted: 313 + 739 + 1153 in, 36 + 25 + 141 out.
+        "tokens": {
+            "input": 2205,
+            "output": 202,
+            "cache_read": 0,
+            "cache_write": 0,
+            "reasoning": trace["tokens"]["reasoning"],
+        },
+    }
+    health = trace["health"]
+    assert (health["spans"], health["orphans"], health["merged"]) == (10, 0, 0)
+
+
+def test_tools_calls_retries_and_the_agents_own_time_add_up_to_the_wall(sequential: Any) -> None:
+    (trace,) = sequential["traces"]
+    assert sum(trace["wall"].values()) == trace["wall_ns"]
+    assert set(trace["wall"]) == {
+        "tool",
+        "llm",
+        "first_token",
+        "generation",
+        "retry",
+        "agent",
+    }
+    path = trace["path"]
+    assert path[0]["start_ns"] == trace["start_ns"]
+    assert path[-1]["end_ns"] == trace["start_ns"] + trace["wall_ns"]
+    assert all(a["end_ns"] == b["start_ns"] for a, b in zip(path, path[1:], strict=False))
+
+
+@pytest.mark.parametrize("agent", ["sync", "async"])
+def test_cp101_names_the_two_tools_and_what_running_them_together_really_saves(
+    tmp_path: Path, sequential: Any, agent: str
+) -> None:
+    before = sequential if agent == "sync" else report(tmp_path, agent)
+    after = report(tmp_path, f"{agent}-together", "--together")
+    (trace,), (together,) = before["traces"], after["traces"]
+
+    (finding,) = trace["findings"]
+    assert finding["code"] == "CP101"
+    assert finding["evidence"] == "proved"
+    names = {step["span_id"]: step["name"] for step in trace["path"]}
+    assert [names[span_id] for span_id in finding["span_ids"]] == [
+        "execute_tool search_web",
+        "execute_tool search_papers",
+    ]
+    saved = trace["wall_ns"] - together["wall_ns"]
+    assert finding["saving_ns"] == pytest.approx(saved, rel=0.1)
+    assert together["findings"] == []
