@@ -30,7 +30,6 @@ check: $(READY)  ## format, lint, types
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/read.py
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/
 	rm -rf dist

@@ -1,0 +1,94 @@
+"""What the README shows works: its programs run, its commands succeed, its settings hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.messages_api import messages_api_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SCRIPTS = sysconfig.get_path("scripts")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place with the README's agent in `agent.py`, its settings, and a model to ask."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "agent.py").write_text(blocks("python")[0])
+    (path / "pyproject.toml").write_text(blocks("toml")[0])
+    yield path
+
+
+def run(command: list[str], folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+            "ANTHROPIC_BASE_URL": url,
+            "ANTHROPIC_API_KEY": "test",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with messages_api_process("tests.plugin.scripts:weather") as found:
+        yield found
+
+
+def test_the_programs_run(folder: Path, url: str) -> None:
+    outputs = [run([sys.executable, "-c", code], folder, url).stdout for code in blocks("python")]
+    assert outputs == ["No umbrella needed.\n", "Nothing about umbrellas.\n"]
+
+
+def test_the_commands_succeed(folder: Path, url: str) -> None:
+    commands = [
+        line.partition("#")[0].strip()
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("causepath")
+    ]
+    assert len(commands) == 6
+    (folder / "traces").mkdir()
+    for command in commands:
+        output = run(["sh", "-c", command], folder, url).stdout
+        assert output
+        if "traces.jsonl" in command:
+            (folder / "traces" / "one.jsonl").write_bytes(
+                (folder / "causepath-traces.jsonl").read_bytes()
+            )
+
+
+def test_the_budgets_of_the_settings_are_understood(folder: Path, url: str) -> None:
+    run([sys.executable, "agent.py"], folder, url)
+    output = run([f"{SCRIPTS}/causepath", "check"], folder, url).stdout
+    assert output.count("PASS") == 4
+
+
+def test_every_setting_of_the_plugin_is_in_the_readme() -> None:
+    config = (ROOT / "src/causepath/config.py").read_text()
+    variables = set(re.findall(r'"(CAUSEPATH\w*)"', config))
+    assert variables == set(re.findall(r"^\| `(CAUSEPATH\w*)`", README, re.MULTILINE))
