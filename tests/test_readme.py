@@ -27,12 +27,12 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A place with the README's agent in `agent.py`, its settings, and a model to ask."""
     path = tmp_path_factory.mktemp("readme")
     (path / "agent.py").write_text(blocks("python")[0])
     (path / "pyproject.toml").write_text(blocks("toml")[0])
-    yield path
+    return path
 
 
 def run(command: list[str], folder: Path, url: str) -> subprocess.CompletedProcess[str]:
