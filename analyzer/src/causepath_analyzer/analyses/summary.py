@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from os.path import commonprefix
 from typing import Final
 
 from msgspec import Struct
@@ -114,8 +113,13 @@ def summary(runs: Iterable[Run]) -> Summary:
 def id_length(trace_ids: Sequence[str]) -> int:
     """How many characters, eight or more, tell `trace_ids` apart."""
     ordered = sorted(set(trace_ids))
-    common = (len(commonprefix(pair)) for pair in pairwise(ordered))
-    return max(8, max(common, default=0) + 1)
+    return max(8, max((_common(*pair) for pair in pairwise(ordered)), default=0) + 1)
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two strings have in common at their start."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def spread(values: Sequence[int]) -> Spread:

@@ -15,7 +15,7 @@ def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
     """A line for each budget with its worst run; the last line is the verdict."""
     lines = []
     for result in results:
-        line = Text(f"  {result.verdict.upper():<14}", style=_STYLES[result.verdict])
+        line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
         line.append(_figures(result, id_length), style="plain")
         lines.append(line)
     lines.append(_verdict(results))
@@ -25,12 +25,10 @@ def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
 def _figures(result: Checked, id_length: int) -> str:
     worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
     most = f"max {amount(result.budget.most, result.unit)}"
-    text = f"{fitted(result.budget.name, 19)}{worst:>12}   {most:<16}"
+    text = f"{fitted(result.budget.name, 18)}{worst:>9}  {most:<13}"
     if result.runs > 1:
-        if result.over:
-            text += f"{result.over:,} of {count(result.runs, 'run')} over, worst "
-        elif result.trace_id is not None:
-            text += "worst "
+        text += f"{result.over:,} over, " if result.over else ""
+        text += "worst " if result.trace_id is not None else ""
     if result.trace_id is not None and result.runs > 1:
         text += short_id(result.trace_id, id_length)
     if result.unknown:

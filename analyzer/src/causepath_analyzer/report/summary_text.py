@@ -103,12 +103,11 @@ def _opportunities(summary: Summary) -> list[Text]:
 
 def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
-    slowest = "  ".join(
-        f"{short_id(slow.trace_id, summary.id_length)} {duration(slow.wall_ns)}"
-        for slow in summary.slowest
-    )
-    first = short_id(summary.slowest[0].trace_id, summary.id_length)
+    ids = [short_id(slow.trace_id, summary.id_length) for slow in summary.slowest]
+    walls = [duration(slow.wall_ns) for slow in summary.slowest]
+    fitting = max(1, 70 // (summary.id_length + 10))
+    slowest = "  ".join(map(" ".join, list(zip(ids, walls, strict=True))[:fitting]))
     return [
         Text(f"Slowest: {slowest}"),
-        Text(f"Next: causepath {where} --trace {first}", style="note"),
+        Text(f"Next: causepath {where} --trace {ids[0]}", style="note"),
     ]

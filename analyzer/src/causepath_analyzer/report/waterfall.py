@@ -115,7 +115,7 @@ def _chosen(run: Run, tree: _Tree) -> tuple[list[int], list[int]]:
         for i in candidates
         if tree.own_ns[i] >= noticeable
         or trace.spans[i].category in _CALLS
-        or not trace.children[i]
+        or (not trace.children[i] and trace.spans[i].duration_ns >= noticeable)
     }
     best = set(sorted(weight, key=weight.__getitem__, reverse=True)[:ROWS])
     return [i for i in candidates if i in best], [i for i in candidates if i not in best]

@@ -1,0 +1,242 @@
+"""CP101, and the schedule that its savings come from."""
+
+import pytest
+
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.sequential_tools import sequential_tools
+from tests.support.drawn import MS, drawn
+
+UNIT = 100 * MS
+
+
+def savings(drawing: str) -> list[tuple[str, int]]:
+    """The tools of every finding, and its saving in units of the drawing."""
+    trace = drawn(drawing, unit_ns=UNIT)
+    return [
+        ("+".join(trace.spans[i].name for i in found.spans), found.saving_ns // UNIT)
+        for found in explained(trace).findings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|
+              tool t           |----|                 asked_by=one
+              tool u                |-------|         asked_by=one
+              llm two                       |---|
+            """,
+            [("t+u", 5)],
+            id="in sequence: the longest remains",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|
+              tool t           |----|                 asked_by=one
+              tool u            |-------|             asked_by=one
+              llm two                       |---|
+            """,
+            [],
+            id="already together",
+        ),
+        pytest.param(
+            """
+            agent run    |--------------------------|
+              llm one     |---|
+              tool t           |----|                 asked_by=one
+              tool u                  |-------|       asked_by=one
+              llm two                         |---|
+            """,
+            [("t+u", 5)],
+            id="the agent's own work between them stays",
+        ),
+        pytest.param(
+            """
+            agent run    |---------------------------|
+              llm one     |---|
+              tool t           |-----|                  asked_by=one
+              tool u           |-----|                  asked_by=one
+              tool v                 |-----|            asked_by=one
+              tool w                 |-----|            asked_by=one
+              llm two                      |---|
+            """,
+            [],
+            id="a limit of two at once is kept",
+        ),
+        pytest.param(
+            """
+            agent run    |---------------------------|
+              llm one     |---|
+              tool t           |-----|                  asked_by=one
+              tool u           |---|                    asked_by=one
+              tool v                 |---|              asked_by=one
+              llm two                    |---|
+            """,
+            [("t+u+v", 2)],
+            id="within the limit the third starts where there is room",
+        ),
+        pytest.param(
+            """
+            agent run       |--------------------------------|
+              llm one        |---|
+              tool t              |----|                         asked_by=one
+              tool u                   |----|                    asked_by=one
+              llm two                       |---|
+              other beside   |---------------------------|
+            """,
+            [],
+            id="nothing is saved that something else takes as well",
+        ),
+        pytest.param(
+            """
+            agent run     |-----------------------------|
+              agent sub    |-----------------------|
+                llm one     |---|
+                tool t           |----|                  asked_by=one
+                tool u                |----|             asked_by=one
+              tool after                           |--|
+            """,
+            [("t+u", 5)],
+            id="the saving goes up through the parents",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|                       issued=a,b
+              tool t           |----|                 call_id=a
+              tool u                |-------|         call_id=b
+            """,
+            [("t+u", 5)],
+            id="known from the ids in the recorded reply",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|                       finish=tool_call
+              tool t           |----|                 call_id=a
+              tool u                |-------|         call_id=b
+              llm two                        |--|
+            """,
+            [("t+u", 5)],
+            id="known from call ids between two model calls",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|                       finish=stop
+              tool t           |----|                 call_id=a
+              tool u                |-------|         call_id=b
+            """,
+            [],
+            id="a reply that asked for no tool did not ask for these",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|
+              tool t           |----|
+              tool u                |-------|
+            """,
+            [],
+            id="without ids nothing is proved",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|
+              tool t           |----|                 asked_by=one
+              llm two               |--|
+              tool u                    |----|        asked_by=two
+            """,
+            [],
+            id="tools of two replies",
+        ),
+        pytest.param(
+            """
+            agent run    |------------------------|
+              llm one     |---|
+              tool t           |----|                 asked_by=one inferred
+              tool u                |-------|         asked_by=one inferred
+            """,
+            [],
+            id="windows are no durations",
+        ),
+        pytest.param(
+            """
+            agent run    |--------------------------|
+              llm one     |--------------------|
+                tool t        |----|                  asked_by=one
+                tool u             |----|             asked_by=one
+              llm two                           |--|
+            """,
+            [("t+u", 5)],
+            id="inside the model call that asked",
+        ),
+    ],
+)
+def test_savings(drawing: str, expected: list[tuple[str, int]]) -> None:
+    assert savings(drawing) == expected
+
+
+TWO_TOOLS = """
+    agent run    |----------{wait}|               where=agent.py:41_loop
+      llm one     |---|                           turn=3
+      tool t           ||                         asked_by=one
+      tool u            ||                        asked_by=one
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit_ms", "wait", "found"),
+    [(50, 5, 1), (49, 5, 0), (50, 200, 0)],
+    ids=["50 ms", "below 50 ms", "below 1 %"],
+)
+def test_small_savings_are_not_worth_a_word(unit_ms: int, wait: int, found: int) -> None:
+    trace = drawn(TWO_TOOLS.format(wait="-" * wait), unit_ns=unit_ms * MS)
+    assert len(explained(trace).findings) == found
+
+
+def test_a_finding_says_everything() -> None:
+    trace = drawn(TWO_TOOLS.format(wait="-----"), unit_ns=UNIT)
+    (found,) = sequential_tools(trace, explained(trace).causes)
+    assert (found.code, found.title, found.evidence, found.where, found.saving_usd) == (
+        "CP101",
+        "run 2 tools of turn 3 together",
+        "proved",
+        "agent.py:41_loop",
+        None,
+    )
+    assert found.why == (
+        "t and u were asked for in one reply, so none can need what another returned. "
+        "Whether two of them write to the same place is not in the trace."
+    )
+    assert found.saving_ns == UNIT
+    assert found.share == pytest.approx(1 / 17)
+
+
+def test_untrusted_times_give_no_saving() -> None:
+    trace = drawn(
+        """
+        agent run    |--------------------------|
+          tool t      |------------------------|   call_id=a
+          tool u                |--------------|   call_id=b
+          tool v                           |---|   call_id=c
+        """
+    )
+    assert not trace.untrusted
+    flushed = drawn(
+        """
+        agent run    |--------------------------|
+          llm one     |-------------------------|
+          tool t          |---------------------|   asked_by=one
+          tool u                |---------------|   asked_by=one
+          tool v                           |----|   asked_by=one
+        """,
+        unit_ns=UNIT,
+    )
+    assert flushed.untrusted
+    assert explained(flushed).findings == ()

@@ -1,0 +1,166 @@
+"""Repairs, one by one and in their order."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from causepath_analyzer.model import Health, Span, Trace
+from causepath_analyzer.read.tree import build
+from tests.support.drawn import MS, drawn, spans_drawn
+
+
+def tree_of(trace: Trace) -> str:
+    """ "parent>child start-end" per span in ms, roots without parent."""
+    return " ".join(
+        f"{trace.spans[parent].name + '>' if parent >= 0 else ''}{span.name}"
+        f" {span.start_ns // MS}-{span.ended_ns // MS}"
+        for span, parent in zip(trace.spans, trace.parents, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected", "health"),
+    [
+        pytest.param(
+            """
+            other s    |--------|
+              other a    |--|
+            """,
+            "s 0-9 s>a 2-5",
+            Health(spans=2),
+            id="nothing to mend",
+        ),
+        pytest.param(
+            """
+            other s    |--------|
+            other a      |--|        parent=gone
+            """,
+            "s 0-9 a 2-5",
+            Health(spans=2, orphans=1),
+            id="an absent parent makes a root",
+        ),
+        pytest.param(
+            """
+            other s    |--------|    parent=s
+            """,
+            "s 0-9",
+            Health(spans=1, cycles=1),
+            id="so does a span that is its own parent",
+        ),
+        pytest.param(
+            """
+            other a    |--------|    parent=c
+            other b     |------|     parent=a
+            other c      |----|      parent=b
+            """,
+            "a 0-9 a>b 1-8 b>c 2-7",
+            Health(spans=3, cycles=1),
+            id="a cycle is broken at its first member",
+        ),
+        pytest.param(
+            """
+            other s    |--------|
+              other a    |--|
+              other a    |----|      id=a
+              other a    |----|      id=a
+            """,
+            "s 0-9 s>a 2-7",
+            Health(spans=2, duplicates=2),
+            id="of a repeated id the latest end stays",
+        ),
+        pytest.param(
+            """
+            other s    |-->
+              other a    |->
+                other b   |---|
+            """,
+            "s 0-7 s>a 2-7 a>b 3-7",
+            Health(spans=3, unfinished=2),
+            id="an unfinished span ends with its latest descendant",
+        ),
+        pytest.param(
+            """
+            other s    |--------|
+              other a    |-|
+                other b       |-|
+            """,
+            "s 0-9 s>a 2-4 s>b 7-9",
+            Health(
+                spans=3,
+                rehung=1,
+                notes=("1 span ran wholly outside its parent and hangs higher up",),
+            ),
+            id="outside its parent: the nearest ancestor that covers its start",
+        ),
+        pytest.param(
+            """
+            other s    |--|
+              other a        |-|
+            """,
+            "s 0-3 a 6-8",
+            Health(
+                spans=2,
+                rehung=1,
+                notes=("1 span ran wholly outside its parent and hangs higher up",),
+            ),
+            id="outside all of them: a root",
+        ),
+    ],
+)
+def test_repairs(drawing: str, expected: str, health: Health) -> None:
+    trace = drawn(drawing)
+    assert (tree_of(trace), trace.health) == (expected, health)
+
+
+def test_a_child_on_another_host_moves_into_the_middle_of_its_parent_with_all_below_it() -> None:
+    trace = drawn(
+        """
+        other s        |---------|     host=x
+          other a    |-----|           host=y
+            other b    |-|             host=y
+        """
+    )
+    assert tree_of(trace) == "s 2-12 s>a 4-10 a>b 6-8"
+    assert trace.health == Health(spans=3, skewed=2)
+
+
+def test_inside_one_host_a_child_is_never_moved() -> None:
+    trace = drawn(
+        """
+        other s        |---------|     host=x
+          other a    |-----|           host=x
+        """
+    )
+    assert tree_of(trace) == "s>a 0-6 s 2-12"
+    assert trace.health == Health(spans=2)
+
+
+def test_an_end_before_the_start_becomes_the_start() -> None:
+    (span,) = spans_drawn("other s |---|", start_ns=10 * MS)
+    backwards = Span(span.trace_id, "s", "", "s", 10 * MS, 4 * MS)
+    trace = build([backwards])
+    assert tree_of(trace) == "s 10-10"
+    assert trace.health == Health(spans=1, negative=1, notes=("1 span ended before it started",))
+
+
+def test_the_wall_is_from_the_earliest_start_to_the_latest_end() -> None:
+    trace = drawn(
+        """
+        other s      |-----|
+          other a      |--------|
+        other b   |---|
+        """
+    )
+    assert (trace.start_ns, trace.end_ns, len(trace.roots)) == (0, 14 * MS, 2)
+
+
+def ended_at_once(starts: Sequence[int]) -> Trace:
+    spans = [Span("t", "root", "", "root", 0, 1000 * MS)]
+    spans += [Span("t", f"{i}", "root", "call", s * MS, 999 * MS) for i, s in enumerate(starts)]
+    return build(spans)
+
+
+def test_ends_of_a_flush_are_not_trusted() -> None:
+    assert ended_at_once([10, 300, 700]).untrusted
+    assert not ended_at_once([10, 20, 30]).untrusted  # really parallel
+    assert not ended_at_once([10]).untrusted

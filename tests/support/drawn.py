@@ -1,0 +1,126 @@
+"""Traces from drawings: what a test is about can be seen in the test.
+
+    trace = drawn('''
+        agent run      |--------------------|
+          llm chat#1     |----|                 ttft=2 issued=a,b
+          tool search          |-----|          call_id=a
+          tool fetch                  |---|     call_id=b
+    ''')
+
+A line is category, name, window and facts. Indentation makes the tree. A window starts at its
+first bar and ends at its last (a lone bar has no length; ``|--->`` never ended); a column is one
+unit of time, and the leftmost bar of the drawing is at `start_ns`. Span ids are the names.
+"""
+
+import re
+from collections.abc import Sequence
+from textwrap import dedent
+from typing import cast
+
+from causepath_analyzer.model import (
+    Category,
+    Link,
+    ModelCall,
+    Span,
+    SpanKind,
+    Tokens,
+    ToolCall,
+    Trace,
+)
+from causepath_analyzer.read.tree import build
+
+MS = 1_000_000
+_LINE = re.compile(r"(?P<indent> *)(?P<category>\w+) (?P<name>\S+) +(?P<window>\|(?:[-]*[|>])?)")
+
+
+def drawn(drawing: str, unit_ns: int = MS, start_ns: int = 0) -> Trace:
+    """The trace that `drawing` shows, repaired as any trace is."""
+    return build(spans_drawn(drawing, unit_ns, start_ns))
+
+
+def spans_drawn(drawing: str, unit_ns: int = MS, start_ns: int = 0) -> list[Span]:
+    """The spans that `drawing` shows, in its order and as they are."""
+    lines = [line for line in dedent(drawing).splitlines() if line.strip()]
+    matches = [_matched(line) for line in lines]
+    origin = min(match.start("window") for match in matches)
+    above: list[tuple[int, str]] = []
+    spans = []
+    for line, match in zip(lines, matches, strict=True):
+        indent = len(match["indent"])
+        above = [entry for entry in above if entry[0] < indent]
+        facts = dict(_fact(fact) for fact in line[match.end() :].split())
+        begin = start_ns + (match.start("window") - origin) * unit_ns
+        end = start_ns + (match.end("window") - 1 - origin) * unit_ns
+        parent = facts.get("parent", above[-1][1] if above else "")
+        finished = not match["window"].endswith(">")
+        spans.append(_span(match, facts, parent, (begin, end if finished else None), unit_ns))
+        above.append((indent, match["name"]))
+    return spans
+
+
+def _matched(line: str) -> re.Match[str]:
+    match = _LINE.match(line)
+    assert match is not None, f"not a line of a drawing: {line!r}"
+    return match
+
+
+def _fact(fact: str) -> tuple[str, str]:
+    name, _, value = fact.partition("=")
+    return name, value
+
+
+def _span(
+    match: re.Match[str],
+    facts: dict[str, str],
+    parent: str,
+    window: tuple[int, int | None],
+    unit_ns: int,
+) -> Span:
+    category = cast("Category", match["category"])
+    return Span(
+        trace_id="f" * 32,
+        span_id=facts.get("id", match["name"]),
+        parent_id=parent,
+        name=match["name"],
+        start_ns=window[0],
+        end_ns=window[1],
+        category=category,
+        kind=cast("SpanKind", facts.get("kind", "internal")),
+        service=facts.get("service"),
+        host=facts.get("host", ""),
+        error=facts.get("error"),
+        model_call=_model_call(facts, unit_ns) if category == "llm" else None,
+        tool_call=_tool_call(match["name"], facts) if category == "tool" else None,
+        links=(
+            *(Link(name, "tool_call") for name in _listed(facts, "asked_by")),
+            *(Link(name, "tool_result") for name in _listed(facts, "results")),
+        ),
+        session=facts.get("session"),
+        where=facts.get("where"),
+    )
+
+
+def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
+    counts = [int(count) for count in facts["tokens"].split("/")] if "tokens" in facts else None
+    return ModelCall(
+        model=facts.get("model"),
+        provider=facts.get("provider"),
+        tokens=Tokens(*counts) if counts is not None else None,
+        ttft_ns=int(facts["ttft"]) * unit_ns if "ttft" in facts else None,
+        finish_reasons=tuple(_listed(facts, "finish")),
+        turn=int(facts["turn"]) if "turn" in facts else None,
+        issued=tuple(_listed(facts, "issued")),
+    )
+
+
+def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:
+    return ToolCall(
+        name=name,
+        call_id=facts.get("call_id"),
+        inferred="inferred" in facts,
+        read_only=True if "read_only" in facts else None,
+    )
+
+
+def _listed(facts: dict[str, str], name: str) -> Sequence[str]:
+    return facts[name].split(",") if name in facts else ()
