@@ -215,7 +215,7 @@ def test_a_finding_says_everything() -> None:
         "Whether two of them write to the same place is not in the trace."
     )
     assert found.saving_ns == UNIT
-    assert found.share == pytest.approx(1 / 17)
+    assert found.share == pytest.approx(1 / 16)
 
 
 def test_untrusted_times_give_no_saving() -> None:

@@ -21,7 +21,7 @@ def wall_if_together(trace: Trace, causes: Causes, group: Sequence[int]) -> int:
     """The wall time in ns of `trace` with the spans in `group` started together.
 
     They are in order of start and children of one parent in the tree of `causes`. If some of them
-    overlap as it is, no more run at once than do.
+    overlap as it is, these start as far apart as they did, and no more run at once than do.
     """
     family = _children(causes)
     parent = causes.parents[group[0]]
@@ -64,11 +64,14 @@ def _ends_if_together(
     ends: dict[int, int] = {}
     kept = 0
     ended = first
+    began = first  # of the tools that overlap, which keep their distances
     for i in group:
-        start = heappop(slots)
+        if spans[i].start_ns >= ended:
+            kept += spans[i].start_ns - ended
+            began = spans[i].start_ns
+        start = max(heappop(slots), first + spans[i].start_ns - began)
         ends[i] = start + spans[i].duration_ns
         heappush(slots, ends[i])
-        kept += max(0, spans[i].start_ns - ended)
         ended = max(ended, spans[i].ended_ns)
     # Whoever waited for all of them waits for the agent's work between them as well.
     last = max(group, key=lambda i: (spans[i].ended_ns, i))
