@@ -4,11 +4,8 @@ In every tuple the first name that is present wins. `read/normalise.py` is the o
 these tables; readers decode no attribute whose name is not in `UNDERSTOOD`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
-
-from causepath_analyzer.model import Category
 
 # Our own plugin.
 CATEGORY: Final = "causepath.category"
@@ -27,154 +24,25 @@ ANTHROPIC_SDK_SCOPE: Final = "com.anthropic.sdk."
 CLAUDE_CODE: Final = "claude_code."
 
 OPERATION: Final = "gen_ai.operation.name"
-OPERATIONS: Final[Mapping[str, Category]] = {
-    "chat": "llm",
-    "generate_content": "llm",
-    "text_completion": "llm",
-    "text_completions": "llm",
-    "completion": "llm",
-    "response": "llm",
-    "call_llm": "llm",
-    "embeddings": "embedding",
-    "retrieval": "retrieval",
-    "search_memory": "retrieval",
-    "vectordb": "retrieval",
-    "execute_tool": "tool",
-    "invoke_agent": "agent",
-    "create_agent": "agent",
-    "invoke_workflow": "chain",
-    "plan": "chain",
-    "execute_task": "chain",
-    "execute_method": "chain",
-    "execute_event_loop_cycle": "chain",
-}
-
-CATEGORIES: Final[Mapping[str, Category]] = {
-    "agent": "agent",
-    "chain": "chain",
-    "llm": "llm",
-    "tool": "tool",
-    "retrieval": "retrieval",
-    "embedding": "embedding",
-    "cache": "cache",
-    "database": "database",
-    "network": "network",
-    "guardrail": "guardrail",
-    "human": "human",
-    "wait": "wait",
-    "retry": "retry",
-    "other": "other",
-}
-
-CATEGORY_TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
-    (CATEGORY, CATEGORIES),
-    (
-        "openinference.span.kind",
-        {
-            "llm": "llm",
-            "decision": "llm",
-            "tool": "tool",
-            "agent": "agent",
-            "chain": "chain",
-            "retriever": "retrieval",
-            "reranker": "retrieval",
-            "embedding": "embedding",
-            "guardrail": "guardrail",
-        },
-    ),
-    (
-        "langsmith.span.kind",
-        {
-            "llm": "llm",
-            "tool": "tool",
-            "chain": "chain",
-            "retriever": "retrieval",
-            "embedding": "embedding",
-            "prompt": "other",
-            "parser": "other",
-        },
-    ),
-    (
-        "langfuse.observation.type",
-        {
-            "generation": "llm",
-            "embedding": "embedding",
-            "agent": "agent",
-            "tool": "tool",
-            "chain": "chain",
-            "span": "chain",
-            "retriever": "retrieval",
-            "guardrail": "guardrail",
-        },
-    ),
-    (
-        "mlflow.spanType",
-        {
-            "llm": "llm",
-            "chat_model": "llm",
-            "tool": "tool",
-            "agent": "agent",
-            "chain": "chain",
-            "workflow": "chain",
-            "task": "chain",
-            "retriever": "retrieval",
-            "reranker": "retrieval",
-            "embedding": "embedding",
-            "guardrail": "guardrail",
-        },
-    ),
-    (
-        "ai.operationId",
-        {
-            "ai.generatetext": "agent",
-            "ai.streamtext": "agent",
-            "ai.generateobject": "agent",
-            "ai.streamobject": "agent",
-            "ai.generatetext.dogenerate": "llm",
-            "ai.streamtext.dostream": "llm",
-            "ai.generateobject.dogenerate": "llm",
-            "ai.streamobject.dostream": "llm",
-            "ai.toolcall": "tool",
-            "ai.embed": "chain",
-            "ai.embedmany": "chain",
-            "ai.embed.doembed": "embedding",
-            "ai.embedmany.doembed": "embedding",
-            "ai.rerank": "chain",
-            "ai.rerank.dorerank": "retrieval",
-        },
-    ),
-    (
-        "traceloop.span.kind",
-        {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"},
-    ),
-    ("agentops.span.kind", {"agent": "agent", "tool": "tool", "llm": "llm", "chain": "chain"}),
-    (OPERATION, OPERATIONS),
-    (
-        "llm.request.type",
-        {"chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "retrieval"},
-    ),
-    ("ioa_observe.span.kind", {"workflow": "chain", "agent": "agent", "tool": "tool"}),
-    ("mcp.method.name", {"tools/call": "tool"}),
+SPAN_KINDS: Final = (
+    CATEGORY,
+    "openinference.span.kind",
+    "langsmith.span.kind",
+    "langfuse.observation.type",
+    "mlflow.spanType",
+    "ai.operationId",
+    "traceloop.span.kind",
+    "agentops.span.kind",
+    OPERATION,
+    "llm.request.type",
+    "ioa_observe.span.kind",
+    "mcp.method.name",
 )
-"""Who says what a span is. Values are compared in lower case; the first row that knows wins."""
-
+"""Who says what a span is, most trustworthy first; `read/categories.py` knows the values."""
 CLAUDE_CODE_TYPE: Final = "span.type"
-CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
-    "interaction": "agent",
-    "llm_request": "llm",
-    "tool": "tool",
-    "subagent.spawn": "agent",
-    "tool.blocked_on_user": "human",
-    "compaction": "chain",
-}
 
 DATABASE: Final = ("db.system.name", "db.system")
 OUTGOING: Final = ("http.request.method", "http.method", "http.url", "url.full", "rpc.system")
-
-WAIT_NAME: Final = re.compile(
-    r"(?:^|[._ :/-])(?:dequeue|queue[._]get|poll|long[._]poll|sleep|wait)(?:$|[._ :/-])"
-)
-"""Names of spans that do nothing but wait for somebody else's work."""
 
 MODEL: Final = (
     "gen_ai.response.model",
@@ -355,7 +223,7 @@ UNDERSTOOD: Final = frozenset(
         OUTPUT_MESSAGES,
         ERROR_TYPE,
         JAEGER_ERROR,
-        *(name for name, _ in CATEGORY_TABLES),
+        *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
         *DATABASE,
         *OUTGOING,

@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from causepath_analyzer.errors import CausepathError
+
 Category = Literal[
     "agent",
     "chain",
@@ -175,3 +177,22 @@ class Trace(Struct, frozen=True, gc=False):
         for index in order:
             order.extend(self.children[index])
         return order
+
+
+class Skipped(Struct, frozen=True, gc=False):
+    """Something in an input that was not understood. ``where`` is "line 2", "byte 77", ..."""
+
+    where: str
+    why: str
+
+
+class Input(Struct, frozen=True):
+    """What became of one file. ``problem`` is set if nothing at all came out of it."""
+
+    path: str
+    format: str | None
+    spans: int
+    skipped: tuple[Skipped, ...] = ()
+    skipped_total: int = 0
+    """May be larger than the number of ``skipped``, which is bounded."""
+    problem: CausepathError | None = None

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
-from causepath_analyzer.model import Trace
-from causepath_analyzer.read import Input, Reading, read
+from causepath_analyzer.model import Input, Trace
+from causepath_analyzer.read import Reading, read
 from causepath_analyzer.report.words import count
 
 FILE_VARIABLE: Final = "CAUSEPATH_FILE"

@@ -7,27 +7,14 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
-from causepath_analyzer.model import Span, Trace
-from causepath_analyzer.read.format import Skipped
+from causepath_analyzer.model import Input, Skipped, Span, Trace
 from causepath_analyzer.read.recognise import Recogniser
 from causepath_analyzer.read.source import files, open_source
 from causepath_analyzer.read.tree import build
 
-__all__ = ["Input", "Progress", "Reading", "SpansByTrace", "read", "read_stream", "traces"]
+__all__ = ["Progress", "Reading", "SpansByTrace", "read", "read_stream", "traces"]
 
 _MOST_SKIPPED: Final = 1000
-
-
-class Input(Struct, frozen=True):
-    """What became of one file. ``problem`` is set if nothing at all came out of it."""
-
-    path: str
-    format: str | None
-    spans: int
-    skipped: tuple[Skipped, ...] = ()
-    skipped_total: int = 0
-    """May be larger than the number of ``skipped``, which is bounded."""
-    problem: CausepathError | None = None
 
 
 class Reading(Struct, frozen=True):

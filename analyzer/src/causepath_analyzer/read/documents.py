@@ -11,7 +11,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.read.format import Skipped
+from causepath_analyzer.model import Skipped
 
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _SYNTAX = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)

@@ -12,15 +12,7 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from causepath_analyzer.model import Span
-
-
-class Skipped(Struct, frozen=True, gc=False):
-    """Something in an input that was not understood. ``where`` is "line 2", "byte 77", ..."""
-
-    where: str
-    why: str
-
+from causepath_analyzer.model import Skipped, Span
 
 Found = Span | Skipped
 

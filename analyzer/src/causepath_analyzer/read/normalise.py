@@ -7,13 +7,11 @@ are settled, so that no analysis asks where a trace came from. What nobody said 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
-    Category,
     Link,
     ModelCall,
     Span,
@@ -21,6 +19,7 @@ from causepath_analyzer.model import (
     Tokens,
     ToolCall,
 )
+from causepath_analyzer.read import categories
 
 Attributes = Mapping[str, object]
 """Decoded values of the attributes in ``attributes.UNDERSTOOD`` that a span carries."""
@@ -84,7 +83,7 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
             emitted.name,
             emitted.start_ns,
             emitted.end_ns,
-            _category_of_name(emitted.name),
+            categories.of_name(emitted.name),
             emitted.kind,
             resource.service,
             resource.host,
@@ -93,7 +92,7 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
             None,
             emitted.links,
         )
-    category = _category(emitted, attributes, scope)
+    category = categories.of(emitted.name, emitted.kind, attributes, scope)
     return Span(
         emitted.trace_id,
         emitted.span_id,
@@ -112,32 +111,6 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
         _text(_first(attributes, names.SESSION)),
         _where(attributes),
     )
-
-
-def _category(emitted: Emitted, attributes: Attributes, scope: str) -> Category:
-    for name, table in names.CATEGORY_TABLES:
-        value = attributes.get(name)
-        if isinstance(value, str):
-            # MLflow writes every value as JSON text: '"LLM"'.
-            found = table.get(value.strip('"').lower())
-            if found is not None:
-                return found
-    if emitted.name.startswith(names.CLAUDE_CODE):
-        kind = attributes.get(names.CLAUDE_CODE_TYPE)
-        return names.CLAUDE_CODE_TYPES.get(kind, "other") if isinstance(kind, str) else "other"
-    if any(name in attributes for name in names.DATABASE):
-        return "database"
-    if scope.startswith(names.ANTHROPIC_SDK_SCOPE):
-        return "other"  # an API method that is not a model call: count_tokens, files, ...
-    if emitted.kind == "client" and any(name in attributes for name in names.OUTGOING):
-        return "network"
-    return _category_of_name(emitted.name)
-
-
-@lru_cache(maxsize=4096)
-def _category_of_name(name: str) -> Category:
-    """The last resort: what a span is called, where nothing else says what it is."""
-    return "wait" if names.WAIT_NAME.search(name) else "other"
 
 
 def _model_call(attributes: Attributes, resource: Resource) -> ModelCall:

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, SpanKind
+from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise
-from causepath_analyzer.read.format import Found, JsonFormat, Skipped, span_id, trace_id
+from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 
 Number = int | str | float | None
 

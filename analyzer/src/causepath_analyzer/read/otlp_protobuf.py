@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, SpanKind
+from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise
-from causepath_analyzer.read.format import BinaryFormat, Found, Skipped
+from causepath_analyzer.read.format import BinaryFormat, Found
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue

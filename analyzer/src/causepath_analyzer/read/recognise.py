@@ -11,9 +11,10 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import jaeger_json, otlp_json, otlp_protobuf
 from causepath_analyzer.read.documents import Document, documents
-from causepath_analyzer.read.format import BinaryFormat, Found, JsonFormat, Skipped
+from causepath_analyzer.read.format import BinaryFormat, Found, JsonFormat
 from causepath_analyzer.read.source import DAMAGED
 from causepath_analyzer.read.unknown import looks_like
 

@@ -13,8 +13,7 @@ from causepath_analyzer.analyses.findings import Evidence
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
-from causepath_analyzer.model import NO_SPAN, Category
-from causepath_analyzer.read import Input
+from causepath_analyzer.model import NO_SPAN, Category, Input
 
 REPORT_SCHEMA: Final = "causepath.report/1"
 CHECK_SCHEMA: Final = "causepath.check/1"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from causepath_analyzer.analyses.kinds import Kind
@@ -18,12 +19,13 @@ from causepath_analyzer.report.words import (
     percent,
     shell,
     short_id,
+    tail_of_path,
 )
 
 KIND_WORDS: Final[Mapping[Kind, str]] = {
     "first_token": "waiting for first token",
     "generation": "generating output",
-    "llm": "model calls",
+    "llm": "model calls (unsplit)",
     "tool": "tools",
     "retrieval": "retrieval",
     "embedding": "embeddings",
@@ -118,9 +120,11 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
         line.append(f"  {finding.evidence}", style="good")
         lines.append(line)
         names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
-        place = harmless(finding.where, ascii_only=marks.ascii_only) if finding.where else ""
-        detail = f"        {names}" + (f"  at {place}" if place else "")
-        lines.append(Text(fitted(detail, 80).rstrip(), style="note"))
+        detail = fitted(f"        {names}", min(80, 8 + cell_len(names)))
+        if finding.where is not None:
+            place = harmless(finding.where, ascii_only=marks.ascii_only)
+            detail += "  at " + tail_of_path(place, 80 - 5 - cell_len(detail))
+        lines.append(Text(detail, style="note"))
     if len(run.findings) > _OPPORTUNITIES:
         lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
     return lines

@@ -91,6 +91,13 @@ def short_id(trace_id: str, among: int = 8) -> str:
     return harmless(trace_id[:among])
 
 
+def tail_of_path(path: str, width: int) -> str:
+    """`path` without as many leading folders as it takes to fit into `width` columns."""
+    while cell_len(path) > width and "/" in path:
+        path = path.partition("/")[2]
+    return path
+
+
 def shell(path: str) -> str:
     """`path` as it can be pasted into a shell."""
     return harmless(shlex.quote(path))
