@@ -204,6 +204,17 @@ SESSION: Final = (
     "gcp.vertex.agent.session_id",
     "mlflow.trace.session",
 )
+USER: Final = (
+    "user.id",
+    "enduser.id",
+    "gen_ai.user",
+    "llm.user",
+    "gen_ai.request.user",
+    "ai.telemetry.metadata.userId",
+    "traceloop.association.properties.user_id",
+    "langsmith.metadata.user_id",
+    "mlflow.trace.user",
+)
 ERROR_TYPE: Final = "error.type"
 JAEGER_ERROR: Final = "error"
 
@@ -241,6 +252,7 @@ UNDERSTOOD: Final = frozenset(
         *TOOL_NAME,
         *TOOL_CALL_ID,
         *SESSION,
+        *USER,
         *CODE_FILE,
         *CODE_LINE,
         *CODE_FUNCTION,

@@ -117,6 +117,9 @@ class Span(Struct, frozen=True, gc=False):
     session: str | None = None
     where: str | None = None
     """``file:line function`` of the code that opened the span."""
+    scope: str | None = None
+    """Who emitted the span: the name of its instrumentation scope, where the format keeps it."""
+    user: str | None = None
 
     @property
     def duration_ns(self) -> int:

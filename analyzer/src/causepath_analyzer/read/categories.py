@@ -76,19 +76,6 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
         },
     ),
     (
-        "langfuse.observation.type",
-        {
-            "generation": "llm",
-            "embedding": "embedding",
-            "agent": "agent",
-            "tool": "tool",
-            "chain": "chain",
-            "span": "chain",
-            "retriever": "retrieval",
-            "guardrail": "guardrail",
-        },
-    ),
-    (
         "mlflow.spanType",
         {
             "llm": "llm",
@@ -136,8 +123,25 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     ),
     ("ioa_observe.span.kind", {"workflow": "chain", "agent": "agent", "tool": "tool"}),
     ("mcp.method.name", {"tools/call": "tool"}),
+    # Last, because Langfuse calls everything a span or a generation that it knows no better.
+    (
+        "langfuse.observation.type",
+        {
+            "generation": "llm",
+            "embedding": "embedding",
+            "agent": "agent",
+            "tool": "tool",
+            "chain": "chain",
+            "span": "chain",
+            "retriever": "retrieval",
+            "guardrail": "guardrail",
+        },
+    ),
 )
 """Who says what a span is. Values are compared in lower case; the first row that knows wins."""
+
+_TOOL_NAMES: Final = ("gen_ai.tool.name", "ai.toolCall.name")
+"""Only tool spans carry these; emitters without an operation (Koog) say no more."""
 
 _CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
     "interaction": "agent",
@@ -166,6 +170,8 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
     if name.startswith(names.CLAUDE_CODE):
         said = attributes.get(names.CLAUDE_CODE_TYPE)
         return _CLAUDE_CODE_TYPES.get(said, "other") if isinstance(said, str) else "other"
+    if any(key in attributes for key in _TOOL_NAMES):
+        return "tool"
     if any(key in attributes for key in names.DATABASE):
         return "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):

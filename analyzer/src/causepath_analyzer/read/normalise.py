@@ -91,6 +91,7 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
             None,
             None,
             emitted.links,
+            scope=scope or None,
         )
     category = categories.of(emitted.name, emitted.kind, attributes, scope)
     return Span(
@@ -110,6 +111,8 @@ def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: st
         emitted.links,
         _text(_first(attributes, names.SESSION)),
         _where(attributes),
+        scope or None,
+        _text(_first(attributes, names.USER)),
     )
 
 
