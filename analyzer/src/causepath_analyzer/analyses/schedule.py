@@ -16,14 +16,24 @@ from heapq import heappop, heappush
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.model import NO_SPAN, Trace
 
+Families = Mapping[int, Sequence[int]]
+"""The children of every span, in order of start; the roots are those of `NO_SPAN`."""
 
-def wall_if_together(trace: Trace, causes: Causes, group: Sequence[int]) -> int:
+
+def families(causes: Causes) -> Families:
+    """Who hangs below whom in the tree of `causes`."""
+    family: dict[int, list[int]] = {}
+    for i, parent in enumerate(causes.parents):
+        family.setdefault(parent, []).append(i)
+    return family
+
+
+def wall_if_together(trace: Trace, causes: Causes, family: Families, group: Sequence[int]) -> int:
     """The wall time in ns of `trace` with the spans in `group` started together.
 
     They are in order of start and children of one parent in the tree of `causes`. If some of them
     overlap as it is, these start as far apart as they did, and no more run at once than do.
     """
-    family = _children(causes)
     parent = causes.parents[group[0]]
     ends = _ends_if_together(trace, causes, family[parent], group)
     while True:
@@ -44,13 +54,6 @@ def most_at_once(trace: Trace, group: Sequence[int]) -> int:
         heappush(running, trace.spans[i].ended_ns)
         most = max(most, len(running))
     return most
-
-
-def _children(causes: Causes) -> Mapping[int, list[int]]:
-    family: dict[int, list[int]] = {}
-    for i, parent in enumerate(causes.parents):
-        family.setdefault(parent, []).append(i)
-    return family
 
 
 def _ends_if_together(

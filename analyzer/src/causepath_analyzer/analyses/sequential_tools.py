@@ -9,7 +9,7 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.findings import Finding, worth_saying
-from causepath_analyzer.analyses.schedule import wall_if_together
+from causepath_analyzer.analyses.schedule import families, wall_if_together
 from causepath_analyzer.model import NO_SPAN, Trace
 
 CODE: Final = "CP101"
@@ -27,11 +27,12 @@ def sequential_tools(trace: Trace, causes: Causes) -> tuple[Finding, ...]:
         tool = trace.spans[i].tool_call
         if issuer != NO_SPAN and tool is not None and not tool.inferred:
             groups.setdefault((issuer, causes.parents[i]), []).append(i)
+    family = families(causes)
     found = []
     for (issuer, _), group in groups.items():
         if len(group) < 2:
             continue
-        saving_ns = trace.wall_ns - wall_if_together(trace, causes, group)
+        saving_ns = trace.wall_ns - wall_if_together(trace, causes, family, group)
         if worth_saying(saving_ns, trace.wall_ns):
             found.append(_finding(trace, causes, issuer, group, saving_ns))
     return tuple(sorted(found, key=lambda finding: -finding.saving_ns))

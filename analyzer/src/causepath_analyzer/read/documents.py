@@ -16,6 +16,7 @@ from causepath_analyzer.model import Skipped
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _SYNTAX = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
 _OPENING = re.compile(rb"^[ \t]*[{\[]", re.MULTILINE)
+_NEXT = re.compile(rb"\s*[{\[]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -121,7 +122,7 @@ def _by_depth(
                     break
         if end is None:
             return start, line
-        opening = _OPENING.search(data, end)
+        opening = _NEXT.match(data, end) or _OPENING.search(data, end)
     return None
 
 

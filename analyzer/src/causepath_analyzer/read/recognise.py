@@ -5,7 +5,9 @@ To add a format, write one file in this folder with a `JsonFormat` or a `BinaryF
 """
 
 import io
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, Final
 
@@ -74,20 +76,25 @@ class Recogniser:
 
     def _read(self, document: Document) -> Sequence[Found]:
         where = f"line {document.line}"
-        data = document.data
         try:
-            for candidate in self._formats:
-                found = candidate.read(data, where)
-                if found is not None:
-                    self._prefer(candidate)
-                    self.is_json = True
-                    return found
-        except UnicodeDecodeError:
-            return [Skipped(where, "not UTF-8 text")]
-        except msgspec.DecodeError as error:
+            return self._read_json(document.data, where)
+        except (UnicodeDecodeError, msgspec.DecodeError) as error:
+            mended = _mended(document.data)
+            if mended != document.data:
+                with suppress(UnicodeDecodeError, msgspec.DecodeError):
+                    return self._read_json(mended, where)
             return [Skipped(where, _not_json(error))]
-        self.is_json = True
+
+    def _read_json(self, data: bytes, where: str) -> Sequence[Found]:
+        """Raises `msgspec.DecodeError` or `UnicodeDecodeError` if `data` is no JSON."""
+        for candidate in self._formats:
+            found = candidate.read(data, where)
+            if found is not None:
+                self._prefer(candidate)
+                self.is_json = True
+                return found
         look = looks_like(data)
+        self.is_json = True
         if look.harmless:
             self.signals.add(look.what)
             return ()
@@ -102,7 +109,24 @@ class Recogniser:
             self._formats.insert(0, fitting)
 
 
-def _not_json(error: msgspec.DecodeError) -> str:
+# Half of a surrogate pair, where an exporter cut a text; numbers that JSON does not have.
+_LONE_SURROGATE: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u(?:"
+    rb"[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
+
+
+def _mended(data: bytes) -> bytes:
+    """`data` without what real exporters write and JSON forbids."""
+    text = data.decode("utf-8", "replace").encode()
+    return _NO_NUMBER.sub(rb"\1null", _LONE_SURROGATE.sub(rb"\1\\ufffd", text))
+
+
+def _not_json(error: UnicodeDecodeError | msgspec.DecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
     detail = str(error).removeprefix("JSON is malformed: ")
     if detail == "Input data was truncated":
         return "cut off: the JSON that starts here never ends"

@@ -57,10 +57,22 @@ def unpacked(raw: io.BufferedReader) -> BinaryIO:
     """`raw` itself, or what comes out of it if it is compressed."""
     magic = raw.peek(4)[:4]
     if magic.startswith(_GZIP):
-        return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw), _BUFFER))
+        return cast("BinaryIO", io.BufferedReader(_Gzip(raw), _BUFFER))
     if magic == _ZSTD:
         return cast("BinaryIO", io.BufferedReader(_Zstd(raw), _BUFFER))
     return raw
+
+
+class _Gzip(gzip.GzipFile):
+    """A gzip stream that closes the file below it, too."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__(fileobj=raw)
+        self._raw = raw
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
 
 
 class _Zstd(io.RawIOBase):
@@ -69,6 +81,7 @@ class _Zstd(io.RawIOBase):
     def __init__(self, raw: BinaryIO) -> None:
         import zstandard  # only users of zstd wait for it
 
+        self._raw = raw
         self._error = zstandard.ZstdError
         self._reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
 
@@ -80,3 +93,7 @@ class _Zstd(io.RawIOBase):
             return int(self._reader.readinto(buffer))
         except self._error as error:
             raise OSError(str(error)) from None
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
