@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -32,18 +33,21 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     _telemetry: Telemetry | None = None
+    _lock = threading.RLock()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Nothing has to be installed: an SDK is patched when it is imported."""
         return ()
 
     def instrument(self, **kwargs: Any) -> None:
-        if not self.is_instrumented_by_opentelemetry:
-            super().instrument(**kwargs)
+        with self._lock:
+            if not self.is_instrumented_by_opentelemetry:
+                super().instrument(**kwargs)
 
     def uninstrument(self, **kwargs: Any) -> None:
-        if self.is_instrumented_by_opentelemetry:
-            super().uninstrument(**kwargs)
+        with self._lock:
+            if self.is_instrumented_by_opentelemetry:
+                super().uninstrument(**kwargs)
 
     @harmless(None)
     def _instrument(self, **kwargs: Any) -> None:

@@ -59,8 +59,9 @@ class Provider:
     """The instrumentation scope of the SDK's own spans, or how it begins."""
     native_call: str | None = None
     """The name of the SDK's own span of a model call."""
-    writes_spans: Callable[[Any], bool] = lambda _: False
-    """Whether this client of the SDK writes a span of its own for the call."""
+    native_tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None] = lambda *_: None
+    """The tracer with which the SDK writes its own span of the call, `None` where it writes none.
+    From the client and the arguments of the CALL seam."""
     silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] = (
         lambda args, kwargs: (args, kwargs)
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.messages import ToolCall
+
+MAX_OPEN_RUNS = 1_000
+"""Inferred runs open at a time; of more, the one that did nothing for longest is ended."""
 
 MAX_REMEMBERED = 10_000
 """Tool calls and conversations remembered at a time; of more, the oldest are forgotten."""
@@ -52,6 +56,8 @@ class Run:
     span: Span | None = None
     """The span of an inferred run, which we have to end."""
     turns: int = 0
+    calls: int = 0
+    """Model calls in progress."""
     touched_ns: int = 0
     thread: int = 0
     """The thread of its latest request, which usually runs its tools too."""
@@ -93,15 +99,33 @@ class Runs:
         with self._lock:
             self._by_parent[parent] = run
 
-    def forget_below(self, parent: tuple[int, int]) -> None:
-        """The span ended: nothing more hangs on it."""
-        with self._lock:
-            self._by_parent.pop(parent, None)
+    def forget_below(self, parent: tuple[int, int]) -> Run | None:
+        """The span ended: nothing more hangs on it. Gives the run that did.
 
-    def opened(self, run: Run) -> None:
-        """An inferred run began; somebody has to end it."""
+        What its calls were given is no longer needed to tell them apart.
+        """
+        with self._lock:
+            run = self._by_parent.pop(parent, None)
+            for asked in run.asked.values() if run is not None else ():
+                asked.call = replace(asked.call, input=None)
+            return run
+
+    def opened(self, run: Run) -> list[Run]:
+        """An inferred run began; somebody has to end it, and those that it gives right now."""
         with self._lock:
             self._inferred[id(run)] = run
+            too_many = len(self._inferred) - MAX_OPEN_RUNS
+            if too_many <= 0:
+                return []
+            quiet = (other for other in self._inferred.values() if not other.calls)
+            return list(islice(quiet, too_many))
+
+    def after_fork(self) -> None:
+        """In a child process, the parent's runs may go on, but the parent ends them."""
+        self._lock = threading.RLock()
+        for run in self._inferred.values():
+            run.span = None
+        self._inferred.clear()
 
     def ended(self, run: Run) -> bool:
         """Stop watching an inferred run; false where it had ended before."""
@@ -110,6 +134,7 @@ class Runs:
                 self._forget(asked)
             for call_id in run.known:
                 self._by_call_id.pop(call_id, None)
+            self._by_parent.pop(run.key, None)
             return self._inferred.pop(id(run), None) is not None
 
     def idle(self, before_ns: int) -> list[Run]:
@@ -120,9 +145,19 @@ class Runs:
     def next_turn(self, run: Run, now_ns: int) -> int:
         with self._lock:
             run.turns += 1
+            run.calls += 1
             run.touched_ns = now_ns
             run.thread = threading.get_ident()
+            if id(run) in self._inferred:
+                self._inferred[id(run)] = self._inferred.pop(id(run))  # the last to be too many
             return run.turns
+
+    def call_over(self, run: Run, now_ns: int) -> bool:
+        """One of the calls of `run` is over; whether another one is in progress."""
+        with self._lock:
+            run.calls -= 1
+            run.touched_ns = max(run.touched_ns, now_ns)
+            return run.calls > 0
 
     def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> None:
         """A reply asks for `call`."""
@@ -133,6 +168,8 @@ class Runs:
             run.asked[call.id] = asked
             run.known[call.id] = issuer
             run.touched_ns = now_ns
+            if len(self._by_call_id) >= MAX_REMEMBERED:
+                self._forget_oldest_call()
             self._by_call_id[call.id] = run
             self._asked_by_name.setdefault(call.name, []).append(asked)
 
@@ -195,6 +232,12 @@ class Runs:
             if taken is not None:
                 taken.taken = True
             return taken
+
+    def _forget_oldest_call(self) -> None:
+        call_id, run = self._by_call_id.popitem(last=False)
+        run.known.pop(call_id, None)
+        if call_id in run.asked:
+            self._forget(run.asked[call_id])
 
     def _forget(self, asked: AskedTool) -> None:
         asked.run.asked.pop(asked.call.id, None)

@@ -7,16 +7,20 @@ written again.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, StatusCode
 
 from causepath import semconv
 from causepath.callsite import application_frames
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType, TracebackType
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
@@ -47,6 +50,22 @@ IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
 
 MAX_CALLS_IN_FLIGHT = 10_000
+
+_process = object()
+"""Another one in every forked child: what began in the parent is the parent's to end."""
+
+_living: weakref.WeakSet[Telemetry] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    global _process
+    _process = object()
+    for telemetry in list(_living):
+        telemetry.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class Telemetry:
@@ -67,6 +86,14 @@ class Telemetry:
         self._janitor: threading.Thread | None = None
         self._janitor_lock = threading.Lock()
         self.runs = Runs()
+        _living.add(self)
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what the parent has in progress, and locks it may hold."""
+        self._open.clear()
+        self._janitor = None
+        self._janitor_lock = threading.Lock()
+        self.runs.after_fork()
 
     # -- where spans go
 
@@ -100,16 +127,16 @@ class Telemetry:
         if request is None or not is_instrumentation_enabled():
             return None
         tracer = self.tracer()
-        native = provider.writes_spans(client)
-        if native:
+        native = provider.native_tracer(client, args, kwargs)
+        if native is not None:
             own_provider = provider.native_tracer_provider(client)
             if own_provider is not None:
                 self.attend(own_provider)
-            elif not self.is_global():
+            elif not self.is_global() or not _writes_to(native, self._tracer_provider()):
                 # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
                 args, kwargs = provider.silence(args, kwargs)
-                native = False
-        call = ModelCall(self, provider, request, tracer, native=native)
+                native = None
+        call = ModelCall(self, provider, request, tracer, native=native is not None)
         call.args, call.kwargs = args, kwargs
         return call
 
@@ -152,7 +179,8 @@ class Telemetry:
         )
         run = self._run_below(span, here, owned=True)
         run.touched_ns = now_ns
-        self.runs.opened(run)
+        for left in self.runs.opened(run):
+            self.end_run(left, left.touched_ns)
         self._watch_idle_runs()
         return run
 
@@ -245,7 +273,10 @@ class Telemetry:
         call = self._open.pop(key, None)
         if call is not None:
             call.over(end_ns or time.time_ns(), error)
-        self.runs.forget_below(key)
+        run = self.runs.forget_below(key)
+        if run is not None:
+            # A later call may still continue it, but nobody needs what its span holds on to.
+            run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
 
     def opened(self, call: ModelCall, span: Span) -> None:
         """Tell `call` when its span ends, whoever ends it."""
@@ -270,6 +301,7 @@ class Telemetry:
         for run in self.runs.idle(before):
             self.end_run(run, run.touched_ns)
 
+    @harmless(None)
     def _watch_idle_runs(self) -> None:
         with self._janitor_lock:
             if self._janitor is None or not self._janitor.is_alive():
@@ -417,6 +449,7 @@ class Operation:
         self._context = context
         self._token: Any = None
         self._on_end = on_end
+        self._process = _process
 
     def __enter__(self) -> Self:
         self._token = otel.attach(self._context)
@@ -428,7 +461,7 @@ class Operation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        otel.detach(self._token)
+        _detach(self._token)
         self.end(error)
 
     def step(self) -> Step:
@@ -437,6 +470,8 @@ class Operation:
 
     @harmless(None)
     def end(self, error: BaseException | None = None) -> None:
+        if self._process is not _process:
+            return
         if isinstance(error, Exception):
             self.span.set_status(StatusCode.ERROR)
             self.span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
@@ -458,7 +493,19 @@ class Step:
         self._token = otel.attach(self._context)
 
     def __exit__(self, *exc: object) -> None:
-        otel.detach(self._token)
+        _detach(self._token)
+
+
+def _detach(token: Any) -> None:
+    """As `otel.detach`, but silent where the frame is left in another context than it was entered.
+
+    That is a coroutine which is closed by the collector, say, and there is nothing to restore then.
+    """
+    if isinstance(token, Token):
+        with suppress(ValueError):
+            token.var.reset(token)
+    else:
+        otel.detach(token)
 
 
 class ModelCall:
@@ -495,6 +542,7 @@ class ModelCall:
         self._attempt_start_ns = 0
         self._pause: Span | None = None
         self._ended_ns: int | None = None
+        self._process = _process
         self.span: Span | None = None
         self.inside = False
 
@@ -523,7 +571,7 @@ class ModelCall:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        otel.detach(self._token)
+        _detach(self._token)
         if error is not None:
             self._failed(error)
         elif not self._streams:
@@ -659,7 +707,7 @@ class ModelCall:
         self._last_chunk_ns = now_ns
         if self._provider.is_content(event):
             self._chunks += 1
-            if self._chunks == 1 and self.span is not None:
+            if self._chunks == 1 and self.span is not None and self.span.is_recording():
                 # The SDK's own spans say the same a moment later, in its own words.
                 self.span.set_attribute(
                     semconv.RESPONSE_TIME_TO_FIRST_CHUNK, (now_ns - self._start_ns) / 1e9
@@ -703,6 +751,8 @@ class ModelCall:
 
     @harmless(None)
     def _failed(self, error: BaseException) -> None:
+        if self._process is not _process:
+            return
         # The SDK may have ended its span by now; nothing below a span may outlive it.
         now_ns = self._ended_ns or time.time_ns()
         if isinstance(error, Exception):
@@ -716,7 +766,7 @@ class ModelCall:
     @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
         """Nothing more comes. May be told more than once: by events, the body, a collector."""
-        if self._closed or self.inside or sys.is_finalizing():
+        if self._closed or self.inside or self._process is not _process or sys.is_finalizing():
             return
         self._closed = True
         if isinstance(error, Exception) and self._error is None:
@@ -744,7 +794,8 @@ class ModelCall:
             return
         self._ended_ns = end_ns
         run = self._run
-        run.touched_ns = max(run.touched_ns, end_ns)
+        if self._telemetry.runs.call_over(run, end_ns):
+            return  # another call of the run is in progress
         if error is not None:
             # Later in a run, the application may well send the same results again.
             if self._turn == 1:
@@ -756,6 +807,13 @@ class ModelCall:
 def _run_in(context: Context) -> Run | None:
     run = otel.get_value(RUN_KEY, context)
     return run if isinstance(run, Run) else None
+
+
+def _writes_to(tracer: Any, tracer_provider: Any) -> bool:
+    """Whether a tracer of an SDK, which keeps it for good, is of the provider in force by now."""
+    theirs = getattr(getattr(tracer, "_real_tracer", None) or tracer, "span_processor", None)
+    ours = getattr(tracer_provider, "_active_span_processor", None)
+    return theirs is None or ours is None or theirs is ours
 
 
 def _chat_name(request: ModelRequest) -> str:

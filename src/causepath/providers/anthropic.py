@@ -218,8 +218,11 @@ def read_error(error: BaseException) -> str:
     return str(status) if isinstance(status, int) and status >= 400 else "client_error"
 
 
-def writes_spans(client: Any) -> bool:
-    return getattr(client, "_tracer", None) is not None
+def native_tracer(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object | None:
+    """The SDK writes spans for its own methods only, not for `client.post("/v1/messages", ...)`."""
+    options = kwargs["options"] if "options" in kwargs else args[1]
+    tracer: object = getattr(client, "_tracer", None)
+    return tracer if getattr(options, "span_name", None) else None
 
 
 def silence(
@@ -281,7 +284,7 @@ ANTHROPIC = Provider(
     read_error=read_error,
     native_scope="com.anthropic.sdk.python",
     native_call="anthropic.messages.create",
-    writes_spans=writes_spans,
+    native_tracer=native_tracer,
     silence=silence,
     native_tracer_provider=native_tracer_provider,
 )
