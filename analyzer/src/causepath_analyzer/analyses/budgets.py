@@ -45,7 +45,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "calls.llm": Measure("calls", lambda run: run.usage.calls.llm),
     "calls.tool": Measure("calls", lambda run: run.usage.calls.tool),
     "turns": Measure("calls", lambda run: run.usage.turns),
-    "cost": Measure("usd", lambda run: run.cost_usd if run.usage.calls.llm else Decimal(0)),
+    "cost": Measure("usd", lambda run: run.spent_usd),
 }
 """By the name that a budget has in settings and on the command line."""
 

@@ -29,6 +29,11 @@ class Run(Struct, frozen=True):
     cost_usd: Decimal | None
     health: Health
 
+    @property
+    def spent_usd(self) -> Decimal | None:
+        """The cost, which without model calls is nothing; ``None`` if it is not known."""
+        return self.cost_usd if self.usage.calls.llm else Decimal(0)
+
 
 def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = False) -> Run:
     """All analyses of `trace`."""

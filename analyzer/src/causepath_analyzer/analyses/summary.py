@@ -80,7 +80,8 @@ def summary(runs: Iterable[Run]) -> Summary:
         walls.append(Slow(trace.trace_id, trace.wall_ns))
         failed += any(trace.spans[i].error is not None for i in trace.roots)
         healths.append(run.health)
-        cost = cost + run.cost_usd if cost is not None and run.cost_usd is not None else None
+        spent = run.spent_usd
+        cost = cost + spent if cost is not None and spent is not None else None
         for key, spent_ns in _places(run).items():
             by_key.setdefault(key, []).append(spent_ns)
         for finding in run.findings:
@@ -153,12 +154,14 @@ def _operation(run: Run, section: Section) -> str:
     """What a section was doing, in words that are the same in every run: the tool, the model."""
     if section.span == NO_SPAN:
         return section.kind
+    if section.kind == "retry":
+        return "retries and back-off"
     spans = run.trace.spans
     call = run.kinds.calls[section.span]
     if call != NO_SPAN:
         model_call = spans[call].model_call
         model = (model_call and model_call.model) or spans[call].name
-        return model if section.kind in ("llm", "retry") else f"{model} {_PHASES[section.kind]}"
+        return model if section.kind == "llm" else f"{model} {_PHASES[section.kind]}"
     return spans[section.span].name
 
 

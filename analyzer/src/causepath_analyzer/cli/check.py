@@ -14,7 +14,7 @@ from causepath_analyzer.cli.inputs import (
     PathArgument,
     Strict,
     TraceOption,
-    default_paths,
+    named_paths,
     picked,
     read_inputs,
     status_of,
@@ -71,7 +71,7 @@ def check(
             f'no budgets: {where}; set one with --max "wall=5s", '
             "or in [tool.causepath.budgets] of pyproject.toml"
         )
-    named = paths or default_paths()
+    named = named_paths(paths)
     reading = read_inputs(named)
     with_cost = any(budget.name == "cost" for budget in wanted)
     chosen = picked(reading.traces, trace)

@@ -16,6 +16,7 @@ SCHEMA = "causepath.explain/1"
 
 def explain(
     code: Annotated[str, Parameter(help="The code of a finding, such as CP101.")],
+    /,
     *,
     json: Json = False,
 ) -> None:

@@ -12,6 +12,7 @@ from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import Reading, read
+from causepath_analyzer.read.source import STDIN
 from causepath_analyzer.report.words import count
 
 FILE_VARIABLE: Final = "CAUSEPATH_FILE"
@@ -20,7 +21,11 @@ DEFAULT_FILE: Final = "causepath-traces.jsonl"
 
 PathArgument = Annotated[
     str,
-    Parameter(help="Trace files, folders of them, or `-` for standard input.", metavar="PATH"),
+    Parameter(
+        help="Trace files, folders of them, or `-` for standard input.",
+        metavar="PATH",
+        allow_leading_hyphen=True,  # for `-`; `named_paths` refuses everything else
+    ),
 ]
 OverflowOption = Annotated[
     Overflow,
@@ -45,8 +50,13 @@ TraceOption = Annotated[
 ]
 
 
-def default_paths() -> tuple[str, ...]:
-    """The file the plugin writes. Raises `UnreadableInputError` if it is not there."""
+def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`paths`, or the file the plugin writes. Raises `UnreadableInputError` if it is not there."""
+    for path in paths:
+        if path.startswith("-") and path != STDIN:
+            raise UsageError(f"unknown option {path}; for a file of this name write ./{path}")
+    if paths:
+        return paths
     path = os.environ.get(FILE_VARIABLE) or DEFAULT_FILE
     if not Path(path).exists():
         raise UnreadableInputError(

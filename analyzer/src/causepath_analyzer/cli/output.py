@@ -1,5 +1,6 @@
 """Where text goes: colours and characters the terminal can show, files, and complaints."""
 
+import io
 import os
 import sys
 import time
@@ -52,8 +53,9 @@ def show(lines: Iterable[Text], color: Color, *, stream: IO[str] | None = None) 
     out = stream if stream is not None else sys.stdout
     _survive_encoding(out)
     colored = color == "always" or (color == "auto" and _wants_color(out))
+    drawn = io.StringIO()  # rich would handle a broken pipe in its own way
     console = Console(
-        file=out,
+        file=drawn,
         theme=_THEME,
         color_system="standard" if colored else None,
         force_terminal=colored,
@@ -65,6 +67,7 @@ def show(lines: Iterable[Text], color: Color, *, stream: IO[str] | None = None) 
     )
     for line in lines:
         console.print(line, soft_wrap=True)
+    out.write(drawn.getvalue())
 
 
 def save(lines: Iterable[Text], path: str) -> None:

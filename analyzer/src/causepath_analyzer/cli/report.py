@@ -15,7 +15,7 @@ from causepath_analyzer.cli.inputs import (
     PathArgument,
     Strict,
     TraceOption,
-    default_paths,
+    named_paths,
     picked,
     read_inputs,
     status_of,
@@ -54,7 +54,7 @@ def report(
     output: OutputOption = None,
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
-    named = paths or default_paths()
+    named = named_paths(paths)
     reading = read_inputs(named)
     chosen = picked(reading.traces, trace)
     if json:

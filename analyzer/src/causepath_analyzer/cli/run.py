@@ -55,7 +55,15 @@ def run(
         raise UsageError("run what? Write: causepath run -- python agent.py")
     file = Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE).absolute()
     before = file.stat().st_size if file.exists() else 0
-    status = _child(command, {**os.environ, ENABLE_VARIABLE: "1", FILE_VARIABLE: str(file)})
+    environment = {**os.environ, ENABLE_VARIABLE: "1", FILE_VARIABLE: str(file)}
+    try:
+        status = _child(command, environment)
+    except FileNotFoundError:
+        complain(f"{command[0]}: no such program")
+        return _NOT_FOUND
+    except OSError as error:
+        complain(f"{command[0]}: cannot be run: {error.strerror}")
+        return _NOT_EXECUTABLE
     try:
         reading = _appended(file, before)
     except NoTracesError as error:
@@ -76,16 +84,12 @@ def run(
 
 
 def _child(command: Sequence[str], environment: dict[str, str]) -> int:
-    """Runs `command` to its end and gives its exit status; 128 + n if signal n ended it."""
+    """Runs `command` to its end and gives its exit status; 128 + n if signal n ended it.
+
+    Raises `OSError` if it cannot be started.
+    """
     sys.stdout.flush()
-    try:
-        child = subprocess.Popen(command, env=environment)
-    except FileNotFoundError:
-        complain(f"{command[0]}: no such program")
-        raise SystemExit(_NOT_FOUND) from None
-    except OSError as error:
-        complain(f"{command[0]}: cannot be run: {error.strerror}")
-        raise SystemExit(_NOT_EXECUTABLE) from None
+    child = subprocess.Popen(command, env=environment)
     # Ctrl-C reaches the program as well: it decides when to end, and we report afterwards.
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)

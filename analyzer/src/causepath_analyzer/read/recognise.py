@@ -7,7 +7,6 @@ To add a format, write one file in this folder with a `JsonFormat` or a `BinaryF
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, Final
 
@@ -78,12 +77,11 @@ class Recogniser:
         where = f"line {document.line}"
         try:
             return self._read_json(document.data, where)
-        except (UnicodeDecodeError, msgspec.DecodeError) as error:
-            mended = _mended(document.data)
-            if mended != document.data:
-                with suppress(UnicodeDecodeError, msgspec.DecodeError):
-                    return self._read_json(mended, where)
-            return [Skipped(where, _not_json(error))]
+        except (UnicodeDecodeError, msgspec.DecodeError):
+            try:
+                return self._read_json(_mended(document.data), where)
+            except msgspec.DecodeError as error:
+                return [Skipped(where, _not_json(error))]
 
     def _read_json(self, data: bytes, where: str) -> Sequence[Found]:
         """Raises `msgspec.DecodeError` or `UnicodeDecodeError` if `data` is no JSON."""
@@ -119,14 +117,12 @@ _NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
 
 
 def _mended(data: bytes) -> bytes:
-    """`data` without what real exporters write and JSON forbids."""
-    text = data.decode("utf-8", "replace").encode()
+    """`data` in UTF-8, without what real exporters write and JSON forbids."""
+    text = data.strip().decode("utf-8", "replace").encode()
     return _NO_NUMBER.sub(rb"\1null", _LONE_SURROGATE.sub(rb"\1\\ufffd", text))
 
 
-def _not_json(error: UnicodeDecodeError | msgspec.DecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8 text"
+def _not_json(error: msgspec.DecodeError) -> str:
     detail = str(error).removeprefix("JSON is malformed: ")
     if detail == "Input data was truncated":
         return "cut off: the JSON that starts here never ends"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, overall
-from causepath_analyzer.report.words import count, duration, fitted, money, short_id
+from causepath_analyzer.report.words import duration, fitted, money, short_id
 
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 
@@ -26,13 +26,12 @@ def _figures(result: Checked, id_length: int) -> str:
     worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
     most = f"max {amount(result.budget.most, result.unit)}"
     text = f"{fitted(result.budget.name, 18)}{worst:>9}  {most:<13}"
-    if result.runs > 1:
-        text += f"{result.over:,} over, " if result.over else ""
-        text += "worst " if result.trace_id is not None else ""
+    told = [f"{result.over:,} over"] if result.over and result.runs > 1 else []
     if result.trace_id is not None and result.runs > 1:
-        text += short_id(result.trace_id, id_length)
+        told.append(f"run {short_id(result.trace_id, id_length)}")
     if result.unknown:
-        text += f" unknown in {count(result.unknown, 'run')}"
+        told.append(f"{result.unknown:,} unknown")
+    text += ", ".join(told)
     return text.rstrip()
 
 

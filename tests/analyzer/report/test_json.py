@@ -1,0 +1,203 @@
+"""The JSON report, field for field: the schema is a promise."""
+
+import json
+
+from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.errors import NoTracesError
+from causepath_analyzer.model import Input, Skipped
+from causepath_analyzer.report.json import check_json, report_json
+from tests.support.drawn import MS, drawn
+
+TRACE = drawn(
+    """
+    agent research   |-----------------|                session=s1 service=demo
+      llm one         |---|                             ttft=1 tokens=1000/50/200/100/10 turn=1
+      tool t               |--|                         asked_by=one where=agent.py:41
+      tool u                  |---|                     asked_by=one error=boom
+    """,
+    unit_ns=100 * MS,
+    start_ns=1_795_000_000_000_000_000,
+)
+START = TRACE.start_ns
+INPUTS = [
+    Input("t.jsonl", "otlp-json", 4, (Skipped("line 2", "not JSON"),), 1),
+    Input("u.jsonl", None, 0, problem=NoTracesError("u.jsonl: empty")),
+]
+INPUTS_JSON = [
+    {
+        "path": "t.jsonl",
+        "format": "otlp-json",
+        "spans": 4,
+        "skipped": [{"where": "line 2", "why": "not JSON"}],
+        "skipped_total": 1,
+        "problem": None,
+    },
+    {
+        "path": "u.jsonl",
+        "format": None,
+        "spans": 0,
+        "skipped": [],
+        "skipped_total": 0,
+        "problem": "u.jsonl: empty",
+    },
+]
+
+
+def section(span: str, start: int, end: int, kind: str, edge: str) -> dict[str, object]:
+    return {
+        "span_id": span,
+        "name": span,
+        "start_ns": START + start * 100 * MS,
+        "end_ns": START + end * 100 * MS,
+        "kind": kind,
+        "edge": edge,
+    }
+
+
+def test_report() -> None:
+    run = explained(TRACE)
+    report = json.loads(report_json(INPUTS, [run], summary([run]), "async"))
+    by = report["summary"].pop("by")
+    assert report == {
+        "schema": "causepath.report/1",
+        "policy": {"overflow": "async"},
+        "inputs": INPUTS_JSON,
+        "traces": [
+            {
+                "trace_id": "f" * 32,
+                "name": "research",
+                "service": "demo",
+                "session": "s1",
+                "start_ns": START,
+                "wall_ns": 1800 * MS,
+                "status": "ok",
+                "path": [
+                    section("research", 0, 1, "agent", "time"),
+                    section("one", 1, 2, "first_token", "time"),
+                    section("one", 2, 5, "generation", "data"),
+                    section("research", 5, 6, "agent", "time"),
+                    section("t", 6, 9, "tool", "data"),
+                    section("u", 9, 13, "tool", "issue"),
+                    section("research", 13, 18, "agent", "time"),
+                ],
+                "wall": {
+                    "agent": 700 * MS,
+                    "tool": 700 * MS,
+                    "generation": 300 * MS,
+                    "first_token": 100 * MS,
+                },
+                "sum": {"agent": 1800 * MS, "tool": 700 * MS, "llm": 400 * MS},
+                "calls": {"llm": 1, "tool": 2},
+                "turns": 1,
+                "tokens": {
+                    "input": 1000,
+                    "output": 50,
+                    "cache_read": 200,
+                    "cache_write": 100,
+                    "reasoning": 10,
+                },
+                "cost_usd": None,
+                "findings": [
+                    {
+                        "code": "CP101",
+                        "title": "run 2 tools of turn 1 together",
+                        "span_ids": ["t", "u"],
+                        "saving_ns": 300 * MS,
+                        "share": 0.1667,
+                        "saving_usd": None,
+                        "evidence": "proved",
+                        "why": "t and u were asked for in one reply, so none can need what "
+                        "another returned. Whether two of them write to the same place is not in "
+                        "the trace.",
+                        "where": "agent.py:41",
+                        "fix": "Start all tool calls of a reply before waiting for the first "
+                        "result (asyncio.gather, or a thread pool).",
+                    }
+                ],
+                "health": {
+                    "spans": 4,
+                    "merged": 0,
+                    "duplicates": 0,
+                    "orphans": 0,
+                    "cycles": 0,
+                    "unfinished": 0,
+                    "skewed": 0,
+                    "negative": 0,
+                    "rehung": 0,
+                    "untrusted": False,
+                    "notes": [],
+                },
+            }
+        ],
+        "summary": {
+            "traces": 1,
+            "wall_ns": {
+                "p50": 1800 * MS,
+                "p95": 1800 * MS,
+                "p99": 1800 * MS,
+                "mean": 1800 * MS,
+            },
+        },
+    }
+    assert by[0] == {
+        "by": "kind",
+        "key": "agent",
+        "wall_ns": 700 * MS,
+        "share": 0.3889,
+        "p95_ns": 700 * MS,
+        "runs": 1,
+    }
+    assert {row["by"] for row in by} == {"kind", "operation"}
+
+
+def test_time_that_nothing_covers_has_no_span() -> None:
+    run = explained(drawn("other a |--|\nother b      |--|", unit_ns=MS))
+    report = json.loads(report_json([], [run], summary([run]), "truncate"))
+    assert report["policy"] == {"overflow": "truncate"}
+    assert report["traces"][0]["path"][1] == {
+        "span_id": None,
+        "name": None,
+        "start_ns": 3 * MS,
+        "end_ns": 5 * MS,
+        "kind": "uncovered",
+        "edge": "time",
+    }
+
+
+def test_check() -> None:
+    budgets = [Budget("wall", 1000 * MS, "a.toml:3"), Budget("turns", 5, "--max")]
+    runs = [explained(TRACE)]
+    check = json.loads(check_json(INPUTS, 1, checked(budgets, runs), "async"))
+    assert check == {
+        "schema": "causepath.check/1",
+        "policy": {"overflow": "async"},
+        "inputs": INPUTS_JSON,
+        "runs": 1,
+        "budgets": [
+            {
+                "name": "wall",
+                "verdict": "fail",
+                "unit": "ns",
+                "max": 1000 * MS,
+                "worst": 1800 * MS,
+                "trace_id": "f" * 32,
+                "over": 1,
+                "unknown": 0,
+                "where": "a.toml:3",
+            },
+            {
+                "name": "turns",
+                "verdict": "pass",
+                "unit": "calls",
+                "max": 5,
+                "worst": 1,
+                "trace_id": "f" * 32,
+                "over": 0,
+                "unknown": 0,
+                "where": "--max",
+            },
+        ],
+        "verdict": "fail",
+    }

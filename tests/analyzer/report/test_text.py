@@ -1,0 +1,132 @@
+"""The text reports, character for character at 80 columns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from rich.cells import cell_len
+from rich.text import Text
+
+from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.model import Span, Trace
+from causepath_analyzer.read.tree import build
+from causepath_analyzer.report.check_text import check_text
+from causepath_analyzer.report.run_text import run_text
+from causepath_analyzer.report.summary_text import summary_text
+from causepath_analyzer.report.waterfall import ASCII, BLOCKS, ROWS, Marks
+from tests.support.drawn import MS, drawn
+
+AGENT = """
+    agent research             |--------------------------------------------------|
+      llm claude-opus            |-----------|                                        {one}
+        retry attempt1           ||                                                   error=429
+        retry backoff             |-|
+        network attempt2            |--------|
+      tool search_web                        |----|                                   {two}
+      tool search_papers                          |--------|                          {three}
+      tool fetch_page                                       |----|                    inferred
+      llm claude-opus2                                            |--------|          {four}
+""".format(
+    one="ttft=9 turn=1 tokens=900/50 model=claude-opus-5-5",
+    two="asked_by=claude-opus where=agent.py:41",
+    three="asked_by=claude-opus",
+    four="turn=2 tokens=2000/70/400 model=claude-opus-5-5 provider=anthropic ttft=4",
+)
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def plain(lines: Sequence[Text]) -> str:
+    text = [line.plain.rstrip() for line in lines]
+    too_long = [line for line in text if cell_len(line) > 80 and not line.startswith("Next")]
+    assert too_long == []
+    return "\n".join(text) + "\n"
+
+
+def agent(start_ns: int = 0) -> Trace:
+    return drawn(AGENT, unit_ns=100 * MS, start_ns=start_ns)
+
+
+def other(trace_id: str, drawing: str) -> Trace:
+    spans = drawn(drawing, unit_ns=100 * MS).spans
+    return build([replace(span, trace_id=trace_id) for span in spans])
+
+
+@pytest.mark.parametrize(
+    ("name", "marks"), [("run.txt", BLOCKS), ("run-ascii.txt", ASCII)], ids=["blocks", "ascii"]
+)
+def test_one_run(name: str, marks: Marks) -> None:
+    run = explained(agent(), with_cost=True)
+    assert plain(run_text(run, marks, ["my traces.jsonl"])) == (GOLDEN / name).read_text()
+
+
+def test_many_runs() -> None:
+    traces = [
+        agent(),
+        other("1" * 32, AGENT),
+        other("2" * 32, "agent research |-----|    error=timeout"),
+    ]
+    found = summary(explained(trace, with_cost=True) for trace in traces)
+    assert plain(summary_text(found, BLOCKS, ["t"])) == (GOLDEN / "summary.txt").read_text()
+
+
+def test_budgets() -> None:
+    runs = [explained(agent(), with_cost=True), explained(other("1" * 32, "llm m |---|"))]
+    budgets = [
+        Budget("wall", 5_000 * MS, "--max"),
+        Budget("path.tool", 5_000 * MS, "--max"),
+        Budget("tokens.input", 40_000, "--max"),
+        Budget("cost", 1, "--max"),
+    ]
+    text = plain(check_text(checked(budgets, runs), 8))
+    assert text == (GOLDEN / "check.txt").read_text()
+
+
+HOSTILE = "\x1b]0;pwn\x07\x1b[2J[red]bold[/red]\r\n\u202egnp.exe\u2028\x9b31m"
+
+
+@pytest.mark.parametrize("marks", [BLOCKS, ASCII], ids=["blocks", "ascii"])
+def test_nothing_in_a_trace_can_steer_the_terminal(marks: Marks) -> None:
+    (span,) = agent().spans[:1]
+    hostile = [
+        replace(
+            s,
+            name=HOSTILE,
+            error=HOSTILE,
+            tool_call=s.tool_call and replace(s.tool_call, name=HOSTILE),
+            where=s.where and HOSTILE,
+        )
+        for s in agent().spans
+    ]
+    run = explained(build(hostile))
+    lines = [
+        *run_text(run, marks, [HOSTILE]),
+        *summary_text(summary([run]), marks, [HOSTILE]),
+    ]
+    text = "\n".join(line.plain for line in lines)
+    assert span.name not in text
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert "[red]bold[/red]" in text  # markup is text like any other
+    if marks is ASCII:
+        assert text.isascii()
+
+
+def test_wide_characters_keep_the_columns() -> None:
+    spans = [replace(span, name="検索ツール" * 8) for span in agent().spans]
+    plain(run_text(explained(build(spans)), BLOCKS, ["t"]))
+
+
+def test_a_large_run_stays_readable() -> None:
+    spans = [Span("t", "root", "", "root", 0, 1000 * MS, "agent")]
+    spans += [Span("t", f"{i:04}", "root", f"step {i}", i * MS, (i + 1) * MS) for i in range(1000)]
+    text = plain(run_text(explained(build(spans)), BLOCKS, ["t"]))
+    assert text.count("|\n") <= ROWS + 1
+    assert len(text.splitlines()) < ROWS + 20
+    assert "more spans not shown" in text
+
+
+def test_a_trace_without_length() -> None:
+    text = plain(run_text(explained(drawn("other s |")), BLOCKS, ["t"]))
+    assert text.startswith("s  0ns  1 span  trace ffffffff  ok\n")
