@@ -66,10 +66,7 @@ def test_they_work_in_an_empty_environment_and_bring_nothing_unasked(
 ) -> None:
     pip = (empty / "python", "-m", "pip", "--disable-pip-version-check", "-q")
     run(*pip, "install", *wheels.glob("causepath-*.whl"))
-    installed = {
-        line.partition("==")[0].lower()
-        for line in run(*pip, "freeze").splitlines()
-    }
+    installed = {line.partition("==")[0].lower() for line in run(*pip, "freeze").splitlines()}
     # The four that the design names, and what those need themselves.
     assert {name.partition(" @")[0] for name in installed} == {
         "causepath",
