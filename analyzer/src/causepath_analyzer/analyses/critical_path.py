@@ -31,7 +31,7 @@ compare with a tolerance (CRISP: 1 %), so that their sections may leave gaps; bo
 they are recorded, which puts a model call on the path where its tools were running.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final, Literal
@@ -148,27 +148,42 @@ def _add_tails(
     nodes, starts, ends, children, tops = to
     spans = trace.spans
     root_end = spans[root].ended_ns
-    above: dict[int, int] = {}  # tail -> the tail it hangs below
-    order = [(root, NO_SPAN)]
-    for i, tail in order:
+    # The tails around the span that is looked at, outermost first: their ends never rise.
+    around: list[int] = []
+    size = 0
+    undo: list[tuple[int, int, int]] = []
+    waiting = [root]
+    while waiting:
+        i = waiting.pop()
+        if i == _LEAVE:
+            size, at, tail = undo.pop()
+            around[at] = tail
+            continue
         end = spans[i].ended_ns
         if end > root_end:
-            while tail != NO_SPAN and ends[tail] < end:
-                tail = above[tail]
             new = len(nodes)
+            at = bisect_right(around, -end, hi=size, key=lambda tail: -ends[tail])
             nodes.append(i)
-            starts.append(max(spans[i].start_ns, root_end))
             ends.append(end)
             children.append([])
-            above[new] = tail
-            if tail == NO_SPAN:
+            starts.append(max(spans[i].start_ns, root_end))
+            if at == 0:
                 tops.append(new)
             else:
-                starts[new] = max(starts[new], starts[tail])
-                children[tail].append(new)
-            tail = new
-        order.extend((child, tail) for child in below[i])
+                above = around[at - 1]
+                starts[new] = max(starts[new], starts[above])
+                children[above].append(new)
+            if at == len(around):
+                around.append(new)
+            undo.append((size, at, around[at]))
+            around[at] = new
+            size = at + 1
+            waiting.append(_LEAVE)
+        waiting.extend(below[i])
 
+
+_LEAVE: Final = -1
+"""Stands in a list of spans to go through for "everything below is done"."""
 
 _NEIGHBOURS: Final = 16
 """Siblings looked at on either side of the end of a wait; bounds the work on a hostile trace."""
