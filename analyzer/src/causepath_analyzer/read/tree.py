@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
 
+_MOST_STEPS: Final = 20_000_000
+"""Ancestors looked at in one trace; no real one comes near, and a hostile one must end."""
 _FLUSH_NS: Final = 5_000_000
 _FLUSH_WALL_NS: Final = 100_000_000
 _FLUSH_LEAVES: Final = 3
@@ -15,6 +17,7 @@ _FLUSH_LEAVES: Final = 3
 
 class _Counts(Struct):
     duplicates: int = 0
+    halves: int = 0
     orphans: int = 0
     cycles: int = 0
     unfinished: int = 0
@@ -29,7 +32,9 @@ def build(spans: Sequence[Span]) -> Trace:
     Repairs, in this order:
 
     1. an end before its start becomes the start;
-    2. of a repeated id the record with the latest end stays, of equals the first;
+    2. of a repeated id the record with the latest end stays, of equals the first; but the two
+       halves of one call, as Zipkin's clients and servers share its id, both stay, the server's
+       below the client's;
     3. a parent that is absent, or the span itself, makes a root;
     4. in a cycle the member with the smallest (start, id) becomes a root;
     5. a span without an end gets that of its latest descendant;
@@ -60,7 +65,7 @@ def build(spans: Sequence[Span]) -> Trace:
         end_ns=max(span.ended_ns for span in kept),
         untrusted=untrusted,
         health=Health(
-            spans=len(kept),
+            spans=len(kept) - counts.halves,
             duplicates=counts.duplicates,
             orphans=counts.orphans,
             cycles=counts.cycles,
@@ -97,13 +102,32 @@ def _ended(span: Span, counts: _Counts) -> Span:
 
 def _without_duplicates(spans: list[Span], counts: _Counts) -> list[Span]:
     by_id: dict[str, Span] = {}
+    clients: dict[str, Span] = {}
     for span in spans:
         known = by_id.setdefault(span.span_id, span)
-        if known is not span:
-            counts.duplicates += 1
-            if _latest_end(span) > _latest_end(known):
-                by_id[span.span_id] = span
+        if known is span:
+            continue
+        if _is_half_of(span, known):
+            # What the call caused hangs on its id, and the server caused it.
+            client, by_id[span.span_id] = (known, span) if span.kind == "server" else (span, known)
+            earlier = clients.setdefault(span.span_id, client)
+            if earlier is not client:
+                counts.duplicates += 1
+                clients[span.span_id] = max(earlier, client, key=_latest_end)
+            continue
+        counts.duplicates += 1
+        if _latest_end(span) > _latest_end(known):
+            by_id[span.span_id] = span
+    for span_id, client in clients.items():
+        half = replace(client, span_id=f"{span_id}-client")
+        by_id[span_id] = replace(by_id[span_id], parent_id=half.span_id)
+        by_id[half.span_id] = half
+        counts.halves += 1
     return list(by_id.values())
+
+
+def _is_half_of(span: Span, other: Span) -> bool:
+    return (span.kind, other.kind) in (("client", "server"), ("server", "client"))
 
 
 def _latest_end(span: Span) -> tuple[bool, int]:
@@ -186,13 +210,15 @@ def _sorted_again(spans: list[Span], parents: list[int]) -> tuple[list[Span], li
 
 
 def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: _Counts) -> None:
+    steps = 0
     for i in order:
         parent = parents[i]
         if parent == NO_SPAN or not _outside(spans[i], spans[parent]):
             continue
         counts.rehung += 1
         while parent != NO_SPAN and not _covers_start(spans[parent], spans[i]):
-            parent = parents[parent]
+            steps += 1
+            parent = parents[parent] if steps < _MOST_STEPS else NO_SPAN
         parents[i] = parent
 
 

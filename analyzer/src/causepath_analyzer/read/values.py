@@ -1,0 +1,136 @@
+"""Values as JSON exports write them: times in many spellings, ids, maps of attributes, records.
+
+Readers of vendors' exports share these. Every record of a list is decoded by itself, so that a
+wrong type in one costs that one; attribute values nobody asks for stay raw bytes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Skipped
+from causepath_analyzer.read.normalise import whole
+
+Number = int | str | float | None
+Id = str | int | None
+Attributes = dict[str, object]
+T = TypeVar("T")
+
+DAMAGED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of others can raise. `msgspec.ValidationError` is one of the first."""
+
+ABSENT: Final = Raw(b"")
+"""The default of a field that is kept raw."""
+
+_SCALAR: Final = msgspec.json.Decoder(str | int | float | bool | list[str] | None)
+_MAP: Final = msgspec.json.Decoder(dict[str, Raw] | None)
+_TEXT: Final = msgspec.json.Decoder(str)
+_LIST: Final = msgspec.json.Decoder(list[Raw])
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FRACTION: Final = re.compile(r"\.(\d+)")
+_SECOND: Final = 1_000_000_000
+
+# Numbers say their unit by their size: the same instant in s, ms, us and ns. All hold from 1973
+# to 5138, in which no two of them overlap.
+_UNITS: Final = ((10**17, 1), (10**14, 1_000), (10**11, 1_000_000), (10**8, _SECOND))
+
+
+def time_ns(value: object) -> int | None:
+    """The instant `value` in ns since the epoch: ISO text (UTC if it does not say) or a number."""
+    if isinstance(value, str) and not value.isdigit():
+        return _iso_ns(value)
+    if isinstance(value, float):
+        unit = next((unit for least, unit in _UNITS if value >= least), None)
+        return whole(value * unit) if unit is not None else None
+    number = whole(value)
+    if number is None or number < 0:
+        return None
+    unit = next((unit for least, unit in _UNITS if number >= least), 1)
+    return number * unit
+
+
+def _iso_ns(text: str) -> int | None:
+    if len(text) > 64:
+        return None
+    fraction = _FRACTION.search(text)
+    try:
+        # Nine digits count here, of which a `datetime` keeps six.
+        moment = datetime.fromisoformat(_FRACTION.sub("", text) if fraction else text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        since_ns = (moment - _EPOCH) // _MICROSECOND * 1_000
+    except (ValueError, OverflowError):
+        return None
+    return since_ns + (int(fraction[1][:9].ljust(9, "0")) if fraction else 0)
+
+
+def hex_id(value: Id, digits: int) -> str:
+    """An id as text; Python programs also write it as a number. Empty if it is neither."""
+    if isinstance(value, int):
+        return f"{value:0{digits}x}" if 0 < value < 1 << 4 * digits else ""
+    return value or ""
+
+
+def attributes(
+    values: Mapping[str, Raw] | None, wanted: frozenset[str] = names.UNDERSTOOD
+) -> Attributes:
+    """The decoded values of those of `values` that are in `wanted`."""
+    found: Attributes = {}
+    for name, raw in (values or {}).items():
+        if name in wanted:
+            try:
+                found[name] = _SCALAR.decode(raw)
+            except DAMAGED:
+                continue
+    return found
+
+
+def present(raw: Raw) -> bool:
+    """Whether the field was there and not null."""
+    return bool(raw) and bytes(raw) != b"null"
+
+
+def mapping(raw: Raw | None) -> dict[str, Raw]:
+    """The JSON object in `raw`, or in the JSON text in `raw`; empty if it is neither."""
+    if not raw:
+        return {}
+    try:
+        data: bytes | Raw | str = raw
+        if bytes(memoryview(raw)[:1]) == b'"':
+            data = _TEXT.decode(raw)
+        return _MAP.decode(data) or {}
+    except DAMAGED:
+        return {}
+
+
+def records(raw: Raw | None) -> list[Raw]:
+    """The items of the JSON list in `raw`; none if it is no list."""
+    if not raw:
+        return []
+    try:
+        return _LIST.decode(raw)
+    except DAMAGED:
+        return []
+
+
+def decoded(
+    raws: Iterable[Raw], decoder: "msgspec.json.Decoder[T]", where: str, what: str
+) -> Iterator[T | Skipped]:
+    """Every one of `raws` by itself; for the damaged ones what is wrong with them."""
+    for raw in raws:
+        yield _one(raw, decoder, where, what)
+
+
+def _one(raw: Raw, decoder: "msgspec.json.Decoder[T]", where: str, what: str) -> T | Skipped:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Skipped(where, f"{what} that cannot be read: {error}")
+    except RecursionError:
+        return Skipped(where, f"{what} nested too deeply")
