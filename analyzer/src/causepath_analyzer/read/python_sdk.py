@@ -1,0 +1,158 @@
+"""Spans of the OpenTelemetry Python SDK as it prints and programs dump them.
+
+`ConsoleSpanExporter` prints ``span.to_json()``, one pretty-printed object after the other, often
+between other output. Programs collect the same objects in a list, or in an object under "spans",
+some with ids as numbers and times in ns. The instrumentation scope is lost in most of them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.values import Id, Number
+
+
+class _Context(Struct, gc=False):
+    trace_id: Id = None
+    span_id: Id = None
+
+
+class _Status(Struct, gc=False):
+    status_code: Id = None
+
+
+class _Link(Struct, gc=False):
+    context: _Context | None = None
+    attributes: dict[str, Raw] | None = None
+
+
+class _Resource(Struct, gc=False):
+    attributes: dict[str, Raw] | None = None
+
+
+class _Scope(Struct, gc=False):
+    name: str | None = None
+
+
+class _Span(Struct, gc=False):
+    name: str | None = None
+    context: _Context | None = None
+    kind: Id = None
+    parent_id: Id = None
+    parent: _Context | None = None
+    start_time: Number = None
+    end_time: Number = None
+    status: _Status | None = None
+    attributes: dict[str, Raw] | None = None
+    links: list[_Link] | None = None
+    resource: _Resource | None = None
+    instrumentation_scope: _Scope | None = None
+    instrumentation_info: _Scope | None = None
+    span_kind: Raw = values.ABSENT
+    """Never written by the SDK: other formats with a context (Phoenix) have it."""
+
+
+class _Dump(Struct, gc=False):
+    """An object with spans, or a span."""
+
+    spans: Raw = values.ABSENT
+    context: Raw = values.ABSENT
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(_Dump | list[Raw])
+_SPAN: Final = msgspec.json.Decoder(_Span)
+_MARK: Final = re.compile(rb'"context"\s*:\s*\{')
+_KINDS: Final[Mapping[str, SpanKind]] = {
+    "server": "server",
+    "client": "client",
+    "producer": "producer",
+    "consumer": "consumer",
+}
+_NO_RESOURCE: Final = normalise.resource({})
+_LINK: Final = frozenset((names.LINK,))
+
+
+def read(document: bytes, where: str) -> list[Found] | None:
+    """The spans of `document`, a span, a list of them or an object with one; else ``None``."""
+    if _MARK.search(document) is None:
+        return None
+    try:
+        decoded = _DOCUMENT.decode(document)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    if isinstance(decoded, list):
+        raws = decoded
+    elif values.present(decoded.spans):
+        raws = values.records(decoded.spans)
+    else:
+        raws = [Raw(document)]
+    found: list[Found] = []
+    is_ours = False
+    for wire in values.decoded(raws, _SPAN, where, "a span"):
+        if isinstance(wire, Skipped):
+            found.append(wire)
+        elif wire.context is None or values.present(wire.span_kind):
+            found.append(Skipped(where, "an object without the context of a span"))
+        else:
+            is_ours = True
+            found.append(_span(wire, wire.context, where))
+    return found if is_ours else None
+
+
+def _span(wire: _Span, context: _Context, where: str) -> Found:
+    identity = span_id(values.hex_id(context.span_id, 16))
+    start_ns = values.time_ns(wire.start_time)
+    trace = values.hex_id(context.trace_id, 32)
+    if not identity or not trace or start_ns is None:
+        return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
+    parent = wire.parent_id
+    if parent is None and wire.parent is not None:
+        parent = wire.parent.span_id
+    code = wire.status.status_code if wire.status is not None else None
+    emitted = normalise.Emitted(
+        trace_id(trace),
+        identity,
+        span_id(values.hex_id(parent, 16)),
+        wire.name or "",
+        _kind(wire.kind),
+        start_ns,
+        values.time_ns(wire.end_time),
+        isinstance(code, str) and code.upper() == "ERROR",
+        tuple(_links(wire.links or ())),
+    )
+    resource = _NO_RESOURCE
+    if wire.resource is not None:
+        resource = normalise.resource(
+            values.attributes(wire.resource.attributes, normalise.RESOURCE_ATTRIBUTES)
+        )
+    scope = wire.instrumentation_scope or wire.instrumentation_info
+    return normalise.span(
+        emitted,
+        values.attributes(wire.attributes),
+        resource,
+        (scope.name or "") if scope is not None else "",
+    )
+
+
+def _kind(kind: Id) -> SpanKind:
+    """From ``SpanKind.CLIENT`` or ``client``."""
+    said = kind.rpartition(".")[2].lower() if isinstance(kind, str) else ""
+    return _KINDS.get(said, "internal")
+
+
+def _links(links: "list[_Link] | tuple[()]") -> Iterator[Link]:
+    for link in links:
+        if link.context is not None:
+            why = values.attributes(link.attributes, _LINK).get(names.LINK)
+            identity = span_id(values.hex_id(link.context.span_id, 16))
+            yield Link(identity, why if isinstance(why, str) else None)
+
+
+FORMAT = JsonFormat("python-sdk", read)
