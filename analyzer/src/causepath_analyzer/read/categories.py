@@ -123,25 +123,24 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     ),
     ("ioa_observe.span.kind", {"workflow": "chain", "agent": "agent", "tool": "tool"}),
     ("mcp.method.name", {"tools/call": "tool"}),
-    # Last, because Langfuse calls everything a span or a generation that it knows no better.
-    (
-        "langfuse.observation.type",
-        {
-            "generation": "llm",
-            "embedding": "embedding",
-            "agent": "agent",
-            "tool": "tool",
-            "chain": "chain",
-            "span": "chain",
-            "retriever": "retrieval",
-            "guardrail": "guardrail",
-        },
-    ),
 )
 """Who says what a span is. Values are compared in lower case; the first row that knows wins."""
 
 _TOOL_NAMES: Final = ("gen_ai.tool.name", "ai.toolCall.name")
 """Only tool spans carry these; emitters without an operation (Koog) say no more."""
+
+_LANGFUSE: Final = "langfuse.observation.type"
+_LANGFUSE_TYPES: Final[Mapping[str, Category]] = {
+    "generation": "llm",
+    "embedding": "embedding",
+    "agent": "agent",
+    "tool": "tool",
+    "chain": "chain",
+    "span": "chain",
+    "retriever": "retrieval",
+    "guardrail": "guardrail",
+}
+"""Asked late, because Langfuse calls everything a span or a generation that it knows no better."""
 
 _CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
     "interaction": "agent",
@@ -172,6 +171,9 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
         return _CLAUDE_CODE_TYPES.get(said, "other") if isinstance(said, str) else "other"
     if any(key in attributes for key in _TOOL_NAMES):
         return "tool"
+    observation = attributes.get(_LANGFUSE)
+    if isinstance(observation, str) and observation.lower() in _LANGFUSE_TYPES:
+        return _LANGFUSE_TYPES[observation.lower()]
     if any(key in attributes for key in names.DATABASE):
         return "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):
