@@ -1,0 +1,124 @@
+"""LangSmith runs: a list, an object with "runs", or one run per line.
+
+Times have no zone and are UTC. ``session_id`` is the project, not a conversation. Token counts
+are repeated on the parents of model calls; only runs of type "llm" are counted.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Skipped
+from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read.format import Found, JsonFormat
+from causepath_analyzer.read.values import Number
+
+
+class _Details(Struct, gc=False):
+    cache_read: Number = None
+    cache_creation: Number = None
+    reasoning: Number = None
+
+
+class _Extra(Struct, gc=False):
+    metadata: dict[str, Raw] | None = None
+
+
+class _Run(Struct, gc=False):
+    id: str = ""
+    trace_id: str | None = None
+    parent_run_id: str | None = None
+    run_type: str | None = None
+    name: str | None = None
+    start_time: Number = None
+    end_time: Number = None
+    first_token_time: Number = None
+    prompt_tokens: Number = None
+    completion_tokens: Number = None
+    total_tokens: Number = None
+    prompt_token_details: _Details | None = None
+    completion_token_details: _Details | None = None
+    error: str | None = None
+    extra: _Extra | None = None
+
+
+class _Answer(Struct, gc=False):
+    runs: Raw = values.ABSENT
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(_Answer | list[Raw])
+_RUN: Final = msgspec.json.Decoder(_Run)
+_MARKS: Final = (b'"run_type"', b'"start_time"')
+_METADATA: Final = {
+    "ls_model_name": names.MODEL[0],
+    "ls_provider": names.PROVIDER[0],
+    "session_id": names.SESSION[0],
+    "thread_id": names.SESSION[0],
+    "conversation_id": names.SESSION[0],
+    "user_id": names.USER[0],
+}
+_SECOND: Final = 1_000_000_000
+_NO_RESOURCE: Final = normalise.resource({})
+_NO_DETAILS: Final = _Details()
+
+
+def read(document: bytes, where: str) -> list[Found] | None:
+    """The runs of `document` as spans; ``None`` if it is no export of LangSmith."""
+    if not all(mark in document for mark in _MARKS):
+        return None
+    try:
+        decoded = _DOCUMENT.decode(document)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    if isinstance(decoded, list):
+        raws = decoded
+    else:
+        raws = values.records(decoded.runs) if values.present(decoded.runs) else [Raw(document)]
+    found: list[Found] = []
+    is_ours = False
+    for run in values.decoded(raws, _RUN, where, "a run"):
+        span = run if isinstance(run, Skipped) else _span(run, where)
+        is_ours = is_ours or not isinstance(span, Skipped)
+        found.append(span)
+    return found if is_ours else None
+
+
+def _span(run: _Run, where: str) -> Found:
+    start_ns = values.time_ns(run.start_time)
+    if not run.id or not run.run_type or start_ns is None:
+        return Skipped(where, f"run {run.id or '?'} without id, run_type or start_time")
+    metadata = run.extra.metadata if run.extra is not None else None
+    understood: values.Attributes = {
+        _METADATA[key]: value
+        for key, value in values.attributes(metadata, frozenset(_METADATA)).items()
+    }
+    asked, written = run.prompt_token_details, run.completion_token_details
+    understood |= {
+        "langsmith.span.kind": run.run_type,
+        names.INPUT_TOKENS[0]: run.prompt_tokens,
+        names.OUTPUT_TOKENS[0]: run.completion_tokens,
+        names.TOTAL_TOKENS[0]: run.total_tokens,
+        names.CACHE_READ_TOKENS[0]: (asked or _NO_DETAILS).cache_read,
+        names.CACHE_WRITE_TOKENS[0]: (asked or _NO_DETAILS).cache_creation,
+        names.REASONING_TOKENS[0]: (written or _NO_DETAILS).reasoning,
+    }
+    first_ns = values.time_ns(run.first_token_time)
+    if first_ns is not None and first_ns >= start_ns:
+        understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND
+        understood[names.STREAMED[0]] = True
+    emitted = normalise.Emitted(
+        run.trace_id or run.id,
+        run.id,
+        run.parent_run_id or "",
+        run.name or run.run_type,
+        "internal",
+        start_ns,
+        values.time_ns(run.end_time),
+        bool(run.error),
+    )
+    return normalise.span(emitted, understood, _NO_RESOURCE, "langsmith")
+
+
+FORMAT = JsonFormat("langsmith", read)

@@ -1,0 +1,122 @@
+"""Phoenix: pages of spans from its REST API, or a list of them; attributes dotted or nested."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Skipped
+from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.values import Id, Number
+
+
+class _Context(Struct, gc=False):
+    trace_id: Id = None
+    span_id: Id = None
+
+
+class _Event(Struct, gc=False):
+    name: str | None = None
+    timestamp: Number = None
+
+
+class _Span(Struct, gc=False):
+    name: str | None = None
+    context: _Context | None = None
+    span_kind: str | None = None
+    parent_id: Id = None
+    start_time: Number = None
+    end_time: Number = None
+    status_code: str | None = None
+    attributes: dict[str, Raw] | None = None
+    events: list[_Event] | None = None
+
+
+class _Answer(Struct, gc=False):
+    data: Raw = values.ABSENT
+
+
+_DOCUMENT: Final = msgspec.json.Decoder(_Answer | list[Raw])
+_SPAN: Final = msgspec.json.Decoder(_Span)
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+_MARKS: Final = (b'"span_kind"', b'"context"')
+_KIND: Final = "openinference.span.kind"
+_FIRST_TOKEN: Final = "First Token Stream Event"
+_SECOND: Final = 1_000_000_000
+_DEEPEST: Final = 8
+_NO_RESOURCE: Final = normalise.resource({})
+
+
+def read(document: bytes, where: str) -> list[Found] | None:
+    """The spans of `document`, a page or a list; ``None`` if there is no span of Phoenix in it."""
+    if not all(mark in document for mark in _MARKS):
+        return None
+    try:
+        decoded = _DOCUMENT.decode(document)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    if isinstance(decoded, list):
+        raws = decoded
+    else:
+        raws = values.records(decoded.data) if values.present(decoded.data) else [Raw(document)]
+    found: list[Found] = []
+    is_ours = False
+    for wire in values.decoded(raws, _SPAN, where, "a span"):
+        if isinstance(wire, Skipped):
+            found.append(wire)
+        elif wire.context is None or wire.span_kind is None:
+            found.append(Skipped(where, "an object without context or span_kind"))
+        else:
+            is_ours = True
+            found.append(_span(wire, wire.context, wire.span_kind, where))
+    return found if is_ours else None
+
+
+def _span(wire: _Span, context: _Context, kind: str, where: str) -> Found:
+    identity = span_id(values.hex_id(context.span_id, 16))
+    trace = values.hex_id(context.trace_id, 32)
+    start_ns = values.time_ns(wire.start_time)
+    if not identity or not trace or start_ns is None:
+        return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
+    understood = values.attributes(_dotted(wire.attributes or {}))
+    understood[_KIND] = kind
+    first = next((e for e in wire.events or () if e.name == _FIRST_TOKEN), None)
+    first_ns = values.time_ns(first.timestamp) if first is not None else None
+    if first_ns is not None and first_ns >= start_ns:
+        understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND
+    emitted = normalise.Emitted(
+        trace_id(trace),
+        identity,
+        span_id(values.hex_id(wire.parent_id, 16)),
+        wire.name or "",
+        "internal",
+        start_ns,
+        values.time_ns(wire.end_time),
+        wire.status_code == "ERROR",
+    )
+    return normalise.span(emitted, understood, _NO_RESOURCE, "")
+
+
+def _dotted(attributes: dict[str, Raw]) -> dict[str, Raw]:
+    """`attributes` with the names of nested objects joined by dots."""
+    found: dict[str, Raw] = {}
+    level = attributes
+    for _ in range(_DEEPEST):
+        below: dict[str, Raw] = {}
+        for path, raw in level.items():
+            found[path] = raw
+            if bytes(memoryview(raw)[:1]) == b"{":
+                try:
+                    inner = _OBJECT.decode(raw)
+                except values.DAMAGED:
+                    continue
+                below.update({f"{path}.{name}": value for name, value in inner.items()})
+        if not below:
+            break
+        level = below
+    return found
+
+
+FORMAT = JsonFormat("phoenix", read)
