@@ -216,7 +216,8 @@ USER: Final = (
     "mlflow.trace.user",
 )
 ERROR_TYPE: Final = "error.type"
-JAEGER_ERROR: Final = "error"
+ERROR: Final = "error"
+"""A message; Jaeger and Zipkin also mark a failed span with it."""
 
 CODE_FILE: Final = ("code.file.path", "code.filepath")
 CODE_LINE: Final = ("code.line.number", "code.lineno")
@@ -233,7 +234,7 @@ UNDERSTOOD: Final = frozenset(
         SERVER_TIME_TO_FIRST_TOKEN,
         OUTPUT_MESSAGES,
         ERROR_TYPE,
-        JAEGER_ERROR,
+        ERROR,
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
         *DATABASE,

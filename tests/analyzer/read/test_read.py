@@ -115,7 +115,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             b'[{"traceId":"1","id":"2","localEndpoint":{}}]',
             NoTracesError,
-            "{}:1: Zipkin spans, which this version does not read: export OTLP or Jaeger JSON",
+            "{}:1: span 2 without a timestamp",
         ),
         (b"[" * 100_000, UnreadableInputError, "{}:1: "),
         (b"[" * 100_000 + b"]" * 100_000, NoTracesError, "{}:1: "),

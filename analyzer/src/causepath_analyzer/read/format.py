@@ -22,10 +22,19 @@ class JsonFormat(Struct, frozen=True):
 
     ``read(document, where)`` gives what is in one document (an object or a list), or ``None`` if
     the document is not of this format. It raises `msgspec.DecodeError` if it is no JSON.
+    ``finish()`` gives what could not be told before all documents were seen.
     """
 
     name: str
     read: Callable[[bytes, str], Sequence[Found] | None]
+    finish: Callable[[], Iterable[Found]] = tuple
+
+
+class GatheredFormat(Struct, frozen=True):
+    """A format whose documents mean something only together; every input begins anew."""
+
+    name: str
+    begin: Callable[[], JsonFormat]
 
 
 class BinaryFormat(Struct, frozen=True):

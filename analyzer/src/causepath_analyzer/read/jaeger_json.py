@@ -130,7 +130,8 @@ def _spans(trace: _Trace, where: str) -> Iterator[Found]:
             _KINDS.get(understood.pop("span.kind", None), "internal"),
             start_us * _US,
             (start_us + duration_us) * _US if duration_us is not None else None,
-            understood.pop("otel.status_code", None) == "ERROR",
+            understood.pop("otel.status_code", None) == "ERROR"
+            or normalise.flag(understood.get(names.ERROR)) is True,
             links,
         )
         scopes = [understood.pop(name, None) for name in _SCOPE]

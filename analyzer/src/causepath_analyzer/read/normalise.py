@@ -129,7 +129,7 @@ def _model_call(attributes: Attributes, resource: Resource) -> ModelCall:
         tokens=tokens,
         ttft_ns=ttft_ns,
         finish_reasons=finish,
-        streamed=_flag(streamed),
+        streamed=flag(streamed),
         turn=turn,
         issued=_issued(attributes.get(names.OUTPUT_MESSAGES)),
     )
@@ -209,19 +209,20 @@ def _tool_call(attributes: Attributes, name: str) -> ToolCall:
     return ToolCall(
         name=_text(_first(attributes, names.TOOL_NAME)) or name.removeprefix("execute_tool "),
         call_id=_text(_first(attributes, names.TOOL_CALL_ID)),
-        inferred=_flag(attributes.get(names.TOOL_INFERRED)) is True,
-        read_only=_flag(attributes.get(names.TOOL_READ_ONLY)),
+        inferred=flag(attributes.get(names.TOOL_INFERRED)) is True,
+        read_only=flag(attributes.get(names.TOOL_READ_ONLY)),
     )
 
 
 def _error(failed: bool, attributes: Attributes) -> str | None:
+    """What went wrong: a type, else a message; that something did is for the wire to say."""
     kind = _text(attributes.get(names.ERROR_TYPE))
     if kind is not None:
         return kind
-    flag = attributes.get(names.JAEGER_ERROR)
-    if failed or (flag is not None and _flag(flag) is not False):
-        return flag if isinstance(flag, str) and flag.lower() != "true" else "error"
-    return None
+    message = _text(attributes.get(names.ERROR))
+    if message is not None and flag(message) is None:
+        return message
+    return "error" if failed else None
 
 
 def _where(attributes: Attributes) -> str | None:
@@ -247,7 +248,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _flag(value: object) -> bool | None:
+def flag(value: object) -> bool | None:
+    """A yes or no that may arrive as text; ``None`` if it is neither."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):

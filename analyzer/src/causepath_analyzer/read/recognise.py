@@ -13,13 +13,36 @@ from typing import BinaryIO, Final
 import msgspec
 
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import jaeger_json, otlp_json, otlp_protobuf
+from causepath_analyzer.read import (
+    claude_code,
+    jaeger_json,
+    langfuse,
+    langsmith,
+    mlflow,
+    openai_agents,
+    otlp_json,
+    otlp_protobuf,
+    phoenix,
+    python_sdk,
+    zipkin,
+)
 from causepath_analyzer.read.documents import Document, documents
-from causepath_analyzer.read.format import BinaryFormat, Found, JsonFormat
+from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
 from causepath_analyzer.read.source import DAMAGED
 from causepath_analyzer.read.unknown import looks_like
 
-JSON_FORMATS: Final[tuple[JsonFormat, ...]] = (otlp_json.FORMAT, jaeger_json.FORMAT)
+JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
+    otlp_json.FORMAT,
+    jaeger_json.FORMAT,
+    zipkin.FORMAT,
+    mlflow.FORMAT,  # before the SDK's dumps: release 2 spells its spans like them
+    phoenix.FORMAT,
+    python_sdk.FORMAT,
+    langfuse.FORMAT,
+    openai_agents.FORMAT,
+    langsmith.FORMAT,
+    claude_code.FORMAT,
+)
 BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
 
 _HEAD: Final = 512
@@ -36,7 +59,9 @@ class Recogniser:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._formats = list(JSON_FORMATS)
+        self._formats = [
+            row.begin() if isinstance(row, GatheredFormat) else row for row in JSON_FORMATS
+        ]
         self.format: str | None = None
         self.signals: set[str] = set()
         self.is_json = False
@@ -72,6 +97,10 @@ class Recogniser:
                 yield self._read(document)
             else:
                 yield [document]
+        for candidate in self._formats:
+            rest = iter(candidate.finish())
+            while batch := list(islice(rest, _BATCH)):
+                yield batch
 
     def _read(self, document: Document) -> Sequence[Found]:
         where = f"line {document.line}"

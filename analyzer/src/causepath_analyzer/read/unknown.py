@@ -15,7 +15,7 @@ class Look(Struct, frozen=True):
 
 _HEAD: Final = 1 << 16
 _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
-    (re.compile(pattern), Look(what, harmless))
+    (re.compile(pattern, re.DOTALL), Look(what, harmless))
     for pattern, what, harmless in (
         (rb'"resource_?[lL]ogs"', "OTLP logs, no traces", True),
         (rb'"resource_?[mM]etrics"', "OTLP metrics, no traces", True),
@@ -26,31 +26,26 @@ _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         ),
         (rb'"tagMap"|"stringTagMap"', "rows of a SigNoz query, no trace export", False),
         (
-            rb'"(?:localEndpoint|remoteEndpoint)"',
-            "Zipkin spans, which this version does not read: export OTLP or Jaeger JSON",
+            rb'"agent_or_node_id"',
+            "spans in Clew's private format: export the run as OTLP or as the SDK's spans",
             False,
         ),
         (
-            rb'"traceId"[^{]*"projectId"|"observations"|"parentObservationId"',
-            "a Langfuse export, which this version does not read",
+            rb'"observation"\s*:.*"extras"\s*:|"action"\s*:.*"args"\s*:',
+            "an event log of OpenHands, no trace: export OTLP",
             False,
         ),
-        (
-            rb'"trace\.span"|"span_data"',
-            "OpenAI Agents spans, which this version does not read",
-            False,
-        ),
-        (
-            rb'"parentUuid"|"sessionId"[^{]*"message"',
-            "a Claude Code transcript, which this version does not read",
-            False,
-        ),
-        (
-            rb'"context"\s*:\s*\{\s*"trace_id"',
-            "spans of the OpenTelemetry SDK's console exporter: use the OTLP file exporter",
-            False,
-        ),
+        (rb'"traceEvents"', "a Chrome or Perfetto trace, which has no parents and calls", False),
+        (rb'"span_name"\s*:.*"otel_', "rows of a Logfire query: export OTLP instead", False),
+        (rb'"errors?"\s*:', "the error message of an API, no trace", False),
     )
+)
+_JAVASCRIPT: Final = re.compile(
+    rb"^\s*(?:traceId|traceState|parentId): (?:'|undefined)", re.MULTILINE
+)
+_CONSOLE: Final = Look(
+    "output of the JavaScript SDK's console exporter, which cuts values short: "
+    "use its OTLP/JSON exporter or the collector's file exporter"
 )
 _NO_TRACE: Final = Look("JSON, but no trace in any format that causepath reads")
 
@@ -59,3 +54,8 @@ def looks_like(document: bytes) -> Look:
     """The first look in the table that `document` matches, else "JSON, but no trace"."""
     head = document[:_HEAD]
     return next((look for pattern, look in _LOOKS if pattern.search(head)), _NO_TRACE)
+
+
+def text_looks_like(document: bytes) -> Look | None:
+    """What `document`, which is no JSON, looks like; ``None`` if like nothing in particular."""
+    return _CONSOLE if _JAVASCRIPT.search(document[:_HEAD]) else None
