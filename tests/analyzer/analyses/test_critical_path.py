@@ -419,3 +419,21 @@ def test_sections_tile_any_trace_wherever_it_lies(
     ]
     assert sections(spans) == sections(moved)
     assert sections(spans) == sections(list(reversed(spans)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(forests(), st.sampled_from(["async", "truncate"]))
+def test_uncovered_is_exactly_what_no_span_covers(
+    spans: Sequence[Span], overflow: Overflow
+) -> None:
+    trace = build(spans)
+    kinds = span_kinds(trace)
+    path = critical_path(trace, kinds, causes(trace, kinds), overflow)
+    uncovered = {
+        instant
+        for section in path.sections
+        if section.kind == "uncovered"
+        for instant in range(section.start_ns, section.end_ns)
+    }
+    covered = {i for span in trace.spans for i in range(span.start_ns, span.ended_ns)}
+    assert uncovered == set(range(trace.start_ns, trace.end_ns)) - covered

@@ -18,8 +18,8 @@ Three rules go beyond the plain walk:
 
 - Causes correct the tree before it is walked (see `causes`).
 - The virtual root waits for nobody, so at *t* any root that is still open takes over, cut at *t*;
-  what a root's descendants do after it ended hangs under the virtual root. So no time counts as
-  uncovered that a span covers.
+  what a root's descendants do before it started and after it ended hangs under the virtual root.
+  So time counts as uncovered exactly if no span covers it.
 - A span that only waits (polling, a queue) hands over to a sibling that worked meanwhile: of
   those, to the one whose end is nearest to the end of the wait.
 
@@ -120,9 +120,10 @@ def _nodes(trace: Trace, causes: Causes, overflow: Overflow) -> _Nodes:
                 children[i].append(child)
                 walked.append(child)
     tops = [i for i in roots if starts[i] < ends[i]]
-    if len(roots) > 1 or spans[roots[0]].ended_ns < trace.end_ns:
+    only = spans[roots[0]]
+    if len(roots) > 1 or (only.start_ns, only.ended_ns) != (trace.start_ns, trace.end_ns):
         for root in roots:
-            _add_tails(trace, below, root, (nodes, starts, ends, children, tops))
+            _add_what_is_outside(trace, below, root, (nodes, starts, ends, children, tops))
     return _Nodes(
         nodes,
         starts,
@@ -134,20 +135,20 @@ def _nodes(trace: Trace, causes: Causes, overflow: Overflow) -> _Nodes:
     )
 
 
-def _add_tails(
+def _add_what_is_outside(
     trace: Trace,
     below: Sequence[Sequence[int]],
     root: int,
     to: tuple[list[int], list[int], list[int], list[list[int]], list[int]],
 ) -> None:
-    """Adds nodes for what goes on below `root` after it ended.
+    """Adds nodes for what goes on below `root` before it started and after it ended.
 
-    Such a tail hangs below the tail of the nearest ancestor that covers its end, else under the
-    virtual root.
+    A tail hangs below the tail of the nearest ancestor that covers its end, else under the virtual
+    root. Heads are clocks that differ by little: they hang under the virtual root as they are.
     """
     nodes, starts, ends, children, tops = to
     spans = trace.spans
-    root_end = spans[root].ended_ns
+    root_start, root_end = spans[root].start_ns, spans[root].ended_ns
     # The tails around the span that is looked at, outermost first: their ends never rise.
     around: list[int] = []
     size = 0
@@ -159,14 +160,20 @@ def _add_tails(
             size, at, tail = undo.pop()
             around[at] = tail
             continue
-        end = spans[i].ended_ns
+        start, end = spans[i].start_ns, spans[i].ended_ns
+        if start < root_start and start < end:
+            tops.append(len(nodes))
+            nodes.append(i)
+            starts.append(start)
+            ends.append(min(end, root_start))
+            children.append([])
         if end > root_end:
             new = len(nodes)
             at = bisect_right(around, -end, hi=size, key=lambda tail: -ends[tail])
             nodes.append(i)
             ends.append(end)
             children.append([])
-            starts.append(max(spans[i].start_ns, root_end))
+            starts.append(max(start, root_end))
             if at == 0:
                 tops.append(new)
             else:
