@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -53,7 +54,7 @@ class Agent:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        return inside(function, lambda *_: _open_run(self._name), self._name)  # type: ignore[return-value]
+        return inside(function, lambda *_: _open_run(self._name))  # type: ignore[return-value]
 
 
 @overload
@@ -100,17 +101,20 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
         measure.measure_module(collection)
         return functions
     if isinstance(collection, dict):
-        measured = {
-            key: measure.measured(value, key if isinstance(key, str) else None, read_only)
-            if measure.is_function(value)
-            else value
-            for key, value in collection.items()
-        }
-        return measured if type(collection) is dict else type(collection)(measured)  # type: ignore[return-value]
+        # A copy, as the type may want to be told more than its items.
+        measured = copy.copy(collection)
+        for key, value in collection.items():
+            if measure.is_function(value):
+                name = key if isinstance(key, str) else None
+                measured[key] = measure.stand_in(value, name, read_only)
+        return measured  # type: ignore[return-value]
     if isinstance(collection, list | tuple):
-        return type(collection)(  # type: ignore[return-value]
-            measure.measured(value, None, read_only) if measure.is_function(value) else value
-            for value in collection
+        make = getattr(collection, "_make", type(collection))  # a named tuple takes no iterable
+        return make(  # type: ignore[return-value]
+            [
+                measure.stand_in(value, None, read_only) if measure.is_function(value) else value
+                for value in collection
+            ]
         )
     raise TypeError(
         f"causepath.tools() takes a dict, list, tuple or module of functions, not a "

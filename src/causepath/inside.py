@@ -19,11 +19,11 @@ MEASURED = "__causepath_measured__"
 
 
 def inside(
-    function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None], name: str
+    function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None]
 ) -> Callable[..., Any]:
     """`function`, of the same kind, run inside what `opened(args, kwargs)` gives at each call.
 
-    Where that is `None`, the call goes straight through. `name` is what it is measured as.
+    Where that is `None`, the call goes straight through.
     """
     if inspect.iscoroutinefunction(function):
         wrapper = _coroutine(function, opened)
@@ -34,7 +34,7 @@ def inside(
     else:
         wrapper = _plain(function, opened)
     wrapper = functools.wraps(function)(wrapper)
-    setattr(wrapper, MEASURED, name)
+    setattr(wrapper, MEASURED, True)
     return wrapper
 
 

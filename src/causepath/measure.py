@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import inspect
 import sys
 import types
-from typing import TYPE_CHECKING, Any, cast
+import weakref
+from typing import TYPE_CHECKING, Any
 
 from causepath.guard import harmless
-from causepath.inside import MEASURED, inside, is_inside
+from causepath.inside import inside, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -49,7 +51,22 @@ def measured(
             return None
         return active.tool_call(tool, function, args, kwargs, read_only, only_asked)
 
-    return inside(function, opened, tool)
+    return inside(function, opened)
+
+
+def stand_in(
+    function: Callable[..., Any],
+    name: str | None = None,
+    read_only: bool | None = None,
+    *,
+    only_asked: bool = False,
+) -> Callable[..., Any]:
+    """As `measured`, for a place that the application reads the function from: equal to it."""
+    if is_inside(function):
+        return function
+    from causepath.proxies import MeasuredFunction
+
+    return MeasuredFunction(function, measured(function, name, read_only, only_asked=only_asked))
 
 
 def is_function(value: object) -> bool:
@@ -77,26 +94,43 @@ class FoundTools:
 
     def __init__(self) -> None:
         self._undo: list[tuple[MutableMapping[str, Any], str, Any, Any]] = []
+        self._left_alone: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
 
     @harmless(None)
     def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
         """Measure what the code on the stack has for tools with these names."""
-        wanted = dict.fromkeys(names)
-        seen: set[int] = set()
-        for frame in frames:
-            for scope in (frame.f_locals, frame.f_globals):
-                if id(scope) in seen:
-                    continue
-                seen.add(id(scope))
-                for table in _tables(scope):
-                    for name in wanted:
-                        value = table.get(name)
-                        if is_function(value) and not is_inside(value):
-                            table[name] = self._replacement(value, name)
+        wanted = set(names)
+        for table in {id(table): table for frame in frames for table in _tables(frame)}.values():
+            for name in names:
+                value: Any = table.get(name)
+                if is_function(value):
+                    wanted.discard(name)
+                    if not is_inside(value):
+                        table[name] = stand_in(value, name, only_asked=True)
+        for scope in {id(frame.f_globals): frame.f_globals for frame in frames}.values():
             for name in wanted:
-                value = frame.f_globals.get(name)
-                if isinstance(value, types.FunctionType) and not is_inside(value):
-                    self._replace_global(frame.f_globals, name, value)
+                value = scope.get(name)
+                if (
+                    isinstance(value, types.FunctionType)
+                    and not is_inside(value)
+                    and self._is_called_by_name(value, name, scope)
+                ):
+                    replacement = stand_in(value, name, only_asked=True)
+                    scope[name] = replacement
+                    self._undo.append((scope, name, value, replacement))
+
+    def _is_called_by_name(self, value: Any, name: str, scope: dict[str, Any]) -> bool:
+        """Whether code of the module names the global, so that replacing it is of any use.
+
+        A function that is only registered somewhere is called from there, and whoever pickles it
+        there has to find it under its name.
+        """
+        if value in self._left_alone:
+            return False
+        if any(name in code.co_names for code in _code_of(scope) if code is not value.__code__):
+            return True
+        self._left_alone.add(value)
+        return False
 
     @harmless(None)
     def measure_module(self, module: types.ModuleType, names: str) -> None:
@@ -110,38 +144,51 @@ class FoundTools:
                 owner[name] = original
         self._undo.clear()
 
-    def _replacement(self, function: Any, name: str) -> Callable[..., Any]:
-        """The measured function, which also takes the place where it is defined.
 
-        So there is one of it: whoever compares finds it equal, and it pickles as before.
-        """
-        wrapper = measured(function, name, only_asked=True)
-        module = sys.modules.get(getattr(function, "__module__", None) or "")
-        home = {} if module is None else vars(module)
-        defined_as = getattr(function, "__name__", "")
-        if home.get(defined_as) is function:
-            home[defined_as] = wrapper
-            self._undo.append((home, defined_as, function, wrapper))
-            return wrapper
-        found: Any = home.get(defined_as)
-        if getattr(found, MEASURED, None) == name and found.__wrapped__ is function:
-            return cast("Callable[..., Any]", found)
-        return wrapper
-
-    def _replace_global(self, scope: dict[str, Any], name: str, function: Any) -> None:
-        wrapper = self._replacement(function, name)
-        if scope.get(name) is function:
-            scope[name] = wrapper
-            self._undo.append((scope, name, function, wrapper))
+def _tables(frame: FrameType) -> Iterator[dict[str, Any]]:
+    """The dicts among the variables that a frame sees, and those of its `self`."""
+    variables = _variables(frame)
+    owner = variables.get("self")
+    # Asking the type, as an object may answer for an attribute in any way it likes.
+    own = vars(owner) if getattr(type(owner), "__dictoffset__", 0) else {}
+    for scope in (variables, own, frame.f_globals):
+        yield from (value for value in list(scope.values()) if type(value) is dict)
 
 
-def _tables(scope: Any) -> Iterator[dict[str, Any]]:
-    """The dicts among the variables of a scope, and those of `self`."""
+def _variables(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame, such that the application notices nothing of it.
+
+    Before Python 3.13 asking for those of a function writes them into a dict, which is the one that
+    `locals()` gives the application, and which keeps each of them alive until the function returns.
+    """
+    code = frame.f_code
+    if sys.version_info >= (3, 13) or not code.co_flags & inspect.CO_OPTIMIZED:
+        return dict(frame.f_locals)
+    if not READS_ITS_FRAME.isdisjoint(code.co_names):
+        return {}
+    shared = frame.f_locals
+    variables = dict(shared)
+    if sys.getrefcount(shared) == HELD_BY_THE_FRAME:
+        shared.clear()
+    return variables
+
+
+READS_ITS_FRAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
+
+HELD_BY_THE_FRAME = 3
+"""References to such a dict that nobody else has: the frame's, our variable, the argument."""
+
+
+def _code_of(scope: dict[str, Any]) -> Iterator[types.CodeType]:
+    """The code of the functions and methods that a module defines, and of those inside them."""
     for value in list(scope.values()):
-        if type(value) is dict:
-            yield value
-    owner = scope.get("self")
-    if owner is not None and hasattr(owner, "__dict__"):
-        for value in list(vars(owner).values()):
-            if type(value) is dict:
-                yield value
+        members = list(vars(value).values()) if isinstance(value, type) else [value]
+        for member in members:
+            function = getattr(member, "__func__", member) if members else member
+            function = vars(function).get("__wrapped__", function) if is_function(function) else 0
+            if isinstance(function, types.FunctionType) and function.__globals__ is scope:
+                waiting = [function.__code__]
+                while waiting:
+                    code = waiting.pop()
+                    yield code
+                    waiting += [c for c in code.co_consts if isinstance(c, types.CodeType)]

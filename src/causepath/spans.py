@@ -28,7 +28,6 @@ from causepath.categories import category
 from causepath.guard import harmless
 from causepath.messages import ModelReply
 from causepath.runs import Run, Runs
-from causepath.streams import ObservedBody
 from causepath.version import __version__
 
 if TYPE_CHECKING:
@@ -694,6 +693,8 @@ class ModelCall:
             self._reply = reply
             self._reply_over()
         elif not response.is_closed:
+            from causepath.proxies import ObservedBody
+
             self._streams = True
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)

@@ -1,4 +1,4 @@
-"""Streamed replies: the one sync/async pair for their events, and the one for their bodies.
+"""Streamed replies: the one sync/async pair for their events; `proxies` has the one for bodies.
 
 Events tell what the reply is, while the application reads them. The body tells when the reply is
 over, however that comes about: read to its end, closed, broken, or dropped and collected.
@@ -7,8 +7,6 @@ over, however that comes about: read to its end, closed, broken, or dropped and 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
-
-import wrapt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -84,47 +82,3 @@ class _Nobody:
     def event(self, event: Any) -> None: ...
 
     def closed(self, error: BaseException | None = None) -> None: ...
-
-
-class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """The body of a response, which tells `reader` when nothing more comes from it.
-
-    A proxy, so that it is of the same kind as the body under `isinstance`.
-    """
-
-    def __init__(self, body: Any, reader: Reader) -> None:
-        super().__init__(body)
-        self._self_reader = reader
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self.__wrapped__
-        except Exception as error:
-            self._self_reader.closed(error)
-            raise
-        self._self_reader.closed()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = self.__wrapped__.__aiter__()
-        try:
-            async for chunk in chunks:
-                yield chunk
-        except Exception as error:
-            self._self_reader.closed(error)
-            raise
-        finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
-        self._self_reader.closed()
-
-    def close(self) -> None:
-        self._self_reader.closed()
-        self.__wrapped__.close()
-
-    async def aclose(self) -> None:
-        self._self_reader.closed()
-        await self.__wrapped__.aclose()
-
-    def __del__(self) -> None:
-        self._self_reader.closed()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextvars
+import copy
+import functools
+import inspect
 import pickle
 import sys
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anthropic
 import pytest
@@ -256,8 +261,7 @@ def test_a_table_of_a_hand_written_loop_is_found() -> None:
         assert table is not None  # a variable of this frame, as of the frame of a loop
         loop(client)
         assert recording.text() == BOTH
-        assert table["search"] is sys.modules[__name__].search
-        assert pickle.loads(pickle.dumps(table["search"])) is table["search"]
+        assert table["search"] == ORIGINALS[0]
         assert table["search"].__name__ == "search"
     assert sys.modules[__name__].search is ORIGINALS[0]
 
@@ -274,6 +278,101 @@ def test_functions_named_like_tools_are_found() -> None:
 
     assert traced(carry_out, TWO_TOOLS) == BOTH
     assert (search, save) == ORIGINALS
+
+
+def registered(q: str) -> str:
+    return q
+
+
+REGISTRY = [types.SimpleNamespace(name="registered", function=registered)]
+
+
+def test_what_is_found_stays_what_it_was_for_the_application() -> None:
+    """Functions may be keys, be compared, inspected, copied, and sent to other processes."""
+    toolbox = Toolbox(None)
+    notes = {search: "reads", toolbox.look: "looks"}
+    partial = functools.partial(save, text="abc")
+    table: dict[str, Any] = {
+        "search": search,
+        "find": search,
+        "look": toolbox.look,
+        "kept": partial,
+    }
+    asks = Reply(
+        [
+            ToolUse("search", {"q": "x"}),
+            ToolUse("find", {"q": "y"}),
+            ToolUse("look", {"q": "z"}),
+            ToolUse("kept", {}),
+            ToolUse("registered", {"q": "z"}),
+        ],
+        usage=USAGE,
+    )
+
+    def loop(table: dict[str, Any], client: Any) -> None:
+        def carry_out(calls: Any) -> list[Any]:
+            done = [result(c.id, table[c.name](**c.input)) for c in calls[:-1]]
+            return [*done, result(calls[-1].id, REGISTRY[0].function(**calls[-1].input))]
+
+        converse(client, carry_out)
+
+    with (
+        MessagesApi(InOrder([asks, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        loop(table, client)
+        text = recording.text()
+        assert text.count("tool id=") == 4
+        assert text.count("tool inferred id=") == 1  # nothing on the stack has `registered`
+        found = table["search"], table["find"], table["look"], table["kept"]
+        assert found == (search, search, toolbox.look, partial)
+        assert (notes[found[0]], notes[found[2]]) == ("reads", "looks")
+        assert table["look"].__self__ is toolbox
+        assert table["kept"].keywords == {"text": "abc"}
+        for function in found:
+            assert str(inspect.signature(function)) in (
+                "(q: 'str') -> 'str'",
+                "(*, text: 'str' = 'abc') -> 'str'",
+            )
+            assert copy.deepcopy(function) is function
+        assert [pickle.loads(pickle.dumps(f)) for f in found[:2]] == [search, search]
+        assert pickle.loads(pickle.dumps(found[3])).keywords == partial.keywords
+        assert pickle.loads(pickle.dumps(REGISTRY[0].function))(q="x") == "x"
+
+
+def test_looking_for_tools_leaves_the_variables_of_the_application_alone() -> None:
+    class Large: ...
+
+    asks = Reply([ToolUse("search", {"q": "x"})], usage=USAGE)
+    with (
+        MessagesApi(asks) as api,
+        Recording(),
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+
+        def ask() -> None:
+            client.messages.create(
+                model="m", max_tokens=9, messages=[{"role": "user", "content": "?"}]
+            )
+
+        def lets_go() -> bool:
+            large = Large()
+            alive = weakref.ref(large)
+            ask()
+            del large
+            return alive() is None
+
+        def looks_at_its_own(first: int, second: int) -> Any:
+            given = locals()
+            for _ in given:
+                ask()
+            first = second
+            ask()
+            return given, first
+
+        assert lets_go()
+        assert looks_at_its_own(1, 2) == ({"first": 1, "second": 2, "ask": ask}, 2)
 
 
 class Toolbox:
@@ -438,6 +537,20 @@ def test_declared_tools_work_without_the_plugin() -> None:
     assert wrapped["search"]("x") == "found x"
     assert (wrapped["n"], wrapped["obj"]) == (3, object)
     assert causepath.tools(wrapped)["search"] is wrapped["search"]
+
+
+class Pair(NamedTuple):
+    search: Any
+    save: Any
+
+
+def test_a_collection_of_tools_keeps_its_type() -> None:
+    pair = Pair(search, save)
+    assert causepath.tools(pair) == pair
+    assert type(causepath.tools(pair)) is type(pair)
+    found = causepath.tools(collections.defaultdict(list, search=search))
+    assert (type(found), found["other"]) == (collections.defaultdict, [])
+    assert pickle.loads(pickle.dumps(causepath.tools([search]))) == [search]
 
 
 def test_what_tools_cannot_take_is_said() -> None:

@@ -1,0 +1,98 @@
+"""What stands in for an object of the application or of an SDK, and is equal to it for all others.
+
+Not imported before the first one is needed, as `wrapt` takes longer to import than all of ours.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from causepath.streams import Reader
+
+
+class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """A function of the application that is measured where it is called through this.
+
+    It compares, hashes, inspects, copies and pickles as the function does. In another process it is
+    the function itself.
+    """
+
+    __causepath_measured__ = True
+
+    def __init__(self, function: Any, measured: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._self_measured = measured
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_measured(*args, **kwargs)
+
+    def __copy__(self) -> MeasuredFunction:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MeasuredFunction:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        function = self.__wrapped__
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        name = getattr(function, "__qualname__", "")
+        defined = None if module is None else vars(module).get(name)
+        if defined is self:
+            return name
+        # Whichever of the two is found under its name.
+        known = isinstance(defined, MeasuredFunction) and defined.__wrapped__ is function
+        return copy.copy, (defined if known else function,)
+
+    def __reduce__(self) -> Any:
+        return self.__reduce_ex__(2)
+
+
+class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    """The body of a response, which tells `reader` when nothing more comes from it.
+
+    A proxy, so that it is of the same kind as the body under `isinstance`.
+    """
+
+    def __init__(self, body: Any, reader: Reader) -> None:
+        super().__init__(body)
+        self._self_reader = reader
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self.__wrapped__
+        except Exception as error:
+            self._self_reader.closed(error)
+            raise
+        self._self_reader.closed()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = self.__wrapped__.__aiter__()
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except Exception as error:
+            self._self_reader.closed(error)
+            raise
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+        self._self_reader.closed()
+
+    def close(self) -> None:
+        self._self_reader.closed()
+        self.__wrapped__.close()
+
+    async def aclose(self) -> None:
+        self._self_reader.closed()
+        await self.__wrapped__.aclose()
+
+    def __del__(self) -> None:
+        self._self_reader.closed()
