@@ -16,6 +16,7 @@ from causepath_analyzer.report.words import (
     harmless,
     hours,
     money,
+    operation,
     percent,
     shell,
     short_id,
@@ -77,7 +78,7 @@ def _kind(row: Row) -> str:
 
 
 def _place(row: Row, summary: Summary, marks: Marks) -> str:
-    name = harmless(row.key, ascii_only=marks.ascii_only) or "(unnamed)"
+    name = harmless(operation(row.key), ascii_only=marks.ascii_only) or "(unnamed)"
     runs = percent(row.runs / summary.traces)
     return f"     {fitted(name, 23)}{percent(row.share):>6}{runs:>6}"
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Span
-from causepath_analyzer.report.words import count, duration, fitted, harmless
+from causepath_analyzer.report.words import count, duration, fitted, harmless, operation
 
 ROWS: Final = 24
 """More rows nobody reads; what is left out is said."""
@@ -148,7 +148,7 @@ def _row(run: Run, tree: _Tree, i: int, depth: int, marks: Marks, lanes: dict[in
 
 
 def _label(span: Span, indent: str, marks: Marks) -> str:
-    name = harmless(span.name, ascii_only=marks.ascii_only) or "(unnamed)"
+    name = harmless(operation(span.name), ascii_only=marks.ascii_only) or "(unnamed)"
     turn = span.model_call.turn if span.model_call is not None else None
     tail = f" #{turn}" if turn is not None else ""
     room = _LABEL - len(indent) - len(tail)
