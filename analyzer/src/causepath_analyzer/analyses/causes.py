@@ -221,7 +221,8 @@ class _Open:
         while self._spans and spans[self._spans[-1]].ended_ns <= at_ns:
             self._spans.pop()
         recent = reversed(self._spans[-_SAME_START:])
-        return next((i for i in recent if spans[i].start_ns < at_ns), NO_SPAN)
+        running = (i for i in recent if spans[i].start_ns < at_ns < spans[i].ended_ns)
+        return next(running, NO_SPAN)
 
 
 def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
