@@ -53,9 +53,12 @@ MODEL: Final = (
     "llm.request.model_name",
     "ai.model.id",
     "embedding.model_name",
+    "reranker.model_name",
+    "decision.model_name",
     "langfuse.observation.model.name",
     "mlflow.llm.model",
     "langsmith.metadata.ls_model_name",
+    "litellm.provider.model",
     "model",
 )
 PROVIDER: Final = (
@@ -66,17 +69,45 @@ PROVIDER: Final = (
     "ai.model.provider",
     "mlflow.llm.provider",
     "langsmith.metadata.ls_provider",
+    "decision.provider",
 )
 PROVIDERS: Final[Mapping[str, str]] = {
     "google": "gcp.gemini",
+    "gemini": "gcp.gemini",
     "bedrock": "aws.bedrock",
+    "amazon-bedrock": "aws.bedrock",
+    "aws": "aws.bedrock",
     "vertex_ai": "gcp.vertex_ai",
+    "vertexai": "gcp.vertex_ai",
+    "google.vertex": "gcp.vertex_ai",
     "mistralai": "mistral_ai",
+    "mistral": "mistral_ai",
     "xai": "x_ai",
     "az.ai.openai": "azure.ai.openai",
     "az.ai.inference": "azure.ai.inference",
+    "azure": "azure.ai.openai",
+    "azure-openai": "azure.ai.openai",
+    "moonshotai": "moonshot_ai",
 }
-"""Spellings in use -> the value of the current convention."""
+"""Spellings in use, in lower case -> the value of the current convention. Vercel adds the API
+after a dot (``anthropic.messages``)."""
+PROVIDERS_WITH_APIS: Final = frozenset(
+    ("anthropic", "openai", "azure-openai", "google", "mistral", "groq", "xai", "cohere")
+)
+FRAMEWORKS: Final = frozenset(("strands-agents", "strands_agents", "microsoft.agent_framework"))
+"""These name themselves as the provider; who made the model is told from its name."""
+MODEL_FAMILIES: Final = (
+    ("claude", "anthropic"),
+    ("gpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("gemini", "gcp.gemini"),
+    ("mistral", "mistral_ai"),
+    ("command", "cohere"),
+    ("deepseek", "deepseek"),
+    ("grok", "x_ai"),
+)
 
 INPUT_TOKENS: Final = (
     "gen_ai.usage.input_tokens",
@@ -84,6 +115,7 @@ INPUT_TOKENS: Final = (
     "ai.usage.inputTokens",
     "gen_ai.usage.prompt_tokens",
     "ai.usage.promptTokens",
+    "llm.usage.prompt_tokens",
 )
 OUTPUT_TOKENS: Final = (
     "gen_ai.usage.output_tokens",
@@ -91,6 +123,7 @@ OUTPUT_TOKENS: Final = (
     "ai.usage.outputTokens",
     "gen_ai.usage.completion_tokens",
     "ai.usage.completionTokens",
+    "llm.usage.completion_tokens",
 )
 EXCLUSIVE_INPUT_TOKENS: Final = "input_tokens"
 """Claude Code's bare names count the input without what came from or went into the cache."""
@@ -103,6 +136,7 @@ CACHE_READ_TOKENS: Final = (
     "ai.usage.inputTokenDetails.cacheReadTokens",
     "ai.usage.cachedInputTokens",
     "gen_ai.usage.details.cache_read_tokens",
+    "gen_ai.usage.details.cache_read_input_tokens",
     "cache_read_tokens",
 )
 CACHE_WRITE_TOKENS: Final = (
@@ -113,8 +147,10 @@ CACHE_WRITE_TOKENS: Final = (
     "llm.token_count.prompt_details.cache_write",
     "ai.usage.inputTokenDetails.cacheWriteTokens",
     "gen_ai.usage.details.cache_write_tokens",
+    "gen_ai.usage.details.cache_creation_input_tokens",
     "cache_creation_tokens",
 )
+CACHE_WRITE_5M_TOKENS: Final = ("anthropic.usage.cache_creation.ephemeral_5m_input_tokens",)
 CACHE_WRITE_1H_TOKENS: Final = ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",)
 REASONING_TOKENS: Final = (
     "gen_ai.usage.reasoning.output_tokens",
@@ -130,20 +166,35 @@ TOTAL_TOKENS: Final = (
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
+    "ai.usage.tokens",
 )
+USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
+"""JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
+INPUT_DETAILS: Final = ("gen_ai.usage.input_token_details",)
+OUTPUT_DETAILS: Final = ("gen_ai.usage.output_token_details",)
+"""JSON text with parts of the counts beside it (LangSmith)."""
 
 SECOND: Final = 1_000_000_000
 MILLISECOND: Final = 1_000_000
 TIME_TO_FIRST_TOKEN: Final = (
     ("gen_ai.response.time_to_first_chunk", SECOND),
     ("ai.response.msToFirstChunk", MILLISECOND),
+    ("ai.stream.msToFirstChunk", MILLISECOND),
     ("ttft_ms", MILLISECOND),
     ("first_content_ms", MILLISECOND),
+    ("gen_ai.streaming.time_to_first_token", SECOND),
 )
 """Name and the nanoseconds of its unit; always counted from the start of the span."""
 SERVER_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"
 """Seconds, except from Strands, which names itself as the provider and counts milliseconds."""
 STRANDS: Final = "strands-agents"
+COMPLETION_START: Final = "langfuse.observation.completion_start_time"
+"""When the first token came, as ISO text in JSON text."""
+FIRST_TOKEN_NS: Final = "causepath.reader.first_token_ns"
+"""When an event of the span says that the first token came, in ns: put there by readers."""
+FIRST_TOKEN_EVENTS: Final = frozenset(
+    ("First Token Stream Event", "ai.stream.firstChunk", "mlflow.chunk.item.0")
+)
 
 FINISH_REASONS: Final = (
     "gen_ai.response.finish_reasons",
@@ -153,11 +204,14 @@ FINISH_REASONS: Final = (
     "llm.response.finish_reason",
     "ai.response.finishReason",
     "gen_ai.response.stop_reason",
+    "llm.response.stop_reason",
+    "gen_ai.completion.0.finish_reason",
     "stop_reason",
 )
 FINISH: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
+    "STOP": "stop",
     "tool_use": "tool_call",
     "tool_calls": "tool_call",
     "tool-calls": "tool_call",
@@ -175,14 +229,31 @@ STREAMED: Final = (
     "langsmith.request.streaming",
     "litellm.request.streaming",
     "gen_ai.request.streaming",
+    "gen_ai.request.is_stream",
 )
+INVOCATION_PARAMETERS: Final = ("llm.invocation_parameters", "request_data")
+"""JSON text of what was asked for; "stream" in it says whether the answer was streamed."""
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+MOST_INDEXED: Final = 16
+ISSUED: Final = tuple(
+    f"{prefix}.{n}.{suffix}"
+    for prefix, suffix in (
+        ("llm.output_messages.0.message.tool_calls", "tool_call.id"),
+        ("gen_ai.completion.0.tool_calls", "id"),
+    )
+    for n in range(MOST_INDEXED)
+)
+"""Ids of the tool calls in a reply, where each has an attribute of its own."""
+ISSUED_LISTS: Final = (OUTPUT_MESSAGES, "ai.response.toolCalls", "response_data")
+"""JSON text of the reply or of its tool calls."""
+RESPONSE_ID: Final = ("gen_ai.response.id", "ai.response.id", "llm.response.id")
 
 TOOL_NAME: Final = (
     "gen_ai.tool.name",
     "tool.name",
     "ai.toolCall.name",
     "tool_name",
+    "haystack.tool.name",
     "traceloop.entity.name",
 )
 TOOL_CALL_ID: Final = (
@@ -191,7 +262,62 @@ TOOL_CALL_ID: Final = (
     "tool.id",
     "ai.toolCall.id",
     "message.tool_call_id",
+    "haystack.tool.call.id",
+    "tool_use_id",
 )
+CONTENT_IN: Final = (
+    "gen_ai.tool.call.arguments",
+    "ai.toolCall.args",
+    "tool_arguments",
+    "tool_input",
+    "gcp.vertex.agent.tool_call_args",
+    "gen_ai.tool.args",
+    "gen_ai.tool.input",
+    "haystack.agent.step.tool.input",
+    "tool.parameters",
+    "gen_ai.input.messages",
+    "ai.prompt.messages",
+    "gcp.vertex.agent.llm_request",
+    "traceloop.entity.input",
+    "agentops.entity.input",
+    "mlflow.spanInputs",
+    "langfuse.observation.input",
+    "gen_ai.prompt",
+    "input.value",
+)
+"""What went in: the arguments of a tool, the messages of a model call."""
+CONTENT_OUT: Final = (
+    "gen_ai.tool.call.result",
+    "anthropic.tool_result.content",
+    "ai.toolCall.result",
+    "tool.result",
+    "tool_response",
+    "gcp.vertex.agent.tool_response",
+    "gen_ai.tool.result",
+    "gen_ai.tool.output",
+    "haystack.agent.step.tool.output",
+    "traceloop.entity.output",
+    "agentops.entity.output",
+    "mlflow.spanOutputs",
+    "langfuse.observation.output",
+    "gen_ai.completion",
+    "output.value",
+)
+"""What came out of a tool."""
+INPUT_BLOCKS: Final = ("causepath.input.blocks",)
+FIRST_MESSAGES: Final = tuple(
+    tuple(
+        name.format(n)
+        for name in (
+            "llm.input_messages.{}.message.content",
+            "llm.input_messages.{}.message.contents.0.message_content.text",
+            "gen_ai.prompt.{}.content",
+        )
+    )
+    for n in range(2)
+)
+"""The first and the second message of a request, where each has an attribute of its own."""
+FIRST_ROLE: Final = ("llm.input_messages.0.message.role", "gen_ai.prompt.0.role")
 
 SESSION: Final = (
     "gen_ai.conversation.id",
@@ -199,10 +325,12 @@ SESSION: Final = (
     "anthropic.session.id",
     "langsmith.metadata.session_id",
     "langsmith.metadata.thread_id",
+    "langsmith.metadata.conversation_id",
     "traceloop.association.properties.session_id",
     "ai.telemetry.metadata.sessionId",
     "gcp.vertex.agent.session_id",
     "mlflow.trace.session",
+    "gen_ai.agent.session_id",
 )
 USER: Final = (
     "user.id",
@@ -214,49 +342,100 @@ USER: Final = (
     "traceloop.association.properties.user_id",
     "langsmith.metadata.user_id",
     "mlflow.trace.user",
+    "litellm.end_user.id",
+    "user.account_uuid",
 )
 ERROR_TYPE: Final = "error.type"
 ERROR: Final = "error"
-"""A message; Jaeger and Zipkin also mark a failed span with it."""
+"""A flag in Jaeger and Zipkin, a message in Claude Code."""
+ERROR_MESSAGES: Final = (
+    "exception.type",
+    "litellm.provider.error.code",
+    "haystack.tool.error",
+    "langfuse.observation.status_message",
+)
+"""What went wrong, on spans that say in another way that something did."""
+ERROR_LEVEL: Final = "langfuse.observation.level"
+SUCCESS: Final = "success"
+
+PENDING: Final = "logfire.span_type"
+"""``pending_span`` marks the record of a start, sent before the span has ended."""
+PENDING_PARENT: Final = "logfire.pending_parent_id"
+
+WAITS: Final = ("messaging.operation.type", "messaging.operation", "messaging.operation.name")
+DATABASE_OPERATION: Final = ("db.operation.name", "db.operation")
 
 CODE_FILE: Final = ("code.file.path", "code.filepath")
 CODE_LINE: Final = ("code.line.number", "code.lineno")
 CODE_FUNCTION: Final = ("code.function.name", "code.function")
 
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "model": MODEL,
+    "provider": PROVIDER,
+    "input": INPUT_TOKENS,
+    "output": OUTPUT_TOKENS,
+    "exclusive_input": (EXCLUSIVE_INPUT_TOKENS,),
+    "exclusive_output": (EXCLUSIVE_OUTPUT_TOKENS,),
+    "cache_read": CACHE_READ_TOKENS,
+    "cache_write": CACHE_WRITE_TOKENS,
+    "cache_write_5m": CACHE_WRITE_5M_TOKENS,
+    "cache_write_1h": CACHE_WRITE_1H_TOKENS,
+    "reasoning": REASONING_TOKENS,
+    "total": TOTAL_TOKENS,
+    "usage_details": USAGE_DETAILS,
+    "input_details": INPUT_DETAILS,
+    "output_details": OUTPUT_DETAILS,
+    "server_ttft": (SERVER_TIME_TO_FIRST_TOKEN,),
+    "completion_start": (COMPLETION_START,),
+    "first_token_ns": (FIRST_TOKEN_NS,),
+    "finish": FINISH_REASONS,
+    "streamed": STREAMED,
+    "invocation": INVOCATION_PARAMETERS,
+    "issued": ISSUED_LISTS,
+    "response_id": RESPONSE_ID,
+    "tool_name": TOOL_NAME,
+    "call_id": TOOL_CALL_ID,
+    "in": CONTENT_IN,
+    "out": CONTENT_OUT,
+    "blocks": INPUT_BLOCKS,
+    "first_role": FIRST_ROLE,
+    "first_message": FIRST_MESSAGES[0],
+    "second_message": FIRST_MESSAGES[1],
+    "session": SESSION,
+    "user": USER,
+    "error_type": (ERROR_TYPE,),
+    "error": (ERROR,),
+    "error_message": ERROR_MESSAGES,
+    "error_level": (ERROR_LEVEL,),
+    "success": (SUCCESS,),
+    "pending": (PENDING,),
+    "pending_parent": (PENDING_PARENT,),
+    "file": CODE_FILE,
+    "line": CODE_LINE,
+    "function": CODE_FUNCTION,
+    "turn": (TURN,),
+    "inferred": (TOOL_INFERRED,),
+    "read_only": (TOOL_READ_ONLY,),
+}
+FIELDS: Final[Mapping[str, tuple[str, int]]] = {
+    name: (field, rank) for field, ranked in _FIELDS.items() for rank, name in enumerate(ranked)
+}
+"""What an attribute says, and how far down its table it stands: the smaller number wins."""
+
+CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT))
+"""Attributes that may be very long."""
+
 UNDERSTOOD: Final = frozenset(
     (
-        TURN,
-        TOOL_INFERRED,
-        TOOL_READ_ONLY,
-        CLAUDE_CODE_TYPE,
-        EXCLUSIVE_INPUT_TOKENS,
-        EXCLUSIVE_OUTPUT_TOKENS,
-        SERVER_TIME_TO_FIRST_TOKEN,
-        OUTPUT_MESSAGES,
-        ERROR_TYPE,
-        ERROR,
+        *FIELDS,
+        *ISSUED,
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
+        CLAUDE_CODE_TYPE,
         *DATABASE,
+        *DATABASE_OPERATION,
         *OUTGOING,
-        *MODEL,
-        *PROVIDER,
-        *INPUT_TOKENS,
-        *OUTPUT_TOKENS,
-        *CACHE_READ_TOKENS,
-        *CACHE_WRITE_TOKENS,
-        *CACHE_WRITE_1H_TOKENS,
-        *REASONING_TOKENS,
-        *TOTAL_TOKENS,
-        *FINISH_REASONS,
-        *STREAMED,
-        *TOOL_NAME,
-        *TOOL_CALL_ID,
-        *SESSION,
-        *USER,
-        *CODE_FILE,
-        *CODE_LINE,
-        *CODE_FUNCTION,
+        *WAITS,
     )
 )
 """Every attribute of a span that is worth decoding."""

@@ -74,6 +74,18 @@ class ModelCall(Struct, frozen=True, gc=False):
     turn: int | None = None
     issued: tuple[str, ...] = ()
     """Ids of the tool calls that the reply asked for, where its content was recorded."""
+    response_id: str | None = None
+    opening: int | None = None
+    """Equal for calls whose messages begin alike, up to the first answer of the model."""
+
+
+class Content(Struct, frozen=True, gc=False):
+    """Recorded content, of which a long text is not kept: equal digests are equal texts."""
+
+    digest: int
+    size: int
+    """In bytes."""
+    text: str | None = None
 
 
 class ToolCall(Struct, frozen=True, gc=False):
@@ -84,6 +96,8 @@ class ToolCall(Struct, frozen=True, gc=False):
     inferred: bool = False
     """Only the window is known in which the tool ran; its duration is an upper bound."""
     read_only: bool | None = None
+    arguments: Content | None = None
+    result: Content | None = None
 
 
 class Link(Struct, frozen=True, gc=False):
@@ -120,6 +134,7 @@ class Span(Struct, frozen=True, gc=False):
     scope: str | None = None
     """Who emitted the span: the name of its instrumentation scope, where the format keeps it."""
     user: str | None = None
+    scope_version: str | None = None
 
     @property
     def duration_ns(self) -> int:

@@ -28,6 +28,17 @@ _OPERATIONS: Final[Mapping[str, Category]] = {
     "execute_task": "chain",
     "execute_method": "chain",
     "execute_event_loop_cycle": "chain",
+    "create_memory": "database",
+    "update_memory": "database",
+    "upsert_memory": "database",
+    "delete_memory": "database",
+    "create_memory_store": "database",
+    "delete_memory_store": "database",
+    "image": "llm",
+    "audio": "llm",
+    "model_request": "llm",
+    "user_prompt_processing": "chain",
+    "tool_coordination": "chain",
 }
 
 _CATEGORIES: Final[Mapping[str, Category]] = {
@@ -89,6 +100,7 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
             "reranker": "retrieval",
             "embedding": "embedding",
             "guardrail": "guardrail",
+            "memory": "database",
         },
     ),
     (
@@ -115,7 +127,20 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
         "traceloop.span.kind",
         {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"},
     ),
-    ("agentops.span.kind", {"agent": "agent", "tool": "tool", "llm": "llm", "chain": "chain"}),
+    (
+        "agentops.span.kind",
+        {
+            "session": "chain",
+            "workflow": "chain",
+            "task": "chain",
+            "operation": "chain",
+            "chain": "chain",
+            "agent": "agent",
+            "tool": "tool",
+            "llm": "llm",
+            "guardrail": "guardrail",
+        },
+    ),
     (names.OPERATION, _OPERATIONS),
     (
         "llm.request.type",
@@ -126,21 +151,14 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
 )
 """Who says what a span is. Values are compared in lower case; the first row that knows wins."""
 
-_TOOL_NAMES: Final = ("gen_ai.tool.name", "ai.toolCall.name")
-"""Only tool spans carry these; emitters without an operation (Koog) say no more."""
+_KNOWN: Final = dict(_TABLES)
+_RANK: Final = {attribute: rank for rank, (attribute, _) in enumerate(_TABLES)}
 
-_LANGFUSE: Final = "langfuse.observation.type"
-_LANGFUSE_TYPES: Final[Mapping[str, Category]] = {
-    "generation": "llm",
-    "embedding": "embedding",
-    "agent": "agent",
-    "tool": "tool",
-    "chain": "chain",
-    "span": "chain",
-    "retriever": "retrieval",
-    "guardrail": "guardrail",
-}
-"""Asked late, because Langfuse calls everything a span or a generation that it knows no better."""
+_TOOL_NAMES: Final = frozenset(("gen_ai.tool.name", "ai.toolCall.name", "haystack.tool.name"))
+"""Only tool spans carry these; emitters without an operation (Koog) say no more."""
+_MODELS: Final = frozenset(("gen_ai.request.model", "gen_ai.response.model"))
+_DATABASE: Final = frozenset(names.DATABASE)
+_OUTGOING: Final = frozenset(names.OUTGOING)
 
 _CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
     "interaction": "agent",
@@ -148,42 +166,148 @@ _CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
     "tool": "tool",
     "subagent.spawn": "agent",
     "tool.blocked_on_user": "human",
+    "permission": "human",
     "compaction": "chain",
 }
+_CLAUDE_CODE_CLASSES: Final[Mapping[str, str]] = {
+    f"{names.CLAUDE_CODE}{said}": said for said in _CLAUDE_CODE_TYPES
+}
+
+_NAMES: Final[Mapping[str, Category]] = {
+    # Google ADK, before it named its operations.
+    "invocation": "chain",
+    "call_llm": "llm",
+    "agent_run": "agent",
+    "execute_tool": "tool",
+    "create_cache": "cache",
+    "handle_context_caching": "cache",
+    # Pydantic AI.
+    "agent run": "agent",
+    "running tool": "tool",
+    "running tools": "chain",
+    "running 1 tool": "chain",
+    # LiteLLM.
+    "litellm_request": "llm",
+    "raw_gen_ai_request": "llm",
+    # Strands, Microsoft.
+    "memory.search": "retrieval",
+    "memory.add": "database",
+    "workflow.run": "chain",
+    "executor.process": "chain",
+    # Haystack.
+    "haystack.pipeline.run": "chain",
+    "haystack.agent.run": "agent",
+    "haystack.agent.step": "chain",
+    "haystack.agent.step.llm": "llm",
+    "haystack.agent.step.tool": "tool",
+    "haystack.chat_generator.run": "llm",
+}
+"""Names of spans that frameworks give to nothing else, for emitters that say no more."""
+_NAME_PREFIXES: Final[tuple[tuple[str, Category], ...]] = (
+    ("agent_run [", "agent"),
+    ("invoke_agent ", "agent"),
+    ("execute_tool ", "tool"),
+)
+
+_HUMAN_NAME: Final = re.compile(
+    r"^permission$|(?:^|[._ :/-])(?:blocked[._-]on[._-]user|human[._-](?:input|feedback|approval)"
+    r"|wait[._-]for[._-](?:user|human|approval|input)|user[._-]input|ask[._-](?:user|human)"
+    r"|confirm[._-]with[._-]user|request[._-]permission|permission[._-](?:request|prompt))"
+    r"(?:$|[._ :/-])",
+    re.IGNORECASE,
+)
+"""Names of spans in which a person is asked and may take as long as they like."""
+_QUESTIONS: Final = frozenset(
+    (
+        "askuserquestion",
+        "ask_user",
+        "ask_user_question",
+        "ask_human",
+        "askhuman",
+        "human",
+        "human_input",
+        "humaninput",
+        "request_user_input",
+        "get_user_input",
+        "user_input",
+        "exitplanmode",
+        "request_approval",
+    )
+)
+"""Tools that put a question to a person."""
 
 _WAIT_NAME: Final = re.compile(
-    r"(?:^|[._ :/-])(?:dequeue|queue[._]get|poll|long[._]poll|sleep|wait)(?:$|[._ :/-])"
+    r"(?:^|[._ :/-])(?:dequeue|queue[._](?:get|wait)|poll|polling|long[._]poll|sleep|wait"
+    r"|wait[._](?:for[._])?(?:queue|slot|lock|result|message|rate[._]limit)|receive[._]message"
+    r"|semaphore[._]acquire)(?:$|[._ :/-])",
+    re.IGNORECASE,
 )
 """Names of spans that do nothing but wait for somebody else's work."""
+_WAITING: Final = frozenset(("receive", "poll"))
+"""Messaging operations that wait until there is a message."""
+_BLOCKING: Final = frozenset(("BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX"))
+"""Commands of Redis that wait until there is something in a list."""
+_RETRY_NAME: Final = re.compile(r"(?:^|[._ :/-])(?:back-?off|retry[._-]wait)(?:$|[._ :/-])")
 
 
 def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
     """The category of the span `name`, from its attributes and the scope that emitted it."""
-    for attribute, table in _TABLES:
-        value = attributes.get(attribute)
-        if isinstance(value, str):
-            # MLflow writes every value as JSON text: '"LLM"'.
-            found = table.get(value.strip('"').lower())
-            if found is not None:
-                return found
+    said = attributes.keys() & _KNOWN.keys()
+    if said:
+        for attribute in said if len(said) == 1 else sorted(said, key=_RANK.__getitem__):
+            value = attributes[attribute]
+            if isinstance(value, str):
+                found = _KNOWN[attribute].get(value)
+                if found is None:
+                    # MLflow writes every value as JSON text: '"LLM"'.
+                    found = _KNOWN[attribute].get(value.strip('"').lower())
+                if found is not None:
+                    return _person_or_tool(name, attributes) if found == "tool" else found
+    return _unsaid(name, kind, attributes, scope)
+
+
+def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
+    """The category of a span that names none."""
+    present = attributes.keys()
     if name.startswith(names.CLAUDE_CODE):
-        said = attributes.get(names.CLAUDE_CODE_TYPE)
-        return _CLAUDE_CODE_TYPES.get(said, "other") if isinstance(said, str) else "other"
-    if any(key in attributes for key in _TOOL_NAMES):
-        return "tool"
-    observation = attributes.get(_LANGFUSE)
-    if isinstance(observation, str) and observation.lower() in _LANGFUSE_TYPES:
-        return _LANGFUSE_TYPES[observation.lower()]
-    if any(key in attributes for key in names.DATABASE):
-        return "database"
+        said = attributes.get(names.CLAUDE_CODE_TYPE) or _CLAUDE_CODE_CLASSES.get(name)
+        found = _CLAUDE_CODE_TYPES.get(said, "other") if isinstance(said, str) else "other"
+        return _person_or_tool(name, attributes) if found == "tool" else found
+    if present & _TOOL_NAMES:
+        return _person_or_tool(name, attributes)
+    if present & _DATABASE:
+        operation = next((attributes[n] for n in names.DATABASE_OPERATION if n in attributes), name)
+        return "wait" if str(operation).upper() in _BLOCKING else "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):
         return "other"  # an API method that is not a model call: count_tokens, files, ...
-    if kind == "client" and any(key in attributes for key in names.OUTGOING):
+    if any(attributes.get(n) in _WAITING for n in names.WAITS):
+        return "wait"
+    if present & _MODELS and name.startswith("chat "):
+        return "llm"
+    found = of_name(name)
+    if found == "other" and kind == "client" and present & _OUTGOING:
         return "network"
-    return of_name(name)
+    return found
+
+
+def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:
+    """A tool that asks a person takes as long as they like: no tool's time."""
+    tool = next((attributes[n] for n in names.TOOL_NAME if n in attributes), None)
+    called = tool if isinstance(tool, str) else name.removeprefix("execute_tool ")
+    return "human" if called.lower() in _QUESTIONS else "tool"
 
 
 @lru_cache(maxsize=4096)
 def of_name(name: str) -> Category:
     """The last resort: what a span is called, where nothing else says what it is."""
+    known = _NAMES.get(name)
+    if known is not None:
+        return known
+    for prefix, category in _NAME_PREFIXES:
+        if name.startswith(prefix):
+            return category
+    if _HUMAN_NAME.search(name):
+        return "human"
+    if _RETRY_NAME.search(name):
+        return "retry"
     return "wait" if _WAIT_NAME.search(name) else "other"

@@ -7,11 +7,16 @@ are settled, so that no analysis asks where a trace came from. What nobody said 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
+    Category,
     Link,
     ModelCall,
     Span,
@@ -19,7 +24,7 @@ from causepath_analyzer.model import (
     Tokens,
     ToolCall,
 )
-from causepath_analyzer.read import categories
+from causepath_analyzer.read import categories, content
 
 Attributes = Mapping[str, object]
 """Decoded values of the attributes in ``attributes.UNDERSTOOD`` that a span carries."""
@@ -72,108 +77,312 @@ RESOURCE_ATTRIBUTES = frozenset((names.SERVICE_NAME, names.SDK_NAME, *names.HOST
 """Every attribute of a resource that is worth decoding."""
 
 
-def span(emitted: Emitted, attributes: Attributes, resource: Resource, scope: str) -> Span:
+def span(
+    emitted: Emitted,
+    attributes: Attributes,
+    resource: Resource,
+    scope: str,
+    scope_version: str | None = None,
+) -> Span:
     """The span `emitted` with everything its attributes say, in our words."""
-    if not attributes:
-        # Most spans of other people's services end here.
-        return Span(
-            emitted.trace_id,
-            emitted.span_id,
-            emitted.parent_id,
-            emitted.name,
-            emitted.start_ns,
-            emitted.end_ns,
-            categories.of_name(emitted.name),
-            emitted.kind,
-            resource.service,
-            resource.host,
-            "error" if emitted.failed else None,
-            None,
-            None,
-            emitted.links,
-            scope=scope or None,
-        )
-    category = categories.of(emitted.name, emitted.kind, attributes, scope)
+    told = meaning(emitted, attributes, resource, scope) if attributes else _nothing(emitted)
+    span_id, parent_id, end_ns = emitted.span_id, emitted.parent_id, emitted.end_ns
+    if told.pending_parent is not None:
+        # Logfire tells of a span that has begun by a record below it: an early copy of the span.
+        span_id, parent_id, end_ns = emitted.parent_id, told.pending_parent, None
     return Span(
         emitted.trace_id,
-        emitted.span_id,
-        emitted.parent_id,
+        span_id,
+        parent_id,
         emitted.name,
         emitted.start_ns,
-        emitted.end_ns,
-        category,
+        end_ns,
+        told.category,
         emitted.kind,
         resource.service,
         resource.host,
-        _error(emitted.failed, attributes),
-        _model_call(attributes, resource) if category in ("llm", "embedding") else None,
-        _tool_call(attributes, emitted.name) if category == "tool" else None,
+        told.error,
+        told.model_call,
+        told.tool_call,
         emitted.links,
-        _text(_first(attributes, names.SESSION)),
-        _where(attributes),
+        told.session,
+        told.where,
         scope or None,
-        _text(_first(attributes, names.USER)),
+        told.user,
+        scope_version,
     )
 
 
-def _model_call(attributes: Attributes, resource: Resource) -> ModelCall:
-    provider = _text(_first(attributes, names.PROVIDER))
-    tokens = _tokens(attributes, resource)
-    finish = _finish_reasons(attributes)
-    streamed = _first(attributes, names.STREAMED)
-    turn = whole(attributes.get(names.TURN))
-    ttft_ns = _time_to_first_token(attributes, provider)
+class Meaning(Struct, frozen=True, gc=False):
+    """What the attributes of a span say. Spans of equal attributes can share one."""
+
+    category: Category
+    error: str | None = None
+    model_call: ModelCall | None = None
+    tool_call: ToolCall | None = None
+    session: str | None = None
+    where: str | None = None
+    user: str | None = None
+    pending_parent: str | None = None
+
+
+@lru_cache(maxsize=4096)
+def _unnamed(name: str, failed: bool) -> Meaning:
+    return Meaning(categories.of_name(name), "error" if failed else None)
+
+
+def _nothing(emitted: Emitted) -> Meaning:
+    """Most spans of other people's services have no attribute that says something here."""
+    return _unnamed(emitted.name, emitted.failed)
+
+
+def meaning(emitted: Emitted, attributes: Attributes, resource: Resource, scope: str) -> Meaning:
+    """What `attributes` say about the span `emitted`."""
+    category = categories.of(emitted.name, emitted.kind, attributes, scope)
+    facts = _facts(attributes)
+    is_tool = category == "tool" or (category == "human" and "tool_name" in facts)
+    pending = None
+    if facts.get("pending") == "pending_span" and emitted.parent_id:
+        pending = _pending_parent(facts.get("pending_parent"))
+    return Meaning(
+        category,
+        _error(emitted.failed, facts),
+        _model_call(emitted, attributes, facts, resource, scope)
+        if category in ("llm", "embedding")
+        else None,
+        _tool_call(emitted.name, facts) if is_tool else None,
+        _text(facts.get("session")),
+        _where(facts) if "file" in facts else None,
+        _text(facts.get("user")),
+        pending,
+    )
+
+
+def _pending_parent(value: object) -> str:
+    found = _text(value) or ""
+    return "" if not found.strip("0") else found.lower()
+
+
+Facts = dict[str, object]
+"""What a span says, by the names of `attributes.FIELDS`: of every table the first name counts."""
+
+
+def _facts(attributes: Attributes) -> Facts:
+    facts: Facts = {}
+    ranks: dict[str, int] = {}
+    fields = names.FIELDS
+    for name, value in attributes.items():
+        entry = fields.get(name)
+        if entry is None or value is None or value == "":
+            continue
+        field, rank = entry
+        if field not in facts or rank < ranks[field]:
+            facts[field], ranks[field] = value, rank
+    return facts
+
+
+def _model_call(
+    emitted: Emitted, attributes: Attributes, facts: Facts, resource: Resource, scope: str
+) -> ModelCall:
+    model = _unquoted(facts.get("model"))
+    said = _unquoted(facts.get("provider"))
+    ttft_ns = _time_to_first_token(emitted, attributes, facts, said)
     return ModelCall(
-        model=_text(_first(attributes, names.MODEL)),
-        provider=names.PROVIDERS.get(provider, provider) if provider is not None else None,
-        tokens=tokens,
+        model=model,
+        provider=_provider(said, model),
+        tokens=_tokens(attributes, facts, resource),
         ttft_ns=ttft_ns,
-        finish_reasons=finish,
-        streamed=flag(streamed),
-        turn=turn,
-        issued=_issued(attributes.get(names.OUTPUT_MESSAGES)),
+        finish_reasons=_finish_reasons(facts.get("finish")) if "finish" in facts else (),
+        streamed=_streamed(emitted, attributes, facts, scope, ttft_ns),
+        turn=whole(facts.get("turn")) if "turn" in facts else None,
+        issued=content.issued(facts, attributes),
+        response_id=_response_id(facts, emitted),
+        opening=content.opening(facts),
     )
 
 
-def _tokens(attributes: Attributes, resource: Resource) -> Tokens | None:
+def _provider(said: str | None, model: str | None) -> str | None:
+    """The provider in the words of the current convention."""
+    if said is None:
+        return None
+    lower = said.lower()
+    if lower in names.FRAMEWORKS:
+        families = (
+            maker for prefix, maker in names.MODEL_FAMILIES if (model or "").startswith(prefix)
+        )
+        return next(families, None)
+    first = lower.partition(".")[0]
+    if first in names.PROVIDERS_WITH_APIS and lower not in names.PROVIDERS:
+        lower = first
+    return names.PROVIDERS.get(lower, lower)
+
+
+def _response_id(facts: Facts, emitted: Emitted) -> str | None:
+    """The id of the reply. Claude Code puts that of the request there, which nobody else knows."""
+    found = _text(facts.get("response_id"))
+    claude_code = emitted.name.startswith(names.CLAUDE_CODE)
+    return None if found is None or claude_code or found.startswith("req_") else found
+
+
+def _streamed(
+    emitted: Emitted, attributes: Attributes, facts: Facts, scope: str, ttft_ns: int | None
+) -> bool | None:
+    said = flag(facts.get("streamed"))
+    if said is not None:
+        return said
+    if ttft_ns is not None or emitted.name.startswith(names.CLAUDE_CODE):
+        return True
+    operation = attributes.get("ai.operationId")
+    if isinstance(operation, str):
+        return "stream" in operation.lower()
+    asked = facts.get("invocation")
+    if isinstance(asked, str):
+        match = _STREAM.search(asked)
+        if match is not None:
+            return match[1] == "true"
+    # The SDK says so only if it did.
+    return False if scope.startswith(names.ANTHROPIC_SDK_SCOPE) else None
+
+
+_STREAM: Final = re.compile(r'"stream"\s*:\s*(true|false)')
+
+
+def _tokens(attributes: Attributes, facts: Facts, resource: Resource) -> Tokens | None:
     """Counts with the input including caches, whatever the emitter meant by "input"."""
-    input_tokens = _count(_first(attributes, names.INPUT_TOKENS))
-    output = _count(_first(attributes, names.OUTPUT_TOKENS))
+    input_tokens, output = _count(facts.get("input")), _count(facts.get("output"))
     exclusive = resource.sdk == "openlit"
     if input_tokens is None and output is None:
-        input_tokens = _count(attributes.get(names.EXCLUSIVE_INPUT_TOKENS))
-        output = _count(attributes.get(names.EXCLUSIVE_OUTPUT_TOKENS))
+        input_tokens = _count(facts.get("exclusive_input"))
+        output = _count(facts.get("exclusive_output"))
         exclusive = True
         if input_tokens is None and output is None:
-            return None
-    read = _count(_first(attributes, names.CACHE_READ_TOKENS)) or 0
-    write = _count(_first(attributes, names.CACHE_WRITE_TOKENS)) or 0
-    total = _count(_first(attributes, names.TOTAL_TOKENS))
+            return _detailed_tokens(attributes, facts)
+    read = _count(facts.get("cache_read")) or 0
+    write = _count(facts.get("cache_write"))
+    reasoning = _count(facts.get("reasoning")) or 0
+    if "input_details" in facts:
+        details = _json_counts(facts["input_details"])
+        read = read or details.get("cache_read", 0)
+        write = write or details.get("cache_creation")
+    if "output_details" in facts:
+        reasoning = reasoning or _json_counts(facts["output_details"]).get("reasoning", 0)
+    write_1h = _count(facts.get("cache_write_1h")) or 0
+    if write is None:
+        write = (_count(facts.get("cache_write_5m")) or 0) + write_1h
     counted, produced = input_tokens or 0, output or 0
     # An emitter's own total settles what it counts as input; more cache than input does as well.
     if read or write:
+        total = _count(facts.get("total"))
         if total == counted + produced:
             exclusive = False
         elif total == counted + produced + read + write or read + write > counted:
             exclusive = True
         if exclusive:
             counted += read + write
+    return Tokens(counted, produced, read, write, reasoning, write_1h)
+
+
+_PARTS: Final[Mapping[str, str]] = {
+    "input_cached_tokens": "cache_read",
+    "cache_read_input_tokens": "cache_read",
+    "input_cache_read": "cache_read",
+    "cache_creation_input_tokens": "cache_write",
+    "input_cache_creation": "cache_write",
+    "output_reasoning_tokens": "reasoning",
+    "output_reasoning": "reasoning",
+}
+
+
+def _detailed_tokens(attributes: Attributes, facts: Facts) -> Tokens | None:
+    """Counts that come as one JSON text (Langfuse, MLflow)."""
+    counts = _json_counts(facts.get("usage_details"))
+    given_in = counts.get("input", counts.get("input_tokens"))
+    given_out = counts.get("output", counts.get("output_tokens"))
+    if given_in is None and given_out is None:
+        return None
+    parts: dict[str, int] = {}
+    extra_in = extra_out = 0
+    for name, number in counts.items():
+        if name in ("input", "output", "input_tokens", "output_tokens") or "total" in name:
+            continue
+        part = _PARTS.get(name)
+        if part is not None:
+            parts[part] = parts.get(part, 0) + number
+        if name.startswith(("output", "completion")):
+            extra_out += number
+        elif part is not None or name.startswith(("input", "prompt", "cache")):
+            extra_in += number
+    counted, produced = given_in or 0, given_out or 0
+    total = counts.get("total", counts.get("total_tokens"))
+    # Langfuse adds the parts up; MLflow and some that write for Langfuse count them in.
+    additive = names.USAGE_DETAILS[0] in attributes or extra_in > counted
+    if total is not None and total in (
+        counted + produced,
+        counted + produced + extra_in + extra_out,
+    ):
+        additive = total != counted + produced
+    if additive:
+        counted, produced = counted + extra_in, produced + extra_out
     return Tokens(
-        input=counted,
-        output=produced,
-        cache_read=read,
-        cache_write=write,
-        reasoning=_count(_first(attributes, names.REASONING_TOKENS)) or 0,
-        cache_write_1h=_count(_first(attributes, names.CACHE_WRITE_1H_TOKENS)) or 0,
+        counted,
+        produced,
+        parts.get("cache_read", 0),
+        parts.get("cache_write", 0),
+        parts.get("reasoning", 0),
     )
 
 
-def _time_to_first_token(attributes: Attributes, provider: str | None) -> int | None:
+_COUNTS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NUMBER: Final = msgspec.json.Decoder(int | float | str | None)
+
+
+def _json_counts(text: object) -> dict[str, int]:
+    """The counts in JSON text; empty for anything else. Some write JSON in JSON."""
+    if not isinstance(text, str):
+        return {}
+    found: dict[str, int] = {}
+    try:
+        values = _COUNTS.decode(_unquoted(text) or "")
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    for name, raw in values.items():
+        try:
+            number = _count(_NUMBER.decode(raw))
+        except (msgspec.DecodeError, RecursionError):
+            continue  # nested details: said again in flat names
+        if number is not None:
+            found[name] = number
+    return found
+
+
+def _time_to_first_token(
+    emitted: Emitted, attributes: Attributes, facts: Facts, provider: str | None
+) -> int | None:
     for name, unit_ns in names.TIME_TO_FIRST_TOKEN:
         if name in attributes:
             return _nanoseconds(attributes[name], unit_ns)
-    unit_ns = names.MILLISECOND if provider == names.STRANDS else names.SECOND
-    return _nanoseconds(attributes.get(names.SERVER_TIME_TO_FIRST_TOKEN), unit_ns)
+    if "server_ttft" in facts:
+        framework = (provider or "").lower().replace("_", "-")
+        unit_ns = names.MILLISECOND if framework == names.STRANDS else names.SECOND
+        return _nanoseconds(facts["server_ttft"], unit_ns)
+    at_ns = whole(facts.get("first_token_ns"))
+    if at_ns is None and "completion_start" in facts:
+        at_ns = _iso_ns(_unquoted(facts["completion_start"]))
+    return at_ns - emitted.start_ns if at_ns is not None and at_ns >= emitted.start_ns else None
+
+
+def _iso_ns(text: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _MICROSECOND * 1_000
+    except (ValueError, OverflowError):
+        return None
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def _nanoseconds(value: object, unit_ns: int) -> int | None:
@@ -183,8 +392,7 @@ def _nanoseconds(value: object, unit_ns: int) -> int | None:
     return round(number * unit_ns)
 
 
-def _finish_reasons(attributes: Attributes) -> tuple[str, ...]:
-    value = _first(attributes, names.FINISH_REASONS)
+def _finish_reasons(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         # Jaeger and Zipkin write lists as JSON text.
         found: Sequence[object] = re.findall(r'"([^"]*)"', value) if value[:1] == "[" else [value]
@@ -193,59 +401,66 @@ def _finish_reasons(attributes: Attributes) -> tuple[str, ...]:
     return tuple(names.FINISH.get(reason, reason) for reason in found if isinstance(reason, str))
 
 
-_CALL_PART = re.compile(r'\{[^{}]*"type"\s*:\s*"tool_(?:call|use)"[^{}]*')
-_CALL_ID = re.compile(r'"id"\s*:\s*"([^"\\]{1,200})"')
-
-
-def _issued(messages: object) -> tuple[str, ...]:
-    """Ids of the tool calls in recorded output messages (JSON text, whole or cut off)."""
-    if not isinstance(messages, str) or "tool_" not in messages:
-        return ()
-    found = (_CALL_ID.search(part) for part in _CALL_PART.findall(messages))
-    return tuple(match[1] for match in found if match is not None)
-
-
-def _tool_call(attributes: Attributes, name: str) -> ToolCall:
+def _tool_call(name: str, facts: Facts) -> ToolCall:
     return ToolCall(
-        name=_text(_first(attributes, names.TOOL_NAME)) or name.removeprefix("execute_tool "),
-        call_id=_text(_first(attributes, names.TOOL_CALL_ID)),
-        inferred=flag(attributes.get(names.TOOL_INFERRED)) is True,
-        read_only=flag(attributes.get(names.TOOL_READ_ONLY)),
+        _text(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name),
+        _text(facts.get("call_id")),
+        "inferred" in facts and flag(facts["inferred"]) is True,
+        flag(facts["read_only"]) if "read_only" in facts else None,
+        content.arguments(facts["in"]) if "in" in facts else None,
+        content.result(facts["out"]) if "out" in facts else None,
     )
 
 
-def _error(failed: bool, attributes: Attributes) -> str | None:
+_TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|tools/call|running tool:?) ")
+
+
+def _error(failed: bool, facts: Facts) -> str | None:
     """What went wrong: a type, else a message; that something did is for the wire to say."""
-    kind = _text(attributes.get(names.ERROR_TYPE))
-    if kind is not None:
-        return kind
-    message = _text(attributes.get(names.ERROR))
-    if message is not None and flag(message) is None:
-        return message
-    return "error" if failed else None
+    if "error_type" in facts:
+        kind = _text(facts["error_type"])
+        if kind is not None:
+            return kind
+    if "error" in facts:
+        message = _text(facts["error"])
+        if message is not None and flag(message) is None:
+            return message
+    if not failed and "error_level" in facts:
+        failed = facts["error_level"] == "ERROR"
+    if not failed and "success" in facts:
+        failed = flag(facts["success"]) is False
+    if not failed:
+        return None
+    return _text(facts.get("error_message")) or "error"
 
 
-def _where(attributes: Attributes) -> str | None:
-    file = _text(_first(attributes, names.CODE_FILE))
+def _where(facts: Facts) -> str | None:
+    file = _text(facts.get("file"))
     if file is None:
         return None
-    line = whole(_first(attributes, names.CODE_LINE))
-    function = _text(_first(attributes, names.CODE_FUNCTION))
+    line = whole(facts.get("line"))
+    function = _text(facts.get("function"))
     place = file if line is None else f"{file}:{line}"
     return place if function is None else f"{place} {function}"
-
-
-def _first(attributes: Attributes, candidates: Sequence[str]) -> object:
-    for name in candidates:
-        value = attributes.get(name)
-        if value is not None:
-            return value
-    return None
 
 
 def _text(value: object) -> str | None:
     """A non-empty string; emitters write "unknown" as an empty one."""
     return value if isinstance(value, str) and value else None
+
+
+def _unquoted(value: object) -> str | None:
+    """A text that MLflow and Langfuse may have written as JSON text: ``"LLM"`` with its quotes."""
+    text = _text(value)
+    if text is not None and text[:1] == '"' and text[-1:] == '"':
+        try:
+            return _text(_QUOTED.decode(text))
+        except msgspec.DecodeError:
+            return text
+    return text
+
+
+_QUOTED: Final = msgspec.json.Decoder(str)
 
 
 def flag(value: object) -> bool | None:

@@ -1,0 +1,137 @@
+"""What can be told from recorded content without keeping it: who was asked what, and how much.
+
+Content may be absent, redacted or cut off in any trace, so nothing here is needed for times or
+tokens. Texts are parsed where they must be and dropped; what stays is short.
+"""
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer.model import Content
+
+_KEPT: Final = 240
+_PARSED: Final = 1 << 20
+_REDACTED: Final = "<REDACTED>"
+_WRAPPERS_IN: Final = ("inputs", "kwargs", "input")
+_WRAPPERS_OUT: Final = ("output", "outputs", "result")
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_ANY: Final = msgspec.json.Decoder()
+
+
+def arguments(text: object) -> Content | None:
+    """The arguments of a tool call, taken out of what a framework wraps around them."""
+    return _content(text, _WRAPPERS_IN)
+
+
+def result(text: object) -> Content | None:
+    """The result of a tool call, taken out of what a framework wraps around it."""
+    return _content(text, _WRAPPERS_OUT)
+
+
+def _content(text: object, wrappers: Sequence[str]) -> Content | None:
+    if not isinstance(text, str) or not text or text == _REDACTED:
+        return None
+    plain = text
+    if len(text) <= _PARSED and text[:1] in '{["':
+        try:
+            value = _unwrapped(_ANY.decode(text), wrappers)
+            plain = value if isinstance(value, str) else _ENCODER.encode(value).decode()
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+            pass  # cut off by a length limit, or text that only begins like JSON
+    data = plain.encode("utf-8", "surrogatepass")
+    digest = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+    return Content(digest, len(data), plain if len(plain) <= _KEPT else None)
+
+
+def _unwrapped(value: object, wrappers: Sequence[str]) -> object:
+    """What was passed: ``{"inputs": {...}, "tags": [...]}`` is LangChain's own record of it."""
+    if isinstance(value, str) and value[:1] in ("{", "["):  # JSON in JSON
+        try:
+            return _unwrapped_once(_ANY.decode(value), wrappers)
+        except (msgspec.MsgspecError, RecursionError):
+            return value
+    return _unwrapped_once(value, wrappers)
+
+
+_BESIDE: Final = frozenset(
+    ("args", "kwargs", "tags", "metadata", "inputs", "outputs", "run_id", "callbacks", "type")
+)
+
+
+def _unwrapped_once(value: object, wrappers: Sequence[str]) -> object:
+    if not isinstance(value, dict):
+        return value
+    for wrapper in wrappers:
+        inner = value.get(wrapper)
+        if inner not in (None, {}, "") and value.keys() - {wrapper} <= _BESIDE:
+            return inner
+    return value
+
+
+_FIRST_ANSWER: Final = re.compile(r'"(?:assistant|model|ai)"')
+
+
+def opening(facts: Mapping[str, object]) -> int | None:
+    """A digest of how a conversation began: everything up to the first answer of the model.
+
+    Calls of one conversation have it in common, whatever was said later.
+    """
+    blocks = facts.get("blocks")
+    if isinstance(blocks, list | tuple):
+        said = [block for block in blocks if isinstance(block, str)]
+        answer = next((n for n, b in enumerate(said) if b.startswith("assistant:")), len(said))
+        return _digest("\n".join(said[:answer])) if answer else None
+    first = facts.get("first_message")
+    if isinstance(first, str):
+        # What the system says may be the same in every conversation; then the user speaks.
+        second = facts.get("second_message")
+        after_system = facts.get("first_role") in ("system", "developer")
+        return _digest(f"{first}\n{second}" if after_system and isinstance(second, str) else first)
+    text = facts.get("in")
+    if not isinstance(text, str) or text[:1] not in "[{" or text == _REDACTED:
+        return None
+    answer_at = _FIRST_ANSWER.search(text)
+    end = text.rfind("}", 0, answer_at.start()) if answer_at is not None else text.rfind("}")
+    return _digest(text[: end + 1]) if end > 0 else None
+
+
+def _digest(text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
+    return zlib.crc32(data) | len(data) << 32
+
+
+_CALL_PART: Final = re.compile(r'\{[^{}]*"type"\s*:\s*"tool_(?:call|use)"[^{}]*')
+_CALL_ID: Final = re.compile(r'"id"\s*:\s*"([^"\\]{1,200})"')
+_VERCEL_ID: Final = re.compile(r'"toolCallId"\s*:\s*"([^"\\]{1,200})"')
+
+
+def issued(facts: Mapping[str, object], attributes: Mapping[str, object]) -> tuple[str, ...]:
+    """Ids of the tool calls that a recorded reply asked for (JSON text, whole or cut off)."""
+    text = facts.get("issued")
+    if isinstance(text, str):
+        if "tool_" in text:
+            parts = (_CALL_ID.search(part) for part in _CALL_PART.findall(text))
+            return tuple(match[1] for match in parts if match is not None)
+        if "toolCallId" in text:
+            return tuple(_VERCEL_ID.findall(text))
+        return ()
+    found = attributes.keys() & _INDEXED
+    return (
+        tuple(
+            value
+            for name in sorted(found, key=_RANK.__getitem__)
+            if isinstance(value := attributes[name], str)
+        )
+        if found
+        else ()
+    )
+
+
+_INDEXED: Final = frozenset(names.ISSUED)
+_RANK: Final = {name: rank for rank, name in enumerate(names.ISSUED)}
