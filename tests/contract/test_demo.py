@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_tools_calls_retries_and_the_agents_own_time_add_up_to_the_wall(sequenti
     path = trace["path"]
     assert path[0]["start_ns"] == trace["start_ns"]
     assert path[-1]["end_ns"] == trace["start_ns"] + trace["wall_ns"]
-    assert all(a["end_ns"] == b["start_ns"] for a, b in zip(path, path[1:], strict=False))
+    assert all(a["end_ns"] == b["start_ns"] for a, b in pairwise(path))
 
 
 @pytest.mark.parametrize("agent", ["sync", "async"])
