@@ -3,7 +3,6 @@
 import pytest
 
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.sequential_tools import sequential_tools
 from tests.support.drawn import MS, drawn
 
 UNIT = 100 * MS
@@ -202,7 +201,7 @@ def test_small_savings_are_not_worth_a_word(unit_ms: int, wait: int, found: int)
 
 def test_a_finding_says_everything() -> None:
     trace = drawn(TWO_TOOLS.format(wait="-----"), unit_ns=UNIT)
-    (found,) = sequential_tools(trace, explained(trace).causes)
+    (found,) = explained(trace).findings
     assert (found.code, found.title, found.evidence, found.where, found.saving_usd) == (
         "CP101",
         "run 2 tools of turn 3 together",

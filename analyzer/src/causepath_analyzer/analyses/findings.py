@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.replay import Turns
+
 Evidence = Literal["proved", "likely", "measured", "estimated"]
 
 
@@ -28,6 +30,22 @@ class Finding(Struct, frozen=True):
     fix: str
     where: str | None = None
     saving_usd: str | None = None
+
+
+class Candidate(Struct, frozen=True):
+    """A change of order that nothing speaks against; what it saves is not known yet.
+
+    ``change`` are spans to run together, or turns to make one.
+    """
+
+    code: str
+    title: str
+    spans: tuple[int, ...]
+    change: tuple[int, ...] | Turns
+    evidence: Evidence
+    why: str
+    fix: str
+    where: str | None = None
 
 
 SILENT_BELOW_NS: Final = 50_000_000

@@ -10,7 +10,7 @@ from causepath_analyzer.analyses.cost import cost_usd
 from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
 from causepath_analyzer.analyses.findings import Finding
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
-from causepath_analyzer.analyses.sequential_tools import sequential_tools
+from causepath_analyzer.analyses.opportunities import opportunities
 from causepath_analyzer.analyses.usage import Usage, usage
 from causepath_analyzer.analyses.wall_time import WallTime, wall_time
 from causepath_analyzer.model import Health, Trace
@@ -26,6 +26,8 @@ class Run(Struct, frozen=True):
     wall: WallTime
     usage: Usage
     findings: tuple[Finding, ...]
+    together_ns: int
+    """What all findings save in one replay; no sum of what each saves alone."""
     cost_usd: Decimal | None
     health: Health
 
@@ -41,6 +43,7 @@ def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = F
     known = causes(trace, kinds)
     path = critical_path(trace, kinds, known, overflow)
     used = usage(trace, kinds)
+    found = opportunities(trace, kinds, known)
     return Run(
         trace=trace,
         kinds=kinds,
@@ -48,7 +51,8 @@ def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = F
         path=path,
         wall=wall_time(trace, kinds, path),
         usage=used,
-        findings=sequential_tools(trace, known),
+        findings=found.findings,
+        together_ns=found.together_ns,
         cost_usd=cost_usd(used.models, trace.start_ns) if with_cost else None,
         health=_health(trace.health, used, path),
     )

@@ -8,39 +8,34 @@ from collections.abc import Sequence
 from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
-from causepath_analyzer.analyses.findings import Finding, worth_saying
-from causepath_analyzer.analyses.schedule import families, wall_if_together
+from causepath_analyzer.analyses.findings import Candidate
+from causepath_analyzer.analyses.replay import tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
 CODE: Final = "CP101"
 
 
-def sequential_tools(trace: Trace, causes: Causes) -> tuple[Finding, ...]:
-    """The findings CP101 of `trace`, largest saving first.
+def sequential_tools(trace: Trace, causes: Causes) -> list[Candidate]:
+    """The candidates CP101 of `trace`: tools of one reply that were not all run together.
 
-    Tools of which only a window is known, and traces whose times mean nothing, give none.
+    Tools of which only a window is known give none.
     """
-    if trace.untrusted:
-        return ()
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i, issuer in enumerate(causes.issuers):
-        tool = trace.spans[i].tool_call
-        if issuer != NO_SPAN and tool is not None and not tool.inferred:
-            groups.setdefault((issuer, causes.parents[i]), []).append(i)
-    family = families(causes)
     found = []
-    for (issuer, _), group in groups.items():
-        if len(group) < 2:
-            continue
-        saving_ns = trace.wall_ns - wall_if_together(trace, causes, family, group)
-        if worth_saying(saving_ns, trace.wall_ns):
-            found.append(_finding(trace, causes, issuer, group, saving_ns))
-    return tuple(sorted(found, key=lambda finding: -finding.saving_ns))
+    for group in tools_of_replies(trace, causes):
+        known = [i for i in group if not _inferred(trace, i)]
+        earliest = min((trace.spans[i].ended_ns for i in known), default=0)
+        if any(trace.spans[i].start_ns >= earliest for i in known):
+            found.append(_candidate(trace, causes, known))
+    return found
 
 
-def _finding(
-    trace: Trace, causes: Causes, issuer: int, group: Sequence[int], saving_ns: int
-) -> Finding:
+def _inferred(trace: Trace, span: int) -> bool:
+    tool = trace.spans[span].tool_call
+    return tool is None or tool.inferred
+
+
+def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
+    issuer = causes.issuers[group[0]]
     spans = trace.spans
     tools = [spans[i].tool_call for i in group]
     names = [(tool and tool.name) or spans[i].name for i, tool in zip(group, tools, strict=True)]
@@ -54,12 +49,11 @@ def _finding(
     )
     parent = causes.parents[group[0]]
     places = [spans[i].where for i in (*group, parent) if i != NO_SPAN and spans[i].where]
-    return Finding(
+    return Candidate(
         code=CODE,
         title=f"run {len(group)} tools{turn} together",
         spans=tuple(group),
-        saving_ns=saving_ns,
-        share=saving_ns / trace.wall_ns,
+        change=tuple(group),
         evidence="proved",
         why=(
             f"{_listed(names)} were asked for in one reply, so none can need what another "

@@ -1,0 +1,449 @@
+"""What a user may want to change about a run, and what that does to its schedule.
+
+Edits are applied in the order of how much they change: first orders (together, merged, early), then
+what is not done at all (remove, cache, no retries, another model), then how long the rest takes
+(scale). They end up in one `Changes`, so that several are replayed together and never added up.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.critical_path import first_token_ns
+from causepath_analyzer.analyses.kinds import SpanKinds
+from causepath_analyzer.analyses.operations import Selector, selected, selector
+from causepath_analyzer.analyses.replay import (
+    Changes,
+    Factor,
+    Gates,
+    Schedule,
+    Slot,
+    Turns,
+    end_of,
+    most_at_once,
+    start_of,
+)
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.model import NO_SPAN, NO_TOKENS, Tokens
+
+LOOKUP_NS: Final = 1_000_000
+"""What a hit in a cache is taken to cost, if nothing is said."""
+
+
+class Apply(Struct, frozen=True, tag="apply"):
+    """All findings of a code, with at most ``limit`` at once where they run together."""
+
+    code: str
+    limit: int | None = None
+
+
+class Together(Struct, frozen=True, tag="together"):
+    """Run side by side what the selector names, where it stands in sequence below one span."""
+
+    what: Selector
+    limit: int | None = None
+
+
+class Early(Struct, frozen=True, tag="early"):
+    """Start a tool with the model call that asks for it, on the guess that it will ask."""
+
+    what: Selector
+
+
+class Eager(Struct, frozen=True, tag="eager"):
+    """Start a tool as soon as its part of the reply has been streamed."""
+
+    what: Selector
+
+
+class Remove(Struct, frozen=True, tag="remove"):
+    """Not do it at all."""
+
+    what: Selector
+
+
+class Cache(Struct, frozen=True, tag="cache"):
+    """Repeats with equal arguments and results cost a look-up."""
+
+    what: Selector
+    lookup_ns: int = LOOKUP_NS
+
+
+class NoRetries(Struct, frozen=True, tag="no-retries"):
+    """Every first attempt succeeds: no failed attempt and no back-off takes time."""
+
+
+class OtherModel(Struct, frozen=True, tag="model"):
+    """Calls of one model take as long as the other one's did in the same traces."""
+
+    old: str
+    new: str
+
+
+class Scale(Struct, frozen=True, tag="scale"):
+    """Take so many times as long; the factor is a decimal number."""
+
+    what: Selector
+    factor: Decimal
+
+
+Edit = Apply | Together | Early | Eager | Remove | Cache | NoRetries | OtherModel | Scale
+
+GRAMMAR: Final = (
+    "CP101, together tool:NAME[=LIMIT], scale tool:NAME=0.5, remove SELECTOR, "
+    "cache tool:NAME[=5ms], model OLD=NEW, no-retries, early tool:NAME or eager tool:NAME"
+)
+_UNITS_NS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+
+
+def edit(text: str) -> Edit:
+    """The edit that `text` writes down. Raises `UsageError` if it is none."""
+    verb, _, rest = text.strip().partition(" ")
+    rest = rest.strip()
+    code, _, limit = text.strip().partition("=")
+    if not rest and code[:2].upper() == "CP" and code[2:].isdigit():
+        return Apply(code.upper(), _limit(text, limit))
+    if verb in ("no-retries", "no_retries") and not rest:
+        return NoRetries()
+    what, equals, value = rest.rpartition("=")
+    if not equals:
+        what, value = rest, ""
+    if verb == "model" and what and value:
+        return OtherModel(what, value)
+    if verb == "scale" and what:
+        return Scale(selector(what), _factor(text, value))
+    if verb == "together" and what:
+        return Together(selector(what), _limit(text, value))
+    if verb == "cache" and what:
+        return Cache(selector(what), _duration_ns(text, value) if value else LOOKUP_NS)
+    if verb in ("remove", "early", "eager") and what and not value:
+        kinds: dict[str, type[Remove | Early | Eager]] = {
+            "remove": Remove,
+            "early": Early,
+            "eager": Eager,
+        }
+        return kinds[verb](selector(what))
+    raise UsageError(f"{text!r} is no change; there is {GRAMMAR}")
+
+
+def kind_of(change: Edit) -> str:
+    """What sort of change it is; predictions of one sort are held to account together."""
+    if isinstance(change, Apply):
+        return change.code
+    if isinstance(change, Scale) and "." in change.what.category:
+        return f"scale {change.what.category}"
+    if isinstance(change, Scale | Remove):
+        return f"{_tag(change)} {change.what.of}"
+    return _tag(change)
+
+
+def _tag(change: Edit) -> str:
+    return str(type(change).__struct_config__.tag)
+
+
+def described(change: Edit) -> str:
+    """`change` as it is typed."""
+    if isinstance(change, Apply):
+        return change.code if change.limit is None else f"{change.code}={change.limit}"
+    if isinstance(change, NoRetries):
+        return "no-retries"
+    if isinstance(change, OtherModel):
+        return f"model {change.old}={change.new}"
+    told = f"{_tag(change)} {change.what}"
+    if isinstance(change, Scale):
+        return f"{told}={change.factor}"
+    if isinstance(change, Together) and change.limit is not None:
+        return f"{told}={change.limit}"
+    if isinstance(change, Cache) and change.lookup_ns != LOOKUP_NS:
+        return f"{told}={change.lookup_ns}ns"
+    return told
+
+
+def _limit(text: str, value: str) -> int | None:
+    if not value:
+        return None
+    if not value.strip().isdigit() or int(value) < 1:
+        raise UsageError(f"{text!r}: {value!r} is no number of calls at once, such as 4")
+    return int(value)
+
+
+def _factor(text: str, value: str) -> Decimal:
+    try:
+        factor = Decimal(value)
+    except InvalidOperation:
+        raise UsageError(f"{text!r}: write the factor like scale tool:fetch=0.5") from None
+    if not factor.is_finite() or not 0 <= factor <= 1000:
+        raise UsageError(f"{text!r}: a factor is from 0 to 1000")
+    return factor
+
+
+def _duration_ns(text: str, value: str) -> int:
+    digits = value.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = _UNITS_NS.get(value[len(digits) :])
+    try:
+        amount = Decimal(digits)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if unit is None or not amount.is_finite() or not 0 <= amount < 10**9:
+        raise UsageError(f'{text!r}: {value!r} is no time; write it like "5ms"')
+    return int(amount * unit)
+
+
+class Pace(Struct, frozen=True):
+    """How long calls of a model take: until the first token, then for each token; where nobody
+    told the first token apart, the first number is of the whole call without its tokens."""
+
+    first_ns: int
+    per_token: Factor
+    split: bool
+
+
+class Editing:
+    """Edits of one schedule, one after the other; `changes` is what became of it."""
+
+    def __init__(self, plan: Schedule, kinds: SpanKinds) -> None:
+        self.changes = Changes({}, {}, {}, {}, set(), {})
+        self._plan, self._kinds = plan, kinds
+        self._factors: dict[int, list[tuple[str, Factor]]] = {}
+        self._parts: dict[int, list[int]] | None = None
+
+    # -- orders
+
+    def together(self, group: Sequence[int], limit: int | None = None) -> None:
+        """Starts the spans in `group`, children of one parent, as the first one starts.
+
+        If some of them overlap as it is, these start as far apart as they did, and without a
+        `limit` no more run at once than do. The agent's own work between them comes after them.
+        """
+        spans = self._plan.trace.spans
+        seen = most_at_once(self._plan.trace, group)
+        most = limit or (len(group) if seen == 1 else seen)
+        ends = tuple(end_of(i) for i in group)
+        own = set(ends)
+        first = start_of(group[0])
+        held_by = self._held_by(first)
+        gap = self._gap(first)
+        ended = began = spans[group[0]].start_ns
+        kept = 0
+        for place, i in enumerate(group):
+            event, start = start_of(i), spans[i].start_ns
+            if place and start >= ended:
+                kept += self._gap(event)
+                began = start
+            ended = max(ended, spans[i].ended_ns)
+            if place:
+                others = self._without(self._held_by(event), own)
+                self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
+                self.changes.gaps[event] = gap + start - began
+            if place >= most:
+                self.changes.slots[event] = Slot(most, ends[:place])
+            elif event in self._plan.slots:
+                self.changes.slots[event] = Slot(len(group), ())
+        last = max(group, key=lambda i: (spans[i].ended_ns, i))
+        self.changes.joins[end_of(last)] = (ends, kept)
+
+    def merge(self, turns: Turns) -> None:
+        """Lets the first call of `turns` ask for what the second one asks for as well.
+
+        Its reply becomes longer by what the second one wrote; nothing else remains of that. The
+        tools of both run in sequence, or beside each other if tools do here.
+        """
+        second, own = turns.second, {end_of(i) for i in turns.between}
+        self._emptied(second)
+        self.changes.gates[start_of(second)] = (end_of(turns.first),)
+        self.changes.gaps[start_of(second)] = 0
+        self.changes.gaps[end_of(second)] = turns.generated_ns
+        for tool in turns.between:
+            if not own.intersection(self._held_by(start_of(tool))):
+                self.changes.gates[start_of(tool)] = (end_of(second),)
+        later = {end_of(i) for i in turns.after}
+        before = (end_of(second),) if turns.beside else tuple(own)
+        for tool in turns.after:
+            if not later.intersection(self._held_by(start_of(tool))):
+                self.changes.gates[start_of(tool)] = before
+        answered = self._plan.causes.answered_by[turns.after[0]]
+        if answered != NO_SPAN:
+            event = start_of(answered)
+            self.changes.gates[event] = tuple(dict.fromkeys((*self._held_by(event), *own)))
+        call = self._plan.trace.spans[second].model_call
+        if call is not None and call.tokens is not None:
+            kept = Tokens(output=call.tokens.output, reasoning=call.tokens.reasoning)
+            self.changes.calls[second] = replace(call, tokens=kept, ttft_ns=0)
+
+    def early(self, tool: int, issuer: int) -> None:
+        """Starts `tool` when the call `issuer` starts."""
+        self.changes.gates[start_of(tool)] = (start_of(issuer),)
+        self.changes.gaps[start_of(tool)] = 0
+
+    def eager(self, tools: Sequence[int], issuer: int) -> None:
+        """Starts each of `tools` as soon as its part of the reply of `issuer` is there.
+
+        Where nobody recorded the parts, the time after the first token is shared out evenly.
+        """
+        spans = self._plan.trace.spans
+        first = first_token_ns(self._plan.trace, self._kinds, issuer)
+        if first is None:
+            return
+        streamed = max(0, spans[issuer].ended_ns - first)
+        before = first - spans[issuer].start_ns
+        for place, tool in enumerate(tools, start=1):
+            event = start_of(tool)
+            gap = self._gap(event) if place == 1 else 0
+            self.changes.gates[event] = (start_of(issuer),)
+            self.changes.gaps[event] = before + streamed * place // len(tools) + gap
+
+    # -- what is not done
+
+    def fixed(self, span: int, duration_ns: int) -> None:
+        """Lets `span` with everything below it take `duration_ns`."""
+        self._emptied(span)
+        self.changes.gaps[end_of(span)] = duration_ns
+
+    def remove(self, span: int) -> None:
+        """Leaves `span` out with everything that is part of it."""
+        self.changes.dropped.update(self._emptied(span))
+        if self._kinds.calls[span] == span:
+            call = self._plan.trace.spans[span].model_call
+            if call is not None:
+                self.changes.calls[span] = replace(call, tokens=NO_TOKENS)
+
+    def no_retries(self) -> None:
+        """Leaves out failed attempts and the pauses behind them."""
+        for i, span in enumerate(self._plan.trace.spans):
+            if span.category == "retry" and i not in self.changes.dropped:
+                self.remove(i)
+
+    def other_model(self, call: int, model: str, pace: Pace) -> None:
+        """Lets `call` take as long as `model` would for as many tokens."""
+        span = self._plan.trace.spans[call]
+        told = span.model_call
+        if told is None:
+            return
+        tokens = told.tokens.output if told.tokens is not None else 0
+        generated = tokens * pace.per_token[0] // pace.per_token[1]
+        retried = self._retried(call)
+        self._emptied(call, but_retries=True)
+        self.changes.gaps[end_of(call)] = max(0, pace.first_ns + generated)
+        ttft_ns = pace.first_ns + retried if pace.split else None
+        self.changes.calls[call] = replace(told, model=model, ttft_ns=ttft_ns)
+
+    # -- how long
+
+    def scale(self, span: int, phase: str, factor: Factor) -> None:
+        """Scales the own time of `span` and, but for agents, of all that is part of it.
+
+        `phase` is "" or one of the two of a model call.
+        """
+        agent = self._plan.trace.spans[span].category in ("agent", "chain")
+        for i in (span,) if agent else self._with_parts(span):
+            self._factors.setdefault(i, []).append((phase, factor))
+
+    def done(self) -> Changes:
+        """Everything together."""
+        if self._factors:
+            plan, gaps = self._plan, self.changes.gaps
+            for event, owner in enumerate(plan.owners):
+                for phase, factor in self._factors.get(owner, ()):
+                    gaps[event] = self._scaled(event, owner, phase, factor, self._gap(event))
+        return self.changes
+
+    def _scaled(self, event: int, owner: int, phase: str, factor: Factor, gap: int) -> int:
+        if not phase:
+            return gap * factor[0] // factor[1]
+        first = first_token_ns(self._plan.trace, self._kinds, owner)
+        if first is None or event in self.changes.gates:
+            return gap
+        whole = self._plan.gaps[event]
+        begins = self._plan.times[event] - whole
+        before = min(max(first - begins, 0), whole)
+        part = before if phase == "first_token" else whole - before
+        # Where an edit has shortened the stretch already, the part is shortened with it.
+        part = part if gap == whole or not whole else part * gap // whole
+        return gap - part + part * factor[0] // factor[1]
+
+    # -- look-ups
+
+    def _held_by(self, event: int) -> Gates:
+        return self.changes.gates.get(event, self._plan.gates[event])
+
+    def _gap(self, event: int) -> int:
+        return self.changes.gaps.get(event, self._plan.gaps[event])
+
+    def _without(self, gates: Gates, ends: set[int]) -> Gates:
+        """`gates` without `ends`, looking into joins."""
+        kept: list[int] = []
+        events = 2 * len(self._plan.trace.spans)
+        for gate in gates:
+            if gate >= events and ends.intersection(self._plan.gates[gate]):
+                kept += [e for e in self._plan.gates[gate] if e not in ends]
+            elif gate not in ends:
+                kept.append(gate)
+        return tuple(kept)
+
+    def _with_parts(self, span: int) -> list[int]:
+        """`span` and what is part of it: of a model call its attempts, not the tools inside."""
+        if self._parts is None:
+            self._parts = {}
+            for i, parent in enumerate(self._plan.causes.parents):
+                self._parts.setdefault(parent, []).append(i)
+        calls = self._kinds.calls
+        found = [span]
+        for i in found:
+            below = self._parts.get(i, ())
+            if calls[span] == span:
+                retry = self._plan.trace.spans
+                below = [b for b in below if calls[b] == span or retry[b].category == "retry"]
+            found.extend(below)
+        if calls[span] == span:
+            found = [i for i in found if self._plan.trace.spans[i].category != "retry"]
+        return found
+
+    def _emptied(self, span: int, *, but_retries: bool = False) -> Sequence[int]:
+        """Takes all own time from `span` and its parts, which are returned."""
+        parts = set(self._with_parts(span))
+        if not but_retries and self._kinds.calls[span] == span:
+            parts.update(self._retries(span))
+        for event in self._owned_by(parts):
+            self.changes.gaps[event] = 0
+        return sorted(parts)
+
+    def _owned_by(self, spans: set[int]) -> Iterable[int]:
+        return [event for event, owner in enumerate(self._plan.owners) if owner in spans]
+
+    def _retries(self, call: int) -> Sequence[int]:
+        """Failed attempts and pauses of `call`."""
+        spans, parents = self._plan.trace.spans, self._plan.causes.parents
+        return [i for i, s in enumerate(spans) if s.category == "retry" and parents[i] == call]
+
+    def _retried(self, call: int) -> int:
+        return sum(self._plan.trace.spans[i].duration_ns for i in self._retries(call))
+
+
+def scale_of(plan: Schedule, kinds: SpanKinds, change: Scale, editing: Editing) -> int:
+    """Applies `change`; says to how many operations. Only the outermost of nested ones count."""
+    phase = change.what.category.partition(".")[2]
+    factor = change.factor.as_integer_ratio()
+    found = selected(plan.trace, kinds, change.what)
+    if phase:
+        found = [i for i in found if first_token_ns(plan.trace, kinds, i) is not None]
+    own_time_only = change.what.of in ("agent", "chain")
+    chosen = found if own_time_only else outermost(plan.causes.parents, found)
+    for span in chosen:
+        editing.scale(span, phase, factor)
+    return len(chosen)
+
+
+def outermost(parents: Sequence[int], spans: Sequence[int]) -> Sequence[int]:
+    """`spans` without those that lie below another one of them."""
+    wanted = set(spans)
+    found = []
+    for span in spans:
+        above = parents[span]
+        while above != NO_SPAN and above not in wanted:
+            above = parents[above]
+        if above == NO_SPAN:
+            found.append(span)
+    return found

@@ -1,0 +1,82 @@
+"""What would make a run faster: every candidate tried in a replay, and all of them together."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.edits import Editing
+from causepath_analyzer.analyses.findings import Candidate, Finding, worth_saying
+from causepath_analyzer.analyses.kinds import SpanKinds
+from causepath_analyzer.analyses.replay import Changes, Schedule, Turns, replayed, schedule
+from causepath_analyzer.analyses.sequential_tools import sequential_tools
+from causepath_analyzer.model import Trace
+
+
+class Opportunities(Struct, frozen=True):
+    """``findings`` with the largest saving first, each alone; ``together_ns`` is what all of them
+    save in one replay, which is no sum."""
+
+    findings: tuple[Finding, ...] = ()
+    together_ns: int = 0
+
+
+NONE = Opportunities()
+
+
+def opportunities(trace: Trace, kinds: SpanKinds, causes: Causes) -> Opportunities:
+    """The findings about `trace` that have to do with order; none where times mean nothing."""
+    if trace.untrusted:
+        return NONE
+    found = candidates(trace, causes)
+    if not found:
+        return NONE
+    plan = schedule(trace, causes)
+    findings: list[tuple[Finding, Candidate]] = []
+    for candidate in found:
+        saving_ns = trace.wall_ns - replayed(plan, applied(plan, kinds, (candidate,))).wall_ns
+        if worth_saying(saving_ns, trace.wall_ns):
+            findings.append((_finding(candidate, saving_ns, trace.wall_ns), candidate))
+    if not findings:
+        return NONE
+    findings.sort(key=lambda pair: -pair[0].saving_ns)
+    together_ns = findings[0][0].saving_ns
+    if len(findings) > 1:
+        every = applied(plan, kinds, [candidate for _, candidate in findings])
+        together_ns = trace.wall_ns - replayed(plan, every).wall_ns
+    return Opportunities(tuple(finding for finding, _ in findings), together_ns)
+
+
+def candidates(trace: Trace, causes: Causes) -> Sequence[Candidate]:
+    """Everything that could be done in another order, whatever it saves."""
+    return sequential_tools(trace, causes)
+
+
+def applied(plan: Schedule, kinds: SpanKinds, chosen: Iterable[Candidate]) -> Changes:
+    """What all of `chosen` do to a run, in one."""
+    editing = Editing(plan, kinds)
+    for candidate in chosen:
+        apply(editing, candidate)
+    return editing.done()
+
+
+def apply(editing: Editing, candidate: Candidate, limit: int | None = None) -> None:
+    """Does to a run what `candidate` proposes, with at most `limit` at once."""
+    if isinstance(candidate.change, Turns):
+        editing.merge(candidate.change)
+    else:
+        editing.together(candidate.change, limit)
+
+
+def _finding(candidate: Candidate, saving_ns: int, wall_ns: int) -> Finding:
+    return Finding(
+        code=candidate.code,
+        title=candidate.title,
+        spans=candidate.spans,
+        saving_ns=saving_ns,
+        share=saving_ns / wall_ns,
+        evidence=candidate.evidence,
+        why=candidate.why,
+        fix=candidate.fix,
+        where=candidate.where,
+    )

@@ -1,0 +1,552 @@
+"""A trace as a schedule that can be run again, so that a change has consequences.
+
+Every span has two events, its start and its end. An event happens a gap after the latest of its
+gates: events that had happened before it and that it can have been held by. Gaps are somebody's
+own time: the gap before a start is the parent's, the gap before an end the span's own:
+
+    agent  |..|--A--|....|--C--|...|     C starts 4 after A and B have ended, as nothing else ran;
+               |--B--|                   the agent ends 3 after C
+
+Running the schedule takes every event after its gates and adds its gap. Unchanged, this gives every
+time of the trace back to the nanosecond, which is checked by tests on every trace there is. What an
+edit changes are gates, gaps and slots (`Changes`); everything behind them follows.
+
+Which gates hold a span, in the tree that causes corrected:
+
+- Siblings that had ended when it started. If nothing of its family was running then, all of them
+  did; else it goes on where the latest of them ended, in its lane, and the others do not hold it.
+- What its links, ids and answers name, wherever that is: a call waits for the results it carries.
+- A tool that starts while the reply that asked for it still streams is held by the start of that
+  call alone, and its offset is the model's time. A call that ends before the tools it holds open
+  does is no exception: the end of a span is held by all children that ended within it.
+- A span that only waits ends a gap after the sibling that it waited for; polls before hold nobody.
+- Of tools that one reply asked for, no more run at once than did, in their order: where that was
+  fewer than all, they wait for a free slot.
+- Children that outlive their parent do not hold its end.
+
+What others do: Daydream (USENIX ATC '20) and Coz (SOSP '15) answer "what if" for kernels of a GPU
+and for lines of code; here the unit is a call, and the orders are those of an agent. The Mystery
+Machine (OSDI '14) infers orders from what never happened otherwise in very many traces; here links
+and ids say most of them in a single one. CRISP and critical path tracing report the path that was,
+and take the time of a span off it as the saving, which is wrong as soon as a second path is near.
+"""
+
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.model import NO_SPAN, ModelCall, Span, Trace
+
+Gates = tuple[int, ...]
+Factor = tuple[int, int]
+"""Numerator and denominator."""
+
+
+class Slot(Struct, frozen=True, gc=False):
+    """An event waits until fewer than ``limit`` of the spans that end with ``ends`` run, and then
+    for ``gap_ns`` more."""
+
+    limit: int
+    ends: Gates
+    gap_ns: int = 0
+
+
+class Turns(Struct, frozen=True):
+    """Two calls of one agent with the tools that each asked for."""
+
+    first: int
+    between: Sequence[int]
+    second: int
+    after: Sequence[int]
+    beside: bool
+    """Whether this agent runs the tools of a reply side by side."""
+    generated_ns: int
+    """How long the second call took to write, once it had begun to."""
+
+
+class Schedule(Struct, frozen=True):
+    """Events 2*i and 2*i+1 are the start and the end of span *i*; later ones only join others.
+
+    ``times`` are as they were, ``order`` has every event after its gates, an event without gates
+    is held by the start of the trace. ``owners[e]`` is the span whose own time ``gaps[e]`` is.
+    """
+
+    trace: Trace
+    causes: Causes
+    times: Sequence[int]
+    order: Sequence[int]
+    gates: Sequence[Gates]
+    gaps: Sequence[int]
+    owners: Sequence[int]
+    slots: Mapping[int, Slot]
+
+
+class Changes(Struct, frozen=True):
+    """What one or several edits do to a schedule.
+
+    ``joins[e]``: whoever waits for event *e* waits for these events and so many ns more.
+    ``dropped`` spans take no time and are left out of the new trace.
+    """
+
+    gates: dict[int, Gates] = {}
+    gaps: dict[int, int] = {}
+    slots: dict[int, Slot] = {}
+    joins: dict[int, tuple[Gates, int]] = {}
+    dropped: set[int] = set()
+    calls: dict[int, ModelCall] = {}
+    """Model calls that become others: for cost, and for where the first token falls."""
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.gates or self.gaps or self.slots or self.joins)
+
+
+class Replayed(Struct, frozen=True):
+    """New starts and ends of all spans."""
+
+    starts_ns: Sequence[int]
+    ends_ns: Sequence[int]
+    wall_ns: int
+
+
+def start_of(span: int) -> int:
+    return 2 * span
+
+
+def end_of(span: int) -> int:
+    return 2 * span + 1
+
+
+def schedule(trace: Trace, causes: Causes) -> Schedule:
+    """The schedule of `trace`, whose `causes` are known."""
+    return _Building(trace, causes).schedule()
+
+
+def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
+    """All times of `plan` with `changes`."""
+    if changes is None or changes.nothing:
+        times: Sequence[int] = _run(plan, plan.order, plan.gates, plan.gaps, plan.slots, {})
+    else:
+        gates, gaps = list(plan.gates), list(plan.gaps)
+        for event, new_gates in changes.gates.items():
+            gates[event] = new_gates
+        for event, gap in changes.gaps.items():
+            gaps[event] = gap
+        wanted = {**plan.slots, **changes.slots}
+        slots = {event: slot for event, slot in wanted.items() if slot.limit <= len(slot.ends)}
+        order: Sequence[int] = plan.order
+        if changes.gates or changes.slots:
+            order = _ordered(plan, gates, slots, changes.joins)
+        times = _run(plan, order, gates, gaps, slots, changes.joins)
+    events = 2 * len(plan.trace.spans)
+    ends = times[1:events:2]
+    return Replayed(times[0:events:2], ends, max(ends) - plan.trace.start_ns)
+
+
+def _run(
+    plan: Schedule,
+    order: Sequence[int],
+    gates: Sequence[Gates],
+    gaps: Sequence[int],
+    slots: Mapping[int, Slot],
+    joins: Mapping[int, tuple[Gates, int]],
+) -> list[int]:
+    origin = plan.trace.start_ns
+    times = [origin] * len(gates)
+    if not slots and not joins:
+        for event in order:
+            held_by = gates[event]
+            if len(held_by) == 1:
+                times[event] = times[held_by[0]] + gaps[event]
+            elif held_by:
+                times[event] = max([times[gate] for gate in held_by]) + gaps[event]
+            else:
+                times[event] = origin + gaps[event]
+        return times
+    released = list(times)  # when those who wait for an event go on
+    for event in order:
+        at = max((released[gate] for gate in gates[event]), default=origin) + gaps[event]
+        slot = slots.get(event)
+        if slot is not None:
+            at = max(at, _free(times, slot) + slot.gap_ns)
+        times[event] = released[event] = at
+        join = joins.get(event)
+        if join is not None:
+            released[event] = max(at, max(times[gate] for gate in join[0]) + join[1])
+    return times
+
+
+def _free(times: Sequence[int], slot: Slot) -> int:
+    """When fewer than ``limit`` of the spans run that came first."""
+    return sorted([times[end] for end in slot.ends], reverse=True)[slot.limit - 1]
+
+
+def _ordered(
+    plan: Schedule,
+    gates: Sequence[Gates],
+    slots: Mapping[int, Slot],
+    joins: Mapping[int, tuple[Gates, int]],
+) -> Sequence[int]:
+    """All events, each after everything it depends on, else as before.
+
+    Events in a circle of dependencies come as they came: what held them last does not hold them.
+    """
+    place = {event: n for n, event in enumerate(plan.order)}
+    needs: dict[int, Sequence[int]] = {}
+    late = False
+    for event in plan.order:
+        wanted: Sequence[int] = gates[event]
+        if event in slots:
+            wanted = (*wanted, *slots[event].ends)
+        if event in joins:
+            wanted = (*wanted, *(e for e in joins[event][0] if e != event))
+        needs[event] = wanted
+        late = late or any(place[e] > place[event] for e in wanted)
+    if not late:
+        return plan.order
+    order: list[int] = []
+    state: dict[int, bool] = {}  # False: its needs are being looked at, True: done
+    for first in plan.order:
+        stack = [first]
+        while stack:
+            event = stack[-1]
+            if event in state:
+                stack.pop()
+                if not state[event]:
+                    state[event] = True
+                    order.append(event)
+                continue
+            state[event] = False
+            stack.extend(e for e in needs[event] if e not in state)
+    return order
+
+
+_FEW: Final = 4
+"""So many gates are written out; more are joined by an event of their own."""
+
+
+class _Building:
+    """The gates of every event of one trace."""
+
+    def __init__(self, trace: Trace, causes: Causes) -> None:
+        self._trace, self._causes = trace, causes
+        spans = trace.spans
+        self._starts = [span.start_ns for span in spans]
+        self._ends = [span.ended_ns for span in spans]
+        self._times = [0] * (2 * len(spans))
+        self._times[0::2], self._times[1::2] = self._starts, self._ends
+        self._gates: list[Gates] = [()] * (2 * len(spans))
+        self._owners = [NO_SPAN] * (2 * len(spans))
+        self._slots: dict[int, Slot] = {}
+        self._held_waits: set[int] = set()
+
+    def schedule(self) -> Schedule:
+        trace, causes = self._trace, self._causes
+        families: dict[int, list[int]] = {}
+        for i, parent in enumerate(causes.parents):
+            families.setdefault(parent, []).append(i)
+        self._depth = self._depths(families)
+        for i in range(len(trace.spans)):
+            self._gates[end_of(i)] = (start_of(i),)
+            self._owners[end_of(i)] = i
+        for parent, family in families.items():
+            self._family(parent, family)
+        self._follow_causes()
+        order: Sequence[int] = self._in_time()
+        unlimited = list(self._gates)
+        self._limit_tools()
+        times, gates = self._times, self._gates
+        origin = trace.start_ns
+        if self._slots:
+            wanted = [
+                (*held, *self._slots[e].ends) if e in self._slots else held
+                for e, held in enumerate(gates)
+            ]
+            bare = Schedule(trace, causes, times, order, wanted, (), self._owners, {})
+            limited = _ordered(bare, wanted, {}, {})
+            place = {event: n for n, event in enumerate(limited)}
+            if all(place[gate] < place[e] for e, held in enumerate(wanted) for gate in held):
+                order = limited
+            else:  # tools that hold each other in a circle share no pool
+                self._slots, gates = {}, unlimited
+        gaps = []
+        for event, held_by in enumerate(gates):
+            if len(held_by) == 1:
+                gate = times[held_by[0]]
+            else:
+                gate = max([times[g] for g in held_by]) if held_by else origin
+            slot = self._slots.get(event)
+            if slot is not None:
+                free = _free(times, slot)
+                if free > gate:
+                    # Its gap is behind the slot: the gate itself would have let it start.
+                    self._slots[event] = replace(slot, gap_ns=times[event] - free)
+                    gate = times[event]
+            gaps.append(times[event] - gate)
+        return Schedule(trace, causes, times, order, gates, gaps, self._owners, self._slots)
+
+    def _depths(self, families: Mapping[int, Sequence[int]]) -> list[int]:
+        depth = [0] * len(self._starts)
+        waiting = list(families.get(NO_SPAN, ()))
+        for i in waiting:
+            below = families.get(i)
+            if below:
+                for child in below:
+                    depth[child] = depth[i] + 1
+                waiting.extend(below)
+        return depth
+
+    def _in_time(self) -> list[int]:
+        """All events by time: at one instant ends, from the bottom up, then starts from the top.
+
+        The ends of spans without length come after their starts, a join after what it joins.
+        """
+        starts, ends, depth = self._starts, self._ends, self._depth
+        origin = self._trace.start_ns
+        deep = max(depth) + 1
+        width = 16 * deep
+        keys: list[tuple[int, int]] = []
+        for i, start in enumerate(starts):
+            end, level = ends[i], depth[i]
+            keys.append(((start - origin) * width + 4 * (2 * deep + level), 2 * i))
+            late = 4 if start == end else 1
+            last = (end - origin) * width + 4 * (late * deep - 1 - level)
+            keys.append((last + (i in self._held_waits), 2 * i + 1))
+        place = {event: key for key, event in keys} if len(self._times) > 2 * len(starts) else {}
+        keys.extend(
+            (max(place[gate] for gate in self._gates[event]) + 2, event)
+            for event in range(2 * len(starts), len(self._times))
+        )
+        keys.sort()
+        return [event for _, event in keys]
+
+    def _join(self, events: Sequence[int]) -> Gates:
+        """Gates that stand for `events`, which are ends of spans."""
+        if len(events) <= _FEW:
+            return tuple(events)
+        self._times.append(max(self._times[event] for event in events))
+        self._gates.append(tuple(events))
+        self._owners.append(NO_SPAN)
+        return (len(self._times) - 1,)
+
+    def _family(self, parent: int, family: Sequence[int]) -> None:
+        """The gates of the children of `parent`, and of its end."""
+        starts, ends, gates, owners = self._starts, self._ends, self._gates, self._owners
+        spans = self._trace.spans
+        base: Gates = () if parent == NO_SPAN else (start_of(parent),)
+        if len(family) == 1:
+            only = family[0]
+            gates[start_of(only)] = self._base(parent, only, base)
+            owners[start_of(only)] = parent
+            if parent != NO_SPAN and self._waited(only, parent):
+                gates[end_of(parent)] = (end_of(only),)
+            return
+        soft = self._polls(family) if any(spans[i].category == "wait" for i in family) else ()
+        running: list[tuple[int, bool, int]] = []
+        phase: Gates = base
+        ended: list[int] = []  # events of this phase, latest last, that nobody follows yet
+        for i in family:
+            start = starts[i]
+            while running and (
+                running[0][0] < start or (running[0][0] == start and not running[0][1])
+            ):
+                ended.append(end_of(heappop(running)[2]))
+            owners[start_of(i)] = parent
+            if i in soft:
+                gates[start_of(i)] = self._base(parent, i, phase)
+                continue
+            issuer = self._streaming_issuer(i, running)
+            if issuer != NO_SPAN:
+                gates[start_of(i)] = (start_of(issuer),)
+                owners[start_of(i)] = issuer
+            elif not running and ended:
+                phase = self._join(ended)
+                ended = []
+                gates[start_of(i)] = self._base(parent, i, phase)
+            elif ended:
+                gates[start_of(i)] = self._base(parent, i, (ended.pop(),))
+            else:
+                gates[start_of(i)] = self._base(parent, i, phase)
+            heappush(running, (ends[i], ends[i] == start, i))
+        if parent != NO_SPAN:
+            self._hold_end(parent, family, soft)
+
+    def _base(self, parent: int, child: int, gates: Gates) -> Gates:
+        """`gates` of a child, or what holds it where the times of its parent cannot."""
+        if parent == NO_SPAN:
+            return gates
+        starts = self._starts
+        if starts[child] < starts[parent]:
+            gates = tuple(e for e in gates if e != start_of(parent))
+            while parent != NO_SPAN and starts[child] < starts[parent]:
+                parent = self._causes.parents[parent]
+            return gates or (() if parent == NO_SPAN else (start_of(parent),))
+        if self._ends[parent] <= starts[child] and starts[parent] < self._ends[parent]:
+            return (*gates, end_of(parent))
+        return gates
+
+    def _waited(self, child: int, parent: int) -> bool:
+        """Whether `child` had ended when `parent` did."""
+        end, parent_end = self._ends[child], self._ends[parent]
+        if end != parent_end:
+            return end < parent_end
+        return self._starts[child] < end or self._starts[parent] == parent_end
+
+    def _hold_end(self, parent: int, family: Sequence[int], soft: Sequence[int] | set[int]) -> None:
+        waited = [i for i in family if i not in soft and self._waited(i, parent)]
+        if not waited:
+            return
+        loose = dict.fromkeys(end_of(i) for i in waited)
+        for i in waited:
+            for gate in self._gates[start_of(i)]:
+                loose.pop(gate, None)
+                if gate >= 2 * len(self._starts):
+                    for joined in self._gates[gate]:
+                        loose.pop(joined, None)
+        self._gates[end_of(parent)] = self._join(
+            sorted(loose, key=self._times.__getitem__) if len(loose) > 1 else list(loose)
+        )
+
+    def _streaming_issuer(self, i: int, running: Sequence[tuple[int, bool, int]]) -> int:
+        """The sibling call that asked for tool `i` and goes on while it runs, else `NO_SPAN`."""
+        if self._trace.spans[i].category != "tool" or not running:
+            return NO_SPAN
+        issuer = self._causes.issuers[i]
+        open_now = [call for _, _, call in running if self._starts[call] < self._starts[i]]
+        if issuer in open_now:
+            return issuer
+        if issuer != NO_SPAN:
+            return NO_SPAN
+        cut = self._causes.ends_ns
+        streams = [c for c in open_now if cut[c] < self._ends[c]]
+        return max(streams, key=self._starts.__getitem__, default=NO_SPAN)
+
+    def _polls(self, family: Sequence[int]) -> set[int]:
+        """Spans that only waited for a sibling: those that end with it are held by its end, the
+        others, which are returned, hold nobody."""
+        starts, ends, spans = self._starts, self._ends, self._trace.spans
+        workers = [i for i in family if spans[i].category != "wait"]
+        soft = set()
+        for wait in family:
+            if spans[wait].category != "wait":
+                continue
+            within = [i for i in workers if starts[wait] < ends[i] <= ends[wait]]
+            within = [i for i in within if starts[i] < ends[i] or ends[i] < ends[wait]]
+            if within and starts[wait] < ends[wait]:
+                last = max(within, key=ends.__getitem__)
+                self._gates[end_of(wait)] = (end_of(last),)
+                self._held_waits.add(wait)
+            elif any(starts[i] < ends[wait] < ends[i] for i in workers):
+                soft.add(wait)
+        return soft
+
+    def _follow_causes(self) -> None:
+        """Links, ids and answers hold across families and lanes."""
+        causes, spans = self._causes, self._trace.spans
+        for tool, call in enumerate(causes.answered_by):
+            if call != NO_SPAN:
+                self._also(call, tool)
+        for tool, issuer in enumerate(causes.issuers):
+            if issuer != NO_SPAN:
+                self._also(tool, issuer)
+        linked = [i for i, span in enumerate(spans) if span.links]
+        if linked:
+            by_id = {span.span_id: i for i, span in enumerate(spans)}
+            for i in linked:
+                for link in spans[i].links:
+                    source = by_id.get(link.span_id, NO_SPAN)
+                    if source not in (NO_SPAN, i):
+                        self._also(i, source)
+
+    def _also(self, span: int, source: int) -> None:
+        """`span` cannot start before `source` has ended, if that is how it was."""
+        end, start = self._ends[source], self._starts[span]
+        if end > start or (end == start and self._starts[source] == end):
+            return
+        gates, event = self._gates[start_of(span)], end_of(source)
+        if event in gates or len(gates) == 0:
+            if not gates:
+                self._gates[start_of(span)] = (event,)
+            return
+        if len(gates) == 1:
+            gate = gates[0]
+            # Behind a sibling that itself waited for the source, nothing is added.
+            if gate >= 2 * len(self._starts) and event in self._gates[gate]:
+                return
+        self._gates[start_of(span)] = (*gates, event)
+
+    def _limit_tools(self) -> None:
+        """Tools of one reply share as many slots as they used, where these were too few for all."""
+        for group in tools_of_replies(self._trace, self._causes):
+            limit = most_at_once(self._trace, group)
+            if not 1 < limit < len(group):
+                continue
+            ends = tuple(end_of(i) for i in group)
+            own = set(ends)
+            first = self._gates[start_of(group[0])]
+            for place, i in enumerate(group):
+                event = start_of(i)
+                others = tuple(gate for gate in self._gates[event] if gate not in own)
+                self._gates[event] = others or tuple(gate for gate in first if gate not in own)
+                if place >= limit:
+                    self._slots[event] = Slot(limit, ends[:place])
+
+
+def tools_of_replies(trace: Trace, causes: Causes) -> Sequence[Sequence[int]]:
+    """Tools that one reply asked for and that hang below one span, in order of start."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, issuer in enumerate(causes.issuers):
+        if issuer != NO_SPAN and trace.spans[i].category == "tool":
+            groups.setdefault((issuer, causes.parents[i]), []).append(i)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def most_at_once(trace: Trace, group: Sequence[int]) -> int:
+    """How many of the spans in `group`, in order of start, ran at one instant."""
+    running: list[int] = []
+    most = 0
+    for i in group:
+        while running and running[0] <= trace.spans[i].start_ns:
+            heappop(running)
+        heappush(running, trace.spans[i].ended_ns)
+        most = max(most, len(running))
+    return most
+
+
+def new_trace(plan: Schedule, changes: Changes, times: Replayed) -> Trace:
+    """The trace as it would have been: what every other analysis can look at."""
+    trace = plan.trace
+    kept = [i for i in range(len(trace.spans)) if i not in changes.dropped]
+    if not kept:
+        kept = [trace.main_root]
+    kept.sort(key=lambda i: (times.starts_ns[i], trace.spans[i].span_id))
+    number = {i: n for n, i in enumerate(kept)}
+    parents = []
+    for i in kept:
+        parent = trace.parents[i]
+        while parent != NO_SPAN and parent not in number:
+            parent = trace.parents[parent]
+        parents.append(number[parent] if parent != NO_SPAN else NO_SPAN)
+    children: list[list[int]] = [[] for _ in kept]
+    roots: list[int] = []
+    for n, parent in enumerate(parents):
+        (children[parent] if parent != NO_SPAN else roots).append(n)
+    spans = tuple(_moved(trace.spans[i], i, changes, times) for i in kept)
+    return replace(
+        trace,
+        spans=spans,
+        parents=tuple(parents),
+        children=tuple(tuple(below) for below in children),
+        roots=tuple(roots),
+        start_ns=min(span.start_ns for span in spans),
+        end_ns=max(span.ended_ns for span in spans),
+    )
+
+
+def _moved(span: Span, i: int, changes: Changes, times: Replayed) -> Span:
+    call = changes.calls.get(i, span.model_call)
+    return replace(span, start_ns=times.starts_ns[i], end_ns=times.ends_ns[i], model_call=call)
