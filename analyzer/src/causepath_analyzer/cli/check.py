@@ -9,7 +9,10 @@ from causepath_analyzer.analyses.budgets import Verdict, checked, overall
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import id_length
 from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
     Json,
+    MaxBytesOption,
     OverflowOption,
     PathArgument,
     Strict,
@@ -17,6 +20,7 @@ from causepath_analyzer.cli.inputs import (
     named_paths,
     picked,
     read_inputs,
+    read_options,
     status_of,
 )
 from causepath_analyzer.cli.output import show, write
@@ -56,6 +60,8 @@ def check(
     trace: TraceOption = None,
     overflow: OverflowOption = "async",
     strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
     color: ColorOption = "auto",
 ) -> int:
     """Hold every run against budgets; exit with 1 if one is broken.
@@ -72,7 +78,7 @@ def check(
             "or in [tool.causepath.budgets] of pyproject.toml"
         )
     named = named_paths(paths)
-    reading = read_inputs(named)
+    reading = read_inputs(named, read_options(format, max_bytes))
     with_cost = any(budget.name == "cost" for budget in wanted)
     chosen = picked(reading.traces, trace)
     runs = [explained(entry, overflow, with_cost=with_cost) for entry in chosen]

@@ -1,6 +1,7 @@
 """What commands that read traces have in common: finding, reading and picking them."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,7 +12,7 @@ from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.model import Input, Trace
-from causepath_analyzer.read import Reading, read
+from causepath_analyzer.read import FORMATS, Options, Reading, read
 from causepath_analyzer.read.source import STDIN
 from causepath_analyzer.report.words import count
 
@@ -48,6 +49,35 @@ Json = Annotated[
 TraceOption = Annotated[
     str | None, Parameter(name="--trace", metavar="ID", help="Only the trace whose id starts so.")
 ]
+FormatOption = Annotated[
+    str | None,
+    Parameter(
+        name="--format",
+        metavar="NAME",
+        help=f"Read as this format instead of recognising it: {', '.join(FORMATS)}.",
+    ),
+]
+MaxBytesOption = Annotated[
+    str,
+    Parameter(
+        name="--max-bytes",
+        metavar="SIZE",
+        env_var="CAUSEPATH_MAX_BYTES",
+        help="Most bytes that compressed data or a pipe may give; one document, a 32nd part.",
+    ),
+]
+MAX_BYTES: Final = "8G"
+_SIZE: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+
+
+def read_options(format_name: str | None, max_bytes: str) -> Options:
+    """The two options in one. Raises `UsageError` if one of them cannot be."""
+    if format_name is not None and format_name not in FORMATS:
+        raise UsageError(f"no format {format_name}; there are {', '.join(FORMATS)}")
+    size = _SIZE.fullmatch(max_bytes.strip())
+    if size is None or int(size[1]) == 0:
+        raise UsageError(f"--max-bytes {max_bytes} is no size; write it like 8G or 500M")
+    return Options(format_name, int(size[1]) << 10 * " KMGT".index(size[2].upper() or " "))
 
 
 def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,11 +96,11 @@ def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return (path,)
 
 
-def read_inputs(paths: Sequence[str]) -> Reading:
+def read_inputs(paths: Sequence[str], options: Options) -> Reading:
     """Reads `paths` and says on standard error what in them was not understood."""
     progress = Progress()
     try:
-        reading = read(paths, progress)
+        reading = read(paths, progress, options)
     finally:
         progress.done()
     complain_about(complaints(reading.inputs))

@@ -10,7 +10,10 @@ from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
     Json,
+    MaxBytesOption,
     OverflowOption,
     PathArgument,
     Strict,
@@ -18,6 +21,7 @@ from causepath_analyzer.cli.inputs import (
     named_paths,
     picked,
     read_inputs,
+    read_options,
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
@@ -49,13 +53,15 @@ def report(
     trace: TraceOption = None,
     overflow: OverflowOption = "async",
     strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
     named = named_paths(paths)
-    reading = read_inputs(named)
+    reading = read_inputs(named, read_options(format, max_bytes))
     chosen = picked(reading.traces, trace)
     if json:
         write(as_json(reading, chosen, overflow), output)

@@ -8,11 +8,20 @@ from msgspec import Struct
 
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
 from causepath_analyzer.model import Input, Skipped, Span, Trace
-from causepath_analyzer.read.recognise import Recogniser
+from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, Options, Recogniser
 from causepath_analyzer.read.source import files, open_source
 from causepath_analyzer.read.tree import build
 
-__all__ = ["Progress", "Reading", "SpansByTrace", "read", "read_stream", "traces"]
+__all__ = [
+    "FORMATS",
+    "Options",
+    "Progress",
+    "Reading",
+    "SpansByTrace",
+    "read",
+    "read_stream",
+    "traces",
+]
 
 _MOST_SKIPPED: Final = 1000
 
@@ -29,7 +38,9 @@ Progress = Callable[[str, int], None]
 """Called now and then with the path being read and the number of spans found in it so far."""
 
 
-def read(paths: Sequence[str], progress: Progress | None = None) -> Reading:
+def read(
+    paths: Sequence[str], progress: Progress | None = None, options: Options = DEFAULTS
+) -> Reading:
     """Reads every file in `paths` (``-`` is standard input; folders are gone through).
 
     What cannot be read is told in the inputs, not raised. Only if there is no span at all, the
@@ -38,7 +49,7 @@ def read(paths: Sequence[str], progress: Progress | None = None) -> Reading:
     spans: SpansByTrace = {}
     inputs: list[Input] = []
     for path in paths:
-        found = [_read_file(file, spans, progress) for file in files(path)]
+        found = [_read_file(file, spans, progress, options) for file in files(path)]
         inputs.extend(found or [Input(path, None, 0, problem=_no_files(path))])
     return traces(inputs, spans)
 
@@ -60,20 +71,26 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
     return Reading(tuple(inputs), tuple(built))
 
 
-def _read_file(path: str, spans: SpansByTrace, progress: Progress | None) -> Input:
+def _read_file(
+    path: str, spans: SpansByTrace, progress: Progress | None, options: Options
+) -> Input:
     try:
-        stream = open_source(path)
+        stream = open_source(path, options.max_bytes)
     except UnreadableInputError as error:
         return Input(path, None, 0, problem=error)
     with stream:
-        return read_stream(path, stream, spans, progress)
+        return read_stream(path, stream, spans, progress, options)
 
 
 def read_stream(
-    path: str, stream: BinaryIO, spans: SpansByTrace, progress: Progress | None = None
+    path: str,
+    stream: BinaryIO,
+    spans: SpansByTrace,
+    progress: Progress | None = None,
+    options: Options = DEFAULTS,
 ) -> Input:
     """Adds the spans in `stream` to `spans`. `path` only says what it is called in messages."""
-    reader = Recogniser(stream)
+    reader = Recogniser(stream, options)
     count = total = 0
     skipped: list[Skipped] = []
     collecting = gc.isenabled()

@@ -6,6 +6,8 @@ over lines is held in memory whole, because it has to be.
 
 import re
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import BinaryIO
 
 import msgspec
@@ -14,9 +16,15 @@ from msgspec import Struct
 from causepath_analyzer.model import Skipped
 
 _ANY = msgspec.json.Decoder(msgspec.Raw)
-_SYNTAX = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
-_OPENING = re.compile(rb"^[ \t]*[{\[]", re.MULTILINE)
+# No string of JSON goes over the end of a line, so an open one ends there: it was cut off.
+_SYNTAX = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+"?|[{}\[\]]')
+# A list that may hold spans; log lines begin with a bracket and a word.
+_OPENING = re.compile(rb"^[ \t]*(?:\{|\[(?=\s*(?:[{\[\]]|\Z)))", re.MULTILINE)
 _NEXT = re.compile(rb"\s*[{\[]")
+_MOST_BEFORE = 1000
+"""So many lines of other output may come before the first document."""
+_BRACKET = 8
+_SKIPPED = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -27,41 +35,75 @@ class Document(Struct, frozen=True, gc=False):
     line: int
 
 
-def documents(stream: BinaryIO) -> Iterator[Document | Skipped]:
-    """The documents in `stream`, in order. Lines of text between documents are `Skipped`."""
-    first = b""
+def documents(stream: BinaryIO, longest: int | None = None) -> Iterator[Document | Skipped]:
+    """The documents in `stream`, in order; one of more than `longest` bytes is `Skipped`.
+
+    What a program printed before or between documents that are spread over lines is passed over.
+    """
+    most = -1 if longest is None else longest + 1
+    lines = iter(partial(stream.readline, most), b"")
     number = 0
-    for line in stream:
+    before: list[Document] = []
+    for line in lines:
         number += 1
         first = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-        if not first.isspace() and first:
+        if not first or first.isspace():
+            continue
+        is_output = len(before) < _MOST_BEFORE and len(first) < _SKIPPED and not _opens(first)
+        if not is_output or _complete(first):
             break
-    if not first.strip():
-        return
-    if _complete(first) or not _opens(first):
-        yield from _lines(first, number, stream)
-        return
-    rest = stream.read()
-    whole = first + rest
-    if _complete(whole):
-        yield Document(whole, number)
-    elif _mostly_lines(rest):
-        # The first line is damaged; those after it stand for themselves.
-        yield from _lines(first, number, rest.splitlines(keepends=True))
+        before.append(Document(first, number))
     else:
-        yield from _in_a_row(whole, number)
+        yield from before
+        return
+    if _exceeds(first, longest) or not _opens(first) or _complete(first):
+        yield from before
+        yield from _lines(first, number, lines, stream, longest)
+    else:
+        rest = stream.read(most)
+        whole = first + rest
+        if _exceeds(whole, longest):
+            yield _too_long(number, longest)
+        elif _complete(whole):
+            yield Document(whole, number)
+        elif _mostly_lines(rest):
+            # The first line is damaged; those after it stand for themselves.
+            yield from before
+            yield from _lines(first, number, rest.splitlines(keepends=True), stream, longest)
+        else:
+            yield from _in_a_row(whole, number)
 
 
-def _lines(first: bytes, number: int, rest: Iterable[bytes]) -> Iterator[Document]:
-    yield Document(first, number)
-    for line in rest:
-        number += 1
-        if not line.isspace():
+def _lines(
+    first: bytes, number: int, rest: Iterable[bytes], stream: BinaryIO, longest: int | None
+) -> Iterator[Document | Skipped]:
+    for line in chain((first,), rest):
+        if _exceeds(line, longest):
+            yield _too_long(number, longest)
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(_SKIPPED)
+        elif len(line) < _BRACKET and line.strip() in (b"{", b"["):
+            # A document spread over lines, after others that were not.
+            tail = line + stream.read(-1 if longest is None else longest)
+            if _exceeds(tail, longest):
+                yield _too_long(number, longest)
+            else:
+                yield from _in_a_row(tail, number)
+        elif not line.isspace():
             yield Document(line, number)
+        number += 1
+
+
+def _exceeds(data: bytes, longest: int | None) -> bool:
+    return longest is not None and len(data) > longest
+
+
+def _too_long(number: int, longest: int | None) -> Skipped:
+    return Skipped(f"line {number}", f"more than {longest:,} bytes in one piece: raise --max-bytes")
 
 
 def _opens(line: bytes) -> bool:
-    return line.lstrip()[:1] in (b"{", b"[")
+    return _OPENING.match(line) is not None
 
 
 def _complete(data: bytes) -> bool:
@@ -75,7 +117,7 @@ def _complete(data: bytes) -> bool:
 def _mostly_lines(rest: bytes) -> bool:
     """Whether a line that opens a document closes it as well: told from the first such line."""
     for line in rest[: 1 << 24].splitlines():
-        if line[:1] in (b"{", b"[") and len(line) > 2:
+        if len(line) > 2 and line[:1] in (b"{", b"[") and _opens(line):
             return _complete(line)
     return False
 

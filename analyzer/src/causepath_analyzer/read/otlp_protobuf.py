@@ -12,6 +12,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise
 from causepath_analyzer.read.format import BinaryFormat, Found
+from causepath_analyzer.read.source import read_exactly
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _FIELD_1: Final = 0x0A  # field 1, length-delimited
 _FIELDS_OF_RESOURCE_SPANS: Final = (0x0A, 0x12, 0x1A)
 _LENGTH_BYTES: Final = 4
-_LONGEST: Final = 1 << 31
+_LONGEST: Final = 1 << 30
 _KINDS: Final[tuple[SpanKind, ...]] = (
     "internal",
     "internal",
@@ -91,7 +92,7 @@ def _frames(first: bytes, stream: BinaryIO) -> Iterator[tuple[str, bytes | None]
     while first:
         length_bytes = first + stream.read(_LENGTH_BYTES - 1)
         length = int.from_bytes(length_bytes, "big")
-        frame = stream.read(length) if length < _LONGEST else b""
+        frame = read_exactly(stream, length) if length < _LONGEST else b""
         if len(length_bytes) < _LENGTH_BYTES or len(frame) < length:
             yield f"byte {position}", None
             return
@@ -104,7 +105,8 @@ def _frames(first: bytes, stream: BinaryIO) -> Iterator[tuple[str, bytes | None]
 def _fields(first: bytes, stream: BinaryIO, position: int) -> Iterator[tuple[str, bytes | None]]:
     while first:
         length, size = _varint(stream)
-        body = stream.read(length) if first[0] == _FIELD_1 and 0 <= length < _LONGEST else None
+        fits = first[0] == _FIELD_1 and 0 <= length < _LONGEST
+        body = read_exactly(stream, length) if fits else None
         if body is None or len(body) < length:
             yield f"byte {position}", None
             return

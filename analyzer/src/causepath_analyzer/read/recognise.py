@@ -11,6 +11,7 @@ from itertools import islice
 from typing import BinaryIO, Final
 
 import msgspec
+from msgspec import Struct
 
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import (
@@ -28,8 +29,8 @@ from causepath_analyzer.read import (
 )
 from causepath_analyzer.read.documents import Document, documents
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
-from causepath_analyzer.read.source import DAMAGED
-from causepath_analyzer.read.unknown import looks_like
+from causepath_analyzer.read.source import DAMAGED, MOST_BYTES, TooLargeError, knows_its_size
+from causepath_analyzer.read.unknown import looks_like, text_looks_like
 
 JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
     otlp_json.FORMAT,
@@ -45,6 +46,24 @@ JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
 )
 BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
 
+FORMATS: Final = tuple(row.name for row in (*JSON_FORMATS, *BINARY_FORMATS))
+"""What `Options.format` may be."""
+
+
+class Options(Struct, frozen=True):
+    """How to read. ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content.
+
+    ``max_bytes`` bounds what compressed data, a pipe or a device may give; one document of it may
+    have a 32nd part. A plain file may be as large as it is.
+    """
+
+    format: str | None = None
+    max_bytes: int = MOST_BYTES
+
+
+DEFAULTS: Final = Options()
+_PART: Final = 32
+_ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 _HEAD: Final = 512
 _BATCH: Final = 1024
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -57,11 +76,16 @@ class Recogniser:
     of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, options: Options = DEFAULTS) -> None:
         self._stream = stream
+        self._longest = None if knows_its_size(stream) else max(1, options.max_bytes // _PART)
         self._formats = [
-            row.begin() if isinstance(row, GatheredFormat) else row for row in JSON_FORMATS
+            row.begin() if isinstance(row, GatheredFormat) else row
+            for row in JSON_FORMATS
+            if options.format in (None, row.name)
         ]
+        self._binary = [row for row in BINARY_FORMATS if options.format in (None, row.name)]
+        self._forced = options.format
         self.format: str | None = None
         self.signals: set[str] = set()
         self.is_json = False
@@ -71,6 +95,8 @@ class Recogniser:
         """What is in the stream, in batches, in order."""
         try:
             yield from self._found()
+        except TooLargeError as error:
+            yield [Skipped("end", str(error))]
         except DAMAGED as error:
             yield [Skipped("end", f"cut off or damaged: {error}")]
 
@@ -85,14 +111,14 @@ class Recogniser:
         if head.startswith(_UTF_16):
             yield [Skipped("byte 0", "UTF-16 text: save it as UTF-8")]
             return
-        for binary in BINARY_FORMATS:
-            if binary.recognise(head):
+        for binary in self._binary:
+            if binary.recognise(head) or not self._formats:
                 self.format = binary.name
                 spans = iter(binary.read(stream))
                 while batch := list(islice(spans, _BATCH)):
                     yield batch
                 return
-        for document in documents(stream):
+        for document in documents(stream, self._longest):
             if isinstance(document, Document):
                 yield self._read(document)
             else:
@@ -110,7 +136,11 @@ class Recogniser:
             try:
                 return self._read_json(_mended(document.data), where)
             except msgspec.DecodeError as error:
-                return [Skipped(where, _not_json(error))]
+                look = text_looks_like(document.data)
+                self.is_json = self.is_json or look is not None
+                return [Skipped(where, look.what if look is not None else _not_json(error))]
+        except RecursionError:
+            return [Skipped(where, "nested too deeply to be a trace")]
 
     def _read_json(self, data: bytes, where: str) -> Sequence[Found]:
         """Raises `msgspec.DecodeError` or `UnicodeDecodeError` if `data` is no JSON."""
@@ -120,8 +150,11 @@ class Recogniser:
                 self._prefer(candidate)
                 self.is_json = True
                 return found
-        look = looks_like(data)
+        _ANY.decode(data)
         self.is_json = True
+        if self._forced is not None:
+            return [Skipped(where, f"not in the format {self._forced}")]
+        look = looks_like(data)
         if look.harmless:
             self.signals.add(look.what)
             return ()
@@ -147,6 +180,8 @@ _NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
 
 def _mended(data: bytes) -> bytes:
     """`data` in UTF-8, without what real exporters write and JSON forbids."""
+    if not data.startswith((b"{", b"[", b" ")):
+        return data.strip()
     text = data.strip().decode("utf-8", "replace").encode()
     return _NO_NUMBER.sub(rb"\1null", _LONE_SURROGATE.sub(rb"\1\\ufffd", text))
 

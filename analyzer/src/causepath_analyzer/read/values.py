@@ -124,7 +124,8 @@ def decoded(
 ) -> Iterator[T | Skipped]:
     """Every one of `raws` by itself; for the damaged ones what is wrong with them."""
     for raw in raws:
-        yield _one(raw, decoder, where, what)
+        one = _one(raw, decoder, where, what)
+        yield one
 
 
 def _one(raw: Raw, decoder: "msgspec.json.Decoder[T]", where: str, what: str) -> T | Skipped:
