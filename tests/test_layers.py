@@ -39,19 +39,23 @@ PLUGIN: dict[str, set[str]] = {
     "file": set(),
     "pipeline": {"config", "file", "guard"},
     "api": {"inside", "measure", "spans"},
+    "imports": set(),
     "instrumentor": {
         "config",
         "guard",
+        "imports",
         "measure",
+        "otel_instrumentor",
         "patching",
         "pipeline",
         "provider",
         "providers",
         "spans",
     },
+    "otel_instrumentor": {"instrumentor"},
     "auto": {"instrumentor"},
     "startup": {"auto"},
-    "__init__": {"api", "instrumentor", "version"},
+    "__init__": {"api", "instrumentor", "otel_instrumentor", "version"},
 }
 
 ANALYZER: dict[str, set[str]] = {

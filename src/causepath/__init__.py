@@ -11,7 +11,8 @@ from causepath.version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from causepath.api import agent, tool, tools
-    from causepath.instrumentor import CausepathInstrumentor, instrument, uninstrument
+    from causepath.instrumentor import instrument, uninstrument
+    from causepath.otel_instrumentor import CausepathInstrumentor
 
 __all__ = [
     "instrument",
@@ -27,7 +28,7 @@ _HOMES = {
     "agent": "api",
     "tool": "api",
     "tools": "api",
-    "CausepathInstrumentor": "instrumentor",
+    "CausepathInstrumentor": "otel_instrumentor",
     "instrument": "instrumentor",
     "uninstrument": "instrumentor",
 }

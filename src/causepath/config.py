@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 CAUSEPATH = "CAUSEPATH"
 """Anything but `0`, `false`, `no`, `off` or nothing enables the plugin when Python starts."""
@@ -35,10 +35,20 @@ class ToolPattern:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    file: Path
+    """What the environment says."""
+
+    file_name: str
     """Absolute, so that an application that changes its directory keeps writing to one file."""
     tool_patterns: tuple[ToolPattern, ...] = ()
     find_tools: bool = True
+
+    @property
+    def file(self) -> Path:
+        from pathlib import (
+            Path,
+        )  # not at the top: no need of it where the application has exporters
+
+        return Path(self.file_name)
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
@@ -46,7 +56,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
     tools = environ.get(CAUSEPATH_TOOLS, "").strip()
     off = tools.lower() == "off"
     return Config(
-        file=Path(environ.get(CAUSEPATH_FILE) or DEFAULT_FILE).absolute(),
+        file_name=os.path.abspath(environ.get(CAUSEPATH_FILE) or DEFAULT_FILE),  # noqa: PTH100
         tool_patterns=() if off else tuple(_tool_patterns(tools)),
         find_tools=not off,
     )

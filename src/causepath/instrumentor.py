@@ -1,4 +1,4 @@
-"""The plugin's one instrumentor: read the configuration once, patch, put everything back."""
+"""Enabling the plugin: read the configuration once, patch, and put everything back one day."""
 
 from __future__ import annotations
 
@@ -6,55 +6,50 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
 from causepath import config, measure
 from causepath.guard import harmless
-from causepath.patching import Patches
+from causepath.imports import when_imported
 from causepath.pipeline import Pipeline
 from causepath.providers.anthropic import ANTHROPIC
 from causepath.spans import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from types import ModuleType
 
+    from opentelemetry.trace import TracerProvider
+
+    from causepath.patching import Patches
     from causepath.provider import Provider
 
 PROVIDERS: tuple[Provider, ...] = (ANTHROPIC,)
 
 
-class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Traces every model SDK that the application imports, now or later.
+class Plugin:
+    """Enabled or not, and what it takes to put everything back. There is one in a process."""
 
-    `instrument(tracer_provider=...)` writes to that provider; without one, to the application's,
-    else as `OTEL_*` say, else to `causepath-traces.jsonl`. Instrumenting twice does nothing more.
-    """
+    def __init__(self) -> None:
+        self.enabled = False
+        self._lock = threading.RLock()
+        self._telemetry: Telemetry | None = None
 
-    _telemetry: Telemetry | None = None
-    _lock = threading.RLock()
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing has to be installed: an SDK is patched when it is imported."""
-        return ()
-
-    def instrument(self, **kwargs: Any) -> None:
+    def enable(self, tracer_provider: TracerProvider | None) -> None:
         with self._lock:
-            if not self.is_instrumented_by_opentelemetry:
-                super().instrument(**kwargs)
+            if not self.enabled:
+                self.enabled = True
+                self._enable(tracer_provider)
 
-    def uninstrument(self, **kwargs: Any) -> None:
+    def disable(self) -> None:
         with self._lock:
-            if self.is_instrumented_by_opentelemetry:
-                super().uninstrument(**kwargs)
+            if self.enabled:
+                self._disable()
+                self.enabled = False
 
     @harmless(None)
-    def _instrument(self, **kwargs: Any) -> None:
+    def _enable(self, tracer_provider: TracerProvider | None) -> None:
         settings = config.from_environment()
-        self._patches = Patches()
+        self._patches: Patches | None = None
         self._found = measure.FoundTools()
-        self._pipeline = Pipeline(settings, kwargs.get("tracer_provider"), self._before_end)
+        self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
             PROVIDERS,
@@ -63,17 +58,16 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         measure.telemetry = lambda: self._telemetry
         self._pipeline.when_set(telemetry.attend)
         for provider in PROVIDERS:
-            wrapt.register_post_import_hook(
-                functools.partial(self._patch, telemetry, provider), provider.module
-            )
+            when_imported(provider.module, functools.partial(self._patch, telemetry, provider))
         for pattern in settings.tool_patterns:
-            wrapt.register_post_import_hook(
-                functools.partial(self._measure, telemetry, pattern.names), pattern.module
+            when_imported(
+                pattern.module, functools.partial(self._measure, telemetry, pattern.names)
             )
 
     @harmless(None)
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002
-        self._patches.undo()
+    def _disable(self) -> None:
+        if self._patches is not None:
+            self._patches.undo()
         self._found.undo()
         self._pipeline.close()
         self._telemetry = None
@@ -83,6 +77,9 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _patch(self, telemetry: Telemetry, provider: Provider, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
+            from causepath.patching import Patches
+
+            self._patches = self._patches or Patches()
             self._patches.apply(provider, telemetry)
 
     @harmless(None)
@@ -95,14 +92,31 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._telemetry.end_idle_runs()
 
 
-def instrument(**kwargs: Any) -> None:
-    """Enable the plugin in this process.
+_PLUGIN = Plugin()
 
-    `tracer_provider` is where spans go; see `CausepathInstrumentor` for what happens without one.
+
+def instrument(tracer_provider: TracerProvider | None = None, **_: Any) -> None:
+    """Trace every model SDK that this process imports, now or later.
+
+    Spans go to `tracer_provider`; without one, to the application's, else as `OTEL_*` say, else to
+    `causepath-traces.jsonl`. Instrumenting twice does nothing more.
     """
-    CausepathInstrumentor().instrument(skip_dep_check=True, **kwargs)
+    _PLUGIN.enable(tracer_provider)
 
 
 def uninstrument() -> None:
     """Disable the plugin and put back what it wrapped. Spans not yet written are written."""
-    CausepathInstrumentor().uninstrument()
+    _PLUGIN.disable()
+
+
+def is_enabled() -> bool:
+    return _PLUGIN.enabled
+
+
+def __getattr__(name: str) -> object:
+    # Where `opentelemetry-instrument` looks for it, by the entry point of the distribution.
+    if name != "CausepathInstrumentor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from causepath.otel_instrumentor import CausepathInstrumentor
+
+    return CausepathInstrumentor

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from causepath.messages import ModelReply, ModelRequest
 
 
+CONTENT = 1
+"""The event carries a piece of the answer, as the time to the first one is asked for."""
+
+FACTS = 2
+"""`read_event` may find something in it. Most pieces of an answer hold nothing but the piece."""
+
+LAST = 4
+"""The event ends the reply."""
+
+
 class Seam(Enum):
     """What a patched function of an SDK means to us."""
 
@@ -38,6 +48,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
+    """One SDK: what to patch in it, and how to read what passes there."""
+
     name: str
     """`gen_ai.provider.name`."""
     module: str
@@ -49,16 +61,16 @@ class Provider:
     """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
     read_event: Callable[[ModelReply, Any], ModelReply]
     """The reply so far and one event of the EVENTS seam make the new reply."""
-    is_content: Callable[[Any], bool]
-    """Whether an event carries a piece of the answer, as the time to the first one is asked for."""
-    is_last: Callable[[Any], bool]
-    """Whether an event ends the reply."""
+    look_at_event: Callable[[Any], int]
+    """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`."""
     read_error: Callable[[BaseException], str]
     """The `error.type` of a failed call."""
     native_scope: str | None = None
     """The instrumentation scope of the SDK's own spans, or how it begins."""
     native_call: str | None = None
     """The name of the SDK's own span of a model call."""
+    native_reply: tuple[str, ...] = ()
+    """The attributes that the SDK gives its own span of a call from a whole reply."""
     native_tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None] = lambda *_: None
     """The tracer with which the SDK writes its own span of the call, `None` where it writes none.
     From the client and the arguments of the CALL seam."""

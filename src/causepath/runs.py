@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -107,7 +107,7 @@ class Runs:
         with self._lock:
             run = self._by_parent.pop(parent, None)
             for asked in run.asked.values() if run is not None else ():
-                asked.call = replace(asked.call, input=None)
+                asked.call = asked.call._replace(input=None)
             return run
 
     def opened(self, run: Run) -> list[Run]:

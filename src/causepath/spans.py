@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, StatusCode
 
 from causepath import semconv
 from causepath.callsite import application_frames
 from causepath.categories import category
-from causepath.guard import harmless
+from causepath.guard import harmless, report
 from causepath.messages import ModelReply
+from causepath.provider import CONTENT, FACTS, LAST
 from causepath.runs import Run, Runs
 from causepath.version import __version__
 
@@ -45,10 +45,18 @@ if TYPE_CHECKING:
 CALL_KEY = otel.create_key("causepath-model-call")
 RUN_KEY = otel.create_key("causepath-run")
 
+SUPPRESSED_KEYS = (otel._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")  # noqa: SLF001
+"""As in `opentelemetry.instrumentation.utils`, whose import takes longer than all of ours."""
+
+SCOPE = "causepath"
+"""The instrumentation scope of the spans we write."""
+
 IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
 
 MAX_CALLS_IN_FLIGHT = 10_000
+
+NO_REPLY = ModelReply()
 
 _process = object()
 """Another one in every forked child: what began in the parent is the parent's to end."""
@@ -101,7 +109,7 @@ class Telemetry:
         provider = self._tracer_provider()
         if self._tracer is None or self._tracer[0] is not provider:
             self.attend(provider)
-            self._tracer = provider, provider.get_tracer("causepath", __version__)
+            self._tracer = provider, provider.get_tracer(SCOPE, __version__)
         return self._tracer[1]
 
     def attend(self, provider: object) -> None:
@@ -123,7 +131,7 @@ class Telemetry:
     ) -> ModelCall | None:
         """The model call that these arguments make, or `None` where they make none."""
         request = provider.read_request(client, args, kwargs)
-        if request is None or not is_instrumentation_enabled():
+        if request is None or _is_suppressed():
             return None
         tracer = self.tracer()
         native = provider.native_tracer(client, args, kwargs)
@@ -216,6 +224,8 @@ class Telemetry:
 
     @harmless(None)
     def span_started(self, span: Span, parent: Context | None) -> None:
+        if _scope(span) == SCOPE:
+            return
         here = otel.get_current() if parent is None else parent
         for provider in self._providers:
             if _is_native(provider, span):
@@ -267,11 +277,17 @@ class Telemetry:
             attributes._dict[semconv.CATEGORY] = found  # noqa: SLF001
 
     @harmless(None)
-    def span_ended(self, context: SpanContext, end_ns: int | None, error: str | None) -> None:
-        key = (context.trace_id, context.span_id)
-        call = self._open.pop(key, None)
+    def span_ended(self, span: Any) -> None:
+        context = span.context
+        call = self._open.pop((context.trace_id, context.span_id), None)
         if call is not None:
-            call.over(end_ns or time.time_ns(), error)
+            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
+            call.over(span.end_time or time.time_ns(), error)
+        self.nothing_below(context)
+
+    def nothing_below(self, context: SpanContext) -> None:
+        """The span with this context ended: no new call or tool hangs on it."""
+        key = (context.trace_id, context.span_id)
         run = self.runs.forget_below(key)
         if run is not None:
             # A later call may still continue it, but nobody needs what its span holds on to.
@@ -282,6 +298,10 @@ class Telemetry:
         context = span.get_span_context()
         if span.is_recording() and len(self._open) < MAX_CALLS_IN_FLIGHT:
             self._open[context.trace_id, context.span_id] = call
+
+    def forget(self, context: SpanContext) -> None:
+        """The span of a call has ended, and so has the call."""
+        self._open.pop((context.trace_id, context.span_id), None)
 
     # -- the end of inferred runs
 
@@ -327,7 +347,7 @@ class Telemetry:
         only_asked: bool,
     ) -> Operation | None:
         """The span of one measured call of a tool function."""
-        if not is_instrumentation_enabled():
+        if _is_suppressed():
             return None
         tracer = self.tracer()
         here = otel.get_current()
@@ -388,7 +408,7 @@ class Telemetry:
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:
         """The span of a run that the application declares."""
-        if not is_instrumentation_enabled():
+        if _is_suppressed():
             return None
         here = otel.get_current()
         span = self.tracer().start_span(
@@ -425,8 +445,7 @@ class SpanWatcher:
 
     def on_end(self, span: Any) -> None:
         if self._telemetry is not None:
-            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
-            self._telemetry.span_ended(span.context, span.end_time, error)
+            self._telemetry.span_ended(span)
 
     def shutdown(self) -> None:
         self._telemetry = None
@@ -525,11 +544,12 @@ class ModelCall:
     ) -> None:
         self._telemetry = telemetry
         self._provider = provider
+        self._look_at_event = provider.look_at_event
         self._request = request
         self._tracer = tracer
         self._native = native
         self._token: Any = None
-        self._reply = ModelReply()
+        self._reply = NO_REPLY
         self._complete = False
         self._streams = False
         self._closed = False
@@ -547,7 +567,9 @@ class ModelCall:
 
         self._start_ns = time.time_ns()
         self._run, parent = telemetry.run_of(request, self._start_ns, tracer)
-        self._delivered = telemetry.runs.deliver(self._run, request.tool_results)
+        self._delivered = (
+            telemetry.runs.deliver(self._run, request.tool_results) if request.tool_results else []
+        )
         for asked in self._delivered:
             if asked.measured is None:
                 telemetry.inferred_tool(asked, self._start_ns, parent, tracer)
@@ -583,7 +605,6 @@ class ModelCall:
             context=self._context,
             kind=SpanKind.CLIENT,
             attributes={
-                semconv.CATEGORY: "llm",
                 **semconv.request_attributes(self._provider.name, self._request),
                 **self._own_attributes(),
             },
@@ -600,26 +621,29 @@ class ModelCall:
         # Nothing below the span may begin before it.
         self._attempt_start_ns = getattr(span, "start_time", None) or time.time_ns()
         span.update_name(_chat_name(self._request))
-        span.set_attribute(semconv.CATEGORY, "llm")
-        span.set_attributes(semconv.parameter_attributes(self._request))
-        span.set_attributes(self._own_attributes())
+        there = _attributes(span)
+        parameters = semconv.parameter_attributes(self._request)
+        span.set_attributes(
+            {
+                **{name: value for name, value in parameters.items() if name not in there},
+                **self._own_attributes(),
+            }
+        )
         for link in self._result_links():
             span.add_link(link.context, link.attributes)
         self._telemetry.opened(self, span)
 
     def _own_attributes(self) -> Mapping[str, AttributeValue]:
-        attributes: dict[str, Any] = {
-            semconv.TURN: self._turn,
-            semconv.TOOLS_DECLARED: self._request.declared_tools or None,
-        }
-        for frame in application_frames():
-            attributes[semconv.CODE_FILE_PATH] = frame.f_code.co_filename
+        attributes: dict[str, Any] = {semconv.CATEGORY: "llm", semconv.TURN: self._turn}
+        if self._request.declared_tools:
+            attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
+        frame = next(application_frames(), None)
+        if frame is not None:
+            code = frame.f_code
+            attributes[semconv.CODE_FILE_PATH] = code.co_filename
             attributes[semconv.CODE_LINE_NUMBER] = frame.f_lineno
-            attributes[semconv.CODE_FUNCTION_NAME] = getattr(
-                frame.f_code, "co_qualname", frame.f_code.co_name
-            )
-            break
-        return semconv.present(attributes)
+            attributes[semconv.CODE_FUNCTION_NAME] = getattr(code, "co_qualname", code.co_name)
+        return attributes
 
     def _result_links(self) -> list[Link]:
         return [
@@ -699,26 +723,35 @@ class ModelCall:
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
-    @harmless(None)
     def event(self, event: Any) -> None:
         """The application is about to get this event of a streamed reply."""
-        now_ns = time.time_ns()
-        if self._last_chunk_ns:
-            self._longest_gap_ns = max(self._longest_gap_ns, now_ns - self._last_chunk_ns)
-        self._last_chunk_ns = now_ns
-        if self._provider.is_content(event):
-            self._chunks += 1
-            if self._chunks == 1 and self.span is not None and self.span.is_recording():
-                # The SDK's own spans say the same a moment later, in its own words.
-                self.span.set_attribute(
-                    semconv.RESPONSE_TIME_TO_FIRST_CHUNK, (now_ns - self._start_ns) / 1e9
-                )
-        before = self._reply
-        self._reply = self._provider.read_event(before, event)
-        if self._reply is not before:
-            self._ask_whole_calls()
-        if self._provider.is_last(event):
-            self._reply_over()
+        try:  # as `harmless`, but cheaper: this is the one thing that happens thousands of times
+            now_ns = time.time_ns()
+            gap_ns = now_ns - self._last_chunk_ns
+            if gap_ns > self._longest_gap_ns and self._last_chunk_ns:
+                self._longest_gap_ns = gap_ns
+            self._last_chunk_ns = now_ns
+            what = self._look_at_event(event)
+            if what & CONTENT:
+                self._chunks += 1
+                if self._chunks == 1:
+                    self._first_chunk(now_ns)
+            if what & FACTS:
+                before = self._reply
+                self._reply = self._provider.read_event(before, event)
+                if self._reply is not before:
+                    self._ask_whole_calls()
+                if what & LAST:
+                    self._reply_over()
+        except Exception:
+            report("causepath.spans.ModelCall.event")
+
+    def _first_chunk(self, now_ns: int) -> None:
+        if self.span is not None and self.span.is_recording():
+            # The SDK's own spans say the same a moment later, in its own words.
+            self.span.set_attribute(
+                semconv.RESPONSE_TIME_TO_FIRST_CHUNK, (now_ns - self._start_ns) / 1e9
+            )
 
     def _ask_whole_calls(self) -> None:
         """A tool may be started while the reply still streams, once its arguments have arrived."""
@@ -743,10 +776,14 @@ class ModelCall:
         span = self.span
         if span is None or not span.is_recording():
             return
-        span.set_attributes(semconv.reply_attributes(self._reply))
+        attributes = semconv.reply_attributes(self._reply)
+        if self._native and not self._streams:
+            for name in self._provider.native_reply:
+                attributes.pop(name, None)
         if self._chunks:
-            span.set_attribute(semconv.STREAM_CHUNKS, self._chunks)
-            span.set_attribute(semconv.STREAM_LONGEST_GAP_MS, self._longest_gap_ns / 1e6)
+            attributes[semconv.STREAM_CHUNKS] = self._chunks
+            attributes[semconv.STREAM_LONGEST_GAP_MS] = self._longest_gap_ns / 1e6
+        span.set_attributes(attributes)
 
     # -- the end
 
@@ -786,7 +823,7 @@ class ModelCall:
             now_ns = time.time_ns()
             span.end(end_time=now_ns)
             # A provider that tells no processor, or no processor of this span, told us nothing.
-            self._telemetry.span_ended(span.get_span_context(), now_ns, self._error)
+            self._telemetry.forget(span.get_span_context())
             self.over(now_ns, self._error)
 
     def over(self, end_ns: int, error: str | None) -> None:
@@ -857,6 +894,15 @@ def _toucher(run: Run) -> Callable[[int], None]:
     return touch
 
 
+def _is_suppressed() -> bool:
+    here = otel.get_current()
+    return any(here.get(key) for key in SUPPRESSED_KEYS) if here else False
+
+
+def _scope(span: Any) -> str:
+    return getattr(getattr(span, "instrumentation_scope", None), "name", "")
+
+
 def _attributes(span: Any) -> Mapping[str, Any]:
     return getattr(span, "attributes", None) or {}
 
@@ -867,8 +913,7 @@ def _name(span: Any) -> str:
 
 def _is_native(provider: Provider, span: Any) -> bool:
     """Whether the SDK of `provider` itself writes this span."""
-    scope = getattr(getattr(span, "instrumentation_scope", None), "name", "")
-    return provider.native_scope is not None and scope.startswith(provider.native_scope)
+    return provider.native_scope is not None and _scope(span).startswith(provider.native_scope)
 
 
 def _is_client(span: Any) -> bool:

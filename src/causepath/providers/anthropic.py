@@ -7,13 +7,11 @@ public methods, and the `stacklevel` of their warnings, alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
-from causepath.provider import Provider, Seam, Target
+from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -93,26 +91,27 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str |
 
 def read_reply(result: object) -> ModelReply | None:
     """A `Message`, or a raw response whose body has been read; anything else is no whole reply."""
-    message: Any = result
-    response = getattr(result, "http_response", None)
+    message = _fields(result)
+    response = message.get("http_response")
     if response is not None:
         if not response.is_closed or "json" not in response.headers.get("content-type", ""):
             return None
-        message = response.json()
-    if _get(message, "type") != "message":
+        message = _fields(response.json())
+    if message.get("type") != "message":
         return None
-    return _with_stop(
-        ModelReply(
-            id=_text(_get(message, "id")),
-            model=_text(_get(message, "model")),
-            usage=_usage(_get(message, "usage")),
-            tool_calls=tuple(
-                ToolCall(_get(block, "id"), _get(block, "name"), _get(block, "input"))
-                for block in _get(message, "content") or ()
-                if _get(block, "type") == "tool_use"
-            ),
+    stop_reason = _text(message.get("stop_reason"))
+    return ModelReply(
+        id=_text(message.get("id")),
+        model=_text(message.get("model")),
+        stop_reason=stop_reason,
+        finish_reason=_finish_reason(stop_reason),
+        usage=_usage(message.get("usage")),
+        tool_calls=tuple(
+            ToolCall(_get(block, "id"), _get(block, "name"), _get(block, "input"))
+            for block in message.get("content") or ()
+            if _get(block, "type") == "tool_use"
         ),
-        _get(message, "stop_reason"),
+        awaits_tools=stop_reason == "tool_use",
     )
 
 
@@ -125,80 +124,83 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
             return reply
         *others, last = reply.tool_calls
         started = last.input if isinstance(last.input, str) else ""
-        return replace(
-            reply, tool_calls=(*others, replace(last, input=started + delta.partial_json))
-        )
+        last = last._replace(input=started + delta.partial_json)
+        return reply._replace(tool_calls=(*others, last))
     if kind == "content_block_start":
         block = event.content_block
         if block.type != "tool_use":
             return reply
-        return replace(reply, tool_calls=(*reply.tool_calls, ToolCall(block.id, block.name, "")))
+        return reply._replace(tool_calls=(*reply.tool_calls, ToolCall(block.id, block.name, "")))
     if kind == "content_block_stop":
         if not reply.tool_calls or not isinstance(reply.tool_calls[-1].input, str):
             return reply
         *others, last = reply.tool_calls
-        return replace(reply, tool_calls=(*others, replace(last, input=_arguments(last.input))))
+        last = last._replace(input=_arguments(last.input))
+        return reply._replace(tool_calls=(*others, last))
     if kind == "message_start":
         message = event.message
-        return replace(
-            reply,
+        usage = _usage(message.usage)
+        return ModelReply(
             id=_text(message.id),
             model=_text(message.model),
             # `output_tokens` is a placeholder until `message_delta`.
-            usage=replace(_usage(message.usage), output=None, reasoning=None),
+            usage=Usage(usage.input, None, usage.cache_read, usage.cache_write),
         )
     if kind == "message_delta":
-        last_usage = _usage(event.usage)
-        return _with_stop(
-            replace(
-                reply,
-                usage=replace(
-                    reply.usage, output=last_usage.output, reasoning=last_usage.reasoning
-                ),
+        before, last_usage = reply.usage, _usage(event.usage)
+        stop_reason = _text(event.delta.stop_reason)
+        return ModelReply(
+            id=reply.id,
+            model=reply.model,
+            stop_reason=stop_reason,
+            finish_reason=_finish_reason(stop_reason),
+            usage=Usage(
+                before.input,
+                last_usage.output,
+                before.cache_read,
+                before.cache_write,
+                last_usage.reasoning,
             ),
-            event.delta.stop_reason,
+            tool_calls=reply.tool_calls,
+            awaits_tools=stop_reason == "tool_use",
         )
     return reply
 
 
 def _arguments(text: object) -> object:
+    import json  # not at the top, as this module is imported wherever the plugin is enabled
+
     try:
         return json.loads(text) if isinstance(text, str) and text else {}
     except ValueError:
         return None
 
 
-def _with_stop(reply: ModelReply, stop_reason: object) -> ModelReply:
-    if not isinstance(stop_reason, str):
-        return reply
-    return replace(
-        reply,
-        stop_reason=stop_reason,
-        finish_reason=FINISH_REASONS.get(stop_reason, stop_reason),
-        awaits_tools=stop_reason == "tool_use",
-    )
+def _finish_reason(stop_reason: str | None) -> str | None:
+    return FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason is not None else None
 
 
 def _usage(usage: Any) -> Usage:
     """The API counts cached tokens beside `input_tokens`; the conventions count them inside."""
-    fresh = _count(_get(usage, "input_tokens"))
-    cache_read = _count(_get(usage, "cache_read_input_tokens"))
-    cache_write = _count(_get(usage, "cache_creation_input_tokens"))
+    found = _fields(usage)
+    fresh = _count(found.get("input_tokens"))
+    cache_read = _count(found.get("cache_read_input_tokens"))
+    cache_write = _count(found.get("cache_creation_input_tokens"))
+    details = found.get("output_tokens_details")
     return Usage(
         input=None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0),
-        output=_count(_get(usage, "output_tokens")),
+        output=_count(found.get("output_tokens")),
         cache_read=cache_read,
         cache_write=cache_write,
-        reasoning=_count(_get(_get(usage, "output_tokens_details"), "thinking_tokens")),
+        reasoning=_count(_fields(details).get("thinking_tokens")) if details else None,
     )
 
 
-def is_content(event: Any) -> bool:
-    return bool(event.type == "content_block_delta")
-
-
-def is_last(event: Any) -> bool:
-    return bool(event.type == "message_stop")
+def look_at_event(event: Any) -> int:
+    kind = event.type
+    if kind == "content_block_delta":
+        return CONTENT | FACTS if event.delta.type == "input_json_delta" else CONTENT
+    return FACTS | LAST if kind == "message_stop" else FACTS
 
 
 def read_error(error: BaseException) -> str:
@@ -244,9 +246,18 @@ def native_tracer_provider(client: Any) -> object | None:
     return given
 
 
+def _fields(value: Any) -> Mapping[str, Any]:
+    """A mapping, or the fields of a model by name, those that this release does not know too."""
+    if type(value) is dict or isinstance(value, Mapping):
+        return value
+    own: dict[str, Any] = getattr(value, "__dict__", None) or {}
+    more = getattr(value, "__pydantic_extra__", None) if own else None
+    return {**own, **more} if more else own
+
+
 def _get(value: Any, name: str) -> Any:
     """A field of a model or a key of a mapping; `None` where there is none."""
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return _fields(value).get(name)
 
 
 def _text(value: object) -> str | None:
@@ -279,11 +290,18 @@ ANTHROPIC = Provider(
     read_request=read_request,
     read_reply=read_reply,
     read_event=read_event,
-    is_content=is_content,
-    is_last=is_last,
+    look_at_event=look_at_event,
     read_error=read_error,
     native_scope="com.anthropic.sdk.python",
     native_call="anthropic.messages.create",
+    native_reply=(
+        "gen_ai.response.id",
+        "gen_ai.response.model",
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.reasoning.output_tokens",
+    ),
     native_tracer=native_tracer,
     silence=silence,
     native_tracer_provider=native_tracer_provider,

@@ -1,0 +1,383 @@
+"""What tracing costs: `python benchmarks/overhead.py`, in about a minute.
+
+Four variants of the same calls, taken in turns so that a slow moment of the machine hits all of
+them: no tracing at all, the SDK's own spans only, ours over the SDK's own, and ours on a client
+that writes none. The API is a transport in this process, and spans go through a batch processor to
+an exporter that drops them. Nothing here fails for being slow: the numbers are for reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+from anthropic._base_client import SyncHttpxClientWrapper
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.util._once import Once
+
+import causepath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROUNDS = int(os.environ.get("CAUSEPATH_BENCH_ROUNDS", "7"))
+START_ROUNDS = 7
+
+# Older releases of the SDK are built on httpx, newer ones on httpx2: whichever it is.
+httpx = sys.modules[SyncHttpxClientWrapper.__mro__[2].__module__.partition(".")[0]]
+
+
+# -- the calls
+
+
+def request(turns: int, size: int = 40) -> dict[str, Any]:
+    """A request of `turns` messages with about `size` characters each, the last from the user."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "x" * size}]
+    for turn in range(turns // 2):
+        call = {"type": "tool_use", "id": f"toolu_{turn}", "name": "search", "input": {"q": "x"}}
+        result = {"type": "tool_result", "tool_use_id": f"toolu_{turn}", "content": "x" * size}
+        messages.append({"role": "assistant", "content": [call]})
+        messages.append({"role": "user", "content": [result]})
+    return {"model": "m", "max_tokens": 64, "messages": messages, "tools": TOOLS}
+
+
+TOOLS = [
+    {"name": name, "description": "d", "input_schema": {"type": "object", "properties": {}}}
+    for name in ("search", "read", "save", "delete")
+]
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "Hello."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 12, "output_tokens": 5},
+}
+
+
+def events(deltas: int) -> list[bytes]:
+    """A streamed reply, one piece of the body for each event."""
+    delta = {"type": "text_delta", "text": "word "}
+    told = [
+        {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *[{"type": "content_block_delta", "index": 0, "delta": delta}] * deltas,
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 5},
+        },
+        {"type": "message_stop"},
+    ]
+    return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in told]
+
+
+FEW, MANY = 10, 410
+"""Deltas of a short and a long stream; the difference between them is the cost of events alone."""
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+    async def __aiter__(self) -> Any:
+        for piece in self._pieces:
+            yield piece
+
+
+class InProcess(httpx.BaseTransport, httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+    """Answers without a network."""
+
+    def __init__(self, deltas: int) -> None:
+        self._whole = json.dumps(MESSAGE).encode()
+        self._events = events(deltas)
+
+    def handle_request(self, request: Any) -> Any:
+        if b'"stream":true' in request.content:
+            kind = {"content-type": "text/event-stream"}
+            return httpx.Response(200, headers=kind, stream=Body(self._events))
+        return httpx.Response(
+            200, headers={"content-type": "application/json"}, content=self._whole
+        )
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return self.handle_request(request)
+
+
+def create(client: Any, ask: dict[str, Any]) -> None:
+    client.messages.create(**ask)
+
+
+def iterate(client: Any, ask: dict[str, Any]) -> None:
+    for _ in client.messages.create(**ask, stream=True):
+        pass
+
+
+def helper(client: Any, ask: dict[str, Any]) -> None:
+    with client.messages.stream(**ask) as stream:
+        for _ in stream.text_stream:
+            pass
+
+
+async def create_async(client: Any, ask: dict[str, Any]) -> None:
+    await client.messages.create(**ask)
+
+
+async def iterate_async(client: Any, ask: dict[str, Any]) -> None:
+    async for _ in await client.messages.create(**ask, stream=True):
+        pass
+
+
+async def helper_async(client: Any, ask: dict[str, Any]) -> None:
+    async with client.messages.stream(**ask) as stream:
+        async for _ in stream.text_stream:
+            pass
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    does: tuple[Callable[..., Any], Callable[..., Any]]
+    """Plainly, and asynchronously."""
+    ask: dict[str, Any]
+    calls: int
+    """In one round of one variant."""
+    declared: bool = True
+    """Whether the calls are made inside a run, or each of them opens one."""
+
+
+SMALL, LONG, LARGE = request(1), request(41), request(41, size=50_000)
+
+CALLS = [
+    Scenario("create, small", (create, create_async), SMALL, 40),
+    Scenario("create, a run each", (create, create_async), SMALL, 40, declared=False),
+    Scenario("create, 41 turns", (create, create_async), LONG, 20),
+    Scenario("create, 1 MB", (create, create_async), LARGE, 6),
+    Scenario("stream, raw", (iterate, iterate_async), SMALL, 20),
+    Scenario("stream, helper", (helper, helper_async), SMALL, 15),
+]
+
+EVENTS = [
+    Scenario("an event, raw", (iterate, iterate_async), SMALL, 4),
+    Scenario("an event, helper", (helper, helper_async), SMALL, 4),
+]
+
+
+# -- the variants
+
+
+class Nowhere(SpanExporter):
+    def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    ours: bool
+    native: bool
+
+
+PLAIN = Variant("none", ours=False, native=False)
+NATIVE = Variant("native", ours=False, native=True)
+OVER = Variant("over native", ours=True, native=True)
+ALONE = Variant("alone", ours=True, native=False)
+VARIANTS = (PLAIN, NATIVE, OVER, ALONE)
+
+SDK_WRITES_SPANS = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
+
+
+@contextmanager
+def in_force(variant: Variant) -> Iterator[None]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
+    trace._TRACER_PROVIDER_SET_ONCE = Once()  # noqa: SLF001 - as if the process had just started
+    trace._TRACER_PROVIDER = None  # noqa: SLF001
+    trace.set_tracer_provider(provider)
+    if variant.ours:
+        causepath.instrument()
+    try:
+        yield
+    finally:
+        causepath.uninstrument()
+        provider.shutdown()
+
+
+def client_options(variant: Variant) -> dict[str, Any]:
+    options: dict[str, Any] = {"api_key": "none", "base_url": "http://stand-in.invalid"}
+    if SDK_WRITES_SPANS:
+        options["open_telemetry"] = {} if variant.native else False
+    return options
+
+
+def seconds_a_call(scenario: Scenario, variant: Variant, deltas: int) -> float:
+    """The median of one round."""
+    http = httpx.Client(transport=InProcess(deltas))
+    options = client_options(variant)
+    run = causepath.agent("benchmark") if scenario.declared else nullcontext()
+    with in_force(variant), run, anthropic.Anthropic(http_client=http, **options) as client:
+        taken = []
+        for _ in range(scenario.calls + 2):
+            start = time.perf_counter()
+            scenario.does[0](client, scenario.ask)
+            taken.append(time.perf_counter() - start)
+        return median(taken[2:])
+
+
+def seconds_a_call_async(scenario: Scenario, variant: Variant, deltas: int) -> float:
+    """The median of one round."""
+
+    async def main() -> float:
+        http = httpx.AsyncClient(transport=InProcess(deltas))
+        options = client_options(variant)
+        async with anthropic.AsyncAnthropic(http_client=http, **options) as client:
+            taken = []
+            for _ in range(scenario.calls + 2):
+                start = time.perf_counter()
+                await scenario.does[1](client, scenario.ask)
+                taken.append(time.perf_counter() - start)
+            return median(taken[2:])
+
+    run = causepath.agent("benchmark") if scenario.declared else nullcontext()
+    with in_force(variant), run:
+        return asyncio.run(main())
+
+
+Measured = dict[Variant, list[float]]
+"""For each variant the seconds of every round."""
+
+
+def measure(
+    scenario: Scenario, seconds: Callable[[Scenario, Variant, int], float], *, per_event: bool
+) -> Measured:
+    """Every variant in every round. Per event, it is a long stream less a short one."""
+    found: Measured = {variant: [] for variant in VARIANTS}
+    for number in range(ROUNDS):
+        first = number % len(VARIANTS)
+        for variant in VARIANTS[first:] + VARIANTS[:first]:
+            gc.collect()
+            gc.disable()
+            try:
+                taken = seconds(scenario, variant, MANY if per_event else FEW)
+                if per_event:
+                    taken = (taken - seconds(scenario, variant, FEW)) / (MANY - FEW)
+            finally:
+                gc.enable()
+            found[variant].append(taken)
+    return found
+
+
+# -- starting Python
+
+STARTS = {
+    "python": ("pass", {}),
+    "python, CAUSEPATH=1": ("pass", {"CAUSEPATH": "1"}),
+    "import opentelemetry API": ("import opentelemetry.context, opentelemetry.trace", {}),
+    "import causepath.auto": ("import causepath.auto", {}),
+    "import anthropic": ("import anthropic", {}),
+    "import anthropic, CAUSEPATH=1": ("import anthropic", {"CAUSEPATH": "1"}),
+}
+
+
+def starts() -> dict[str, list[float]]:
+    """The seconds that each of `STARTS` takes as a process, in every round."""
+    found: dict[str, list[float]] = {name: [] for name in STARTS}
+    ours = ("CAUSEPATH", "OTEL_", "PYTHONDONTWRITEBYTECODE")  # compiling is no part of it
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    for code, variables in STARTS.values():
+        subprocess.run([sys.executable, "-c", code], env={**clean, **variables}, check=True)
+    for _ in range(START_ROUNDS):
+        for name, (code, variables) in STARTS.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], env={**clean, **variables}, check=True)
+            found[name].append(time.perf_counter() - start)
+    return found
+
+
+def seconds_of_pth() -> float:
+    """What every start of Python pays for the installed line, with the variable unset."""
+    line = (REPOSITORY / "src" / "causepath.pth").read_text(encoding="utf-8")
+    os.environ.pop("CAUSEPATH", None)
+    taken = []
+    for _ in range(1_000):
+        start = time.perf_counter()
+        exec(line)
+        taken.append(time.perf_counter() - start)
+    return median(taken)
+
+
+# -- the table
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def added(found: Measured, by: Variant, to: Variant) -> tuple[float, float]:
+    """Microseconds and times that `by` takes more than `to`, the median over the rounds."""
+    pairs = list(zip(found[to], found[by], strict=True))
+    return median([(b - a) * 1e6 for a, b in pairs]), median([b / a for a, b in pairs])
+
+
+HEADER = (
+    f"{'microseconds':<27}{'none':>7}{'native':>8}{'over':>8}{'alone':>8}"
+    f"{'over-native':>11}{'alone-none':>11}"
+)
+
+
+def row(name: str, found: Measured) -> str:
+    micro = [median(found[variant]) * 1e6 for variant in VARIANTS]
+    digits = 2 if micro[0] < 100 else 0
+    columns = "".join(
+        f"{value:{width}.{digits}f}" for value, width in zip(micro, (7, 8, 8, 8), strict=True)
+    )
+    differences = "".join(
+        f"{f'{more:+.{digits}f} {times:.2f}x':>11}"
+        for more, times in (added(found, OVER, NATIVE), added(found, ALONE, PLAIN))
+    )
+    return f"{name:<27}{columns}{differences}"
+
+
+def main() -> None:
+    print(f"anthropic {anthropic.__version__}, Python {sys.version.split()[0]}, {ROUNDS} rounds")
+    print(HEADER)
+    for kind, seconds in (("sync", seconds_a_call), ("async", seconds_a_call_async)):
+        for scenario in CALLS:
+            print(row(f"{scenario.name}, {kind}", measure(scenario, seconds, per_event=False)))
+        for scenario in EVENTS:
+            print(row(f"{scenario.name}, {kind}", measure(scenario, seconds, per_event=True)))
+    print()
+    print(f"{'milliseconds':<34}{'median':>8}{'more than the line above':>26}")
+    before = 0.0
+    for name, taken in starts().items():
+        milli = median(taken) * 1e3
+        print(f"{name:<34}{milli:8.1f}{milli - before:+26.1f}")
+        before = milli
+    print(f"{'the start-up line, variable unset':<34}{seconds_of_pth() * 1e3:8.4f}")
+
+
+if __name__ == "__main__":
+    main()

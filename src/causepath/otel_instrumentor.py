@@ -1,0 +1,39 @@
+"""The plugin as OpenTelemetry's tools know instrumentations, `opentelemetry-instrument` above all.
+
+Apart from the rest, as the base class takes longer to import than the whole plugin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from causepath import instrumentor
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """`causepath.instrument` and `causepath.uninstrument` as a class of OpenTelemetry."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing has to be installed: an SDK is patched when it is imported."""
+        return ()
+
+    @property
+    def is_instrumented_by_opentelemetry(self) -> bool:
+        return instrumentor.is_enabled()
+
+    def instrument(self, **kwargs: Any) -> None:
+        self._instrument(**kwargs)
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        self._uninstrument(**kwargs)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        instrumentor.instrument(**kwargs)
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002
+        instrumentor.uninstrument()
