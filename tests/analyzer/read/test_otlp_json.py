@@ -133,7 +133,7 @@ BASE64_IDS = wire_span(
             id="times as numbers",
         ),
         pytest.param({"batches": request(wire_span())["resourceSpans"]}, id="Tempo v1"),
-        pytest.param({"trace": request(wire_span()), "status": "PARTIAL"}, id="Tempo v2"),
+        pytest.param({"trace": request(wire_span()), "status": "COMPLETE"}, id="Tempo v2"),
         pytest.param({"result": request(wire_span())}, id="Jaeger v3"),
         pytest.param(
             {

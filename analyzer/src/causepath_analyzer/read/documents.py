@@ -19,8 +19,9 @@ _ANY = msgspec.json.Decoder(msgspec.Raw)
 # No string of JSON goes over the end of a line, so an open one ends there: it was cut off.
 _SYNTAX = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+"?|[{}\[\]]')
 # A list that may hold spans; log lines begin with a bracket and a word.
-_OPENING = re.compile(rb"^[ \t]*(?:\{|\[(?=\s*(?:[{\[\]]|\Z)))", re.MULTILINE)
-_NEXT = re.compile(rb"\s*[{\[]")
+_BEGIN = rb"(?:\{|\[(?=\s*(?:[{\[\]]|\Z)))"
+_OPENING = re.compile(rb"^[ \t]*" + _BEGIN, re.MULTILINE)
+_NEXT = re.compile(rb"\s*" + _BEGIN)
 _MOST_BEFORE = 1000
 """So many lines of other output may come before the first document."""
 _BRACKET = 8

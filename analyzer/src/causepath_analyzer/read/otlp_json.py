@@ -77,6 +77,9 @@ class _Request(_Inner, gc=False):
 
     trace: _Inner | None = None
     result: _Inner | None = None
+    status: str | None = None
+    """``PARTIAL`` where Tempo gives a part of a trace only."""
+    message: str | None = None
 
 
 class _Array(Struct, gc=False):
@@ -127,6 +130,8 @@ def read(document: bytes, where: str) -> list[Found] | None:
     found: list[Found] = []
     is_otlp = False
     for request in requests:
+        if request.status == "PARTIAL" and request.trace is not None:
+            found.append(_partial(where, request.message))
         for inner in (request, request.trace, request.result):
             if inner is None:
                 continue
@@ -139,6 +144,11 @@ def read(document: bytes, where: str) -> list[Found] | None:
     if is_otlp:
         return found
     return _salvage(document, where) if b"_spans" in document else None
+
+
+def _partial(where: str, message: str | None) -> Skipped:
+    why = "Tempo gave only a part of this trace"
+    return Skipped(where, f"{why}: {message}" if message else why)
 
 
 def _read_batch(batch: _ResourceSpans, where: str, found: list[Found]) -> None:
@@ -244,6 +254,9 @@ def _salvage(document: bytes, where: str) -> list[Found] | None:
     found: list[Found] = []
     is_otlp = False
     for request in _objects(decoded) if isinstance(decoded, list) else _objects([decoded]):
+        if request.get("status") == "PARTIAL" and "trace" in request:
+            message = request.get("message")
+            found.append(_partial(where, message if isinstance(message, str) else None))
         for inner in (request, *_objects([request.get("trace"), request.get("result")])):
             for key in ("resourceSpans", "resource_spans", "batches"):
                 if isinstance(inner.get(key), list):
@@ -262,6 +275,9 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
             scope = group.get("scope", group.get("instrumentationLibrary"))
             name = scope.get("name") if isinstance(scope, dict) else None
             for span in map(_camel, _objects(group.get("spans"))):
+                span.update(
+                    {k: _hex(v, 32 if k == "traceId" else 16) for k, v in span.items() if k in _IDS}
+                )
                 span["links"] = [_camel_attributes(_camel(k)) for k in _objects(span.get("links"))]
                 try:
                     wire = _SPAN.decode(msgspec.json.encode(_camel_attributes(span)))
@@ -269,6 +285,16 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
                     yield Skipped(where, f"a span with a field of the wrong type: {error}")
                 else:
                     yield _span(wire, resource, name if isinstance(name, str) else "", where)
+
+
+_IDS: Final = ("traceId", "spanId", "parentSpanId")
+
+
+def _hex(identity: object, digits: int) -> object:
+    """An id that was written as a number, as its digits; anything else as it is."""
+    if isinstance(identity, int) and 0 <= identity < 1 << 4 * digits:
+        return f"{identity:0{digits}x}"
+    return identity
 
 
 def _objects(value: object) -> list[dict[str, object]]:

@@ -6,8 +6,7 @@ To add a format, write one file in this folder with a `JsonFormat` or a `BinaryF
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
@@ -114,9 +113,7 @@ class Recogniser:
         for binary in self._binary:
             if binary.recognise(head) or not self._formats:
                 self.format = binary.name
-                spans = iter(binary.read(stream))
-                while batch := list(islice(spans, _BATCH)):
-                    yield batch
+                yield from _batches(binary.read(stream))
                 return
         for document in documents(stream, self._longest):
             if isinstance(document, Document):
@@ -124,9 +121,7 @@ class Recogniser:
             else:
                 yield [document]
         for candidate in self._formats:
-            rest = iter(candidate.finish())
-            while batch := list(islice(rest, _BATCH)):
-                yield batch
+            yield from _batches(candidate.finish())
 
     def _read(self, document: Document) -> Sequence[Found]:
         where = f"line {document.line}"
@@ -167,6 +162,20 @@ class Recogniser:
         if self._formats[0] is not fitting:
             self._formats.remove(fitting)
             self._formats.insert(0, fitting)
+
+
+def _batches(found: Iterable[Found]) -> Iterator[Sequence[Found]]:
+    batch: list[Found] = []
+    try:
+        for one in found:
+            batch.append(one)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+    except DAMAGED:
+        yield batch  # what was read before
+        raise
+    yield batch
 
 
 # Half of a surrogate pair, where an exporter cut a text; numbers that JSON does not have.

@@ -47,7 +47,9 @@ def time_ns(value: object) -> int | None:
         return _iso_ns(value)
     if isinstance(value, float):
         unit = next((unit for least, unit in _UNITS if value >= least), None)
-        return whole(value * unit) if unit is not None else None
+        if unit is None or not value < 10**20:
+            return None
+        return int(value) * unit + round(value % 1 * unit)
     number = whole(value)
     if number is None or number < 0:
         return None

@@ -1,0 +1,404 @@
+"""One run in every format, as small as it can be: an agent asks a model, calls a tool, asks again.
+
+Made by hand after the formats' documentation. Every sample has the same five spans::
+
+    agent  |---------------------------------------------|  0 .. 1000 ms
+    chat     |------------|  turn 1: 100 in, 10 out         100 .. 400
+    tool                  |--------|  get_weather, fails    400 .. 600
+    chat                           |------------------|     600 .. 950, first token at 700
+    note                                              ||    950 .. 950
+"""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+START = 1795215812000  # ms
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+AGENT, FIRST, TOOL, SECOND, NOTE = (f"b7ad6b716920333{i}" for i in range(1, 6))
+NAMES = {AGENT: "agent", FIRST: "chat m", TOOL: "get_weather", SECOND: "chat m", NOTE: "note"}
+TIMES = {
+    AGENT: (0, 1000),
+    FIRST: (100, 400),
+    TOOL: (400, 600),
+    SECOND: (600, 950),
+    NOTE: (950, 950),
+}
+
+
+def iso(ms: int, zone: str = "Z") -> str:
+    at = datetime.fromtimestamp((START + ms) / 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}{zone}"
+
+
+def ns(ms: int) -> int:
+    return (START + ms) * 1_000_000
+
+
+def b64(identity: str) -> str:
+    return base64.b64encode(bytes.fromhex(identity)).decode()
+
+
+def text(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+OTEL: dict[str, dict[str, Any]] = {
+    AGENT: {"gen_ai.operation.name": "invoke_agent", "session.id": "s"},
+    FIRST: {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.output_tokens": 10,
+        "gen_ai.response.finish_reasons": ["tool_calls"],
+    },
+    TOOL: {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "get_weather"},
+    SECOND: {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 200,
+        "gen_ai.usage.output_tokens": 20,
+        "gen_ai.usage.cache_read.input_tokens": 80,
+        "gen_ai.response.time_to_first_chunk": 0.1,
+    },
+    NOTE: {},
+}
+
+
+def _otlp_value(value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_otlp_value(v) for v in value]}}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    return {"doubleValue": value} if isinstance(value, float) else {"stringValue": value}
+
+
+def _otlp_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    return {
+        "traceId": TRACE,
+        "spanId": span,
+        "parentSpanId": "" if span == AGENT else AGENT,
+        "name": NAMES[span],
+        "kind": 1,
+        "startTimeUnixNano": str(ns(start)),
+        "endTimeUnixNano": str(ns(end)),
+        "attributes": [{"key": k, "value": _otlp_value(v)} for k, v in OTEL[span].items()],
+        "status": {"code": 2} if span == TOOL else {},
+    }
+
+
+OTLP = {
+    "resourceSpans": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "demo"}}]},
+            "scopeSpans": [{"scope": {"name": "my.scope"}, "spans": [*map(_otlp_span, NAMES)]}],
+        }
+    ]
+}
+
+
+def _jaeger_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    tags = {k: str(v) if isinstance(v, list) else v for k, v in OTEL[span].items()}
+    tags |= {"error": True} if span == TOOL else {}
+    parent = {"refType": "CHILD_OF", "traceID": TRACE, "spanID": AGENT}
+    return {
+        "traceID": TRACE,
+        "spanID": span,
+        "operationName": NAMES[span],
+        "references": [] if span == AGENT else [parent],
+        "startTime": (START + start) * 1000,
+        "duration": (end - start) * 1000,
+        "tags": [{"key": k, "type": "string", "value": v} for k, v in tags.items()],
+        "processID": "p1",
+    }
+
+
+JAEGER = {
+    "data": [
+        {
+            "traceID": TRACE,
+            "spans": [*map(_jaeger_span, NAMES)],
+            "processes": {"p1": {"serviceName": "demo", "tags": []}},
+        }
+    ]
+}
+
+
+def _zipkin_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    tags = {k: json.dumps(v) if isinstance(v, list) else str(v) for k, v in OTEL[span].items()}
+    found = {
+        "traceId": TRACE,
+        "id": span,
+        "parentId": AGENT,
+        "name": NAMES[span],
+        "timestamp": (START + start) * 1000,
+        "duration": (end - start) * 1000,
+        "localEndpoint": {"serviceName": "demo"},
+        "tags": tags | ({"error": ""} if span == TOOL else {}),
+    }
+    if span == AGENT:
+        del found["parentId"]
+    return found
+
+
+ZIPKIN = [*map(_zipkin_span, NAMES)]
+
+
+def _console_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    return {
+        "name": NAMES[span],
+        "context": {"trace_id": f"0x{TRACE}", "span_id": f"0x{span}", "trace_state": "[]"},
+        "kind": "SpanKind.INTERNAL",
+        "parent_id": None if span == AGENT else f"0x{AGENT}",
+        "start_time": iso(start),
+        "end_time": iso(end),
+        "status": {"status_code": "ERROR" if span == TOOL else "UNSET"},
+        "attributes": OTEL[span],
+        "events": [],
+        "links": [],
+        "resource": {"attributes": {"service.name": "demo"}, "schema_url": ""},
+    }
+
+
+PYTHON_SDK = [*map(_console_span, NAMES)]
+
+
+def _phoenix_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    kind = {AGENT: "AGENT", TOOL: "TOOL", NOTE: "UNKNOWN"}.get(span, "LLM")
+    attributes: dict[str, Any] = {
+        AGENT: {"session.id": "s"},
+        TOOL: {"tool": {"name": "get_weather"}},
+    }.get(span, {})
+    if span == FIRST:
+        attributes = {
+            "llm.model_name": "m",
+            "llm": {
+                "token_count": {"prompt": 100, "completion": 10},
+                "finish_reason": "tool_calls",
+            },
+        }
+    if span == SECOND:
+        attributes = {
+            "llm.model_name": "m",
+            "llm.token_count.prompt": 200.0,
+            "llm.token_count.completion": 20.0,
+            "llm.token_count.prompt_details.cache_read": 80,
+        }
+    return {
+        "name": NAMES[span],
+        "context": {"trace_id": TRACE, "span_id": span},
+        "span_kind": kind,
+        "parent_id": None if span == AGENT else AGENT,
+        "start_time": iso(start, "+00:00"),
+        "end_time": iso(end, "+00:00"),
+        "status_code": "ERROR" if span == TOOL else "OK",
+        "attributes": attributes,
+        "events": [{"name": "First Token Stream Event", "timestamp": iso(700)}]
+        if span == SECOND
+        else [],
+    }
+
+
+PHOENIX = {"next_cursor": None, "data": [*map(_phoenix_span, NAMES)]}
+
+
+def _mlflow_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    kind = {AGENT: "AGENT", TOOL: "TOOL", NOTE: "UNKNOWN"}.get(span, "CHAT_MODEL")
+    attributes: dict[str, Any] = {"mlflow.spanType": kind}
+    if span in (FIRST, SECOND):
+        attributes["mlflow.llm.model"] = "m"
+        attributes["mlflow.chat.tokenUsage"] = (
+            {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+            if span == FIRST
+            else {"input_tokens": 200, "output_tokens": 20, "cache_read_input_tokens": 80}
+        )
+    return {
+        "trace_id": b64(TRACE),
+        "span_id": b64(span),
+        "parent_span_id": None if span == AGENT else b64(AGENT),
+        "name": NAMES[span],
+        "start_time_unix_nano": ns(start),
+        "end_time_unix_nano": ns(end),
+        "status": {"code": "STATUS_CODE_ERROR" if span == TOOL else "STATUS_CODE_OK"},
+        "attributes": {k: json.dumps(v) for k, v in attributes.items()},
+        "events": [{"name": "mlflow.chunk.item.0", "time_unix_nano": ns(700)}]
+        if span == SECOND
+        else [],
+    }
+
+
+MLFLOW = {
+    "info": {"trace_id": f"tr-{TRACE}", "trace_metadata": {"mlflow.trace.session": "s"}},
+    "data": {"spans": [*map(_mlflow_span, NAMES)]},
+}
+
+
+def _observation(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    kind = {AGENT: "AGENT", TOOL: "TOOL", NOTE: "EVENT"}.get(span, "GENERATION")
+    usage = {
+        FIRST: {"input": 100, "output": 10, "total": 110},
+        SECOND: {"input": 120, "input_cached_tokens": 80, "output": 20, "total": 220},
+    }
+    return {
+        "id": span,
+        "traceId": TRACE,
+        "parentObservationId": None if span == AGENT else AGENT,
+        "type": kind,
+        "name": NAMES[span],
+        "startTime": iso(start),
+        "endTime": None if span == NOTE else iso(end),
+        "completionStartTime": iso(700) if span == SECOND else None,
+        "model": "m" if kind == "GENERATION" else None,
+        "usageDetails": usage.get(span, {}),
+        "level": "ERROR" if span == TOOL else "DEFAULT",
+        "metadata": "{}",
+    }
+
+
+LANGFUSE = {
+    "trace": {
+        "id": TRACE,
+        "sessionId": "s",
+        "observations": [{**_observation(span), "model": None} for span in NAMES],
+    },
+    "observations": [*map(_observation, NAMES)],
+}
+
+
+def _agents_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    data: dict[str, Any] = {
+        AGENT: {"type": "agent", "name": "agent"},
+        TOOL: {"type": "function", "name": "get_weather", "input": "{}", "output": None},
+        NOTE: {"type": "note"},
+    }.get(span, {"type": "generation", "name": "chat m", "model": "m"})
+    if span == FIRST:
+        data["usage"] = {"input_tokens": 100, "output_tokens": 10}
+    if span == SECOND:
+        details = {"cached_tokens": 80}
+        data["usage"] = {
+            "input_tokens": 200,
+            "output_tokens": 20,
+            "total_tokens": 220,
+            "input_tokens_details": details,
+        }
+    return {
+        "object": "trace.span",
+        "id": f"span_{span}",
+        "trace_id": f"trace_{TRACE}",
+        "parent_id": None if span == AGENT else f"span_{AGENT}",
+        "started_at": iso(start, "+00:00"),
+        "ended_at": iso(end, "+00:00"),
+        "span_data": data,
+        "error": {"message": "error", "data": None} if span == TOOL else None,
+    }
+
+
+OPENAI_AGENTS = {
+    "data": [
+        {"object": "trace", "id": f"trace_{TRACE}", "workflow_name": "w", "group_id": "s"},
+        *map(_agents_span, NAMES),
+    ]
+}
+
+
+def _run(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    kind = {AGENT: "chain", TOOL: "tool", NOTE: "parser"}.get(span, "llm")
+    counts: dict[str, Any] = {
+        FIRST: {"prompt_tokens": 100, "completion_tokens": 10},
+        SECOND: {
+            "prompt_tokens": 200,
+            "completion_tokens": 20,
+            "prompt_token_details": {"cache_read": 80},
+            "first_token_time": iso(700, ""),
+        },
+        AGENT: {"prompt_tokens": 300, "completion_tokens": 30},
+    }.get(span, {})
+    metadata = {"ls_model_name": "m"} if kind == "llm" else {"session_id": "s"}
+    return {
+        "id": span,
+        "trace_id": TRACE,
+        "parent_run_id": None if span == AGENT else AGENT,
+        "run_type": kind,
+        "name": NAMES[span],
+        "start_time": iso(start, ""),
+        "end_time": iso(end, ""),
+        "error": "error" if span == TOOL else None,
+        "extra": {"metadata": metadata},
+        "session_id": "a project",
+        **counts,
+    }
+
+
+LANGSMITH = [*map(_run, NAMES)]
+
+
+def _line(kind: str, ms: int, uuid: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "uuid": uuid,
+        "parentUuid": None,
+        "isSidechain": False,
+        "sessionId": "s",
+        "timestamp": iso(ms),
+        **more,
+    }
+
+
+def _said(message: str, block: dict[str, Any], **usage: int) -> dict[str, Any]:
+    return {
+        "requestId": f"req-{message}",
+        "message": {"id": message, "model": "m", "content": [block], "usage": usage},
+    }
+
+
+_CALL = {"type": "tool_use", "id": TOOL, "name": "get_weather", "input": {}}
+_RESULT = {"type": "tool_result", "tool_use_id": TOOL, "is_error": True, "content": "no"}
+CLAUDE_CODE = [
+    {"type": "file-history-snapshot", "messageId": "x", "snapshot": {}},
+    _line("user", 100, "u1", message={"role": "user", "content": "Rain in Lisbon?"}),
+    _line(
+        "assistant",
+        300,
+        "u2",
+        **_said(FIRST, {"type": "text", "text": "Let me see"}, input_tokens=100, output_tokens=10),
+    ),
+    _line("assistant", 400, "u3", **_said(FIRST, _CALL, input_tokens=100, output_tokens=10)),
+    _line("user", 600, "u4", message={"role": "user", "content": [_RESULT]}),
+    _line(
+        "assistant",
+        950,
+        "u5",
+        **_said(
+            SECOND,
+            {"type": "text", "text": "No"},
+            input_tokens=120,
+            cache_read_input_tokens=80,
+            output_tokens=20,
+        ),
+    ),
+    _line("system", 1000, "u6", subtype="turn_duration"),
+]
+
+SAMPLES: dict[str, bytes] = {
+    "otlp-json": text(OTLP),
+    "jaeger-json": text(JAEGER),
+    "zipkin-json": text(ZIPKIN),
+    "mlflow": text(MLFLOW),
+    "phoenix": text(PHOENIX),
+    "python-sdk": b"\n".join(json.dumps(span, indent=4).encode() for span in PYTHON_SDK),
+    "langfuse": text(LANGFUSE),
+    "openai-agents": text(OPENAI_AGENTS),
+    "langsmith": text(LANGSMITH),
+    "claude-code": b"\n".join(map(text, CLAUDE_CODE)),
+}
+"""By the name of the format."""

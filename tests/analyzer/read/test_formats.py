@@ -1,0 +1,432 @@
+"""One run in every format gives one result: the same calls, tools, tokens and times."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from causepath_analyzer.model import Skipped, Span, Tokens
+from causepath_analyzer.read import FORMATS, Options, SpansByTrace, read, read_stream
+from causepath_analyzer.read.recognise import JSON_FORMATS
+from causepath_analyzer.read.source import unpacked
+from tests.analyzer.read import samples
+from tests.analyzer.read.samples import SAMPLES, b64, iso, ns, text
+
+MS = 1_000_000
+
+
+def spans_of(data: bytes, options: Options | None = None) -> tuple[list[Span], Any]:
+    found: SpansByTrace = {}
+    stream = unpacked(io.BufferedReader(io.BytesIO(data)), (options or Options()).max_bytes)  # type: ignore[arg-type]
+    entry = read_stream("f", stream, found, None, options or Options())
+    return [span for trace in found.values() for span in trace], entry
+
+
+def told(span: Span) -> tuple[object, ...]:
+    """What every format says of a span."""
+    call = span.model_call
+    return (
+        span.category,
+        span.start_ns // MS - samples.START,
+        (span.ended_ns) // MS - samples.START,
+        span.error is not None,
+        call and (call.model, call.tokens),
+        span.tool_call and span.tool_call.name,
+    )
+
+
+FIRST = ("llm", 100, 400, False, ("m", Tokens(input=100, output=10)), None)
+TOOL = ("tool", 400, 600, True, None, "get_weather")
+SECOND = ("llm", 600, 950, False, ("m", Tokens(input=200, output=20, cache_read=80)), None)
+
+
+def test_every_json_format_has_a_sample() -> None:
+    assert set(SAMPLES) == {row.name for row in JSON_FORMATS}
+    assert set(FORMATS) == {*SAMPLES, "otlp-protobuf"}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_one_run_in_every_format(name: str) -> None:
+    spans, entry = spans_of(SAMPLES[name])
+    assert (entry.format, entry.skipped) == (name, ())
+    calls = [told(span) for span in spans if span.category in ("llm", "tool")]
+    assert sorted(calls, key=str) == sorted([FIRST, TOOL, SECOND], key=str)
+    assert {span.trace_id for span in spans} == {"s" if name == "claude-code" else samples.TRACE}
+    roots = [span for span in spans if not span.parent_id]
+    assert len(roots) == 1
+    assert roots[0].category == ("chain" if name == "langsmith" else "agent")
+    assert (roots[0].duration_ns, roots[0].session) == (
+        (900 if name == "claude-code" else 1000) * MS,
+        "s",
+    )
+
+
+@pytest.mark.parametrize("name", set(SAMPLES) - {"claude-code"})
+def test_the_first_token_is_timed(name: str) -> None:
+    spans, _ = spans_of(SAMPLES[name])
+    timed = [s.model_call.ttft_ns for s in spans if s.model_call and s.model_call.ttft_ns]
+    assert timed == ([] if name == "openai-agents" else [100 * MS])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_format_can_be_forced(name: str) -> None:
+    data = SAMPLES[name]
+    assert spans_of(data, Options(format=name))[0] == spans_of(data)[0]
+    other = "jaeger-json" if name != "jaeger-json" else "zipkin-json"
+    spans, entry = spans_of(data, Options(format=other))
+    assert (spans, entry.skipped[0].why) == ([], f"not in the format {other}")
+
+
+def protobuf() -> bytes:
+    document = json.loads(json.dumps(samples.OTLP))
+    for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for key in ("traceId", "spanId", "parentSpanId"):
+            span[key] = b64(span[key])
+    return bytes(ParseDict(document, TracesData()).SerializeToString())
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+JSON, PROTO = SAMPLES["otlp-json"], protobuf()
+packed = zstandard.compress
+
+
+@pytest.mark.parametrize(
+    ("data", "called", "times"),
+    [
+        pytest.param(framed(PROTO) * 2, "otlp-protobuf", 2, id="format: proto"),
+        pytest.param(framed(packed(JSON)) * 2, "otlp-json", 2, id="compression: zstd"),
+        pytest.param(framed(packed(PROTO)) * 2, "otlp-protobuf", 2, id="zstd of protobuf"),
+        pytest.param(packed(JSON + b"\n") * 2, "otlp-json", 2, id="native zstd"),
+        pytest.param(packed(framed(PROTO) * 2), "otlp-protobuf", 2, id="native zstd of protobuf"),
+        pytest.param(gzip.compress(packed(JSON)), "otlp-json", 1, id="gzip of zstd"),
+        pytest.param(gzip.compress(SAMPLES["zipkin-json"]), "zipkin-json", 1, id="gzip of Zipkin"),
+    ],
+)
+def test_what_the_collector_writes(data: bytes, called: str, times: int) -> None:
+    spans, entry = spans_of(data)
+    assert (entry.format, entry.skipped) == (called, ())
+    assert [told(s) for s in spans] == [told(s) for s in spans_of(JSON)[0]] * times
+
+
+@pytest.mark.parametrize("data", [framed(packed(JSON)), framed(packed(PROTO)), gzip.compress(JSON)])
+def test_a_cut_off_end_is_told_and_what_is_whole_is_read(data: bytes) -> None:
+    spans, entry = spans_of(data + data[:-7])
+    assert len(spans) >= (0 if data[:1] == b"\x1f" else 5)
+    assert [skipped.why.split(":")[0] for skipped in entry.skipped][-1] == "cut off or damaged"
+
+
+def test_rotated_files_of_a_folder_are_one_trace(tmp_path: Path) -> None:
+    spans = samples.OTLP["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    halves = [spans[2:], spans[:2]]
+    for name, half in zip(["data-2022-09-14T05-02-14.173.json", "data.json"], halves, strict=True):
+        request = {"resourceSpans": [{"scopeSpans": [{"spans": half}]}]}
+        (tmp_path / name).write_bytes(text(request) + b"\n")
+    reading = read([str(tmp_path)])
+    assert [(len(t.spans), t.health.orphans) for t in reading.traces] == [(5, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("otlp-json", {"result": samples.OTLP}),
+        ("otlp-json", {"trace": samples.OTLP, "status": "COMPLETE"}),
+        ("otlp-json", {"batches": samples.OTLP["resourceSpans"]}),
+        ("jaeger-json", samples.JAEGER["data"]),
+        ("jaeger-json", samples.JAEGER["data"][0]),
+        ("zipkin-json", [samples.ZIPKIN]),
+        ("phoenix", samples.PHOENIX["data"]),
+        ("mlflow", {"traces": [samples.MLFLOW]}),
+        ("mlflow", [samples.MLFLOW]),
+        ("mlflow", samples.MLFLOW["data"]),
+        ("python-sdk", samples.PYTHON_SDK),
+        ("python-sdk", {"spans": samples.PYTHON_SDK}),
+        ("langfuse", {"data": samples.LANGFUSE["observations"], "meta": {}}),
+        ("langfuse", samples.LANGFUSE["observations"]),
+        ("langfuse", {"id": samples.TRACE, "observations": samples.LANGFUSE["observations"]}),
+        ("langsmith", {"runs": samples.LANGSMITH}),
+        (
+            "openai-agents",
+            {
+                "traces": [
+                    {
+                        **samples.OPENAI_AGENTS["data"][0],
+                        "spans": samples.OPENAI_AGENTS["data"][1:],
+                    }
+                ]
+            },
+        ),
+        ("openai-agents", samples.OPENAI_AGENTS["data"]),
+    ],
+)
+def test_wrappers(name: str, document: Any) -> None:
+    spans, entry = spans_of(text(document))
+    assert (entry.format, entry.skipped) == (name, ())
+    plain = {s.span_id: told(s) for s in spans_of(SAMPLES[name])[0]}
+    assert {s.span_id: told(s) for s in spans} == plain
+
+
+@pytest.mark.parametrize("name", ["zipkin-json", "langfuse", "langsmith", "openai-agents"])
+def test_one_record_per_line(name: str) -> None:
+    document = json.loads(SAMPLES[name])
+    records = document if isinstance(document, list) else document.get("data")
+    records = records or document["observations"]
+    if name == "zipkin-json":
+        records = [[record] for record in records]
+    spans, entry = spans_of(b"\n".join(map(text, records)))
+    assert (entry.format, entry.skipped) == (name, ())
+    assert [told(s) for s in spans] == [told(s) for s in spans_of(SAMPLES[name])[0]]
+
+
+def test_tempo_says_when_a_trace_is_not_whole() -> None:
+    document = {"trace": samples.OTLP, "status": "PARTIAL", "message": "too large"}
+    spans, entry = spans_of(text(document))
+    assert len(spans) == 5
+    assert entry.skipped == (Skipped("line 1", "Tempo gave only a part of this trace: too large"),)
+
+
+def test_ids_of_otlp_may_be_numbers() -> None:
+    document = json.loads(text(samples.OTLP))
+    for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for key in ("traceId", "spanId", "parentSpanId"):
+            span[key] = int(span[key] or "0", 16)
+    assert spans_of(text(document))[0] == spans_of(JSON)[0]
+
+
+def test_mlflow_2_spells_its_spans_like_the_sdk() -> None:
+    spans = [
+        {
+            "name": "chat",
+            "context": {"trace_id": f"0x{samples.TRACE}", "span_id": "0xb7ad6b7169203331"},
+            "parent_id": None,
+            "start_time": ns(0),
+            "end_time": ns(5),
+            "status_code": "ERROR",
+            "attributes": {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.spanInputs": '"{}"'},
+        }
+    ]
+    document = {"info": {"request_id": "x"}, "data": {"spans": spans, "request": "{}"}}
+    (span,), entry = spans_of(text(document))
+    assert entry.format == "mlflow"
+    assert (span.category, span.error, span.duration_ns) == ("llm", "error", 5 * MS)
+
+
+def test_console_output_between_a_programs_own() -> None:
+    printed = [json.dumps(span, indent=4) for span in samples.PYTHON_SDK]
+    output = "[INFO] starting\nhello {name}\n" + "\n[INFO] next\nok: {}\n".join(printed) + "\nbye\n"
+    spans, entry = spans_of(output.encode())
+    assert (entry.format, len(spans), entry.skipped) == ("python-sdk", 5, ())
+
+
+def test_ids_of_the_python_sdk_may_be_numbers() -> None:
+    (span,), _ = spans_of(
+        text(
+            {
+                "spans": [
+                    {
+                        "name": "s",
+                        "context": {
+                            "trace_id": 39712373237291850001929057769826244787,
+                            "span_id": 1807164324042463798,
+                        },
+                        "parent": {"span_id": 2795294992452118289},
+                        "start_time": ns(0),
+                        "end_time": ns(1),
+                    }
+                ]
+            }
+        )
+    )
+    assert (span.span_id, span.parent_id) == (
+        f"{1807164324042463798:016x}",
+        f"{2795294992452118289:016x}",
+    )
+    assert len(span.trace_id) == 32
+
+
+def test_zipkins_shared_spans_are_two() -> None:
+    client = {**samples.ZIPKIN[1], "kind": "CLIENT", "localEndpoint": {"serviceName": "a"}}
+    server = {
+        **samples.ZIPKIN[1],
+        "kind": "SERVER",
+        "shared": True,
+        "localEndpoint": {"serviceName": "b"},
+        "timestamp": client["timestamp"] + 1000,
+        "duration": 200_000,
+    }
+    below = {
+        **samples.ZIPKIN[2],
+        "parentId": client["id"],
+        "timestamp": client["timestamp"] + 2000,
+        "duration": 1000,
+    }
+    root = samples.ZIPKIN[0]
+    from causepath_analyzer.read.tree import build
+
+    for records in ([root, client, server, below], [below, server, client, root, client]):
+        trace = build(spans_of(text(records))[0])
+        parents = {
+            (s.name, s.service): trace.spans[p].service if p >= 0 else None
+            for s, p in zip(trace.spans, trace.parents, strict=True)
+        }
+        assert parents[("get_weather", "demo")] == "b"
+        assert parents[("chat m", "b")] == "a"
+        assert trace.health.spans == 3
+        assert trace.health.duplicates == len(records) - 4
+
+
+def test_zipkin_spans_without_a_time_start_with_the_nearest_that_has_one() -> None:
+    child = {k: v for k, v in samples.ZIPKIN[1].items() if k not in ("timestamp", "duration")}
+    noted = {**child, "id": "1", "annotations": [{"timestamp": 5, "value": "x"}]}
+    spans, entry = spans_of(text([samples.ZIPKIN[0], child, noted]))
+    root, first, second = spans
+    assert (first.start_ns, first.end_ns) == (root.start_ns, None)
+    assert second.start_ns == 5000
+    assert entry.skipped == ()
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"input": 5, "output": 94, "total": 99}, Tokens(5, 94)),
+        ({"input": 5, "output": 9, "input_cached_tokens": 7, "total": 21}, Tokens(12, 9, 7)),
+        (
+            {"input": 5, "output": 9, "output_reasoning_tokens": 4, "cache_read_input_tokens": 6},
+            Tokens(11, 13, 6, 0, 4),
+        ),
+        # Inclusive after all: the total says so.
+        ({"input": 9, "output": 9, "input_cache_read": 7, "total": 18}, Tokens(9, 9, 7)),
+        ({"input": 5, "input_cache_creation": 3, "output": 1}, Tokens(8, 1, 0, 3)),
+    ],
+)
+def test_usage_of_langfuse_is_additive(usage: dict[str, int], expected: Tokens) -> None:
+    observation = {**samples.LANGFUSE["observations"][1], "usageDetails": usage}  # type: ignore[index]
+    (span,), _ = spans_of(text([observation]))
+    assert span.model_call is not None
+    assert span.model_call.tokens == expected
+
+
+def transcript(*lines: dict[str, Any]) -> list[Span]:
+    return spans_of(b"\n".join(map(text, lines)))[0]
+
+
+def line(kind: str, ms: int, uuid: str, content: Any = None, **more: Any) -> dict[str, Any]:
+    message = {"role": kind, "content": content}
+    if kind == "assistant":
+        message |= {"id": more.pop("id"), "model": "m", "usage": {"output_tokens": 1}}
+    return {
+        "type": kind,
+        "uuid": uuid,
+        "sessionId": "s",
+        "timestamp": iso(ms),
+        "message": message,
+        **more,
+    }
+
+
+def test_a_person_between_two_prompts_is_waited_for() -> None:
+    spans = transcript(
+        line("user", 0, "a", "one"),
+        line("assistant", 100, "b", [{"type": "text"}], id="m1"),
+        line("user", 700, "c", "two"),
+        line("assistant", 900, "d", [{"type": "text"}], id="m2"),
+    )
+    assert [(s.name, s.category, s.duration_ns // MS) for s in spans] == [
+        ("claude-code session", "agent", 900),
+        ("turn 1", "agent", 100),
+        ("chat m", "llm", 100),
+        ("waiting for the user", "human", 600),
+        ("turn 2", "agent", 200),
+        ("chat m", "llm", 200),
+    ]
+
+
+def test_a_subagent_hangs_on_the_tool_call_that_started_it() -> None:
+    task = {"type": "tool_use", "id": "t1", "name": "Task"}
+    result = {"type": "tool_result", "tool_use_id": "t1"}
+    main = [
+        line("user", 0, "a", "one"),
+        line("assistant", 100, "b", [task], id="m1"),
+        line("user", 900, "c", [result], toolUseResult={"agentId": "x7"}),
+    ]
+    own = [
+        line("user", 150, "d", "sub", isSidechain=True, agentId="x7"),
+        line("assistant", 800, "e", [{"type": "text"}], id="m2", isSidechain=True, agentId="x7"),
+    ]
+    apart = transcript(*main) + transcript(*own)
+    together = transcript(*main, *own)
+    assert sorted(apart, key=str) == sorted(together, key=str)
+    by_id = {span.span_id: span for span in apart}
+    run = by_id["run-x7"]
+    assert by_id[by_id["m2"].parent_id] is run
+    tool = by_id[run.parent_id].tool_call
+    assert tool is not None
+    assert (tool.name, tool.call_id) == ("Task", "t1")
+
+
+def test_sidechains_of_older_releases_hang_on_the_task_around_them() -> None:
+    task = {"type": "tool_use", "id": "t1", "name": "Task"}
+    result = {"type": "tool_result", "tool_use_id": "t1"}
+    spans = transcript(
+        line("user", 0, "a", "one"),
+        line("assistant", 100, "b", [task], id="m1"),
+        line("user", 150, "d", "sub", isSidechain=True),
+        line("assistant", 800, "e", [], id="m2", isSidechain=True, parentUuid="d"),
+        line("user", 900, "c", [result]),
+    )
+    by_id = {span.span_id: span for span in spans}
+    assert (by_id["m2"].parent_id, by_id["run-d"].parent_id) == ("run-d", "t1")
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("2026-11-21T00:00:00Z", 1795219200 * 10**9),
+        ("2026-11-21T00:00:00.123456789Z", 1795219200_123456789),
+        ("2026-11-21T01:00:00.5+01:00", 1795219200_500000000),
+        ("2026-11-21 00:00:00.000001", 1795219200_000001000),
+        (1795219200, 1795219200 * 10**9),
+        (1795219200.25, 1795219200_250000000),
+        (1795219200_123, 1795219200_123000000),
+        (1795219200_123456, 1795219200_123456000),
+        (1795219200_123456789, 1795219200_123456789),
+        ("1795219200123456789", 1795219200_123456789),
+        ("yesterday", None),
+        ("9" * 400, None),
+        (10**40, None),
+        (float("nan"), None),
+        (True, None),
+        (-5, None),
+    ],
+)
+def test_times_in_many_spellings(text: Any, ns: int | None) -> None:
+    from causepath_analyzer.read.values import time_ns
+
+    assert time_ns(text) == ns
+
+
+def test_javascripts_console_output_is_refused_with_advice() -> None:
+    output = """{
+  resource: { attributes: { 'service.name': 'demo' } },
+  instrumentationScope: { name: 'my.scope', version: undefined },
+  traceId: '9e68a4d1b3c5f7e90123456789abcdef',
+  parentSpanContext: undefined,
+  name: 'chat m',
+  id: 'fe1b2c3d4e5f6071',
+  kind: 2,
+  timestamp: 1795215791340000,
+  duration: 466.914,
+}
+"""
+    spans, entry = spans_of(output.encode())
+    assert spans == []
+    assert str(entry.problem).startswith("f:1: output of the JavaScript SDK's console exporter")
+    assert type(entry.problem).__name__ == "NoTracesError"
