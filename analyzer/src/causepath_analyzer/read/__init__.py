@@ -124,7 +124,7 @@ def _no_files(path: str) -> CausepathError:
 
 def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> CausepathError:
     """Why nothing came out of a file that could be opened."""
-    if reader.is_empty:
+    if reader.is_empty and not skipped:
         return NoTracesError(f"{path}: empty")
     if skipped:
         first = skipped[0]
