@@ -59,6 +59,7 @@ def test_the_run_is_one_tree_and_the_numbers_are_the_agents(sequential: Any) -> 
             "cache_read": 0,
             "cache_write": 0,
             "reasoning": trace["tokens"]["reasoning"],
+            "cache_write_1h": 0,
         },
     }
     health = trace["health"]

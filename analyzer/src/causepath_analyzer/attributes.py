@@ -314,9 +314,14 @@ FIRST_MESSAGES: Final = tuple(
             "gen_ai.prompt.{}.content",
         )
     )
-    for n in range(2)
+    for n in range(3)
 )
-"""The first and the second message of a request, where each has an attribute of its own."""
+"""The first three messages of a request, where each has an attribute of its own."""
+FIRST_OUTPUT: Final = (
+    "llm.output_messages.0.message.content",
+    "llm.output_messages.0.message.contents.0.message_content.text",
+    "gen_ai.completion.0.content",
+)
 FIRST_ROLE: Final = ("llm.input_messages.0.message.role", "gen_ai.prompt.0.role")
 
 SESSION: Final = (
@@ -401,6 +406,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "first_role": FIRST_ROLE,
     "first_message": FIRST_MESSAGES[0],
     "second_message": FIRST_MESSAGES[1],
+    "third_message": FIRST_MESSAGES[2],
+    "first_output": FIRST_OUTPUT,
     "session": SESSION,
     "user": USER,
     "error_type": (ERROR_TYPE,),

@@ -77,6 +77,10 @@ class ModelCall(Struct, frozen=True, gc=False):
     response_id: str | None = None
     opening: int | None = None
     """Equal for calls whose messages begin alike, up to the first answer of the model."""
+    said: bytes = b""
+    heard: bytes = b""
+    """Digests of the first lines of the reply, and of the first answer among the messages sent:
+    a plan made by one call and carried out by others."""
 
 
 class Content(Struct, frozen=True, gc=False):
@@ -135,6 +139,8 @@ class Span(Struct, frozen=True, gc=False):
     """Who emitted the span: the name of its instrumentation scope, where the format keeps it."""
     user: str | None = None
     scope_version: str | None = None
+    repeats: Tokens | None = None
+    """What an agent or step says that the calls in it used: never to be added to theirs."""
 
     @property
     def duration_ns(self) -> int:
@@ -160,6 +166,22 @@ class Health(Struct, frozen=True, gc=False):
     notes: tuple[str, ...] = ()
 
 
+MergeReason = Literal["response id", "tokens", "call id", "name", "time", "attempt"]
+"""What says that two spans record one call. ``time``: one contains the other and nothing speaks
+against it; ``attempt``: a try that failed, inside the call."""
+
+
+class Merge(Struct, frozen=True, gc=False):
+    """A span that recorded a call once more, and the one that stands for the call."""
+
+    kept: str
+    merged: str
+    why: MergeReason
+    tokens_disagree: bool = False
+    kept_tokens: Tokens | None = None
+    merged_tokens: Tokens | None = None
+
+
 class Trace(Struct, frozen=True, gc=False):
     """A repaired tree of spans.
 
@@ -177,6 +199,7 @@ class Trace(Struct, frozen=True, gc=False):
     start_ns: int
     end_ns: int
     health: Health = Health()
+    merges: tuple[Merge, ...] = ()
     untrusted: bool = False
     """Durations mean nothing in this trace: no saving may be computed from them."""
 

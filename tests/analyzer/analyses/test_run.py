@@ -92,8 +92,9 @@ def test_a_run() -> None:
     ],
 )
 def test_usage(drawing: str, figures: tuple[int, int, int, int, Tokens]) -> None:
-    used = explained(drawn(drawing)).usage
-    assert (used.calls.llm, used.calls.tool, used.turns, used.merged, used.tokens) == figures
+    run = explained(drawn(drawing))
+    used, merged = run.usage, run.health.merged
+    assert (used.calls.llm, used.calls.tool, used.turns, merged, used.tokens) == figures
 
 
 def facts(run: Run) -> object:

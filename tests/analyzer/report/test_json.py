@@ -97,6 +97,7 @@ def test_report() -> None:
                     "cache_read": 200,
                     "cache_write": 100,
                     "reasoning": 10,
+                    "cache_write_1h": 0,
                 },
                 "cost_usd": None,
                 "findings": [
@@ -129,6 +130,23 @@ def test_report() -> None:
                     "untrusted": False,
                     "notes": [],
                 },
+                "merges": [],
+                "conversations": [
+                    {
+                        "session": None,
+                        "agent": "research",
+                        "turns": 1,
+                        "span_ids": ["one"],
+                        "tokens": {
+                            "input": 1000,
+                            "output": 50,
+                            "cache_read": 200,
+                            "cache_write": 100,
+                            "reasoning": 10,
+                            "cache_write_1h": 0,
+                        },
+                    }
+                ],
             }
         ],
         "summary": {

@@ -87,7 +87,7 @@ def span_kinds(trace: Trace) -> SpanKinds:
                     kind = above
             elif category == "network" and above in _OWNS_NETWORK:
                 kind = above
-            if kind == "llm":
+            if kind == "llm" and category != "llm":
                 call = calls[parent]
         if kind == "llm" and call == NO_SPAN:
             call = i

@@ -42,7 +42,7 @@ def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = F
     kinds = span_kinds(trace)
     known = causes(trace, kinds)
     path = critical_path(trace, kinds, known, overflow)
-    used = usage(trace, kinds)
+    used = usage(trace)
     found = opportunities(trace, kinds, known)
     return Run(
         trace=trace,
@@ -54,12 +54,12 @@ def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = F
         findings=found.findings,
         together_ns=found.together_ns,
         cost_usd=cost_usd(used.models, trace.start_ns) if with_cost else None,
-        health=_health(trace.health, used, path),
+        health=_health(trace.health, path),
     )
 
 
-def _health(mended: Health, used: Usage, path: CriticalPath) -> Health:
+def _health(mended: Health, path: CriticalPath) -> Health:
     notes = mended.notes
     if path.fault is not None:
         notes = (*notes, f"the critical path is wrong, please report this: {path.fault}")
-    return replace(mended, merged=mended.merged + used.merged, notes=notes)
+    return replace(mended, notes=notes)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.kinds import SpanKinds
+from causepath_analyzer.analyses.conversations import Conversation, conversations
 from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Tokens, Trace
 
 
@@ -16,44 +16,51 @@ class Calls(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """``turns`` are the model calls of the outermost loop, ``merged`` counts spans that recorded a
-    call once more. ``models`` has one entry per model call that may have cost something: one that
-    failed without using a token is left out."""
+    """``turns`` are the model calls of the outermost loop. ``models`` has one entry per model call
+    that may have cost something: one that failed without using a token is left out."""
 
     calls: Calls
     turns: int
     tokens: Tokens
     models: Sequence[ModelCall]
-    merged: int
+    conversations: Sequence[Conversation]
 
 
 _NOTHING_KNOWN = ModelCall()
 
 
-def usage(trace: Trace, kinds: SpanKinds) -> Usage:
-    """What `trace` used. One model call recorded by several emitters counts once."""
-    spans, calls = trace.spans, kinds.calls
-    known: dict[int, ModelCall] = {}
-    tools = merged = 0
-    for i, span in enumerate(spans):
-        if span.category == "tool":
+def usage(trace: Trace) -> Usage:
+    """What `trace` used."""
+    calls: dict[int, ModelCall] = {}
+    tools = 0
+    for i, span in enumerate(trace.spans):
+        if span.category == "llm":
+            calls[i] = span.model_call or _NOTHING_KNOWN
+        elif span.category == "tool" or (span.category == "human" and span.tool_call is not None):
             tools += 1
-        elif span.category == "llm":
-            call = calls[i]
-            told = known.setdefault(call, spans[call].model_call or _NOTHING_KNOWN)
-            if call != i:
-                merged += 1
-                # The outer record counts; an inner one speaks up where the outer is silent.
-                if told.tokens is None and span.model_call is not None and span.model_call.tokens:
-                    known[call] = span.model_call
     return Usage(
-        Calls(len(known), tools),
-        _turns(trace, known),
-        sum((call.tokens for call in known.values() if call.tokens), NO_TOKENS),
+        Calls(len(calls), tools),
+        _turns(trace, calls),
+        _added([call.tokens for call in calls.values() if call.tokens is not None]),
         tuple(
-            call for i, call in known.items() if call.tokens is not None or spans[i].error is None
+            call
+            for i, call in calls.items()
+            if call.tokens is not None or trace.spans[i].error is None
         ),
-        merged,
+        conversations(trace),
+    )
+
+
+def _added(counts: Sequence[Tokens]) -> Tokens:
+    if not counts:
+        return NO_TOKENS
+    return Tokens(
+        sum([count.input for count in counts]),
+        sum([count.output for count in counts]),
+        sum([count.cache_read for count in counts]),
+        sum([count.cache_write for count in counts]),
+        sum([count.reasoning for count in counts]),
+        sum([count.cache_write_1h for count in counts]),
     )
 
 
@@ -62,10 +69,14 @@ def _turns(trace: Trace, calls: dict[int, ModelCall]) -> int:
     counted = {call.turn for call in calls.values() if call.turn is not None}
     if counted:
         return max(counted)
-    depth = [0] * len(trace.spans)
-    for i in trace.top_down():
-        parent = trace.parents[i]
-        if parent != NO_SPAN:
-            depth[i] = depth[parent] + (trace.spans[parent].category == "tool")
-    depths = [depth[i] for i in calls]
-    return depths.count(min(depths)) if depths else 0
+    if not calls:
+        return 0
+    spans, parents = trace.spans, trace.parents
+    depths = []
+    for i in calls:
+        depth, above = 0, parents[i]
+        while above != NO_SPAN:
+            depth += spans[above].category == "tool"
+            above = parents[above]
+        depths.append(depth)
+    return depths.count(min(depths))

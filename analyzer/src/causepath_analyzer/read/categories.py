@@ -160,6 +160,19 @@ _MODELS: Final = frozenset(("gen_ai.request.model", "gen_ai.response.model"))
 _DATABASE: Final = frozenset(names.DATABASE)
 _OUTGOING: Final = frozenset(names.OUTGOING)
 
+_LANGFUSE: Final = "langfuse.observation.type"
+_LANGFUSE_TYPES: Final[Mapping[str, Category]] = {
+    "generation": "llm",
+    "embedding": "embedding",
+    "agent": "agent",
+    "tool": "tool",
+    "chain": "chain",
+    "span": "chain",
+    "retriever": "retrieval",
+    "guardrail": "guardrail",
+}
+"""Asked late, because Langfuse calls everything a span or a generation that it knows no better."""
+
 _CLAUDE_CODE_TYPES: Final[Mapping[str, Category]] = {
     "interaction": "agent",
     "llm_request": "llm",
@@ -250,8 +263,14 @@ _BLOCKING: Final = frozenset(("BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMI
 _RETRY_NAME: Final = re.compile(r"(?:^|[._ :/-])(?:back-?off|retry[._-]wait)(?:$|[._ :/-])")
 
 
+_BEEAI: Final = "openinference.instrumentation.beeai"
+_BEEAI_EVENT: Final = re.compile(r"\.(?:update|partial_update|success|finish|error|retry)-\d+$")
+
+
 def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
     """The category of the span `name`, from its attributes and the scope that emitted it."""
+    if scope == _BEEAI and _BEEAI_EVENT.search(name):
+        return "other"  # what happened in a call, which the span "start" covers
     said = attributes.keys() & _KNOWN.keys()
     if said:
         for attribute in said if len(said) == 1 else sorted(said, key=_RANK.__getitem__):
@@ -275,6 +294,10 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
         return _person_or_tool(name, attributes) if found == "tool" else found
     if present & _TOOL_NAMES:
         return _person_or_tool(name, attributes)
+    observation = attributes.get(_LANGFUSE)
+    if isinstance(observation, str) and observation.lower() in _LANGFUSE_TYPES:
+        found = _LANGFUSE_TYPES[observation.lower()]
+        return _person_or_tool(name, attributes) if found == "tool" else found
     if present & _DATABASE:
         operation = next((attributes[n] for n in names.DATABASE_OPERATION if n in attributes), name)
         return "wait" if str(operation).upper() in _BLOCKING else "database"

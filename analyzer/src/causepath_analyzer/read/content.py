@@ -101,6 +101,21 @@ def opening(facts: Mapping[str, object]) -> int | None:
     return _digest(text[: end + 1]) if end > 0 else None
 
 
+_LINES: Final = 16
+_LONG_ENOUGH: Final = 24
+
+
+def lines(text: object) -> bytes:
+    """Four bytes of digest for each of the first lines of `text` that say something."""
+    if not isinstance(text, str):
+        return b""
+    told = (line.strip() for line in text[:8192].splitlines())
+    long = [line for line in told if len(line) >= _LONG_ENOUGH][:_LINES]
+    return b"".join(
+        zlib.crc32(line.encode("utf-8", "surrogatepass")).to_bytes(4, "big") for line in long
+    )
+
+
 def _digest(text: str) -> int:
     data = text.encode("utf-8", "surrogatepass")
     return zlib.crc32(data) | len(data) << 32

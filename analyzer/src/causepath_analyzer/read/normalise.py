@@ -33,6 +33,10 @@ _NO_INT = 2**63
 """No count and no time of a real run is as large; such numbers are treated as absent."""
 
 
+Facts = dict[str, object]
+"""What a span says, by the names of `attributes.FIELDS`: of every table the first name counts."""
+
+
 class Resource(Struct, frozen=True, gc=False):
     """What all spans of one process have in common."""
 
@@ -110,6 +114,7 @@ def span(
         scope or None,
         told.user,
         scope_version,
+        told.repeats,
     )
 
 
@@ -124,11 +129,18 @@ class Meaning(Struct, frozen=True, gc=False):
     where: str | None = None
     user: str | None = None
     pending_parent: str | None = None
+    repeats: Tokens | None = None
 
 
 @lru_cache(maxsize=4096)
 def _unnamed(name: str, failed: bool) -> Meaning:
-    return Meaning(categories.of_name(name), "error" if failed else None)
+    category = categories.of_name(name)
+    return Meaning(
+        category,
+        "error" if failed else None,
+        ModelCall() if category == "llm" else None,
+        _tool_call(name, {}) if category == "tool" else None,
+    )
 
 
 def _nothing(emitted: Emitted) -> Meaning:
@@ -151,11 +163,19 @@ def meaning(emitted: Emitted, attributes: Attributes, resource: Resource, scope:
         if category in ("llm", "embedding")
         else None,
         _tool_call(emitted.name, facts) if is_tool else None,
-        _text(facts.get("session")),
+        _session(facts),
         _where(facts) if "file" in facts else None,
         _text(facts.get("user")),
         pending,
+        _tokens(attributes, facts, resource)
+        if category in _STEPS and not _USED.isdisjoint(facts)
+        else None,
     )
+
+
+_STEPS: Final = frozenset(("agent", "chain"))
+"""What may wrap several calls and repeat the sum of their tokens."""
+_USED: Final = frozenset(("input", "output", "exclusive_input", "usage_details"))
 
 
 def _pending_parent(value: object) -> str:
@@ -163,8 +183,10 @@ def _pending_parent(value: object) -> str:
     return "" if not found.strip("0") else found.lower()
 
 
-Facts = dict[str, object]
-"""What a span says, by the names of `attributes.FIELDS`: of every table the first name counts."""
+def _session(facts: Facts) -> str | None:
+    """The conversation. Some give the id of the reply before, which is another one every turn."""
+    found = _text(facts.get("session"))
+    return None if found is None or found.startswith("resp_") else found
 
 
 def _facts(attributes: Attributes) -> Facts:
@@ -198,6 +220,8 @@ def _model_call(
         issued=content.issued(facts, attributes),
         response_id=_response_id(facts, emitted),
         opening=content.opening(facts),
+        said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
+        heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
     )
 
 

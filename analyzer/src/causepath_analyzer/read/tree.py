@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
+from causepath_analyzer.read.layers import Layers, merge
 
 _MOST_STEPS: Final = 20_000_000
 """Ancestors looked at in one trace; no real one comes near, and a hostile one must end."""
@@ -41,6 +42,8 @@ def build(spans: Sequence[Span]) -> Trace:
     6. a child on another host that starts before its parent is shifted, with all that is below
        it on that host, into the middle of its parent (as Jaeger does);
     7. a span wholly outside its parent hangs on the nearest ancestor that covers its start.
+
+    Then calls that several emitters recorded become one call each (see `layers`).
     """
     counts = _Counts()
     kept = _without_duplicates([_ended(span, counts) for span in spans], counts)
@@ -53,6 +56,8 @@ def build(spans: Sequence[Span]) -> Trace:
         kept, parents = _sorted_again(kept, parents)
         order = top_down(parents)
     _rehang(kept, parents, order, counts)
+    layers = merge(kept, parents)
+    kept, parents = layers.spans, layers.parents
     children = _children(parents)
     untrusted = _ended_by_a_flush(kept, children)
     return Trace(
@@ -63,9 +68,11 @@ def build(spans: Sequence[Span]) -> Trace:
         roots=tuple(i for i, parent in enumerate(parents) if parent == NO_SPAN),
         start_ns=kept[0].start_ns,
         end_ns=max(span.ended_ns for span in kept),
+        merges=layers.merges,
         untrusted=untrusted,
         health=Health(
             spans=len(kept) - counts.halves,
+            merged=len(layers.merges),
             duplicates=counts.duplicates,
             orphans=counts.orphans,
             cycles=counts.cycles,
@@ -73,7 +80,7 @@ def build(spans: Sequence[Span]) -> Trace:
             skewed=counts.skewed,
             negative=counts.negative,
             rehung=counts.rehung,
-            notes=_notes(counts, untrusted),
+            notes=_notes(counts, layers, untrusted),
         ),
     )
 
@@ -262,7 +269,7 @@ def _ended_by_a_flush(spans: list[Span], children: list[list[int]]) -> bool:
     )
 
 
-def _notes(counts: _Counts, untrusted: bool) -> tuple[str, ...]:
+def _notes(counts: _Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
     told: Iterable[tuple[int, str, str]] = (
         (counts.negative, "span ended before it started", "spans ended before they started"),
         (
@@ -272,6 +279,27 @@ def _notes(counts: _Counts, untrusted: bool) -> tuple[str, ...]:
         ),
     )
     notes = [f"{n} {one if n == 1 else many}" for n, one, many in told if n]
+    notes.extend(_disagreement(layers))
     if untrusted:
         notes.append("all spans end within 5 ms of each other: their durations mean nothing")
     return tuple(notes)
+
+
+def _disagreement(layers: Layers) -> Iterable[str]:
+    """One note on the calls whose records have different counts of tokens."""
+    found = [
+        f"{m.kept_tokens.input:,}/{m.kept_tokens.output:,} and "
+        f"{m.merged_tokens.input:,}/{m.merged_tokens.output:,}"
+        for m in layers.merges
+        if m.tokens_disagree and m.kept_tokens is not None and m.merged_tokens is not None
+    ]
+    if found:
+        many = "calls were" if len(found) > 1 else "call was"
+        shown = "; ".join(found[:2]) + (f"; {len(found) - 2} more" if len(found) > 2 else "")
+        yield f"{len(found)} model {many} recorded twice with other tokens: {shown}"
+        yield "  (in/out; the inner record, nearest to the wire, is counted)"
+    for told, whole in layers.other_sums()[:2]:
+        yield (
+            f"a step says its calls used {told.input:,}/{told.output:,} tokens, "
+            f"they say {whole.input:,}/{whole.output:,} (counted)"
+        )

@@ -13,7 +13,7 @@ from causepath_analyzer.analyses.findings import Evidence
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
-from causepath_analyzer.model import NO_SPAN, Category, Input
+from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 
 REPORT_SCHEMA: Final = "causepath.report/1"
 CHECK_SCHEMA: Final = "causepath.check/1"
@@ -52,6 +52,7 @@ class _Tokens(Struct):
     cache_read: int
     cache_write: int
     reasoning: int
+    cache_write_1h: int
 
 
 class _Finding(Struct):
@@ -81,6 +82,23 @@ class _Health(Struct):
     notes: Sequence[str]
 
 
+class _Merge(Struct):
+    """A span that recorded a call once more; ``kept`` stands for the call."""
+
+    kept: str
+    merged: str
+    why: MergeReason
+    tokens_disagree: bool
+
+
+class _Conversation(Struct):
+    session: str | None
+    agent: str | None
+    turns: int
+    span_ids: list[str]
+    tokens: _Tokens
+
+
 class _Calls(Struct):
     llm: int
     tool: int
@@ -103,6 +121,8 @@ class _Trace(Struct):
     cost_usd: str | None
     findings: list[_Finding]
     health: _Health
+    merges: list[_Merge]
+    conversations: list[_Conversation]
 
 
 class _By(Struct):
@@ -228,7 +248,6 @@ def _trace(run: Run) -> _Trace:
     trace = run.trace
     spans = trace.spans
     root = spans[trace.main_root]
-    tokens = run.usage.tokens
     health = run.health
     return _Trace(
         trace_id=trace.trace_id,
@@ -253,9 +272,7 @@ def _trace(run: Run) -> _Trace:
         sum=run.wall.sums,
         calls=_Calls(run.usage.calls.llm, run.usage.calls.tool),
         turns=run.usage.turns,
-        tokens=_Tokens(
-            tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, tokens.reasoning
-        ),
+        tokens=_tokens(run.usage.tokens),
         cost_usd=None if run.cost_usd is None else _usd(run.cost_usd),
         findings=[
             _Finding(
@@ -285,4 +302,26 @@ def _trace(run: Run) -> _Trace:
             untrusted=trace.untrusted,
             notes=health.notes,
         ),
+        merges=[_Merge(m.kept, m.merged, m.why, m.tokens_disagree) for m in trace.merges],
+        conversations=[
+            _Conversation(
+                session=held.session,
+                agent=None if held.agent == NO_SPAN else spans[held.agent].span_id,
+                turns=len(held.calls),
+                span_ids=[spans[i].span_id for i in held.calls],
+                tokens=_tokens(held.tokens(trace)),
+            )
+            for held in run.usage.conversations
+        ],
+    )
+
+
+def _tokens(tokens: Tokens) -> _Tokens:
+    return _Tokens(
+        tokens.input,
+        tokens.output,
+        tokens.cache_read,
+        tokens.cache_write,
+        tokens.reasoning,
+        tokens.cache_write_1h,
     )

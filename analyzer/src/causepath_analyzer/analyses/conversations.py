@@ -1,0 +1,111 @@
+"""Which model calls of a trace belong to one conversation.
+
+An agent that asks another agent, or that serves two users in one trace, holds several at once:
+
+    call 1   call 2                       call 6     the planner
+                     call 3 call 4 call 5            the researcher
+
+Calls of different sessions or services are apart. Among the others, calls whose messages begin
+alike are one conversation; where that was not recorded, or where every call begins anew (some
+frameworks rewrite the first message), those of one agent are.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from causepath_analyzer.model import NO_SPAN, Tokens, Trace
+
+
+class Conversation(Struct, frozen=True):
+    """``calls`` are span numbers in order of start; each is a turn. ``agent`` is the span around
+    all of them, `NO_SPAN` if there is none."""
+
+    session: str | None
+    agent: int
+    calls: tuple[int, ...]
+
+    def tokens(self, trace: Trace) -> Tokens:
+        """What its calls used."""
+        total = Tokens()
+        for i in self.calls:
+            call = trace.spans[i].model_call
+            if call is not None and call.tokens is not None:
+                total += call.tokens
+        return total
+
+
+def conversations(trace: Trace) -> tuple[Conversation, ...]:
+    """The conversations in `trace`, in order of their first call."""
+    spans = trace.spans
+    calls = [i for i, span in enumerate(spans) if span.category == "llm"]
+    if not calls:
+        return ()
+    sessions = {spans[i].session for i in calls} - {None}
+    # Emitters that leave the session out of some calls mean the only one there is.
+    alone = next(iter(sessions)) if len(sessions) == 1 else None
+    apart: dict[tuple[str | None, str | None], list[int]] = {}
+    for i in calls:
+        apart.setdefault((spans[i].session or alone, spans[i].service), []).append(i)
+    found = []
+    for (session, _), members in apart.items():
+        groups = [members] if len(members) == 1 else _by_opening(trace, members)
+        found += [Conversation(session, _agent(trace, group[0]), tuple(group)) for group in groups]
+    return tuple(sorted(found, key=lambda conversation: conversation.calls[0]))
+
+
+def _by_opening(trace: Trace, calls: Sequence[int]) -> list[list[int]]:
+    spans = trace.spans
+    openings: dict[int, list[int]] = {}
+    unknown = False
+    for i in calls:
+        call = trace.spans[i].model_call
+        opening = call.opening if call is not None else None
+        if opening is None:
+            unknown = True
+        else:
+            openings.setdefault(opening, []).append(i)
+    if not unknown and len(openings) < len(calls):
+        return _with_plans(trace, list(openings.values()))
+    agents: dict[int | str, list[int]] = {}
+    for i in calls:
+        agent = _agent(trace, i)
+        # In a session, the agent is called anew for every question of the user.
+        named = spans[agent].name if agent != NO_SPAN and spans[i].session is not None else agent
+        agents.setdefault(named, []).append(i)
+    return list(agents.values())
+
+
+_ALIKE = 0.6
+
+
+def _with_plans(trace: Trace, groups: list[list[int]]) -> list[list[int]]:
+    """Calls made once to lay a plan join the conversation whose first answer is that plan."""
+    joined: list[list[int]] = []
+    plans = [group[0] for group in groups if len(group) == 1]
+    used: set[int] = set()
+    for group in groups:
+        first = trace.spans[group[0]].model_call
+        heard = _digests(first.heard) if first is not None else set()
+        before = [i for i in plans if i < group[0] and i not in used and _repeats(trace, i, heard)]
+        used.update(before)
+        joined.append(sorted([*before, *group]))
+    return [group for group in joined if len(group) > 1 or group[0] not in used]
+
+
+def _repeats(trace: Trace, call: int, heard: set[bytes]) -> bool:
+    told = trace.spans[call].model_call
+    said = _digests(told.said) if told is not None else set()
+    return bool(said) and len(said & heard) >= _ALIKE * min(len(said), len(heard) or 1)
+
+
+def _digests(lines: bytes) -> set[bytes]:
+    return {lines[at : at + 4] for at in range(0, len(lines), 4)}
+
+
+def _agent(trace: Trace, call: int) -> int:
+    """The nearest agent or tool around `call`: what it works for."""
+    above = trace.parents[call]
+    while above != NO_SPAN and trace.spans[above].category not in ("agent", "tool"):
+        above = trace.parents[above]
+    return above

@@ -1,0 +1,450 @@
+"""One call recorded by several emitters becomes one call.
+
+An SDK under a plugin, a plugin beside a plugin, a gateway, a client and its server, MCP under
+``execute_tool``: each writes a span of its own for the same call. Two spans are one call
+
+- if one lies below the other with no agent or tool between them and their reply ids are equal,
+  or their model and tokens, or it is the only one there and nothing speaks against it;
+- if they lie beside each other, were written by different emitters, and their reply ids are equal,
+  or their model and tokens, or the time of one contains that of the other.
+
+The outer one is kept, because its time is what the agent waited; it learns what only the inner
+ones know. Of two counts of tokens that of the innermost span is taken, nearest to the wire. A
+merged span stays in the tree as an internal step of the call: what it was doing is still seen.
+
+A span over several calls that each got an answer is no call but a step that wraps them, and the
+sum of tokens on it is not added.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.model import (
+    NO_SPAN,
+    NO_TOKENS,
+    Merge,
+    MergeReason,
+    ModelCall,
+    Span,
+    Tokens,
+    ToolCall,
+)
+
+_TOLERANCE_NS: Final = 2_000_000
+_NEAR: Final = 20
+"""The ends of two windows are near if they differ by a twentieth of the longer, or 20 ms."""
+_NEAR_NS: Final = 20_000_000
+_LOOKED_AT: Final = 32
+"""Calls that are open at once and compared with one another; bounds the work on a hostile trace."""
+
+
+class Layers(Struct, frozen=True):
+    """Spans and their parents with every call once, and what was merged."""
+
+    spans: list[Span]
+    parents: list[int]
+    merges: tuple[Merge, ...] = ()
+
+    def other_sums(self) -> list[tuple[Tokens, Tokens]]:
+        """What steps say that their calls used, and what these say, where the two differ.
+
+        Some steps repeat the sum of all their calls, some the last one's: neither is told.
+        """
+        sums = [i for i, span in enumerate(self.spans) if span.repeats is not None]
+        if not sums:
+            return []
+        below: dict[int, list[Tokens]] = {i: [] for i in sums}
+        for i, span in enumerate(self.spans):
+            if span.category == "llm" and (tokens := _tokens(span)) is not None:
+                above = self.parents[i]
+                while above != NO_SPAN and above not in below:
+                    above = self.parents[above]
+                if above != NO_SPAN:
+                    below[above].append(tokens)
+        found = []
+        for i in sums:
+            told = self.spans[i].repeats
+            if told is None or not below[i]:
+                continue
+            whole = sum(below[i], NO_TOKENS)
+            if all((told.input, told.output) != (t.input, t.output) for t in (whole, *below[i])):
+                found.append((told, whole))
+        return found
+
+
+def merge(spans: list[Span], parents: list[int]) -> Layers:
+    """The tree of `spans`, in order of start, with one span for each call of a model or tool."""
+    models = tools = 0
+    for span in spans:
+        if span.category == "llm":
+            models += 1
+        elif span.category == "tool":
+            tools += 1
+    if models < 2 and tools < 2:
+        return Layers(spans, parents)
+    merging = _Merging(spans, parents)
+    if models > 1:
+        merging.below("llm")
+        merging.beside("llm")
+    if tools > 1:
+        merging.below("tool")
+        merging.beside("tool")
+    return Layers(merging.spans, merging.parents, tuple(merging.merges))
+
+
+class _Merging:
+    """The tree while it is being merged; copies what it changes."""
+
+    def __init__(self, spans: list[Span], parents: list[int]) -> None:
+        self.spans = spans
+        self.parents = parents
+        self.merges: list[Merge] = []
+        self._copied = False
+
+    def below(self, category: str) -> None:
+        """Merges calls that lie below one another."""
+        inner: dict[int, list[int]] = {}
+        for i, span in enumerate(self.spans):
+            if span.category == category:
+                owner = self._owner(i, category)
+                if owner != NO_SPAN:
+                    inner.setdefault(owner, []).append(i)
+        if not inner:
+            return
+        # Innermost first, so that of three layers the middle one is settled before the outer.
+        for owner in sorted(inner, key=self._depth, reverse=True):
+            below = [i for i in self._flat(inner, owner) if self.spans[i].category == category]
+            if category == "llm":
+                self._settle_models(owner, below)
+            else:
+                for i in below:
+                    why = _same_tool(self.spans[owner], self.spans[i])
+                    if why is not None:
+                        self._merge(owner, i, why)
+
+    def _flat(self, inner: dict[int, list[int]], owner: int) -> list[int]:
+        """What lies in `owner`, with what lies in the steps that turned out to be no calls."""
+        found = list(inner[owner])
+        for i in found:
+            if self.spans[i].category == "chain":
+                found.extend(inner.get(i, ()))
+        return found
+
+    def _owner(self, i: int, category: str) -> int:
+        """The nearest call around call `i` with no agent or call of another kind between."""
+        parent = self.parents[i]
+        while parent != NO_SPAN:
+            above = self.spans[parent].category
+            if above == category:
+                return parent
+            if above in ("agent", "tool", "llm", "human"):
+                break
+            parent = self.parents[parent]
+        return NO_SPAN
+
+    def _depth(self, i: int) -> int:
+        depth = 0
+        while i != NO_SPAN:
+            depth, i = depth + 1, self.parents[i]
+        return depth
+
+    def _settle_models(self, outer: int, below: Sequence[int]) -> None:
+        spans = self.spans
+        answered = [i for i in below if spans[i].error is None or _tokens(spans[i]) is not None]
+        reasons = {i: _same_model_call(spans[outer], spans[i]) for i in below}
+        if len(answered) < 2:
+            for i in below:
+                attempt = i not in answered and len(below) > 1
+                why: MergeReason | None = (
+                    "attempt" if attempt else reasons[i] or self._only(outer, i)
+                )
+                if why is not None:
+                    self._merge(outer, i, why)
+            return
+        same = [i for i in answered if reasons[i] is not None]
+        if len(same) == 1:
+            self._merge(outer, same[0], reasons[same[0]] or "time")
+        else:
+            self._replace(outer, category="chain", model_call=None, repeats=_tokens(spans[outer]))
+
+    def _only(self, outer: int, inner: int) -> MergeReason | None:
+        """Whether nothing says that the only call below `outer` is another one."""
+        one, other = self.spans[outer], self.spans[inner]
+        if not _may_be_one_model(one, other):
+            return None
+        # A check before the call (moderation, routing) takes a small part of its time.
+        told = _tokens(one) is not None and _tokens(other) is not None
+        if told and other.duration_ns * 4 < one.duration_ns and other.duration_ns > 0:
+            return None
+        return "time"
+
+    def beside(self, category: str) -> None:
+        """Merges calls of different emitters that lie beside each other."""
+        left = [i for i, span in enumerate(self.spans) if span.category == category]
+        if len({_emitter(self.spans[i]) for i in left}) < 2:
+            return
+        groups: dict[int, list[int]] = {i: [i] for i in left}
+        member = {i: i for i in left}
+        for _, _, one, other, why in sorted(self._pairs(left, category)):
+            first, second = member[one], member[other]
+            if first == second:
+                continue
+            emitters = {_emitter(self.spans[i]) for i in groups[first]}
+            if any(_emitter(self.spans[i]) in emitters for i in groups[second]):
+                continue
+            kept, gone = self._longest(first, second)
+            if self._is_below(kept, gone):
+                continue
+            self._merge(kept, gone, why)
+            groups[kept] = groups[first] + groups[second]
+            for i in groups[kept]:
+                member[i] = kept
+
+    def _pairs(
+        self, left: Sequence[int], category: str
+    ) -> list[tuple[int, int, int, int, MergeReason]]:
+        """Pairs that may be one call: strength, distance in time, the two, and why."""
+        spans = self.spans
+        found = []
+        running: list[int] = []
+        for i in left:  # in order of start
+            span = spans[i]
+            running = [j for j in running if spans[j].ended_ns + _TOLERANCE_NS >= span.start_ns]
+            for j in running[-_LOOKED_AT:]:
+                other = spans[j]
+                why = _beside_model(other, span) if category == "llm" else _beside_tool(other, span)
+                if why is None or self._is_below(i, j) or self._is_below(j, i):
+                    continue
+                distance = abs(span.start_ns - other.start_ns) + abs(span.ended_ns - other.ended_ns)
+                found.append((_STRENGTH[why], distance, j, i, why))
+            running.append(i)
+        return found
+
+    def _longest(self, one: int, other: int) -> tuple[int, int]:
+        first, second = self.spans[one], self.spans[other]
+        if second.duration_ns > first.duration_ns:
+            return other, one
+        return one, other
+
+    def _is_below(self, i: int, above: int) -> bool:
+        while i != NO_SPAN:
+            if i == above:
+                return True
+            i = self.parents[i]
+        return False
+
+    def _merge(self, kept: int, gone: int, why: MergeReason) -> None:
+        """`gone` becomes a step of `kept`, which learns what only `gone` knew."""
+        one, other = self.spans[kept], self.spans[gone]
+        before, after = _tokens(one), _tokens(other)
+        self.merges.append(
+            Merge(
+                one.span_id,
+                other.span_id,
+                why,
+                before is not None
+                and after is not None
+                and (before.input, before.output) != (after.input, after.output),
+                before,
+                after,
+            )
+        )
+        self._replace(
+            kept,
+            model_call=_known_of_model(one, other),
+            tool_call=_known_of_tool(one.tool_call, other.tool_call),
+            session=one.session or other.session,
+            user=one.user or other.user,
+            where=one.where or other.where,
+            links=(*one.links, *(link for link in other.links if link not in one.links)),
+        )
+        # No server any more: its time is that of the call.
+        self._replace(gone, category="other", kind="internal", model_call=None, tool_call=None)
+        if not self._is_below(gone, kept):
+            self.parents[gone] = kept
+
+    def _replace(self, i: int, **changes: object) -> None:
+        if not self._copied:
+            self.spans, self.parents, self._copied = list(self.spans), list(self.parents), True
+        self.spans[i] = replace(self.spans[i], **changes)
+
+
+_STRENGTH: Final = {"response id": 0, "call id": 0, "tokens": 1, "name": 1, "time": 2, "attempt": 2}
+
+
+def _emitter(span: Span) -> tuple[str | None, str | None]:
+    return span.scope, span.service
+
+
+def _tokens(span: Span) -> Tokens | None:
+    return span.model_call.tokens if span.model_call is not None else None
+
+
+def _same_model_call(one: Span, other: Span) -> MergeReason | None:
+    """What proves that two spans record one call of a model, if anything does."""
+    first, second = one.model_call, other.model_call
+    if first is None or second is None:
+        return None
+    if first.response_id is not None and first.response_id == second.response_id:
+        return "response id"
+    told, also = first.tokens, second.tokens
+    if told is None or also is None or not told.input + told.output:
+        return None
+    equal = (told.input, told.output) == (also.input, also.output)
+    return "tokens" if equal and _one_model(first.model, second.model) else None
+
+
+def _one_model(first: str | None, second: str | None) -> bool:
+    """Whether two names may be of one model: gateways and regions put something before or after."""
+    if first is None or second is None:
+        return True
+    one, other = first.lower().rpartition("/")[2], second.lower().rpartition("/")[2]
+    return one in other or other in one
+
+
+def _may_be_one_model(one: Span, other: Span) -> bool:
+    first, second = one.model_call, other.model_call
+    return first is None or second is None or _one_model(first.model, second.model)
+
+
+def _beside_model(one: Span, other: Span) -> MergeReason | None:
+    if not _overlap(one, other):
+        return None
+    if _emitter(one) == _emitter(other):
+        return None  # calls that run in parallel
+    why = _same_model_call(one, other)
+    if why == "response id":
+        return why
+    if not _may_be_one_model(one, other):
+        return None
+    if why is not None:
+        return why if _contained(one, other) or _near(one, other) else None
+    first, second = one.model_call, other.model_call
+    if first is None or second is None or _different_ids(first.response_id, second.response_id):
+        return None
+    if first.tokens is not None and second.tokens is not None:
+        return "time" if _near(one, other) else None
+    return (
+        "time" if _near(one, other) or (_contained(one, other) and _one_place(one, other)) else None
+    )
+
+
+def _different_ids(first: str | None, second: str | None) -> bool:
+    """Whether two ids are of one kind and differ; gateways give ids of their own."""
+    if first is None or second is None:
+        return False
+    return first[:4] == second[:4] and first != second
+
+
+def _beside_tool(one: Span, other: Span) -> MergeReason | None:
+    if not _overlap(one, other):
+        return None
+    why = _same_tool(one, other)
+    if why is None or _emitter(one) == _emitter(other):
+        return None
+    if why == "call id":
+        return why
+    return why if _contained(one, other) or _near(one, other) else None
+
+
+def _same_tool(one: Span, other: Span) -> MergeReason | None:
+    first, second = one.tool_call, other.tool_call
+    if first is None or second is None:
+        return None
+    if first.call_id is not None and second.call_id is not None:
+        return "call id" if first.call_id == second.call_id else None
+    if _emitter(one) == _emitter(other) and one.kind == other.kind:
+        return None  # a tool that calls itself
+    return "name" if _plain(first.name) == _plain(second.name) else None
+
+
+def _plain(name: str | None) -> str:
+    """A tool's name without the server it comes from: ``mcp__github__search`` is ``search``."""
+    return (name or "").lower().rpartition("__")[2].rpartition("/")[2]
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return (
+        one.start_ns <= other.ended_ns + _TOLERANCE_NS
+        and other.start_ns <= one.ended_ns + _TOLERANCE_NS
+    )
+
+
+def _contained(one: Span, other: Span) -> bool:
+    outer, inner = (one, other) if one.duration_ns >= other.duration_ns else (other, one)
+    return (
+        inner.start_ns >= outer.start_ns - _TOLERANCE_NS
+        and inner.ended_ns <= outer.ended_ns + _TOLERANCE_NS
+    )
+
+
+def _near(one: Span, other: Span) -> bool:
+    """Whether two windows are nearly the same."""
+    slack = max(_NEAR_NS, max(one.duration_ns, other.duration_ns) // _NEAR)
+    slack = min(slack, max(_TOLERANCE_NS, min(one.duration_ns, other.duration_ns) // 2))
+    return (
+        abs(one.start_ns - other.start_ns) <= slack and abs(one.ended_ns - other.ended_ns) <= slack
+    )
+
+
+def _one_place(one: Span, other: Span) -> bool:
+    """One process, or the two sides of one call."""
+    return one.service == other.service or {one.kind, other.kind} == {"client", "server"}
+
+
+def _known_of_model(one: Span, other: Span) -> ModelCall | None:
+    """What both spans know of a model call; `other` is the inner one, nearer to the wire."""
+    outer, inner = one.model_call, other.model_call
+    if outer is None or inner is None:
+        return outer or inner
+    ttft_ns = outer.ttft_ns
+    if ttft_ns is None and inner.ttft_ns is not None:
+        ttft_ns = max(0, inner.ttft_ns + other.start_ns - one.start_ns)
+    tokens = inner.tokens or outer.tokens
+    if inner.tokens is not None and outer.tokens is not None:
+        same = (inner.tokens.input, inner.tokens.output) == (
+            outer.tokens.input,
+            outer.tokens.output,
+        )
+        if same:  # one may split up what the other only sums
+            tokens = max(outer.tokens, inner.tokens, key=_detail)
+    return ModelCall(
+        model=inner.model or outer.model,
+        provider=outer.provider or inner.provider,
+        tokens=tokens,
+        ttft_ns=ttft_ns,
+        finish_reasons=outer.finish_reasons or inner.finish_reasons,
+        streamed=outer.streamed if outer.streamed is not None else inner.streamed,
+        turn=outer.turn if outer.turn is not None else inner.turn,
+        issued=outer.issued or inner.issued,
+        response_id=inner.response_id or outer.response_id,
+        opening=outer.opening if outer.opening is not None else inner.opening,
+    )
+
+
+def _detail(tokens: Tokens) -> int:
+    return sum(
+        count > 0
+        for count in (
+            tokens.cache_read,
+            tokens.cache_write,
+            tokens.reasoning,
+            tokens.cache_write_1h,
+        )
+    )
+
+
+def _known_of_tool(outer: ToolCall | None, inner: ToolCall | None) -> ToolCall | None:
+    if outer is None or inner is None:
+        return outer or inner
+    return ToolCall(
+        outer.name or inner.name,
+        outer.call_id or inner.call_id,
+        outer.inferred and inner.inferred,
+        outer.read_only if outer.read_only is not None else inner.read_only,
+        outer.arguments or inner.arguments,
+        outer.result or inner.result,
+    )
