@@ -41,7 +41,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent; do \
+	for name in dev anthropic-oldest anthropic-silent fuzz; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done

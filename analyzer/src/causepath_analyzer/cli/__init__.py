@@ -22,8 +22,9 @@ app = App(
     usage="Usage: causepath [PATH...] [OPTIONS]  or  causepath COMMAND ...",
     help=(
         "Find out why an LLM agent is slow and expensive, from its traces.\n\n"
-        "`causepath FILE` reports on the traces in FILE: any OTLP or Jaeger export, a folder of "
-        "them, or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here."
+        "`causepath FILE` reports on the traces in FILE: OTLP, Jaeger, Zipkin, Tempo, Langfuse, "
+        "Phoenix, MLflow, LangSmith, OpenAI Agents, Claude Code, console output; a folder of them, "
+        "or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here."
     ),
     help_epilogue=(
         "Exit status: 0 fine, 1 budget broken, 2 usage or configuration, 3 inconclusive, "
