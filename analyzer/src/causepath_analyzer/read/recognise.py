@@ -130,7 +130,7 @@ class Recogniser:
         except (UnicodeDecodeError, msgspec.DecodeError):
             try:
                 return self._read_json(_mended(document.data), where)
-            except msgspec.DecodeError as error:
+            except (UnicodeDecodeError, msgspec.DecodeError) as error:
                 look = text_looks_like(document.data)
                 self.is_json = self.is_json or look is not None
                 return [Skipped(where, look.what if look is not None else _not_json(error))]
@@ -190,12 +190,14 @@ _NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
 def _mended(data: bytes) -> bytes:
     """`data` in UTF-8, without what real exporters write and JSON forbids."""
     if not data.startswith((b"{", b"[", b" ")):
-        return data.strip()
+        return data.strip()  # not worth the time: no document of any format
     text = data.strip().decode("utf-8", "replace").encode()
     return _NO_NUMBER.sub(rb"\1null", _LONE_SURROGATE.sub(rb"\1\\ufffd", text))
 
 
-def _not_json(error: msgspec.DecodeError) -> str:
+def _not_json(error: UnicodeDecodeError | msgspec.DecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
     detail = str(error).removeprefix("JSON is malformed: ")
     if detail == "Input data was truncated":
         return "cut off: the JSON that starts here never ends"

@@ -1,0 +1,18 @@
+"""Ten minutes of looking for an input that breaks a reader, guided by coverage."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fuzz_readers.py"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs requirements/fuzz")
+def test_no_input_found_that_breaks_a_reader() -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), "600"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
