@@ -230,16 +230,21 @@ class Editing:
         kept = 0
         for place, i in enumerate(group):
             event, start = start_of(i), spans[i].start_ns
+            offset = start - began  # of those that overlap, which start as far apart as they did
+            behind = 0
             if place and start >= ended:
                 kept += self._gap(event)
-                began = start
+                began, offset = start, 0
+            elif place >= seen:  # it was waiting for a slot
+                before = sorted((spans[j].ended_ns for j in group[:place]), reverse=True)
+                offset = behind = start - before[seen - 1]
             ended = max(ended, spans[i].ended_ns)
             if place:
                 others = self._without(self._held_by(event), own)
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
-                self.changes.gaps[event] = gap + start - began
+                self.changes.gaps[event] = gap + offset
             if place >= most:
-                self.changes.slots[event] = Slot(most, ends[:place])
+                self.changes.slots[event] = Slot(most, ends[:place], behind)
             elif event in self._plan.slots:
                 self.changes.slots[event] = Slot(len(group), ())
         last = max(group, key=lambda i: (spans[i].ended_ns, i))

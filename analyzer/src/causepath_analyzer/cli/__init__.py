@@ -8,7 +8,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 from causepath_analyzer import __version__
-from causepath_analyzer.cli import check, explain, report, run
+from causepath_analyzer.cli import check, explain, report, run, verify, whatif
 from causepath_analyzer.cli.output import complain
 from causepath_analyzer.errors import CausepathError, ExitStatus
 
@@ -38,6 +38,8 @@ app.command(report.report, name="report")
 app.command(check.check, name="check")
 app.command(explain.explain, name="explain")
 app.command(run.run, name="run")
+app.command(verify.verify, name="verify")
+app.command(whatif.whatif, name="whatif")
 
 
 def main() -> None:

@@ -127,6 +127,11 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
         lines.append(Text(detail, style="note"))
     if len(run.findings) > _OPPORTUNITIES:
         lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
+    if len(run.findings) > 1:
+        share = percent(run.together_ns / max(1, run.trace.wall_ns))
+        then = duration(run.trace.wall_ns - run.together_ns)
+        what = fitted("  all together", 45)
+        lines.append(Text(f"{what}{duration(run.together_ns):>8}{share:>8}  -> {then}"))
     return lines
 
 
@@ -158,7 +163,8 @@ def health_lines(health: Health) -> list[Text]:
 def _next(run: Run, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
     if run.findings:
-        command = f"causepath explain {run.findings[0].code}"
+        code = run.findings[0].code
+        command = f"causepath explain {code} | causepath whatif {where} --apply {code}"
     else:
         # A budget a tenth above what the run took: what one would set to keep it.
         seconds = max(1, -(-run.trace.wall_ns * 11 // 10_000_000_000))

@@ -1,0 +1,62 @@
+"""``causepath verify PREDICTION NEW_TRACES``: did it come true?"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from causepath_analyzer.analyses.prediction import entry, verified
+from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
+    Json,
+    MaxBytesOption,
+    PathArgument,
+    Strict,
+    named_paths,
+    read_inputs,
+    read_options,
+    status_of,
+)
+from causepath_analyzer.cli.ledger import read_prediction, remember
+from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.errors import ExitStatus
+from causepath_analyzer.report.whatif_json import verify_json
+from causepath_analyzer.report.whatif_text import verify_text
+
+
+def verify(
+    file: Annotated[
+        str, Parameter(metavar="PREDICTION", help="What `causepath whatif --save` wrote.")
+    ],
+    /,
+    *paths: PathArgument,
+    json: Json = False,
+    strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
+    color: ColorOption = "auto",
+) -> int:
+    """Compare a prediction with the traces after the change, and remember how right it was.
+
+    Exits with 1 if what was measured is outside the predicted range, with 3 if there is none.
+    The outcome is added to `.causepath/ledger.jsonl`, from which `causepath whatif` tells how
+    far off predictions of the same kind were.
+    """
+    told = read_prediction(file)
+    named = named_paths(paths)
+    reading = read_inputs(named, read_options(format, max_bytes))
+    measured = verified(told, reading.traces)
+    remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))
+    if json:
+        write(verify_json(measured), None)
+    else:
+        show(verify_text(measured), color)
+    unreadable = status_of(reading, named, strict=strict)
+    verdict = {
+        True: ExitStatus.FINE,
+        False: ExitStatus.BUDGET_BROKEN,
+        None: ExitStatus.INCONCLUSIVE,
+    }
+    return unreadable or verdict[measured.inside]

@@ -1,0 +1,92 @@
+"""``causepath whatif PATHS --apply CHANGE``: what a change would save."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from causepath_analyzer.analyses.edits import GRAMMAR, edit
+from causepath_analyzer.analyses.prediction import past_errors, prediction
+from causepath_analyzer.analyses.profile import PERCENTS, profile
+from causepath_analyzer.analyses.whatif import what_if
+from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
+    Json,
+    MaxBytesOption,
+    OverflowOption,
+    PathArgument,
+    Strict,
+    TraceOption,
+    named_paths,
+    picked,
+    read_inputs,
+    read_options,
+    status_of,
+)
+from causepath_analyzer.cli.ledger import ledger
+from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.report.whatif_json import prediction_json, whatif_json
+from causepath_analyzer.report.whatif_text import profile_text, whatif_text
+
+
+def whatif(
+    *paths: PathArgument,
+    apply: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            metavar="CHANGE",
+            help=f"A change; again for more, which are replayed together. There is {GRAMMAR}.",
+        ),
+    ] = None,
+    profile_: Annotated[
+        bool,
+        Parameter(
+            name="--profile",
+            negative="",
+            show_default=False,
+            help="For each operation, what the runs gain as it gets faster.",
+        ),
+    ] = False,
+    save: Annotated[
+        str | None, Parameter(metavar="FILE", help="Write the prediction for `causepath verify`.")
+    ] = None,
+    json: Json = False,
+    trace: TraceOption = None,
+    overflow: OverflowOption = "async",
+    strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
+    color: ColorOption = "auto",
+) -> int:
+    """Predict what a change would save, by replaying the traces with it.
+
+    A SELECTOR is a category and a pattern of names, like `tool:fetch*`, `llm:claude*`,
+    `retrieval`, or a phase of model calls: `llm.first_token`, `llm.generation`.
+    """
+    edits = [edit(text) for text in apply or ()]
+    if not edits and not profile_:
+        raise UsageError(f"what is to change? Write --apply CHANGE: {GRAMMAR}; or --profile")
+    if save is not None and not edits:
+        raise UsageError("--save keeps a prediction, which needs --apply")
+    named = named_paths(paths)
+    reading = read_inputs(named, read_options(format, max_bytes))
+    chosen = picked(reading.traces, trace)
+    found = None
+    if edits:
+        known = ledger()
+        found = what_if(chosen, edits, overflow, lambda kinds: past_errors(known, kinds))
+    told = None if found is None else prediction(found)
+    curves = profile(chosen) if profile_ else ()
+    if save is not None and told is not None:
+        write(prediction_json(told), save)
+    if json:
+        write(whatif_json(found, told, curves), None)
+    else:
+        lines = [] if found is None else whatif_text(found, save)
+        if profile_:
+            lines += profile_text(curves, PERCENTS)
+        show(lines, color)
+    return status_of(reading, named, strict=strict)

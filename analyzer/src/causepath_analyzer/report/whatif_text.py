@@ -1,0 +1,155 @@
+"""Predictions, and what became of them, for the terminal: 80 columns."""
+
+import textwrap
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.text import Text
+
+from causepath_analyzer.analyses.prediction import Measured
+from causepath_analyzer.analyses.profile import Curve
+from causepath_analyzer.analyses.whatif import Estimate, PastErrors, Place, WhatIf
+from causepath_analyzer.report.words import (
+    count,
+    duration,
+    fitted,
+    harmless,
+    money,
+    percent,
+    shell,
+)
+
+_LABEL = 22
+_COLUMN = 10
+
+
+def whatif_text(found: WhatIf, saved: str | None) -> list[Text]:
+    """Now, then, change and range; the new path; what it rests on."""
+    change = "; ".join(harmless(edit) for edit in found.edits)
+    touched = f", {found.touched:,} of them changed" if found.touched != found.runs else ""
+    lines = [
+        *_wrapped(f"{count(found.runs, 'run')}{touched}: {change}", "title"),
+        Text(),
+        Text(f"{'':<{_LABEL}}{'now':>8}{'then':>{_COLUMN}}{'change':>16}    range (80%)"),
+        _row("wall p50", found.p50),
+        _row("wall p95", found.p95),
+        _cost(found),
+        *_wrapped(f"  path then: {_places(found.path_then)}"),
+        *_wrapped(f"  path now:  {_places(found.path_now)}"),
+        Text(),
+        *_wrapped(f"Assumes: {'; '.join(harmless(told) for told in found.assumes)}."),
+        *_wrapped(f"Not predicted: {'; '.join(found.not_predicted)}. {_past(found.past)}"),
+    ]
+    if saved is not None:
+        command = f"Next, after the change: causepath verify {shell(saved)} NEW_TRACES"
+    else:
+        command = "Next: add --save prediction.json, and compare with the runs after the change"
+    lines.append(Text(command, style="note"))
+    return lines
+
+
+def _row(label: str, estimate: Estimate) -> Text:
+    change = estimate.then_ns - estimate.now_ns
+    share = change / estimate.now_ns if estimate.now_ns else 0.0
+    line = Text(
+        f"  {label:<{_LABEL - 2}}{duration(estimate.now_ns):>8}"
+        f"{duration(estimate.then_ns):>{_COLUMN}}"
+    )
+    told = f"{signed(change)} {share:+.0%}" if change else "none"
+    line.append(f"{told:>16}", style="good" if change < 0 else "bad" if change > 0 else "plain")
+    if estimate.low_ns is None or estimate.high_ns is None:
+        line.append("    one run: none")
+    else:
+        low, high = estimate.low_ns - estimate.now_ns, estimate.high_ns - estimate.now_ns
+        line.append(f"    {signed(low)} .. {signed(high)}")
+    return line
+
+
+def signed(ns: int) -> str:
+    """ "-2.70s", "+12ms", "0"."""
+    return f"+{duration(ns)}" if ns > 0 else duration(ns) if ns else "0"
+
+
+def _cost(found: WhatIf) -> Text:
+    now, then = found.cost_now_usd, found.cost_then_usd
+    label = f"  {'cost per run':<{_LABEL - 2}}"
+    if now is None or then is None:
+        return Text(f"{label}{'unknown':>8}")
+    change = "none" if now == then else _money_change(then - now)
+    return Text(f"{label}{money(now):>8}{money(then):>{_COLUMN}}{change:>16}")
+
+
+def _money_change(change: Decimal) -> str:
+    return f"{'-' if change < 0 else '+'}{money(abs(change))}"
+
+
+def _places(places: Sequence[Place]) -> str:
+    return ", ".join(f"{harmless(place.name)} {percent(place.share)}" for place in places)
+
+
+def _past(past: PastErrors) -> str:
+    if not past.errors:
+        return "Past error of this kind: not measured yet."
+    typical = sorted(map(abs, past.errors))[len(past.errors) // 2]
+    return f"Past error of this kind: {percent(typical)} (n={len(past.errors)})."
+
+
+def _wrapped(text: str, style: str = "") -> list[Text]:
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return [
+        Text(line, style=style)
+        for line in textwrap.wrap(text, 80, subsequent_indent=indent, break_on_hyphens=False)
+    ]
+
+
+def verify_text(measured: Measured) -> list[Text]:
+    """Predicted beside measured; the last line is the verdict."""
+    told = measured.prediction
+    lines = [
+        *_wrapped(
+            f"{'; '.join(harmless(edit) for edit in told.edits)}: predicted from "
+            f"{count(told.runs, 'run')}, measured in {count(measured.runs, 'run')}",
+            "title",
+        ),
+        Text(),
+        Text(f"{'':<{_LABEL}}{'before':>8}{'predicted':>11}{'measured':>11}    range (80%)"),
+    ]
+    for label, was, now in (
+        ("wall p50", told.p50, measured.p50_ns),
+        ("wall p95", told.p95, measured.p95_ns),
+    ):
+        row = (
+            f"  {label:<{_LABEL - 2}}{duration(was.now):>8}{duration(was.then):>11}"
+            f"{duration(now):>11}"
+        )
+        if was.low is not None and was.high is not None:
+            row += f"    {duration(was.low)} .. {duration(was.high)}"
+        lines.append(Text(row))
+    saved, predicted = told.p50.now - measured.p50_ns, told.p50.now - told.p50.then
+    error = "" if measured.error is None else f", error {percent(measured.error)}"
+    verdict, style = {
+        True: ("inside the range", "good"),
+        False: ("outside the range", "bad"),
+        None: ("no range was predicted", "note"),
+    }[measured.inside]
+    lines.append(Text())
+    lines.append(
+        Text(
+            f"Predicted {signed(-predicted)}, measured {signed(-saved)}{error}: {verdict}",
+            style=style,
+        )
+    )
+    return lines
+
+
+def profile_text(curves: Sequence[Curve], percents: Sequence[int]) -> list[Text]:
+    """For each operation, how much faster a run gets as the operation does."""
+    head = "".join(f"{f'-{percent_}%':>8}" for percent_ in percents)
+    lines = [
+        Text(f"{'If this took less time':<40}{head}", style="title"),
+        Text(f"{'... the run would take less by':<40}", style="note"),
+    ]
+    for curve in curves:
+        cells = "".join(f"{percent(share) if share else '0':>8}" for share in curve.shares)
+        lines.append(Text(f"  {fitted(harmless(curve.operation), 38)}{cells}"))
+    return lines
