@@ -170,6 +170,8 @@ TOTAL_TOKENS: Final = (
 )
 USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
+USAGE_RAW: Final = ("gen_ai.usage.raw",)
+"""JSON text of what the provider said itself (Logfire)."""
 INPUT_DETAILS: Final = ("gen_ai.usage.input_token_details",)
 OUTPUT_DETAILS: Final = ("gen_ai.usage.output_token_details",)
 """JSON text with parts of the counts beside it (LangSmith)."""
@@ -367,6 +369,9 @@ PENDING: Final = "logfire.span_type"
 """``pending_span`` marks the record of a start, sent before the span has ended."""
 PENDING_PARENT: Final = "logfire.pending_parent_id"
 
+LOG_DURATION: Final = "duration"
+"""Seconds, on a Logfire log record, that what it tells of took until then."""
+
 WAITS: Final = ("messaging.operation.type", "messaging.operation", "messaging.operation.name")
 DATABASE_OPERATION: Final = ("db.operation.name", "db.operation")
 
@@ -388,6 +393,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "reasoning": REASONING_TOKENS,
     "total": TOTAL_TOKENS,
     "usage_details": USAGE_DETAILS,
+    "usage_raw": USAGE_RAW,
     "input_details": INPUT_DETAILS,
     "output_details": OUTPUT_DETAILS,
     "server_ttft": (SERVER_TIME_TO_FIRST_TOKEN,),
@@ -417,6 +423,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "success": (SUCCESS,),
     "pending": (PENDING,),
     "pending_parent": (PENDING_PARENT,),
+    "log_duration": (LOG_DURATION,),
     "file": CODE_FILE,
     "line": CODE_LINE,
     "function": CODE_FUNCTION,

@@ -77,6 +77,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     response_id: str | None = None
     opening: int | None = None
     """Equal for calls whose messages begin alike, up to the first answer of the model."""
+    rest_of_stream: bool = False
+    """Only the time after the headers, of a call that has a span of its own for the time before."""
     said: bytes = b""
     heard: bytes = b""
     """Digests of the first lines of the reply, and of the first answer among the messages sent:
@@ -166,9 +168,9 @@ class Health(Struct, frozen=True, gc=False):
     notes: tuple[str, ...] = ()
 
 
-MergeReason = Literal["response id", "tokens", "call id", "name", "time", "attempt"]
+MergeReason = Literal["response id", "tokens", "call id", "name", "time", "attempt", "stream"]
 """What says that two spans record one call. ``time``: one contains the other and nothing speaks
-against it; ``attempt``: a try that failed, inside the call."""
+against it; ``attempt``: a try that failed, inside the call; ``stream``: the rest of its time."""
 
 
 class Merge(Struct, frozen=True, gc=False):

@@ -87,6 +87,7 @@ def merge(spans: list[Span], parents: list[int]) -> Layers:
         return Layers(spans, parents)
     merging = _Merging(spans, parents)
     if models > 1:
+        merging.streams()
         merging.below("llm")
         merging.beside("llm")
     if tools > 1:
@@ -103,6 +104,22 @@ class _Merging:
         self.parents = parents
         self.merges: list[Merge] = []
         self._copied = False
+
+    def streams(self) -> None:
+        """Joins the two records of a stream: until the headers came, and from then on."""
+        latest: dict[tuple[int, str | None], int] = {}
+        for i, span in enumerate(self.spans):
+            if span.category != "llm" or span.model_call is None:
+                continue
+            place = self.parents[i], span.scope
+            if not span.model_call.rest_of_stream:
+                latest[place] = i
+                continue
+            begun = latest.pop(place, NO_SPAN)
+            if begun != NO_SPAN and _may_be_one_model(self.spans[begun], span):
+                ended_ns = max(self.spans[begun].ended_ns, span.ended_ns)
+                self._replace(begun, end_ns=ended_ns)
+                self._merge(begun, i, "stream")
 
     def below(self, category: str) -> None:
         """Merges calls that lie below one another."""
@@ -272,7 +289,15 @@ class _Merging:
         self.spans[i] = replace(self.spans[i], **changes)
 
 
-_STRENGTH: Final = {"response id": 0, "call id": 0, "tokens": 1, "name": 1, "time": 2, "attempt": 2}
+_STRENGTH: Final = {
+    "response id": 0,
+    "call id": 0,
+    "tokens": 1,
+    "name": 1,
+    "time": 2,
+    "attempt": 2,
+    "stream": 2,
+}
 
 
 def _emitter(span: Span) -> tuple[str | None, str | None]:

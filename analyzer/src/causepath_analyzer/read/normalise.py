@@ -99,7 +99,7 @@ def span(
         span_id,
         parent_id,
         emitted.name,
-        emitted.start_ns,
+        emitted.start_ns - told.before_ns,
         end_ns,
         told.category,
         emitted.kind,
@@ -130,6 +130,8 @@ class Meaning(Struct, frozen=True, gc=False):
     user: str | None = None
     pending_parent: str | None = None
     repeats: Tokens | None = None
+    before_ns: int = 0
+    """How long what the span tells of went on before the span's own start."""
 
 
 @lru_cache(maxsize=4096)
@@ -156,10 +158,14 @@ def meaning(emitted: Emitted, attributes: Attributes, resource: Resource, scope:
     pending = None
     if facts.get("pending") == "pending_span" and emitted.parent_id:
         pending = _pending_parent(facts.get("pending_parent"))
+    before_ns = 0
+    if facts.get("pending") == "log" and category == "llm" and "log_duration" in facts:
+        # Logfire ends the span of a stream at its headers and logs when the last byte has come.
+        before_ns = _nanoseconds(facts["log_duration"], names.SECOND) or 0
     return Meaning(
         category,
         _error(emitted.failed, facts),
-        _model_call(emitted, attributes, facts, resource, scope)
+        _model_call(emitted, attributes, facts, resource, scope, rest_of_stream=before_ns > 0)
         if category in ("llm", "embedding")
         else None,
         _tool_call(emitted.name, facts) if is_tool else None,
@@ -170,6 +176,7 @@ def meaning(emitted: Emitted, attributes: Attributes, resource: Resource, scope:
         _tokens(attributes, facts, resource)
         if category in _STEPS and not _USED.isdisjoint(facts)
         else None,
+        before_ns,
     )
 
 
@@ -204,7 +211,13 @@ def _facts(attributes: Attributes) -> Facts:
 
 
 def _model_call(
-    emitted: Emitted, attributes: Attributes, facts: Facts, resource: Resource, scope: str
+    emitted: Emitted,
+    attributes: Attributes,
+    facts: Facts,
+    resource: Resource,
+    scope: str,
+    *,
+    rest_of_stream: bool = False,
 ) -> ModelCall:
     model = _unquoted(facts.get("model"))
     said = _unquoted(facts.get("provider"))
@@ -220,6 +233,7 @@ def _model_call(
         issued=content.issued(facts, attributes),
         response_id=_response_id(facts, emitted),
         opening=content.opening(facts),
+        rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
     )
@@ -254,7 +268,7 @@ def _streamed(
     said = flag(facts.get("streamed"))
     if said is not None:
         return said
-    if ttft_ns is not None or emitted.name.startswith(names.CLAUDE_CODE):
+    if ttft_ns is not None or "log_duration" in facts or emitted.name.startswith(names.CLAUDE_CODE):
         return True
     operation = attributes.get("ai.operationId")
     if isinstance(operation, str):
@@ -284,6 +298,10 @@ def _tokens(attributes: Attributes, facts: Facts, resource: Resource) -> Tokens 
     read = _count(facts.get("cache_read")) or 0
     write = _count(facts.get("cache_write"))
     reasoning = _count(facts.get("reasoning")) or 0
+    if "usage_raw" in facts:
+        raw = _json_counts(facts["usage_raw"])
+        read = read or raw.get("cache_read_input_tokens", 0)
+        write = write or raw.get("cache_creation_input_tokens")
     if "input_details" in facts:
         details = _json_counts(facts["input_details"])
         read = read or details.get("cache_read", 0)
