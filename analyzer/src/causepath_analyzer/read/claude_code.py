@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Skipped
@@ -53,6 +54,8 @@ class _Block(Struct, gc=False):
     name: str | None = None
     tool_use_id: str | None = None
     is_error: bool | None = None
+    input: Raw = values.ABSENT
+    content: Raw = values.ABSENT
 
 
 class _Result(Struct, gc=False):
@@ -106,6 +109,8 @@ class _Tool(Struct, gc=False):
     id: str
     name: str
     start_ns: int
+    arguments: str | None = None
+    result: str | None = None
     end_ns: int | None = None
     failed: bool = False
     agent: str = ""
@@ -120,6 +125,8 @@ _LINE: Final = msgspec.json.Decoder(_Line)
 _BLOCKS: Final = msgspec.json.Decoder(list[_Block] | str | None)
 _RESULT: Final = msgspec.json.Decoder(_Result)
 _INTERRUPTED: Final = b"[Request interrupted by user"
+_LONGEST: Final = 1 << 20
+_TOOLS: Final = ("tool_use", "tool_result")
 _SYNTHETIC: Final = "<synthetic>"
 _RESOURCE: Final = normalise.resource({names.SERVICE_NAME: "claude-code"})
 _SCOPE: Final = "claude-code-transcript"
@@ -172,7 +179,9 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
             content = _BLOCKS.decode(message.content)
         except values.DAMAGED:
             content = None
-        blocks = content if isinstance(content, list) else ()
+        blocks = (
+            [_kept(b) for b in content if b.type in _TOOLS] if isinstance(content, list) else ()
+        )
         said = line.type == "user" and not line.isMeta and _is_prompt(content, message.content)
     agent = ""
     if values.present(line.toolUseResult):
@@ -181,7 +190,7 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
         except values.DAMAGED:
             agent = ""
     if message is not None:
-        message = msgspec.structs.replace(message, content=values.ABSENT)  # the texts are not kept
+        message = replace(message, content=values.ABSENT)  # the texts are not kept
     return _Entry(
         at_ns,
         line.type or "",
@@ -195,6 +204,16 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
         said,
         agent,
     )
+
+
+def _kept(block: _Block) -> _Block:
+    """`block` without hold on the line that it was read from."""
+    return replace(block, input=_copied(block.input), content=_copied(block.content))
+
+
+def _copied(content: Raw) -> Raw:
+    """Content that is worth comparing; a file of megabytes is not."""
+    return content.copy() if len(content) <= _LONGEST else values.ABSENT
 
 
 def _is_prompt(content: list[_Block] | str | None, raw: Raw) -> bool:
@@ -328,7 +347,12 @@ def _work(
                 "tool",
                 tool.start_ns,
                 tool.end_ns,
-                {names.TOOL_NAME[0]: tool.name, names.TOOL_CALL_ID[0]: tool.id},
+                {
+                    names.TOOL_NAME[0]: tool.name,
+                    names.TOOL_CALL_ID[0]: tool.id,
+                    "gen_ai.tool.call.arguments": tool.arguments,
+                    "gen_ai.tool.call.result": tool.result,
+                },
                 failed=tool.failed,
             )
 
@@ -368,14 +392,18 @@ def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
     for entry in lines:
         for block in entry.blocks:
             if entry.kind == "assistant" and block.type == "tool_use" and block.id:
-                tools.setdefault(block.id, _Tool(block.id, block.name or "tool", entry.at_ns))
+                tool = _Tool(
+                    block.id, block.name or "tool", entry.at_ns, values.content(block.input)
+                )
+                tools.setdefault(block.id, tool)
     for entry in lines:
         for block in entry.blocks:
-            tool = tools.get(block.tool_use_id or "") if block.type == "tool_result" else None
-            if tool is not None:
-                tool.end_ns = entry.at_ns
-                tool.failed = block.is_error is True
-                tool.agent = entry.started_agent
+            answered = tools.get(block.tool_use_id or "") if block.type == "tool_result" else None
+            if answered is not None:
+                answered.end_ns = entry.at_ns
+                answered.failed = block.is_error is True
+                answered.agent = entry.started_agent
+                answered.result = values.content(block.content)
     return tools
 
 

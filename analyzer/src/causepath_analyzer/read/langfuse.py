@@ -39,6 +39,8 @@ class _Observation(Struct, gc=False):
     sessionId: str | None = None  # noqa: N815
     userId: str | None = None  # noqa: N815
     metadata: Raw = values.ABSENT
+    input: Raw = values.ABSENT
+    output: Raw = values.ABSENT
 
 
 class _Trace(Struct, gc=False):
@@ -182,6 +184,8 @@ def _own(
     for name, value in (
         (_SESSION, wire.sessionId or trace.sessionId),
         (_USER, wire.userId or trace.userId),
+        ("langfuse.observation.input", values.content(wire.input)),
+        ("langfuse.observation.output", values.content(wire.output)),
     ):
         if value:
             yield name, value

@@ -42,6 +42,8 @@ class _Run(Struct, gc=False):
     completion_token_details: _Details | None = None
     error: str | None = None
     extra: _Extra | None = None
+    inputs: Raw = values.ABSENT
+    outputs: Raw = values.ABSENT
 
 
 class _Answer(Struct, gc=False):
@@ -104,6 +106,11 @@ def _span(run: _Run, where: str) -> Found:
         names.CACHE_WRITE_TOKENS[0]: (asked or _NO_DETAILS).cache_creation,
         names.REASONING_TOKENS[0]: (written or _NO_DETAILS).reasoning,
     }
+    if run.run_type == "tool":
+        understood["gen_ai.tool.call.arguments"] = values.content(run.inputs)
+        understood["gen_ai.tool.call.result"] = values.content(run.outputs)
+    elif run.run_type == "llm":
+        understood["gen_ai.prompt"] = values.content(run.inputs)
     first_ns = values.time_ns(run.first_token_time)
     if first_ns is not None and first_ns >= start_ns:
         understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND

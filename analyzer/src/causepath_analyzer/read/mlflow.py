@@ -84,6 +84,7 @@ _TOKENS: Final = "mlflow.chat.tokenUsage"
 _FIRST_CHUNK: Final = "mlflow.chunk.item.0"
 _SECOND: Final = 1_000_000_000
 _NO_RESOURCE: Final = normalise.resource({})
+_CONTENT: Final = ("mlflow.spanInputs", "mlflow.spanOutputs")
 _OF_A_TRACE: Final = frozenset(("mlflow.trace.session", "mlflow.trace.user"))
 
 
@@ -154,6 +155,7 @@ def _attributes(wire: dict[str, Raw]) -> values.Attributes:
         if (name in names.UNDERSTOOD or name == _TOKENS) and (inner := _unwrapped(raw))
     }
     found = values.attributes(unwrapped)
+    found |= {name: values.content(unwrapped[name]) for name in _CONTENT if name in unwrapped}
     if _TOKENS in unwrapped:
         try:
             usage = _USAGE.decode(unwrapped[_TOKENS])

@@ -43,6 +43,8 @@ class _Data(Struct, gc=False):
     sdk_span_type: str | None = None
     from_agent: str | None = None
     to_agent: str | None = None
+    input: Raw = values.ABSENT
+    output: Raw = values.ABSENT
 
 
 class _Error(Struct, gc=False):
@@ -155,6 +157,10 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
         understood[names.REASONING_TOKENS[0]] = usage.output_tokens_details.reasoning_tokens
     if kind == "function":
         understood[names.TOOL_NAME[0]] = data.name
+        understood["gen_ai.tool.call.arguments"] = values.content(data.input)
+        understood["gen_ai.tool.call.result"] = values.content(data.output)
+    elif kind == "generation":
+        understood["gen_ai.input.messages"] = values.content(data.input)
     emitted = normalise.Emitted(
         item.trace_id.removeprefix("trace_"),
         item.id,

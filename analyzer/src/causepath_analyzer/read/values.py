@@ -98,6 +98,16 @@ def present(raw: Raw) -> bool:
     return bool(raw) and bytes(raw) != b"null"
 
 
+def content(raw: Raw) -> str | None:
+    """Recorded content as the text it is, or as JSON text; ``None`` if there is none."""
+    if not present(raw):
+        return None
+    try:
+        return _TEXT.decode(raw) if bytes(memoryview(raw)[:1]) == b'"' else bytes(raw).decode()
+    except DAMAGED:
+        return None
+
+
 def mapping(raw: Raw | None) -> dict[str, Raw]:
     """The JSON object in `raw`, or in the JSON text in `raw`; empty if it is neither."""
     if not raw:
