@@ -16,9 +16,11 @@ import re
 from collections.abc import Sequence
 from textwrap import dedent
 from typing import cast
+from zlib import crc32
 
 from causepath_analyzer.model import (
     Category,
+    Content,
     Link,
     ModelCall,
     Span,
@@ -119,7 +121,13 @@ def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:
         call_id=facts.get("call_id"),
         inferred="inferred" in facts,
         read_only=True if "read_only" in facts else None,
+        arguments=_content(facts.get("given")),
+        result=_content(facts.get("got")),
     )
+
+
+def _content(text: str | None) -> Content | None:
+    return Content(crc32(text.encode()), len(text), text) if text is not None else None
 
 
 def _listed(facts: dict[str, str], name: str) -> Sequence[str]:

@@ -279,9 +279,10 @@ class Editing:
             self.changes.calls[second] = replace(call, tokens=kept, ttft_ns=0)
 
     def early(self, tool: int, issuer: int) -> None:
-        """Starts `tool` when the call `issuer` starts."""
+        """Starts `tool` when the call `issuer` starts; who needs its result waits for both."""
         self.changes.gates[start_of(tool)] = (start_of(issuer),)
         self.changes.gaps[start_of(tool)] = 0
+        self.changes.joins[end_of(tool)] = ((end_of(tool), end_of(issuer)), 0)
 
     def eager(self, tools: Sequence[int], issuer: int) -> None:
         """Starts each of `tools` as soon as its part of the reply of `issuer` is there.

@@ -95,4 +95,55 @@ CODES: Final[Mapping[str, Code]] = {
             "in one message, in the order of the tool_use blocks."
         ),
     ),
+    "CP102": Code(
+        title="Independent calls ran one after the other",
+        what=(
+            "The agent's own code made several calls in sequence, and none of them needs what "
+            "another one returned: model calls in a loop over items, retrievals, look-ups before "
+            "the first model call. Run together, they take as long as the longest."
+        ),
+        evidence=(
+            "proved: no link leads from an earlier call to a later one, and nothing that one "
+            "returned is among what the next was given, which needs recorded arguments and "
+            "results. A value of eight or more characters in both is a dependency; a plain word "
+            "is none unless it is a whole argument. likely: in another run a later call started "
+            "before an earlier one had ended, or came first, or without it. Model calls need that "
+            "from the same line of code. Where nothing is known, nothing is said: whatif --apply "
+            '"together retrieval" tells what it would save if you know better.'
+        ),
+        saving=(
+            "The wall time now, minus the wall time of a replay in which the calls start together "
+            "and everything that waited for them follows with the gaps it had. Calls that overlap "
+            "already are left as they are. Nothing is said below 1 % of the wall or 50 ms."
+        ),
+        fix=(
+            "Start all of them before waiting for the first one: asyncio.gather in async code, a "
+            "ThreadPoolExecutor otherwise, with as many at once as the service allows."
+        ),
+    ),
+    "CP103": Code(
+        title="Two turns that could have been one",
+        what=(
+            "The model asked for tools, saw their results, and asked for more tools, whose "
+            "arguments hold nothing of these results. It could have asked for all of them in one "
+            "reply: one request less to send, to read and to begin to answer."
+        ),
+        evidence=(
+            "proved: nothing of eight or more characters that the earlier tools returned is among "
+            "the arguments of the later ones, which needs recorded arguments and results. likely: "
+            "in another run the later tools were called before the earlier ones or without them. "
+            "Whether the model would have thought of it without having seen the first results is "
+            "not in the trace."
+        ),
+        saving=(
+            "The wall time now, minus the wall time of a replay in which the first reply also "
+            "writes what the second one wrote, and the second request is not made. The tools of "
+            "both run in sequence, or together if this agent runs tools together. Only where the "
+            "time to the first token of the second reply is known."
+        ),
+        fix=(
+            "Say in the system prompt that everything that is needed should be asked for at once, "
+            "and that tools of one reply may run side by side; or offer one tool that does both."
+        ),
+    ),
 }

@@ -7,7 +7,10 @@ from msgspec import Struct
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.edits import Editing
 from causepath_analyzer.analyses.findings import Candidate, Finding, worth_saying
+from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
+from causepath_analyzer.analyses.independent_calls import independent_calls
 from causepath_analyzer.analyses.kinds import SpanKinds
+from causepath_analyzer.analyses.mergeable_turns import mergeable_turns
 from causepath_analyzer.analyses.replay import Changes, Schedule, Turns, replayed, schedule
 from causepath_analyzer.analyses.sequential_tools import sequential_tools
 from causepath_analyzer.model import Trace
@@ -24,11 +27,13 @@ class Opportunities(Struct, frozen=True):
 NONE = Opportunities()
 
 
-def opportunities(trace: Trace, kinds: SpanKinds, causes: Causes) -> Opportunities:
+def opportunities(
+    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere = NOWHERE
+) -> Opportunities:
     """The findings about `trace` that have to do with order; none where times mean nothing."""
     if trace.untrusted:
         return NONE
-    found = candidates(trace, causes)
+    found = candidates(trace, kinds, causes, others)
     if not found:
         return NONE
     plan = schedule(trace, causes)
@@ -47,9 +52,15 @@ def opportunities(trace: Trace, kinds: SpanKinds, causes: Causes) -> Opportuniti
     return Opportunities(tuple(finding for finding, _ in findings), together_ns)
 
 
-def candidates(trace: Trace, causes: Causes) -> Sequence[Candidate]:
+def candidates(
+    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere = NOWHERE
+) -> Sequence[Candidate]:
     """Everything that could be done in another order, whatever it saves."""
-    return sequential_tools(trace, causes)
+    return [
+        *sequential_tools(trace, causes),
+        *independent_calls(trace, kinds, causes, others),
+        *mergeable_turns(trace, kinds, causes, others),
+    ]
 
 
 def applied(plan: Schedule, kinds: SpanKinds, chosen: Iterable[Candidate]) -> Changes:

@@ -9,6 +9,7 @@ from causepath_analyzer.analyses.causes import Causes, causes
 from causepath_analyzer.analyses.cost import cost_usd
 from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
 from causepath_analyzer.analyses.findings import Finding
+from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.opportunities import opportunities
 from causepath_analyzer.analyses.usage import Usage, usage
@@ -37,13 +38,19 @@ class Run(Struct, frozen=True):
         return self.cost_usd if self.usage.calls.llm else Decimal(0)
 
 
-def explained(trace: Trace, overflow: Overflow = "async", *, with_cost: bool = False) -> Run:
-    """All analyses of `trace`."""
+def explained(
+    trace: Trace,
+    overflow: Overflow = "async",
+    *,
+    with_cost: bool = False,
+    others: Elsewhere = NOWHERE,
+) -> Run:
+    """All analyses of `trace`; what `others` did in which order is evidence for findings."""
     kinds = span_kinds(trace)
     known = causes(trace, kinds)
     path = critical_path(trace, kinds, known, overflow)
     used = usage(trace)
-    found = opportunities(trace, kinds, known)
+    found = opportunities(trace, kinds, known, others)
     return Run(
         trace=trace,
         kinds=kinds,

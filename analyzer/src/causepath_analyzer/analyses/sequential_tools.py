@@ -9,6 +9,7 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.findings import Candidate
+from causepath_analyzer.analyses.independence import listed
 from causepath_analyzer.analyses.replay import tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
@@ -56,7 +57,7 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         change=tuple(group),
         evidence="proved",
         why=(
-            f"{_listed(names)} were asked for in one reply, so none can need what another "
+            f"{listed(names)} were asked for in one reply, so none can need what another "
             f"returned. {effects}"
         ),
         fix=(
@@ -65,9 +66,3 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         ),
         where=places[0] if places else None,
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """ "a, b and c"; of many names the first four."""
-    shown = list(names[:4]) + ([f"{len(names) - 4} more"] if len(names) > 4 else [])
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"

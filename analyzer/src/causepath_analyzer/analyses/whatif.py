@@ -38,6 +38,7 @@ from causepath_analyzer.analyses.edits import (
     scale_of,
 )
 from causepath_analyzer.analyses.findings import CODES, Candidate
+from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere, elsewhere
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.operations import name_of, operation_of, operations, selected
 from causepath_analyzer.analyses.opportunities import apply, candidates
@@ -107,6 +108,26 @@ class WhatIf(Struct, frozen=True):
     past: PastErrors = PastErrors()
 
 
+class Change(Struct, frozen=True):
+    """One run with changes: its schedule, what they are, and the times they give."""
+
+    plan: Schedule
+    changes: Changes
+    times: Replayed
+
+
+def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
+    """`trace` with all of `edits`, found in it alone."""
+    run = _run(trace, NOWHERE)
+    plan = schedule(trace, run.causes)
+    editing = Editing(plan, run.kinds)
+    for change in edits:
+        pace = {change.new: _pace([run], change.new)} if isinstance(change, OtherModel) else {}
+        _applied(run, plan, editing, change, pace, {})
+    changes = editing.done()
+    return Change(plan, changes, replayed(plan, changes))
+
+
 class _Run(Struct, frozen=True):
     trace: Trace
     kinds: SpanKinds
@@ -127,7 +148,9 @@ def what_if(
     trusted = [trace for trace in traces if not trace.untrusted]
     if not trusted:
         raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
-    runs = [_run(trace, edits) for trace in trusted]
+    wanted = any(isinstance(change, Apply) for change in edits)
+    others = elsewhere(trusted) if wanted else None
+    runs = [_run(trace, others) for trace in trusted]
     paces = {
         change.new: _pace(runs, change.new) for change in edits if isinstance(change, OtherModel)
     }
@@ -195,11 +218,12 @@ def median_turns(traces: Sequence[Trace]) -> int:
     return turns[len(turns) // 2]
 
 
-def _run(trace: Trace, edits: Sequence[Edit]) -> _Run:
+def _run(trace: Trace, others: Elsewhere | None) -> _Run:
+    """`trace` with what is known of it; candidates only where they are wanted."""
     kinds = span_kinds(trace)
     known = causes(trace, kinds)
-    wanted = any(isinstance(change, Apply) for change in edits)
-    return _Run(trace, kinds, known, candidates(trace, known) if wanted else ())
+    found = () if others is None else candidates(trace, kinds, known, others)
+    return _Run(trace, kinds, known, found)
 
 
 def _applied(

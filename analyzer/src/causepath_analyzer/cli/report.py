@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from causepath_analyzer.analyses.critical_path import Overflow
+from causepath_analyzer.analyses.independence import elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.inputs import (
@@ -78,11 +79,13 @@ def as_text(
     """The report on one trace, or the summary of many."""
     if len(traces) == 1:
         return run_text(explained(traces[0], overflow, with_cost=True), marks, paths)
-    runs = (explained(trace, overflow, with_cost=True) for trace in traces)
+    others = elsewhere(traces)
+    runs = (explained(trace, overflow, with_cost=True, others=others) for trace in traces)
     return summary_text(summary(runs), marks, paths)
 
 
 def as_json(reading: Reading, traces: Sequence[Trace], overflow: Overflow) -> bytes:
     """The report on every one of `traces`, and their summary."""
-    runs = [explained(trace, overflow, with_cost=True) for trace in traces]
+    others = elsewhere(traces)
+    runs = [explained(trace, overflow, with_cost=True, others=others) for trace in traces]
     return report_json(reading.inputs, runs, summary(runs), overflow)

@@ -1,0 +1,195 @@
+"""Whether one call needed what an earlier one returned: yes, no, or nobody can tell.
+
+Links and equal digests come first: they say yes. Then content, where it was recorded: a value of
+eight or more characters that stands in a result and in a later argument is a dependency; a plain
+word is none unless it is all of an argument, nor is what the earlier call was given itself. Then
+what other runs did: an order that one run broke is no dependency (The Mystery Machine infers all
+its edges so; here it is the last resort, and never called proof).
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from causepath_analyzer.model import NO_SPAN, Content, Trace
+
+Level = Literal["proved", "likely", "unknown", "dependent"]
+"""How well it is known that a call is independent of an earlier one."""
+
+_LONG: Final = 8
+_WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
+_PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
+_MOST_OPERATIONS: Final = 24
+
+
+class Elsewhere(Struct, frozen=True):
+    """Orders that some run broke: ``(a, b)`` if *b* started before *a* had ended, came first, or
+    came without *a*. Operations are named by category, name and line of code."""
+
+    broken: frozenset[tuple[str, str]] = frozenset()
+
+
+NOWHERE: Final = Elsewhere()
+
+
+def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
+    """What all of `traces` show about the orders of the calls in them."""
+    runs = [_firsts(trace) for trace in traces if not trace.untrusted]
+    if len(runs) < 2:
+        return NOWHERE
+    broken: set[tuple[str, str]] = set()
+    known = {key for overlaps, firsts in runs for key in firsts}
+    for overlaps, firsts in runs:
+        broken |= overlaps
+        if len(firsts) > _MOST_OPERATIONS:
+            continue
+        for later, started in firsts.items():
+            for earlier in known if len(known) <= _MOST_OPERATIONS else firsts:
+                if earlier != later and firsts.get(earlier, started + 1) > started:
+                    broken.add((earlier, later))
+    return Elsewhere(frozenset(broken))
+
+
+def _firsts(trace: Trace) -> tuple[set[tuple[str, str]], dict[str, int]]:
+    """Pairs of calls of one family that overlapped, and when each operation first started."""
+    spans = trace.spans
+    firsts: dict[str, int] = {}
+    overlaps: set[tuple[str, str]] = set()
+    latest: dict[int, tuple[int, str]] = {}  # by parent: the call that ends last so far
+    for i, span in enumerate(spans):
+        if span.category not in CALLS:
+            continue
+        key = key_of(trace, i)
+        firsts.setdefault(key, span.start_ns)
+        parent = trace.parents[i]
+        end, before = latest.get(parent, (span.start_ns, ""))
+        if end > span.start_ns:
+            overlaps.add((before, key))
+            overlaps.add((key, before))
+        if span.ended_ns >= end:
+            latest[parent] = (span.ended_ns, key)
+    return overlaps, firsts
+
+
+CALLS: Final = frozenset(("llm", "tool", "retrieval", "embedding", "database"))
+"""What an agent's own code calls and then waits for."""
+
+
+def key_of(trace: Trace, span: int) -> str:
+    """Names the operation of `span` and the code that calls it, the same in every run."""
+    told = trace.spans[span]
+    name = told.tool_call.name if told.tool_call is not None else None
+    return f"{told.category}:{name or told.name}@{told.where or ''}"
+
+
+def level(trace: Trace, earlier: int, later: int, others: Elsewhere) -> Level:
+    """How well it is known that `later` needed nothing of `earlier`, which had ended before."""
+    spans = trace.spans
+    first, second = spans[earlier], spans[later]
+    if any(link.span_id == first.span_id for link in second.links):
+        return "dependent"
+    one, other = first.tool_call, second.tool_call
+    if one is not None and other is not None:
+        needs = depends(one.arguments, one.result, other.arguments)
+        if needs is not None:
+            return "dependent" if needs else "proved"
+    if first.model_call is not None and second.model_call is not None:
+        if "tool_call" in first.model_call.finish_reasons:
+            return "dependent"
+        begins, begins_too = first.model_call.opening, second.model_call.opening
+        if begins is None or begins == begins_too or first.where is None:
+            return "unknown"
+    pair = (key_of(trace, earlier), key_of(trace, later))
+    return "likely" if pair in others.broken else "unknown"
+
+
+def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:
+    """Whether the arguments `later` hold something of `result`, which was returned for `given`.
+
+    ``None`` where a text is not known, or too short to tell.
+    """
+    if result is None or later is None:
+        return None
+    if later.digest == result.digest:
+        return True
+    if result.text is None or later.text is None:
+        return None
+    known = given.text if given is not None and given.text is not None else ""
+    unsure = False
+    for value in _values(later.text):
+        if value in known:
+            continue
+        if len(value) < _LONG:
+            unsure = unsure or _is_word_of(value, result.text)
+        elif value in result.text or any(
+            word in result.text and word not in known for word in _telling(value)
+        ):
+            return True
+    if any(
+        len(value) >= _LONG and value in later.text and value not in known
+        for value in _values(result.text)
+        if not _PLAIN_WORD.match(value)
+    ):
+        return True
+    return None if unsure else False
+
+
+def _values(text: str) -> Iterator[str]:
+    """The values in JSON `text`, as texts; any other text is one value."""
+    try:
+        waiting = [msgspec.json.decode(text.encode("utf-8", "surrogatepass"))]
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        waiting = [text]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str):
+            if value.strip():
+                yield value.strip()
+        elif value is not None and not isinstance(value, bool):
+            yield str(value)
+
+
+def _telling(value: str) -> Sequence[str]:
+    """The parts of `value` that are long enough to tell, and no plain words."""
+    return [
+        word for word in _WORDS.findall(value) if len(word) >= _LONG and not _PLAIN_WORD.match(word)
+    ]
+
+
+def _is_word_of(value: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+
+
+def worst(levels: Iterable[Level]) -> Level:
+    """The least that is known of several calls."""
+    order: Sequence[Level] = ("proved", "likely", "unknown", "dependent")
+    return max(levels, key=order.index, default="proved")
+
+
+def read_only(trace: Trace, spans: Iterable[int]) -> bool:
+    """Whether all of `spans` are known to have no effects; look-ups have none."""
+    for i in spans:
+        span = trace.spans[i]
+        if span.category == "tool" and not (span.tool_call and span.tool_call.read_only):
+            return False
+    return True
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a, b and c"; of many names the first four."""
+    if len(names) == 1:
+        return names[0]
+    shown = list(names[:4]) + ([f"{len(names) - 4} more"] if len(names) > 4 else [])
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def where_of(trace: Trace, spans: Iterable[int]) -> str | None:
+    """The first line of code that is known among `spans`."""
+    return next((w for i in spans if i != NO_SPAN and (w := trace.spans[i].where)), None)

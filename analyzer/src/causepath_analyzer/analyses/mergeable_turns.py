@@ -1,0 +1,106 @@
+"""CP103: two turns that could have been one, as the tools of the second need nothing of the first.
+
+    call 1 |--|  tool a |---|  call 2 |--|  tool b |---|  call 3 |--|
+    call 1 |---| tool a |---| tool b |---|  call 3 |--|
+
+The model could have asked for both tools at once: it would have written as much, but have read the
+conversation and begun to answer one time less.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.critical_path import first_token_ns
+from causepath_analyzer.analyses.findings import Candidate
+from causepath_analyzer.analyses.independence import (
+    Elsewhere,
+    level,
+    listed,
+    read_only,
+    where_of,
+    worst,
+)
+from causepath_analyzer.analyses.kinds import SpanKinds
+from causepath_analyzer.analyses.operations import name_of
+from causepath_analyzer.analyses.replay import Turns, most_at_once, tools_of_replies
+from causepath_analyzer.model import NO_SPAN, Trace
+
+CODE: Final = "CP103"
+
+
+def mergeable_turns(
+    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere
+) -> list[Candidate]:
+    """The candidates CP103 of `trace`; of three turns in a row the first two.
+
+    Only where it is known when the second reply began to be written, and what tools were given.
+    """
+    tools: dict[int, list[int]] = {}
+    for i, issuer in enumerate(causes.issuers):
+        if issuer != NO_SPAN and trace.spans[i].category == "tool":
+            tools.setdefault(issuer, []).append(i)
+    if len(tools) < 2:
+        return []
+    replies = tools_of_replies(trace, causes)
+    beside = any(most_at_once(trace, group) > 1 for group in replies)
+    found: list[Candidate] = []
+    merged: set[int] = set()
+    for first, second in _pairs(tools, causes):
+        between, after = tools[first], tools[second]
+        began = first_token_ns(trace, kinds, second)
+        if first in merged or began is None or _windows(trace, (*between, *after)):
+            continue
+        known = worst(level(trace, a, b, others) for a in between for b in after)
+        if known not in ("proved", "likely"):
+            continue
+        generated = max(0, trace.spans[second].ended_ns - began)
+        turns = Turns(first, between, second, after, beside, generated)
+        merged.update((first, second))
+        found.append(_candidate(trace, kinds, turns, proved=known == "proved"))
+    return found
+
+
+def _pairs(tools: dict[int, list[int]], causes: Causes) -> Iterator[tuple[int, int]]:
+    """Calls that asked for tools, each with the next call of its agent if that did as well."""
+    for first in sorted(tools):
+        answers = {causes.answered_by[i] for i in tools[first]}
+        second = answers.pop() if len(answers) == 1 else NO_SPAN
+        if second != NO_SPAN and second in tools:
+            yield first, second
+
+
+def _windows(trace: Trace, tools: Sequence[int]) -> bool:
+    calls = [trace.spans[i].tool_call for i in tools]
+    return any(call is None or call.inferred for call in calls)
+
+
+def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) -> Candidate:
+    earlier = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.between)))
+    later = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.after)))
+    call = trace.spans[turns.second].model_call
+    turn = call.turn if call is not None else None
+    which = f"turns {turn - 1} and {turn} one" if turn is not None else "two turns one"
+    why = (
+        f"Nothing that {earlier} returned is among what {later} was given"
+        if proved
+        else f"In other runs {later} was called before {earlier} or without it"
+    )
+    effects = (
+        ""
+        if read_only(trace, (*turns.between, *turns.after))
+        else " Whether one of them changes what another one reads is not in the trace."
+    )
+    return Candidate(
+        code=CODE,
+        title=f"make {which}",
+        spans=(turns.first, *turns.between, turns.second, *turns.after),
+        change=turns,
+        evidence="proved" if proved else "likely",
+        why=f"{why}, so the model could have asked for all of it in one reply.{effects}",
+        fix=(
+            "Tell the model to ask for everything it needs at once (and that tools of one reply "
+            "may run side by side), or offer one tool that does both."
+        ),
+        where=where_of(trace, (turns.second, turns.first)),
+    )

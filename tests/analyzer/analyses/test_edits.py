@@ -1,0 +1,251 @@
+"""Edits of drawn runs: what each does to the wall time, alone and with others."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.causes import causes
+from causepath_analyzer.analyses.critical_path import critical_path
+from causepath_analyzer.analyses.edits import described, edit, kind_of
+from causepath_analyzer.analyses.kinds import span_kinds
+from causepath_analyzer.analyses.replay import new_trace, replayed
+from causepath_analyzer.analyses.whatif import Change, changed
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.model import Trace
+from causepath_analyzer.read.tree import build
+from tests.support.drawn import MS, drawn
+
+LOOP = """
+    agent run       |------------------------------------------------|
+      llm one        |--------|                                          ttft=5 model=big tokens=9/4
+      tool a                     |----|                                  asked_by=one given=x
+      tool b                           |------|                          asked_by=one given=x
+      llm two                                   |------------|           ttft=4 model=big tokens=9/9
+        retry try                               ||
+        retry pause                              |---|
+        network ok                                    |------|
+      tool a2                                                  |-|       given=x
+"""
+# wall 49: one 9 (first token 5), a 5, b 7, two 13 (retries 5, first token 4 after its start)
+
+
+def then(drawing: str, *edits: str) -> Change:
+    return changed(drawn(drawing), [edit(text) for text in edits])
+
+
+@pytest.mark.parametrize(
+    ("edits", "wall"),
+    [
+        ([], 49),
+        (["CP101"], 44),
+        (["CP101=1"], 49),
+        (["scale tool:a=0"], 44),
+        (["scale tool:[ab]=0"], 37),
+        (["scale tool:b=2"], 56),
+        (["CP101", "scale tool:b=2"], 51),
+        (["CP101", "scale tool:b=0"], 37 + 5),
+        (["remove tool:b"], 42),
+        (["remove llm"], 27),
+        (["no-retries"], 44),
+        (["scale llm.generation=0"], 49 - 4 - 8),
+        (["scale llm.first_token:big=0"], 44),
+        (["scale agent=0"], 9 + 5 + 7 + 13 + 2),
+        (["together tool"], 44),
+        (["early tool:b"], 41),
+        (["early tool:a", "early tool:b"], 33),
+    ],
+    ids=str,
+)
+def test_walls(edits: list[str], wall: int) -> None:
+    assert then(LOOP, *edits).times.wall_ns / MS == wall
+
+
+@pytest.mark.parametrize(
+    ("drawing", "edits", "wall"),
+    [
+        pytest.param(
+            """
+            agent run       |---------------------------|
+              llm one        |-----|                        ttft=1
+              tool a           |--------|                   asked_by=one
+              llm two                    |----|             results=a
+            """,
+            ["scale tool=0.1"],
+            23,
+            id="a tool that ran while the reply streamed frees no more than the stream allows",
+        ),
+        pytest.param(
+            """
+            agent run       |-------------------------|
+              llm one        |--|
+              tool a            |-----|                   asked_by=one
+              tool b            |---|                     asked_by=one
+              tool c                |-----|               asked_by=one
+              tool d                  |-----|             asked_by=one
+              llm two                       |-----|
+            """,
+            ["CP101=4"],
+            20,
+            id="a pool that is made larger",
+        ),
+        pytest.param(
+            """
+            agent run       |-------------------------|
+              llm one        |--|
+              tool a            |-----|                   asked_by=one
+              tool b            |---|                     asked_by=one
+              tool c                |-----|               asked_by=one
+              tool d                  |-----|             asked_by=one
+              llm two                       |-----|
+            """,
+            ["scale tool:b=3"],
+            32,
+            id="a pool gives the next slot to whoever is next",
+        ),
+        pytest.param(
+            """
+            agent run       |-------------------------|
+              llm one        |--|
+              other server      |-------------|
+              wait poll         |--|
+              wait poll2            |--|
+              wait poll3                |-----|
+              llm two                         |---|
+            """,
+            ["scale other:server=0.5"],
+            19,
+            id="who only waits waits no longer than needed",
+        ),
+        pytest.param(
+            """
+            agent run    |-----------------------------------|
+              llm one     |---|                                 ttft=2
+              tool a           |----|                           asked_by=one given=x got=nothing
+              llm two               |------|                    ttft=4 results=a
+              tool b                        |----|              asked_by=two given=y got=nothing
+              llm three                           |---|         results=b
+            """,
+            ["CP103"],
+            32,
+            id="turns that become one lose a first token",
+        ),
+        pytest.param(
+            """
+            agent run    |-----------------------------------|
+              llm one     |-----------|                         ttft=2
+              tool a                   |----|                   asked_by=one
+              tool b                   |----------|             asked_by=one
+            """,
+            ["eager tool"],
+            35,
+            id="tools that start as they are asked for",
+        ),
+    ],
+)
+def test_orders(drawing: str, edits: list[str], wall: int) -> None:
+    assert then(drawing, *edits).times.wall_ns / MS == wall
+
+
+def test_a_repeat_with_an_equal_result_costs_a_look_up() -> None:
+    drawing = """
+        agent run    |------------------------|
+          tool t       |----|                     given=x got=1
+          tool t2            |----|               given=x got=1
+          tool t3                  |----|         given=x got=2
+    """
+    cached = [edit("cache tool:*=0ms")]
+    assert changed(drawn(drawing), cached).times.wall_ns / MS == 25  # three tools, no repeat
+    assert changed(_one_tool(drawn(drawing)), cached).times.wall_ns / MS == 20
+
+
+def _one_tool(trace: Trace) -> Trace:
+    return build(
+        [
+            replace(span, tool_call=replace(span.tool_call, name="t")) if span.tool_call else span
+            for span in trace.spans
+        ]
+    )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "CP101",
+                "scale tool=0.3",
+                "scale llm.generation=0.5",
+                "scale agent=0.7",
+                "remove tool:b",
+                "no-retries",
+                "early tool:a",
+                "together tool",
+                "cache tool:a=0ms",
+            ]
+        ),
+        unique=True,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_edits_come_together_in_any_order_and_leave_a_whole_trace(edits: list[str]) -> None:
+    found = then(LOOP, *edits)
+    backwards = then(LOOP, *reversed(edits))
+    assert found.times.wall_ns <= 49 * MS
+    if not {"CP101", "together tool", "early tool:a"} & set(edits):
+        assert backwards.times.wall_ns == found.times.wall_ns
+    edited = new_trace(found.plan, found.changes, found.times)
+    kinds = span_kinds(edited)
+    assert critical_path(edited, kinds, causes(edited, kinds)).fault is None
+    assert edited.wall_ns == found.times.wall_ns
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "kind"),
+    [
+        ("CP101", "CP101", "CP101"),
+        ("cp101=4", "CP101=4", "CP101"),
+        ("together tool:a*=3", "together tool:a*=3", "together"),
+        ("scale tool:a=0.5", "scale tool:a=0.5", "scale tool"),
+        ("scale llm.first_token=0.7", "scale llm.first_token=0.7", "scale llm.first_token"),
+        ("remove retrieval", "remove retrieval", "remove retrieval"),
+        ("cache tool:a=5ms", "cache tool:a=5000000ns", "cache"),
+        ("cache tool:a", "cache tool:a", "cache"),
+        ("model big=small", "model big=small", "model"),
+        ("no-retries", "no-retries", "no-retries"),
+        ("early tool:a", "early tool:a", "early"),
+        ("eager tool:a", "eager tool:a", "eager"),
+    ],
+)
+def test_what_is_typed_is_understood_and_told_back(text: str, told: str, kind: str) -> None:
+    assert described(edit(text)) == told
+    assert described(edit(told)) == told
+    assert kind_of(edit(text)) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "CP",
+        "faster",
+        "scale tool:a",
+        "scale tool:a=fast",
+        "scale tool:a=-1",
+        "scale tool:a=nan",
+        "scale nothing:a=1",
+        "together tool=many",
+        "together tool=0",
+        "cache tool:a=5",
+        "remove tool:a=1",
+        "model big",
+        "CP101=x",
+    ],
+)
+def test_what_is_not_understood_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        edit(text)
+
+
+def test_start_of_an_unchanged_run_is_where_it_was() -> None:
+    found = then(LOOP)
+    assert replayed(found.plan).starts_ns[0] == 0
