@@ -1,0 +1,335 @@
+"""Agents with a known structure. Each is written twice: as it is, and with the fix (`fixed`).
+
+They use the real SDK over HTTP, really wait, and know nothing of tracing but what any application
+may do: declare a run and its tools, and put attributes on the span that is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+from opentelemetry import trace
+
+import causepath
+from benchmarks.predictions.jitter import delay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run of one agent."""
+
+    agent: str
+    client: anthropic.Anthropic
+    url: str
+    seed: int
+    fixed: bool
+
+    def ask(self, messages: list[Any], who: str = "", model: str = "slow-model") -> Any:
+        return self.client.messages.create(**self.request(messages, who, model))
+
+    def request(self, messages: list[Any], who: str = "", model: str = "slow-model") -> Any:
+        told = {
+            "agent": self.agent,
+            "seed": self.seed,
+            "who": who,
+            "variant": "after" if self.fixed else "before",
+        }
+        return {
+            "model": model,
+            "max_tokens": 500,
+            "system": json.dumps(told),
+            "messages": messages,
+            "tools": SCHEMAS,
+        }
+
+    def wait(self, label: str, seconds: float) -> None:
+        time.sleep(delay(self.seed, label, seconds))
+
+
+SCHEMAS = [
+    {"name": name, "description": name, "input_schema": {"type": "object", "properties": {}}}
+    for name in ("search", "look_up", "delegate", "weather", "calendar")
+]
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def in_pool(workers: int, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """As `map`, on threads that know which run they work for."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, function, item) for item in items]
+        return [future.result() for future in futures]
+
+
+def loop(
+    setting: Setting,
+    tool: Callable[..., str],
+    run_all: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]],
+    question: str = "go",
+    who: str = "",
+) -> None:
+    """A plain agent: asks the model until it wants no more tools."""
+    messages = [user(question)]
+    while True:
+        reply = setting.ask(messages, who)
+        calls = [block for block in reply.content if block.type == "tool_use"]
+        if not calls:
+            return
+
+        def answer(call: Any) -> Any:
+            return {"type": "tool_result", "tool_use_id": call.id, "content": tool(**call.input)}
+
+        messages.append({"role": "assistant", "content": reply.content})
+        messages.append({"role": "user", "content": run_all(answer, calls)})
+
+
+def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
+def all_at_once(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return in_pool(len(items), function, items)
+
+
+def tools_in_sequence(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.12)
+        return f"found {item}"
+
+    loop(setting, search, all_at_once if setting.fixed else one_by_one)
+
+
+def small_pool(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.15)
+        return f"found {item}"
+
+    workers = 6 if setting.fixed else 2
+    loop(setting, search, lambda function, items: in_pool(workers, function, items))
+
+
+def sub_agents(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.06)
+        return f"found {item}"
+
+    @causepath.tool
+    def delegate(item: str) -> str:
+        with causepath.agent("helper"):
+            loop(setting, search, one_by_one, f"help with {item}", item)
+        return "done"
+
+    loop(setting, delegate, all_at_once if setting.fixed else one_by_one)
+
+
+def model_calls_in_a_loop(setting: Setting) -> None:
+    async def agent() -> None:
+        async with anthropic.AsyncAnthropic(base_url=setting.url, api_key="test") as client:
+            calls = [
+                client.messages.create(**setting.request([user(f"summarise part {n}")]))
+                for n in range(5)
+            ]
+            if setting.fixed:
+                await asyncio.gather(*calls)
+                return
+            for call in calls:
+                await call
+
+    asyncio.run(agent())
+
+
+def look_ups_first(setting: Setting) -> None:
+    tracer = trace.get_tracer("agent")
+
+    def retrieve(source: str) -> None:
+        with tracer.start_as_current_span(source) as span:
+            span.set_attribute("openinference.span.kind", "RETRIEVER")
+            setting.wait(source, 0.2)
+
+    sources = ["documents", "profile", "history"]
+    (all_at_once if setting.fixed else one_by_one)(retrieve, sources)
+    setting.ask([user("go")])
+
+
+def tools_while_streaming(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.5 if item == "item-number-0" else 0.1)
+        return f"found {item}"
+
+    messages = [user("go")]
+    results: list[Any] = []
+
+    def answer(call: Any) -> None:
+        content = search(**call.input)
+        results.append({"type": "tool_result", "tool_use_id": call.id, "content": content})
+
+    threads = []
+
+    def start(call: Any) -> None:
+        run = contextvars.copy_context().run
+        threads.append(threading.Thread(target=run, args=(answer, call)))
+        threads[-1].start()
+
+    with setting.client.messages.stream(**setting.request(messages)) as stream:
+        for event in stream:
+            ended = event.type == "content_block_stop"
+            if setting.fixed and ended and event.content_block.type == "tool_use":
+                start(event.content_block)
+        reply = stream.get_final_message()
+    if not setting.fixed:
+        for call in reply.content:
+            start(call)
+    for thread in threads:
+        thread.join()
+    messages.append({"role": "assistant", "content": reply.content})
+    messages.append({"role": "user", "content": results})
+    setting.ask(messages)
+
+
+def equal_calls(setting: Setting) -> None:
+    known: dict[str, str] = {}
+
+    @causepath.tool
+    def look_up(item: str) -> str:
+        span = trace.get_current_span()
+        span.set_attribute("gen_ai.tool.call.arguments", json.dumps({"item": item}))
+        if setting.fixed and item in known:
+            return known[item]
+        setting.wait(item, 0.25)
+        known[item] = f"found {item}"
+        return known[item]
+
+    loop(setting, look_up, one_by_one)
+
+
+def retries(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.1)
+        return f"found {item}"
+
+    loop(setting, search, one_by_one)
+
+
+def slow_model(setting: Setting) -> None:
+    chosen = "fast-model" if setting.fixed else "slow-model"
+    for number in range(2):
+        setting.ask([user(f"classify {number}")], model=chosen)
+    for number in range(2):
+        setting.ask([user(f"route {number}")], model="fast-model")
+
+
+def two_turns(setting: Setting) -> None:
+    def measured(name: str) -> Callable[..., str]:
+        @causepath.tool(name=name, read_only=True)
+        def tool(**given: str) -> str:
+            setting.wait(name, 0.1)
+            found = f"{name} says nothing of interest"
+            span = trace.get_current_span()
+            span.set_attribute("gen_ai.tool.call.arguments", json.dumps(given))
+            span.set_attribute("gen_ai.tool.call.result", found)
+            return found
+
+        return tool
+
+    tools = {name: measured(name) for name in ("weather", "calendar")}
+    messages = [user("go")]
+    while True:
+        with setting.client.messages.stream(**setting.request(messages)) as stream:
+            reply = stream.get_final_message()
+        calls = [block for block in reply.content if block.type == "tool_use"]
+        if not calls:
+            return
+        results = [
+            {
+                "type": "tool_result",
+                "tool_use_id": call.id,
+                "content": tools[call.name](**call.input),
+            }
+            for call in calls
+        ]
+        messages.append({"role": "assistant", "content": reply.content})
+        messages.append({"role": "user", "content": results})
+
+
+def slow_tool(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.2 if not setting.fixed else 0.08)
+        return f"found {item}"
+
+    loop(setting, search, one_by_one)
+
+
+def two_changes(setting: Setting) -> None:
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.2 if not setting.fixed else 0.1)
+        return f"found {item}"
+
+    loop(setting, search, all_at_once if setting.fixed else one_by_one)
+
+
+def guess_ahead(setting: Setting) -> None:
+    """The fix starts the only search there can be before the model has asked for it."""
+
+    @causepath.tool
+    def search(item: str) -> str:
+        setting.wait(item, 0.4)
+        return f"found {item}"
+
+    if not setting.fixed:
+        loop(setting, search, one_by_one)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        guess = pool.submit(contextvars.copy_context().run, search, "item-number-0")
+        loop(setting, lambda **_: str(guess.result()), one_by_one)
+
+
+def long_answers(setting: Setting) -> None:
+    for part in ("one", "two"):
+        with setting.client.messages.stream(**setting.request([user(part)])) as stream:
+            stream.until_done()
+
+
+@dataclass(frozen=True)
+class Case:
+    """An agent, and the change that its fix stands for."""
+
+    run: Callable[[Setting], None]
+    edits: tuple[str, ...]
+
+
+CASES: dict[str, Case] = {
+    "tools in sequence": Case(tools_in_sequence, ("CP101",)),
+    "a pool too small": Case(small_pool, ("CP101=6",)),
+    "sub-agents in sequence": Case(sub_agents, ("CP101",)),
+    "model calls in a loop": Case(model_calls_in_a_loop, ("together llm",)),
+    "look-ups before the first call": Case(look_ups_first, ("together retrieval",)),
+    "tools while it streams": Case(tools_while_streaming, ("eager tool:search",)),
+    "equal calls repeated": Case(equal_calls, ("cache tool:look_up=0ms",)),
+    "retries with back-off": Case(retries, ("no-retries",)),
+    "a slow model": Case(slow_model, ("model slow-model=fast-model",)),
+    "two turns for one": Case(two_turns, ("CP103",)),
+    "a slow tool": Case(slow_tool, ("scale tool:search=0.4",)),
+    "two changes at once": Case(two_changes, ("CP101", "scale tool:search=0.5")),
+    "a guess ahead": Case(guess_ahead, ("early tool:search",)),
+    "long answers": Case(long_answers, ("scale llm.generation=0.5",)),
+}
