@@ -111,6 +111,7 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         ttft_ns=int(facts["ttft"]) * unit_ns if "ttft" in facts else None,
         finish_reasons=tuple(_listed(facts, "finish")),
         turn=int(facts["turn"]) if "turn" in facts else None,
+        opening=int(facts["opening"]) if "opening" in facts else None,
         issued=tuple(_listed(facts, "issued")),
     )
 

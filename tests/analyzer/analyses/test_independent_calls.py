@@ -1,0 +1,184 @@
+"""CP102 and CP103: what shows that calls are independent, and what does not."""
+
+import pytest
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.findings import CODES
+from causepath_analyzer.analyses.independence import depends, elsewhere
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.model import Content, Trace
+from causepath_analyzer.read.tree import build
+from tests.support.drawn import MS, drawn
+
+UNIT = 100 * MS
+
+
+def found(drawing: str, *others: str) -> list[str]:
+    """Code, spans, evidence and saving of every finding, with `others` as other runs."""
+    trace = drawn(drawing, unit_ns=UNIT)
+    runs = [trace, *(_as(f"{n:032}", drawn(other, unit_ns=UNIT)) for n, other in enumerate(others))]
+    return [
+        f"{one.code} {'+'.join(trace.spans[i].name for i in one.spans)} "
+        f"{one.evidence} {one.saving_ns // UNIT}"
+        for one in explained(trace, others=elsewhere(runs)).findings
+    ]
+
+
+def _as(trace_id: str, trace: Trace) -> Trace:
+    return build([replace(span, trace_id=trace_id) for span in trace.spans])
+
+
+LOOK_UPS = """
+    agent run           |--------------------------------|
+      tool user          |----|                             given=q1 got=a-person
+      tool history            |--------|                    given={given} got=something
+      llm one                           |-----|
+"""
+RETRIEVALS = """
+    agent run           |--------------------------------|
+      retrieval docs     |----|
+      retrieval memory        |--------|
+      llm one                           |-----|
+"""
+LOOP = """
+    agent run           |--------------------------------|
+      llm m              |----|                             id=1 where=a.py:1 opening=1
+      llm m                   |--------|                    id=2 where=a.py:1 opening=2
+      llm n                             |-----|             id=3 where=a.py:9 opening=3
+"""
+
+
+@pytest.mark.parametrize(
+    ("drawing", "others", "expected"),
+    [
+        pytest.param(
+            LOOK_UPS.format(given="q2"), [], ["CP102 user+history proved 5"], id="nothing handed on"
+        ),
+        pytest.param(LOOK_UPS.format(given="a-person"), [], [], id="a result is handed on"),
+        pytest.param(LOOK_UPS.format(given="of:a-person"), [], [], id="inside an argument"),
+        pytest.param(LOOK_UPS.replace("given={given} ", ""), [], [], id="nobody wrote it down"),
+        pytest.param(RETRIEVALS, [], [], id="nothing is known"),
+        pytest.param(
+            RETRIEVALS,
+            [RETRIEVALS.replace("docs ", "docs2").replace("docs2", "other")],
+            ["CP102 docs+memory likely 5"],
+            id="another run had the second without the first",
+        ),
+        pytest.param(RETRIEVALS, [RETRIEVALS], [], id="other runs had the same order"),
+        pytest.param(
+            RETRIEVALS.replace("|--------|", "|--------|  results=docs"),
+            [RETRIEVALS.replace("docs ", "else ")],
+            [],
+            id="a link says more than other runs",
+        ),
+        pytest.param(LOOP, [LOOP], [], id="a loop that nobody ran otherwise"),
+        pytest.param(
+            LOOP,
+            [LOOP.replace("     |--------|", "|--------|     ")],
+            ["CP102 m+m likely 5"],
+            id="a loop whose calls overlapped elsewhere",
+        ),
+        pytest.param(
+            LOOP.replace("opening=2", "opening=1"),
+            [LOOP.replace("     |--------|", "|--------|     ")],
+            [],
+            id="calls of one conversation",
+        ),
+    ],
+)
+def test_calls_of_the_agents_own_code(drawing: str, others: list[str], expected: list[str]) -> None:
+    assert found(drawing, *others) == expected
+
+
+TURNS = """
+    agent run    |-----------------------------------------|
+      llm one     |---|                                       turn=1
+      tool a           |----|                                 asked_by=one given={a} got={result}
+      llm two               |------|                          ttft=6 results=a turn=2
+      tool b                        |--------|                asked_by=two given={b} got=nothing
+      llm three                               |---|           results=b turn=3
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "result", "b", "expected"),
+    [
+        ("Lisbon", "sunny-and-warm", "2026-11-21", ["CP103 one+a+two+b proved 6"]),
+        ("Lisbon", "order-4711-paid", "order-4711-paid", []),
+        ("Lisbon", "see:order-4711", "order-4711", []),
+        ("order-4711", "order-4711:paid", "order-4711", ["CP103 one+a+two+b proved 6"]),
+        ("Lisbon", "id:42", "42", []),
+        ("Lisbon", "id:42", "43", ["CP103 one+a+two+b proved 6"]),
+    ],
+    ids=[
+        "nothing in common",
+        "the result itself",
+        "a part of the result",
+        "what the first one was given as well",
+        "too short to tell",
+        "short, but not there",
+    ],
+)
+def test_turns_that_could_be_one(a: str, result: str, b: str, expected: list[str]) -> None:
+    assert found(TURNS.format(a=a, b=b, result=result)) == expected
+
+
+def test_without_a_first_token_nothing_is_said() -> None:
+    drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", "")
+    assert found(drawing) == []
+
+
+def test_a_finding_says_why() -> None:
+    trace = drawn(TURNS.format(a="x", b="y", result="z"), unit_ns=UNIT)
+    (one,) = explained(trace).findings
+    assert one.title == "make turns 1 and 2 one"
+    assert one.why == (
+        "Nothing that a returned is among what b was given, so the model could have asked for all "
+        "of it in one reply. Whether one of them changes what another one reads is not in the "
+        "trace."
+    )
+    assert all(finding.code in CODES for finding in explained(trace).findings)
+
+
+def test_all_together_is_no_sum() -> None:
+    drawing = """
+        agent run       |--------------------------------------|
+          llm one        |---|
+          tool t              |----|                                asked_by=one
+          tool u                   |-------|                        asked_by=one
+          tool v                           |----|                   given=q1 got=x
+          tool w                                |---|               given=q2 got=y
+          other beside   |--------------------------{}|
+    """
+    short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 7))
+    alone = [one.saving_ns // UNIT for one in explained(long).findings]
+    assert (alone, explained(long).together_ns // UNIT) == ([], 0)
+    alone = [one.saving_ns // UNIT for one in explained(short).findings]
+    assert (alone, explained(short).together_ns // UNIT) == ([5, 4], 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "result", "later", "expected"),
+    [
+        ("{}", '{"id": "ABC-12345"}', '{"id": "ABC-12345"}', True),
+        ("{}", '{"text": "an excellent restaurant"}', '{"q": "a restaurant in Rome"}', False),
+        ("{}", '{"city": "Springfield"}', '{"city": "Springfield"}', True),
+        ("{}", '{"n": 7, "m": 1}', '{"n": 7}', None),
+        ("{}", '{"n": 17}', '{"n": 7}', False),
+        (None, "short", "other", False),
+        ("{}", '{"a": null}', '{"b": true}', False),
+    ],
+    ids=str,
+)
+def test_values_tell(given: str | None, result: str, later: str, expected: bool | None) -> None:
+    def content(text: str | None) -> Content | None:
+        return None if text is None else Content(hash(text), len(text), text)
+
+    assert depends(content(given), content(result), content(later)) is expected
+
+
+def test_a_long_text_is_known_by_its_digest_only() -> None:
+    known, unknown = Content(1, 9999), Content(2, 9999)
+    assert depends(None, known, known) is True
+    assert depends(None, known, unknown) is None
+    assert depends(None, None, unknown) is None
