@@ -143,11 +143,12 @@ def _messages(stream: BinaryIO, most_bytes: int) -> Iterator[bytes]:
 def _bounded(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
     left = most_bytes
     for piece in pieces:
-        left -= len(piece)
-        if left < 0:
+        if len(piece) > left:
+            yield piece[:left]
             raise TooLargeError(
                 f"more than {most_bytes:,} bytes when unpacked: raise --max-bytes if that is right"
             )
+        left -= len(piece)
         yield piece
 
 
