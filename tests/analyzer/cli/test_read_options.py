@@ -44,7 +44,9 @@ def test_what_compressed_data_unpacks_to_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("f").write_bytes(gzip.compress(SAMPLES["zipkin-json"] + b"\n" + SOMETHING_LONG * 200))
+    Path("f").write_bytes(
+        gzip.compress(SAMPLES["zipkin-json"] + b"\n" + SOMETHING_LONG + b"\n" * 300_000)
+    )
     assert invoke(["f", "--json", "--max-bytes", "200k"]) == ExitStatus.FINE
     told = capsys.readouterr().err
     assert "f:2: more than 6,400 bytes in one piece: raise --max-bytes" in told
