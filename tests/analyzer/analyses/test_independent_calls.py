@@ -148,9 +148,9 @@ def test_all_together_is_no_sum() -> None:
           tool u                   |-------|                        asked_by=one
           tool v                           |----|                   given=q1 got=x
           tool w                                |---|               given=q2 got=y
-          other beside   |--------------------------{}|
+          other beside   |------------------{}|
     """
-    short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 7))
+    short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 8))
     alone = [one.saving_ns // UNIT for one in explained(long).findings]
     assert (alone, explained(long).together_ns // UNIT) == ([], 0)
     alone = [one.saving_ns // UNIT for one in explained(short).findings]

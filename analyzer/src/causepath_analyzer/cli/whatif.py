@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from causepath_analyzer.analyses.edits import GRAMMAR, edit
 from causepath_analyzer.analyses.prediction import past_errors, prediction
@@ -87,6 +88,6 @@ def whatif(
     else:
         lines = [] if found is None else whatif_text(found, save)
         if profile_:
-            lines += profile_text(curves, PERCENTS)
+            lines += [*([Text()] if lines else []), *profile_text(curves, PERCENTS)]
         show(lines, color)
     return status_of(reading, named, strict=strict)

@@ -147,7 +147,7 @@ def profile_text(curves: Sequence[Curve], percents: Sequence[int]) -> list[Text]
     head = "".join(f"{f'-{percent_}%':>8}" for percent_ in percents)
     lines = [
         Text(f"{'If this took less time':<40}{head}", style="title"),
-        Text(f"{'... the run would take less by':<40}", style="note"),
+        Text("... all runs together would take less by:", style="note"),
     ]
     for curve in curves:
         cells = "".join(f"{percent(share) if share else '0':>8}" for share in curve.shares)
