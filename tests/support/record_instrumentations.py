@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def record(emitters: list[str]) -> None:
 
 def _nobodys(line: str) -> str:
     """A line of the recording without what it says of this machine."""
+    line = re.sub(r'"[^"]*/site-packages/', '"site-packages/', line)
     request = json.loads(line.replace(f"{FOLDER.parents[2]}{os.sep}", ""))
     for batch in request["resourceSpans"]:
         batch["resource"]["attributes"] = [

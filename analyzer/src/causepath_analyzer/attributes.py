@@ -187,6 +187,7 @@ TIME_TO_FIRST_TOKEN: Final = (
     ("gen_ai.streaming.time_to_first_token", SECOND),
 )
 """Name and the nanoseconds of its unit; always counted from the start of the span."""
+TIME_UNITS: Final = dict(TIME_TO_FIRST_TOKEN)
 SERVER_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"
 """Seconds, except from Strands, which names itself as the provider and counts milliseconds."""
 STRANDS: Final = "strands-agents"

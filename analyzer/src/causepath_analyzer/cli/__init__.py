@@ -8,7 +8,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 from causepath_analyzer import __version__
-from causepath_analyzer.cli import check, explain, report, run, verify, whatif
+from causepath_analyzer.cli import check, doctor, explain, report, run, verify, whatif
 from causepath_analyzer.cli.output import complain
 from causepath_analyzer.errors import CausepathError, ExitStatus
 
@@ -36,6 +36,7 @@ app = App(
 app.default(report.report)
 app.command(report.report, name="report")
 app.command(check.check, name="check")
+app.command(doctor.doctor, name="doctor")
 app.command(explain.explain, name="explain")
 app.command(run.run, name="run")
 app.command(verify.verify, name="verify")

@@ -5,11 +5,12 @@ time. The collector's file exporter puts a four-byte big-endian length before ea
 """
 
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.model import Link, Skipped, Span, SpanKind
 from causepath_analyzer.read import normalise
 from causepath_analyzer.read.format import BinaryFormat, Found
 from causepath_analyzer.read.source import read_exactly
@@ -133,29 +134,37 @@ def _batch(batch: "trace_pb2.ResourceSpans", where: str) -> Iterator[Found]:
         _understood(batch.resource.attributes, normalise.RESOURCE_ATTRIBUTES)
     )
     for group in batch.scope_spans:
-        scope = group.scope.name
+        scope, version = group.scope.name, group.scope.version or None
         for span in group.spans:
             if not span.span_id:
                 yield Skipped(where, "a span without an id")
                 continue
-            yield normalise.span(
-                _emitted(span), _understood(span.attributes, names.UNDERSTOOD), resource, scope
-            )
+            yield _span(span, resource, scope, version)
 
 
-def _emitted(span: "trace_pb2.Span") -> normalise.Emitted:
-    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
-    parent = span.parent_span_id.hex() if any(span.parent_span_id) else ""
-    return normalise.Emitted(
-        span.trace_id.hex(),
-        span.span_id.hex(),
-        parent,
-        span.name,
-        _KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "internal",
+def _span(
+    wire: "trace_pb2.Span", resource: normalise.Resource, scope: str, version: str | None
+) -> Span:
+    start_ns, end_ns = wire.start_time_unix_nano, wire.end_time_unix_nano
+    parent, kind = wire.parent_span_id, wire.kind
+    understood = _understood(wire.attributes, names.UNDERSTOOD)
+    for event in wire.events:
+        if event.name in names.FIRST_TOKEN_EVENTS:
+            understood.setdefault(names.FIRST_TOKEN_NS, event.time_unix_nano)
+    return normalise.of_parts(
+        sys.intern(wire.trace_id.hex()),
+        wire.span_id.hex(),
+        parent.hex() if parent.strip(b"\0") else "",
+        wire.name,
+        _KINDS[kind] if 0 <= kind < len(_KINDS) else "internal",
         start_ns,
         end_ns if end_ns or not start_ns else None,
-        span.status.code == _ERROR_CODE,
-        tuple(Link(link.span_id.hex(), _why(link)) for link in span.links),
+        wire.status.code == _ERROR_CODE,
+        tuple(Link(link.span_id.hex(), _why(link)) for link in wire.links) if wire.links else (),
+        understood,
+        resource,
+        scope,
+        version,
     )
 
 

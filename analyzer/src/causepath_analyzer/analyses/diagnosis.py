@@ -1,0 +1,315 @@
+"""What traces lack or have twice, and what to do about it: how far their report can be trusted."""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from causepath_analyzer.model import ModelCall, Span, Trace
+
+Status = Literal["ok", "note", "bad"]
+"""``bad``: figures of the report are missing or wrong because of it."""
+
+
+class Emitter(Struct, frozen=True):
+    """Who wrote spans, and which calls it knows of."""
+
+    scope: str | None
+    version: str | None
+    spans: int
+    model_calls: int
+    tools: int
+
+
+class Check(Struct, frozen=True):
+    """``count`` of ``of`` things have what the check looks for; ``advice`` is empty if none has."""
+
+    name: str
+    status: Status
+    count: int
+    of: int
+    what: str
+    advice: str
+
+
+class Diagnosis(Struct, frozen=True):
+    """``checks`` are in order of how much they matter, with those that found nothing."""
+
+    traces: int
+    spans: int
+    emitters: tuple[Emitter, ...]
+    checks: tuple[Check, ...]
+
+
+class _Found(Struct):
+    """Counts over all traces."""
+
+    spans: int = 0
+    traces: int = 0
+    calls: int = 0
+    tools: int = 0
+    asking: int = 0
+    streamed: int = 0
+    merged: int = 0
+    disagree: int = 0
+    no_tokens: int = 0
+    no_model: int = 0
+    no_ttft: int = 0
+    no_call_id: int = 0
+    no_tool: int = 0
+    only_sums: int = 0
+    inferred: int = 0
+    unfinished: int = 0
+    untrusted: int = 0
+    orphans: int = 0
+    duplicates: int = 0
+    broken: int = 0
+    skewed: int = 0
+    skipped: int = 0
+
+
+class _Rule(Struct, frozen=True):
+    name: str
+    status: Status
+    count: Callable[[_Found], int]
+    of: Callable[[_Found], int]
+    what: str
+    advice: str
+
+
+_RULES: Final = (
+    _Rule(
+        "unreadable",
+        "bad",
+        lambda f: f.skipped,
+        lambda f: f.skipped,
+        "parts of the input not understood",
+        "The places are told above; --strict makes any of them fail. If this is a format that "
+        "should be read, export OTLP JSON instead.",
+    ),
+    _Rule(
+        "untrusted_times",
+        "bad",
+        lambda f: f.untrusted,
+        lambda f: f.traces,
+        "traces whose spans all end at one instant",
+        "The emitter ends its spans when it flushes: their durations mean nothing, and no saving "
+        "is computed. Update it, or use another instrumentation.",
+    ),
+    _Rule(
+        "no_model_calls",
+        "bad",
+        lambda f: f.traces if not f.calls else 0,
+        lambda f: f.traces,
+        "traces without a model call",
+        "No span says that it is a call of a model. Record them: `causepath run -- python "
+        "agent.py`, or an OpenTelemetry instrumentation of your SDK.",
+    ),
+    _Rule(
+        "tokens_only_on_agents",
+        "bad",
+        lambda f: f.only_sums,
+        lambda f: f.traces,
+        "traces with tokens on agent spans only",
+        "Sums of whole runs are not added to calls. Turn on spans for single model calls.",
+    ),
+    _Rule(
+        "tokens_missing",
+        "bad",
+        lambda f: f.no_tokens,
+        lambda f: f.calls,
+        "model calls without token counts",
+        "Their cost is not known. With raw streams, ask the API for usage "
+        "(stream_options.include_usage), or read the stream to its end.",
+    ),
+    _Rule(
+        "tool_spans_missing",
+        "bad",
+        lambda f: f.no_tool,
+        lambda f: f.asking,
+        "replies that ask for tools nothing shows",
+        "The time of these tools looks like the agent's own. Wrap them with @causepath.tool, or "
+        "list them in CAUSEPATH_TOOLS.",
+    ),
+    _Rule(
+        "tokens_disagree",
+        "bad",
+        lambda f: f.disagree,
+        lambda f: f.merged,
+        "calls recorded twice with different tokens",
+        "The record nearest to the wire is counted. Turn off one of the emitters above.",
+    ),
+    _Rule(
+        "doubled",
+        "note",
+        lambda f: f.merged,
+        lambda f: f.spans,
+        "spans that record a call once more",
+        "Counted once. Of instrumentations of one SDK keep one: the SDK's own is turned off with "
+        "ANTHROPIC_OPEN_TELEMETRY=false.",
+    ),
+    _Rule(
+        "model_names_missing",
+        "bad",
+        lambda f: f.no_model,
+        lambda f: f.calls,
+        "model calls that do not name the model",
+        "Their cost is not known. The attribute is gen_ai.request.model.",
+    ),
+    _Rule(
+        "inferred_tools",
+        "note",
+        lambda f: f.inferred,
+        lambda f: f.tools,
+        "tools of which only the window is known",
+        "Their durations are upper bounds and no saving is computed from them. Wrap them with "
+        "@causepath.tool.",
+    ),
+    _Rule(
+        "call_ids_missing",
+        "note",
+        lambda f: f.no_call_id,
+        lambda f: f.tools,
+        "tools without a call id",
+        "Which reply asked for them is told from order, or not at all. The attribute is "
+        "gen_ai.tool.call.id.",
+    ),
+    _Rule(
+        "first_token_missing",
+        "note",
+        lambda f: f.no_ttft,
+        lambda f: f.streamed,
+        "streams without a time to first token",
+        "Their time cannot be split into waiting and generating. The attribute is "
+        "gen_ai.response.time_to_first_chunk.",
+    ),
+    _Rule(
+        "unfinished",
+        "note",
+        lambda f: f.unfinished,
+        lambda f: f.spans,
+        "spans that never ended",
+        "They end where their last child does. Flush the tracer provider before the process "
+        "ends, and read streams to their end.",
+    ),
+    _Rule(
+        "orphans",
+        "note",
+        lambda f: f.orphans,
+        lambda f: f.spans,
+        "spans whose parent is not here",
+        "Sampling, dropped batches, or a service whose spans go elsewhere. Put its file beside "
+        "this one.",
+    ),
+    _Rule(
+        "duplicates",
+        "note",
+        lambda f: f.duplicates,
+        lambda f: f.spans,
+        "records of a span that is here already",
+        "Two exporters, or retries of one: harmless, and dropped.",
+    ),
+    _Rule(
+        "broken_trees",
+        "note",
+        lambda f: f.broken,
+        lambda f: f.spans,
+        "spans in cycles, or ending before they start",
+        "Mended. A clock that stepped, or ids that were used again.",
+    ),
+    _Rule(
+        "clock_skew",
+        "note",
+        lambda f: f.skewed,
+        lambda f: f.spans,
+        "spans shifted, their host's clock being off",
+        "Set the clocks of the hosts by NTP.",
+    ),
+)
+
+
+def diagnosis(traces: Iterable[Trace], skipped: int = 0) -> Diagnosis:
+    """What is wrong with `traces`, in whose input `skipped` parts were not understood."""
+    found = _Found(skipped=skipped)
+    emitters: dict[tuple[str, str], list[int]] = {}
+    for trace in traces:
+        _count(trace, found)
+        models, tools = _recorded(trace)
+        for span in trace.spans:
+            row = emitters.setdefault((span.scope or "", span.scope_version or ""), [0, 0, 0])
+            row[0] += 1
+            row[1] += span.span_id in models
+            row[2] += span.span_id in tools
+    return Diagnosis(
+        found.traces,
+        found.spans,
+        tuple(
+            Emitter(scope or None, version or None, *row)
+            for (scope, version), row in sorted(emitters.items(), key=lambda e: (-e[1][0], e[0]))
+        ),
+        tuple(
+            Check(
+                rule.name,
+                rule.status if rule.count(found) else "ok",
+                rule.count(found),
+                rule.of(found),
+                rule.what,
+                rule.advice if rule.count(found) else "",
+            )
+            for rule in _RULES
+        ),
+    )
+
+
+def _recorded(trace: Trace) -> tuple[set[str], set[str]]:
+    """Ids of the spans that record a call of a model, and of a tool, merged ones included."""
+    models = {span.span_id for span in trace.spans if span.category == "llm"}
+    tools = {span.span_id for span in trace.spans if span.category == "tool"}
+    for merge in reversed(trace.merges):  # what was merged first may have been merged again
+        (models if merge.kept in models else tools).add(merge.merged)
+    return models, tools
+
+
+def _count(trace: Trace, found: _Found) -> None:
+    health = trace.health
+    found.traces += 1
+    found.spans += health.spans
+    found.merged += len(trace.merges)
+    found.disagree += sum(merge.tokens_disagree for merge in trace.merges)
+    found.unfinished += health.unfinished
+    found.orphans += health.orphans
+    found.duplicates += health.duplicates
+    found.broken += health.cycles + health.negative
+    found.skewed += health.skewed
+    found.untrusted += trace.untrusted
+    calls = [span.model_call or ModelCall() for span in trace.spans if span.category == "llm"]
+    tools = [span.tool_call for span in trace.spans if span.category == "tool"]
+    found.calls += len(calls)
+    found.tools += len(tools)
+    failed = sum(
+        span.category == "llm" and span.error is not None and not _counted(span)
+        for span in trace.spans
+    )
+    found.no_tokens += max(0, sum(call.tokens is None for call in calls) - failed)
+    found.no_model += sum(call.model is None for call in calls)
+    streamed = [call for call in calls if call.streamed]
+    found.streamed += len(streamed)
+    found.no_ttft += sum(call.ttft_ns is None for call in streamed)
+    found.inferred += sum(tool is not None and tool.inferred for tool in tools)
+    found.no_call_id += sum(tool is None or tool.call_id is None for tool in tools)
+    asking = [call for call in calls if call.issued or "tool_call" in call.finish_reasons]
+    found.asking += len(asking)
+    known = {tool.call_id for tool in tools if tool is not None}
+    if not tools:
+        found.no_tool += len(asking)
+    else:
+        found.no_tool += sum(
+            bool(call.issued) and None not in known and known.isdisjoint(call.issued)
+            for call in asking
+        )
+    if not calls and any(span.repeats is not None for span in trace.spans):
+        found.only_sums += 1
+
+
+def _counted(span: Span) -> bool:
+    return span.model_call is not None and span.model_call.tokens is not None

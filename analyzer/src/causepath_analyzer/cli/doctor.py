@@ -1,0 +1,38 @@
+"""``causepath doctor PATHS``: is the tracing itself sound, and what to do where it is not."""
+
+from causepath_analyzer.analyses.diagnosis import diagnosis
+from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
+    Json,
+    MaxBytesOption,
+    PathArgument,
+    Strict,
+    named_paths,
+    read_inputs,
+    read_options,
+    status_of,
+)
+from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.report.doctor import doctor_json, doctor_text
+
+
+def doctor(
+    *paths: PathArgument,
+    json: Json = False,
+    strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
+    color: ColorOption = "auto",
+) -> int:
+    """Say who wrote the traces, what in them is doubled, missing or unreadable, and what to do."""
+    named = named_paths(paths)
+    reading = read_inputs(named, read_options(format, max_bytes))
+    skipped = sum(entry.skipped_total or entry.problem is not None for entry in reading.inputs)
+    found = diagnosis(reading.traces, skipped)
+    if json:
+        write(doctor_json(reading.inputs, found), None)
+    else:
+        show(doctor_text(reading.inputs, found), color)
+    return status_of(reading, named, strict=strict)
