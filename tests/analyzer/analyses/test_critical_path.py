@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.causes import causes
@@ -421,8 +421,19 @@ def test_sections_tile_any_trace_wherever_it_lies(
     assert sections(spans) == sections(list(reversed(spans)))
 
 
+def server_tool_beside_a_client() -> list[Span]:
+    """Two rules for one span: a tool taken out of its call stays out, though a client ran then."""
+    return [
+        Span("t", "08", "", "llm", 0, 2, "llm"),
+        Span("t", "01", "08", "client", 0, 2, kind="client"),
+        Span("t", "04", "08", "tool", 1, 3, "tool", kind="server"),
+    ]
+
+
 @settings(max_examples=400, deadline=None)
 @given(forests(), st.sampled_from(["async", "truncate"]))
+@example(server_tool_beside_a_client(), "async")
+@example(server_tool_beside_a_client(), "truncate")
 def test_uncovered_is_exactly_what_no_span_covers(
     spans: Sequence[Span], overflow: Overflow
 ) -> None:

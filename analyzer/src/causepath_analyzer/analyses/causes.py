@@ -249,7 +249,8 @@ def _hang_servers_below_clients(trace: Trace, parents: list[int]) -> None:
                     running[models].add(i)
             elif span.kind == "server":
                 client = running[models].latest(span.start_ns)
-                if client == NO_SPAN:
+                # A tool that was taken out of its model call has the better reason.
+                if client == NO_SPAN or parents[i] != trace.parents[i]:
                     continue
                 layered = (
                     outer != NO_SPAN
