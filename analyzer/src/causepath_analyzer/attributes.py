@@ -437,7 +437,7 @@ FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """What an attribute says, and how far down its table it stands: the smaller number wins."""
 
-CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT))
+CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT, *ISSUED_LISTS))
 """Attributes that may be very long."""
 
 UNDERSTOOD: Final = frozenset(

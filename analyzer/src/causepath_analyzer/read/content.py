@@ -6,14 +6,30 @@ tokens. Texts are parsed where they must be and dropped; what stays is short.
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Content
+
+
+class Unread(Struct, frozen=True, gc=False):
+    """A long text as it stands on the wire: most are never decoded."""
+
+    data: bytes
+    read: Callable[[bytes], object]
+
+
+def text_of(value: object) -> str | None:
+    """The text in an attribute value, if it is one."""
+    if isinstance(value, Unread):
+        value = value.read(value.data)
+    return value if isinstance(value, str) else None
+
 
 _KEPT: Final = 240
 _PARSED: Final = 1 << 20
@@ -34,14 +50,15 @@ def result(text: object) -> Content | None:
     return _content(text, _WRAPPERS_OUT)
 
 
-def _content(text: object, wrappers: Sequence[str]) -> Content | None:
-    if not isinstance(text, str) or not text or text == _REDACTED:
+def _content(value: object, wrappers: Sequence[str]) -> Content | None:
+    text = text_of(value)
+    if not text or text == _REDACTED:
         return None
     plain = text
     if len(text) <= _PARSED and text[:1] in '{["':
         try:
-            value = _unwrapped(_ANY.decode(text), wrappers)
-            plain = value if isinstance(value, str) else _ENCODER.encode(value).decode()
+            inner = _unwrapped(_ANY.decode(text), wrappers)
+            plain = inner if isinstance(inner, str) else _ENCODER.encode(inner).decode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
             pass  # cut off by a length limit, or text that only begins like JSON
     data = plain.encode("utf-8", "surrogatepass")
@@ -74,7 +91,8 @@ def _unwrapped_once(value: object, wrappers: Sequence[str]) -> object:
     return value
 
 
-_FIRST_ANSWER: Final = re.compile(r'"(?:assistant|model|ai)"')
+_ANSWERS: Final = (b'"assistant', b'"model', b'"ai"', b'"ai\\"')
+"""How messages of the model begin to say so, with quotes escaped or not."""
 
 
 def opening(facts: Mapping[str, object]) -> int | None:
@@ -93,12 +111,24 @@ def opening(facts: Mapping[str, object]) -> int | None:
         second = facts.get("second_message")
         after_system = facts.get("first_role") in ("system", "developer")
         return _digest(f"{first}\n{second}" if after_system and isinstance(second, str) else first)
-    text = facts.get("in")
-    if not isinstance(text, str) or text[:1] not in "[{" or text == _REDACTED:
+    value = facts.get("in")
+    if isinstance(value, Unread):
+        data = value.data
+    elif isinstance(value, str) and value[:1] in ("[", "{"):
+        data = value.encode("utf-8", "surrogatepass")
+    else:
         return None
-    answer_at = _FIRST_ANSWER.search(text)
-    end = text.rfind("}", 0, answer_at.start()) if answer_at is not None else text.rfind("}")
-    return _digest(text[: end + 1]) if end > 0 else None
+    end = len(data)
+    for spoken in _ANSWERS:
+        at = data.find(spoken, 0, end)
+        if at >= 0:
+            end = at
+            break
+    else:
+        if isinstance(value, Unread):
+            end -= 2  # the end of what is around the text
+    end = data.rfind(b"}", 0, end) + 1
+    return zlib.crc32(data[:end]) | end << 32 if end > 1 else None
 
 
 _LINES: Final = 16
@@ -128,8 +158,11 @@ _VERCEL_ID: Final = re.compile(r'"toolCallId"\s*:\s*"([^"\\]{1,200})"')
 
 def issued(facts: Mapping[str, object], attributes: Mapping[str, object]) -> tuple[str, ...]:
     """Ids of the tool calls that a recorded reply asked for (JSON text, whole or cut off)."""
-    text = facts.get("issued")
-    if isinstance(text, str):
+    value = facts.get("issued")
+    if isinstance(value, Unread) and b"tool" not in value.data:
+        return ()
+    text = text_of(value)
+    if text is not None:
         if "tool_" in text:
             parts = (_CALL_ID.search(part) for part in _CALL_PART.findall(text))
             return tuple(match[1] for match in parts if match is not None)

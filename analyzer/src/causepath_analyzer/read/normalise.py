@@ -123,7 +123,10 @@ def of_parts(
 ) -> Span:
     """The same as `span` from the parts of an `Emitted`, for readers of millions of them."""
     if attributes:
-        told = meaning(name, kind, start_ns, failed, attributes, resource, scope)
+        if len(attributes) <= _FEW:
+            told = _meaning_of_few(name, kind, start_ns, failed, attributes, resource, scope)
+        else:
+            told = meaning(name, kind, start_ns, failed, attributes, resource, scope)
     else:
         told = _unnamed(name, failed)  # most spans of other people's services end here
     if told.pending_parent is not None and parent_id:
@@ -151,6 +154,35 @@ def of_parts(
         scope_version,
         told.repeats,
     )
+
+
+_FEW: Final = 3
+_MOST_KNOWN: Final = 4096
+_few: dict[object, "Meaning"] = {}
+
+
+def _meaning_of_few(
+    name: str,
+    kind: SpanKind,
+    start_ns: int,
+    failed: bool,
+    attributes: Attributes,
+    resource: Resource,
+    scope: str,
+) -> "Meaning":
+    """The same as `meaning` for spans that say little, and so the same again and again."""
+    key = (name, kind, failed, scope, resource.sdk, *attributes.items())
+    try:
+        known = _few.get(key)
+    except TypeError:  # a list
+        return meaning(name, kind, start_ns, failed, attributes, resource, scope)
+    if known is None:
+        known = meaning(name, kind, start_ns, failed, attributes, resource, scope)
+        if known.model_call is None and known.before_ns == 0:  # no time that depends on the start
+            if len(_few) >= _MOST_KNOWN:
+                _few.clear()
+            _few[key] = known
+    return known
 
 
 class Meaning(Struct, frozen=True, gc=False):
@@ -280,6 +312,7 @@ def _model_call(
     )
 
 
+@lru_cache(maxsize=1024)
 def _provider(said: str | None, model: str | None) -> str | None:
     """The provider in the words of the current convention."""
     if said is None:
@@ -574,6 +607,10 @@ def _number(value: object) -> float | None:
 
 def _count(value: object) -> int | None:
     """A number of tokens; nobody used less than none."""
+    if type(value) is int and 0 <= value < _NO_INT:
+        return value
+    if value is None:
+        return None
     number = whole(value)
     return number if number is not None and number >= 0 else None
 

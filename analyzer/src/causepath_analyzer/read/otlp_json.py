@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise
+from causepath_analyzer.read.content import Unread
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 
 Number = int | str | float | None
@@ -189,7 +190,9 @@ def _span(
         known = _trace_ids[wire.traceId] = trace_id(wire.traceId)
     parent = wire.parentSpanId
     understood = {
-        pair.key: _value(pair.value) for pair in wire.attributes or () if pair.key in _UNDERSTOOD
+        pair.key: _value(pair.value) if pair.key not in _LONG else _unread(pair.value)
+        for pair in wire.attributes or ()
+        if pair.key in _UNDERSTOOD
     }
     if wire.events:
         _read_events(wire.events, understood)
@@ -250,12 +253,36 @@ def _links(links: list[_Link]) -> tuple[Link, ...]:
 def _value(raw: Raw) -> object:
     """The value in `raw`; ``None`` for what is damaged or of a kind nobody asks for."""
     data = bytes(raw)
+    if len(data) > _SHORT:
+        return _decoded(data)
+    # Names, flags and small numbers come again and again.
+    try:
+        return _values[data]
+    except KeyError:
+        if len(_values) >= _MOST_VALUES:
+            _values.clear()
+        found = _values[data] = _decoded(data)
+        return found
+
+
+def _unread(raw: Raw) -> object:
+    data = bytes(raw)
+    return Unread(data, _decoded) if data[:16] == _PLAIN_TEXT else _decoded(data)
+
+
+_LONG: Final = names.CONTENT
+_SHORT: Final = 72
+_MOST_VALUES: Final = 4096
+_values: dict[bytes, object] = {}
+
+
+def _decoded(data: bytes) -> object:
     # As the collector and the SDKs write them, which is quicker to see than to decode.
-    if data.startswith(_PLAIN_TEXT) and data.endswith(b'"}') and b"\\" not in data:
+    if data[:16] == _PLAIN_TEXT and data[-2:] == b'"}' and b"\\" not in data:
         text = data[16:-2]
-        if text.isascii() and b'"' not in text:
+        if b'"' not in text and text.isascii():
             return text.decode("ascii")
-    elif data.startswith(_PLAIN_INT) and data[13:-2].isdigit() and len(data) < 34:
+    elif data[:13] == _PLAIN_INT and data[13:-2].isdigit() and len(data) < 34:
         return int(data[13:-2])
     try:
         value = _VALUE.decode(data)
@@ -268,7 +295,8 @@ def _value(raw: Raw) -> object:
     if value.boolValue is not None:
         return value.boolValue
     if value.arrayValue is not None:
-        return [item.stringValue for item in value.arrayValue.values or ()]
+        # Shared between spans, so it must not be changed.
+        return tuple(item.stringValue for item in value.arrayValue.values or ())
     return value.intValue if value.intValue is not None else value.doubleValue
 
 
