@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from causepath.config import Config
 
-FLUSH_MILLISECONDS = 5_000
+FLUSH_SECONDS = 5
 """How long the end of the process waits for spans to be written, at most."""
 
 FILE_DELAY_MILLISECONDS = 1_000
@@ -38,6 +39,18 @@ EXPORTER_VARIABLES = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 )
+
+
+_living: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pipeline in list(_living):
+        pipeline.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Pipeline:
@@ -54,7 +67,21 @@ class Pipeline:
         self._tried = False
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
+        _living.add(self)
         self._arm_signal()
+
+    def after_fork(self) -> None:
+        """In a child process: the lock may be held by a thread that only the parent has."""
+        self._lock = threading.Lock()
+        self._tried = self._default is not None
+        # A worker of `multiprocessing` skips `atexit`, but not its own way to say the same, which
+        # it forgets once more after the fork and before these are called.
+        workers = sys.modules.get("multiprocessing.util")
+        if workers is not None:
+            workers.register_after_fork(self, Pipeline._at_exit_of_a_worker)
+
+    def _at_exit_of_a_worker(self) -> None:
+        sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
 
     @harmless(None)
     def when_set(self, attend: Callable[[object], None]) -> None:
@@ -87,13 +114,11 @@ class Pipeline:
     def close(self) -> None:
         """Flush and forget a set-up of our own."""
         atexit.unregister(self._at_exit)
+        default = self._default
         self._at_exit()
         self._restore()
-        default, self._default = self._default, None
-        if default is not None:
-            if trace._TRACER_PROVIDER is default:  # noqa: SLF001
-                trace._TRACER_PROVIDER = None  # noqa: SLF001
-            default.shutdown()
+        if default is not None and trace._TRACER_PROVIDER is default:  # noqa: SLF001
+            trace._TRACER_PROVIDER = None  # noqa: SLF001
 
     def _global(self) -> TracerProvider:
         # The variable, as asking `get_tracer_provider` gives a stand-in where nothing is set.
@@ -108,9 +133,19 @@ class Pipeline:
 
     @harmless(None)
     def _at_exit(self) -> None:
+        """End what is open, and write what a set-up of our own still has, in the time there is."""
         self._before_end()
-        if self._default is not None:
-            self._default.force_flush(FLUSH_MILLISECONDS)
+        default, self._default = self._default, None
+        if default is None:
+            return
+        try:
+            # Aside, as exporters have their own ideas of how long to try: a dead collector must
+            # not keep the process alive.
+            flush = threading.Thread(target=default.shutdown, daemon=True)
+            flush.start()
+            flush.join(FLUSH_SECONDS)
+        except RuntimeError:  # too late in the life of the interpreter for a thread
+            default.shutdown()
 
     @harmless(None)
     def _arm_signal(self) -> None:
@@ -125,7 +160,7 @@ class Pipeline:
         # In a thread of its own: the interrupted code may hold a lock that flushing needs.
         flush = threading.Thread(target=self._at_exit, daemon=True)
         flush.start()
-        flush.join(FLUSH_MILLISECONDS / 1000)
+        flush.join(FLUSH_SECONDS)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -144,7 +179,7 @@ def default_provider(config: Config) -> Any:
             "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
         )
         return None
-    provider = SdkTracerProvider()
+    provider = SdkTracerProvider(shutdown_on_exit=False)
     if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
         for exporter in exporters_of_environment():
             provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -239,6 +239,44 @@ def test_a_forked_child_writes_its_own_spans_and_only_those(tmp_path: Path, url:
     assert done.stderr.count("spans written") == 1
 
 
+def test_a_child_forked_while_the_set_up_is_made_does_not_hang(tmp_path: Path, url: str) -> None:
+    code = (
+        "import os, threading, warnings; warnings.simplefilter('ignore')\n"
+        "import causepath.auto\n"
+        "from causepath import instrumentor, pipeline\n"
+        "made, forked = threading.Event(), threading.Event()\n"
+        "make = pipeline.default_provider\n"
+        "def slow(config):\n    made.set(); forked.wait(); return make(config)\n"
+        "pipeline.default_provider = slow\n"
+        "def call():\n"
+        + textwrap.indent(CALL.format(url=url), "    ")
+        + "thread = threading.Thread(target=call); thread.start(); made.wait()\n"
+        "if (child := os.fork()) == 0:\n"
+        "    pipeline.default_provider = make; call(); raise SystemExit\n"
+        "forked.set(); os.waitpid(child, 0); thread.join()\n"
+    )
+    python(code, tmp_path)
+    assert len(written(tmp_path)) == 4
+
+
+def test_workers_of_multiprocessing_write_their_spans_and_stay_quiet(
+    tmp_path: Path, url: str
+) -> None:
+    (tmp_path / "main.py").write_text(
+        "import causepath.auto, multiprocessing, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        f"def call():\n{textwrap.indent(CALL.format(url=url), '    ')}"
+        "if __name__ == '__main__':\n"
+        "    call()\n"
+        "    for method in ('fork', 'spawn'):\n"
+        "        worker = multiprocessing.get_context(method).Process(target=call)\n"
+        "        worker.start(); worker.join(); assert worker.exitcode == 0\n"
+    )
+    done = run([sys.executable, "main.py"], tmp_path)
+    assert len(written(tmp_path)) == 6
+    assert done.stderr == f"causepath: 2 spans written to {tmp_path / 'traces.jsonl'}\n"
+
+
 @pytest.mark.parametrize("handled", [False, True], ids=["default", "own handler"])
 def test_sigterm_loses_no_span(tmp_path: Path, url: str, handled: bool) -> None:
     own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" if handled else ""
@@ -251,13 +289,17 @@ def test_sigterm_loses_no_span(tmp_path: Path, url: str, handled: bool) -> None:
         [sys.executable, "-c", code],
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
+    assert process.stderr is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == (7 if handled else -signal.SIGTERM)
+    said = process.stderr.read().decode()
     process.stdout.close()
+    process.stderr.close()
+    assert said == f"causepath: 2 spans written to {tmp_path / 'traces.jsonl'}\n"
     assert len(written(tmp_path)) == 2
 
 
@@ -268,7 +310,9 @@ def test_a_file_that_cannot_be_written_is_said_once_and_harms_nothing(
     path = tmp_path / "missing" / "traces.jsonl"
     done = python(code, tmp_path, CAUSEPATH_FILE=str(path))
     assert done.stdout == "done\n"
-    assert done.stderr.splitlines()[-1] == f"causepath: 2 spans could not be written to {path}"
+    assert done.stderr == (
+        f"causepath: 2 spans could not be written to {path}: No such file or directory\n"
+    )
 
 
 def test_starting_python_imports_nothing_while_the_variable_is_unset(tmp_path: Path) -> None:
