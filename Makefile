@@ -33,6 +33,8 @@ check: $(READY)  ## format, lint, types
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python -m benchmarks.predictions --readme
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/
 	rm -rf dist

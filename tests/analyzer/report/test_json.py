@@ -164,10 +164,13 @@ def test_report() -> None:
         "key": "agent",
         "wall_ns": 700 * MS,
         "share": 0.3889,
+        "p50_ns": 700 * MS,
         "p95_ns": 700 * MS,
         "runs": 1,
     }
-    assert {row["by"] for row in by} == {"kind", "operation"}
+    assert {row["by"] for row in by} == {"kind", "operation", "agent", "turn"}
+    for what in ("kind", "operation", "agent", "turn"):
+        assert sum(row["wall_ns"] for row in by if row["by"] == what) == 1800 * MS
 
 
 def test_time_that_nothing_covers_has_no_span() -> None:

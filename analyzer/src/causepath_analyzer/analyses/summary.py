@@ -1,5 +1,6 @@
 """Many runs at once: how long they take, what they wait for, what would help how many of them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -23,16 +24,19 @@ class Spread(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """What the runs waited for, by kind or by operation.
+    """What the runs waited for, by kind, operation, agent or turn.
 
     ``wall_ns`` is its time on the critical paths of all runs, ``share`` its part of all wall time,
-    ``p95_ns`` the 95th percentile per run (0 in runs without it), ``runs`` in how many it occurs.
+    ``p50_ns`` and ``p95_ns`` percentiles per run (0 in runs without it), ``runs`` in how many it
+    occurs. Turns are those of the longest conversation of a run, so that runs of any length can be
+    added up: the first, those in the middle, the last, and what comes before the first.
     """
 
     by: str
     key: str
     wall_ns: int
     share: float
+    p50_ns: int
     p95_ns: int
     runs: int
 
@@ -95,7 +99,7 @@ def summary(runs: Iterable[Run]) -> Summary:
         wall_ns=spread([slow.wall_ns for slow in walls]),
         total_wall_ns=total_ns,
         cost_usd=cost if walls else None,
-        rows=tuple(sorted(rows, key=lambda row: (row.by, -row.wall_ns, row.key))),
+        rows=tuple(sorted(rows, key=lambda row: (_BY.index(row.by), -row.wall_ns, row.key))),
         opportunities=tuple(
             Opportunity(
                 code,
@@ -140,14 +144,55 @@ def _nearest_rank(ordered: Sequence[int], percent: int) -> int:
     return ordered[-(-len(ordered) * percent // 100) - 1]
 
 
+_BY: Final = ("kind", "operation", "agent", "turn")
+
+
 def _places(run: Run) -> Mapping[tuple[str, str], int]:
-    """Time on the critical path of `run` by kind and by operation, in ns."""
+    """Time on the critical path of `run` by kind, operation, agent and turn, in ns."""
     spent: dict[tuple[str, str], int] = {}
+    turns = _turn_starts(run)
+    agents: dict[int, str] = {}
     for section in run.path.sections:
         length = section.end_ns - section.start_ns
-        for key in (("kind", section.kind), ("operation", _operation(run, section))):
+        for key in (
+            ("kind", section.kind),
+            ("operation", _operation(run, section)),
+            ("agent", _agent(run, section.span, agents)),
+            ("turn", _turn(turns, section.start_ns)),
+        ):
             spent[key] = spent.get(key, 0) + length
     return spent
+
+
+def _turn_starts(run: Run) -> Sequence[int]:
+    """When the turns of the longest conversation of `run` start."""
+    longest = max(run.usage.conversations, key=lambda one: len(one.calls), default=None)
+    return () if longest is None else sorted(run.trace.spans[i].start_ns for i in longest.calls)
+
+
+def _turn(starts: Sequence[int], at_ns: int) -> str:
+    """The role of the turn that goes on at `at_ns`: its call, its tools, and what follows them."""
+    turn = bisect_right(starts, at_ns)
+    if not starts:
+        return "none"
+    if turn == 0:
+        return "before"
+    if len(starts) == 1:
+        return "only"
+    return "first" if turn == 1 else "last" if turn == len(starts) else "middle"
+
+
+def _agent(run: Run, span: int, known: dict[int, str]) -> str:
+    """The name of the agent that `span` works for."""
+    if span == NO_SPAN:
+        return "uncovered"
+    if span not in known:
+        spans, parents = run.trace.spans, run.trace.parents
+        at = span
+        while spans[at].category != "agent" and parents[at] != NO_SPAN:
+            at = parents[at]
+        known[span] = spans[at].name.removeprefix("invoke_agent ")
+    return known[span]
 
 
 def _operation(run: Run, section: Section) -> str:
@@ -170,12 +215,14 @@ _PHASES: Final = {"first_token": "first token", "generation": "generation"}
 
 def _row(key: tuple[str, str], spent: Sequence[int], total_ns: int, runs: int) -> Row:
     wall_ns = sum(spent)
+    each = spread([*spent, *[0] * (runs - len(spent))])
     return Row(
         by=key[0],
         key=key[1],
         wall_ns=wall_ns,
         share=wall_ns / total_ns if total_ns else 0.0,
-        p95_ns=spread([*spent, *[0] * (runs - len(spent))]).p95,
+        p50_ns=each.p50,
+        p95_ns=each.p95,
         runs=len(spent),
     )
 

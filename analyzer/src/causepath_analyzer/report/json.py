@@ -130,6 +130,7 @@ class _By(Struct):
     key: str
     wall_ns: int
     share: float
+    p50_ns: int
     p95_ns: int
     runs: int
 
@@ -182,7 +183,15 @@ def report_json(
             traces=summary.traces,
             wall_ns=summary.wall_ns,
             by=[
-                _By(row.by, row.key, row.wall_ns, round(row.share, 4), row.p95_ns, row.runs)
+                _By(
+                    row.by,
+                    row.key,
+                    row.wall_ns,
+                    round(row.share, 4),
+                    row.p50_ns,
+                    row.p95_ns,
+                    row.runs,
+                )
                 for row in summary.rows
             ],
         ),

@@ -69,7 +69,17 @@ def _tables(summary: Summary, marks: Marks) -> list[Text]:
     for kind, place in zip_longest(kinds, places):
         left = _kind(kind) if kind is not None else " " * 40
         lines.append(Text((left + (_place(place, summary, marks) if place else "")).rstrip()))
-    return lines
+    return [*lines, *_turns(summary)]
+
+
+_TURNS = ("before", "first", "middle", "last", "only", "none")
+
+
+def _turns(summary: Summary) -> list[Text]:
+    """How the wall time is spread over the turns of a conversation, if there are several."""
+    rows = {row.key: row for row in summary.rows if row.by == "turn"}
+    told = [f"{role} {percent(rows[role].share)}" for role in _TURNS if role in rows]
+    return [Text(f"By turn: {', '.join(told)}", style="note")] if len(told) > 1 else []
 
 
 def _kind(row: Row) -> str:

@@ -1,0 +1,18 @@
+"""Real agents, traced by the plugin, predicted by the analyzer, fixed, and measured again.
+
+A small part of `python -m benchmarks.predictions`, with room for a slow machine.
+"""
+
+from __future__ import annotations
+
+from benchmarks.predictions.measure import measured, table
+
+AGENTS = ["tools in sequence", "a guess ahead", "retries with back-off"]
+
+
+def test_predictions_come_true() -> None:
+    outcomes = measured(AGENTS, runs=2)
+    assert [one.agent for one in outcomes] == AGENTS
+    assert all(one.measured > 0.1 for one in outcomes)
+    assert max(one.error for one in outcomes) < 0.25
+    assert len(table(outcomes)) == len(AGENTS) + 4
