@@ -49,12 +49,12 @@ def conversations(trace: Trace) -> tuple[Conversation, ...]:
         apart.setdefault((spans[i].session or alone, spans[i].service), []).append(i)
     found = []
     for (session, _), members in apart.items():
-        groups = [members] if len(members) == 1 else _by_opening(trace, members)
+        groups = [members] if len(members) == 1 else _by_opening(trace, members, session)
         found += [Conversation(session, _agent(trace, group[0]), tuple(group)) for group in groups]
     return tuple(sorted(found, key=lambda conversation: conversation.calls[0]))
 
 
-def _by_opening(trace: Trace, calls: Sequence[int]) -> list[list[int]]:
+def _by_opening(trace: Trace, calls: Sequence[int], session: str | None) -> list[list[int]]:
     spans = trace.spans
     openings: dict[int, list[int]] = {}
     unknown = False
@@ -71,7 +71,7 @@ def _by_opening(trace: Trace, calls: Sequence[int]) -> list[list[int]]:
     for i in calls:
         agent = _agent(trace, i)
         # In a session, the agent is called anew for every question of the user.
-        named = spans[agent].name if agent != NO_SPAN and spans[i].session is not None else agent
+        named = spans[agent].name if agent != NO_SPAN and session is not None else agent
         agents.setdefault(named, []).append(i)
     return list(agents.values())
 

@@ -14,7 +14,7 @@ class WallTime(Struct, frozen=True):
 
     ``path`` is wall time by kind, most first. ``sums`` are the plain sums of the durations of the
     spans of each category, without spans inside one of the same category; they may exceed the
-    wall. ``kind_sums`` are the same by kind, model calls split at their first token.
+    wall; a tool's time leaves out the wait for a person in it. ``kind_sums`` are the same by kind, model calls split at their first token.
     """
 
     path: Mapping[Kind, int]
@@ -59,6 +59,10 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
             kind = kinds.own[i]
             if kind != "llm":
                 kind_sums[kind] = kind_sums.get(kind, 0) + spent
+            if category == "human" and seen & bits.get("tool", 0):
+                # The tool could not begin before the person had answered.
+                sums["tool"] -= spent
+                kind_sums["tool"] -= spent
     return sums, kind_sums
 
 

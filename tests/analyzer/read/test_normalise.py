@@ -1,0 +1,784 @@
+"""Every convention in one vocabulary: a row of semconv.md B1 and B2 is a row here."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from causepath_analyzer.model import Category, ModelCall, Span, Tokens
+from causepath_analyzer.read import normalise
+from causepath_analyzer.read.tree import build
+
+S = 1_000_000_000
+MS = 1_000_000
+START = 1_795_000_000 * S
+FIRST_TOKEN = datetime.fromtimestamp(1_795_000_001.5, UTC).isoformat()
+
+
+def read(
+    attributes: dict[str, object],
+    name: str = "x",
+    *,
+    kind: Any = "internal",
+    scope: str = "",
+    sdk: str = "opentelemetry",
+    failed: bool = False,
+) -> Span:
+    emitted = normalise.Emitted(
+        "f" * 32, "a" * 16, "b" * 16, name, kind, START, START + 9 * S, failed
+    )
+    return normalise.span(
+        emitted, attributes, normalise.resource({"telemetry.sdk.name": sdk}), scope
+    )
+
+
+# -- model calls
+
+USED = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 20}
+CHAT: dict[str, object] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "anthropic",
+    "gen_ai.request.model": "m",
+    **USED,
+}
+
+
+def row(id: str, attributes: dict[str, object], expected: dict[str, object], **span: Any) -> Any:  # noqa: A002
+    return pytest.param(attributes, span, expected, id=id)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "span", "expected"),
+    [
+        row(
+            "anthropic sdk",
+            {
+                **CHAT,
+                "gen_ai.response.model": "m-2",
+                "gen_ai.response.id": "msg_1",
+                "gen_ai.usage.cache_read.input_tokens": 30,
+                "gen_ai.usage.cache_write.input_tokens": 15,
+                "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 5,
+                "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 10,
+                "gen_ai.usage.reasoning.output_tokens": 7,
+                "gen_ai.response.time_to_first_chunk": 0.25,
+                "anthropic.message.stop_reason": "tool_use",
+                "gen_ai.request.stream": True,
+            },
+            {
+                "model": "m-2",
+                "provider": "anthropic",
+                "tokens": Tokens(100, 20, 30, 15, 7, 10),
+                "ttft_ns": 250 * MS,
+                "finish_reasons": ("tool_call",),
+                "streamed": True,
+                "response_id": "msg_1",
+            },
+            scope="com.anthropic.sdk.python",
+        ),
+        row(
+            "anthropic sdk, not streamed",
+            CHAT,
+            {"model": "m", "tokens": Tokens(100, 20), "streamed": False, "ttft_ns": None},
+            scope="com.anthropic.sdk.python",
+        ),
+        row(
+            "claude platform",
+            CHAT,
+            {"tokens": Tokens(100, 20)},
+            kind="server",
+            scope="com.anthropic.claude-platform",
+        ),
+        row(
+            "otel, while the cache was created",
+            {
+                **CHAT,
+                "gen_ai.usage.cache_creation.input_tokens": 15,
+                "gen_ai.response.finish_reasons": ["stop"],
+            },
+            {"tokens": Tokens(100, 20, 0, 15), "finish_reasons": ("stop",), "streamed": None},
+        ),
+        row(
+            "otel, old",
+            {
+                "gen_ai.system": "openai",
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.usage.prompt_tokens": 100,
+                "gen_ai.usage.completion_tokens": 20,
+            },
+            {"provider": "openai", "model": "gpt-4o", "tokens": Tokens(100, 20)},
+        ),
+        row(
+            "openinference",
+            {
+                "openinference.span.kind": "LLM",
+                "llm.provider": "anthropic",
+                "llm.response.model_name": "m",
+                "llm.token_count.prompt": 100,
+                "llm.token_count.completion": 20,
+                "llm.token_count.prompt_details.cache_read": 30,
+                "llm.token_count.prompt_details.cache_write": 15,
+                "llm.token_count.completion_details.reasoning": 7,
+                "llm.finish_reason": "end_turn",
+                "llm.invocation_parameters": '{"max_tokens": 9, "stream": true}',
+                "llm.output_messages.0.message.tool_calls.0.tool_call.id": "t1",
+                "llm.output_messages.0.message.tool_calls.1.tool_call.id": "t2",
+                "causepath.reader.first_token_ns": START + 2 * S,
+            },
+            {
+                "model": "m",
+                "provider": "anthropic",
+                "tokens": Tokens(100, 20, 30, 15, 7),
+                "finish_reasons": ("stop",),
+                "streamed": True,
+                "issued": ("t1", "t2"),
+                "ttft_ns": 2 * S,
+            },
+        ),
+        row(
+            "traceloop",
+            {
+                "llm.request.type": "chat",
+                "gen_ai.system": "Anthropic",
+                "gen_ai.request.model": "m",
+                "gen_ai.usage.input_tokens": 100,
+                "gen_ai.usage.output_tokens": 20,
+                "gen_ai.usage.cache_read_input_tokens": 30,
+                "gen_ai.usage.cache_creation_input_tokens": 15,
+                "llm.usage.total_tokens": 120,
+                "gen_ai.is_streaming": False,
+                "gen_ai.completion.0.finish_reason": "tool_calls",
+                "gen_ai.completion.0.tool_calls.0.id": "t1",
+            },
+            {
+                "provider": "anthropic",
+                "tokens": Tokens(100, 20, 30, 15),
+                "streamed": False,
+                "finish_reasons": ("tool_call",),
+                "issued": ("t1",),
+            },
+        ),
+        row(
+            "vercel",
+            {
+                "ai.operationId": "ai.streamText.doStream",
+                "ai.model.id": "claude",
+                "ai.model.provider": "anthropic.messages",
+                "ai.usage.inputTokens": "100",
+                "ai.usage.outputTokens": "20",
+                "ai.usage.inputTokenDetails.cacheReadTokens": 30,
+                "ai.usage.inputTokenDetails.cacheWriteTokens": 15,
+                "ai.usage.outputTokenDetails.reasoningTokens": 7,
+                "ai.response.msToFirstChunk": 250.5,
+                "ai.response.finishReason": "tool-calls",
+                "ai.response.toolCalls": '[{"toolCallId": "t1", "toolName": "search"}]',
+            },
+            {
+                "model": "claude",
+                "provider": "anthropic",
+                "tokens": Tokens(100, 20, 30, 15, 7),
+                "ttft_ns": 250_500_000,
+                "finish_reasons": ("tool_call",),
+                "streamed": True,
+                "issued": ("t1",),
+            },
+        ),
+        row(
+            "vercel, release 3",
+            {
+                "ai.operationId": "ai.generateText.doGenerate",
+                "ai.usage.promptTokens": 100,
+                "ai.usage.completionTokens": 20,
+            },
+            {"tokens": Tokens(100, 20), "streamed": False},
+        ),
+        row(
+            "langsmith",
+            {
+                "langsmith.span.kind": "llm",
+                "gen_ai.operation.name": "chat",
+                "langsmith.metadata.ls_model_name": "m",
+                **USED,
+                "gen_ai.usage.input_token_details": '{"cache_read": 30, "cache_creation": 15}',
+                "gen_ai.usage.output_token_details": '{"reasoning": 7}',
+                "langsmith.request.streaming": "true",
+            },
+            {"model": "m", "tokens": Tokens(100, 20, 30, 15, 7), "streamed": True},
+        ),
+        row(
+            "langfuse: parts are added",
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.model.name": "m",
+                "langfuse.observation.usage_details": (
+                    '{"input": 55, "output": 13, "input_cached_tokens": 30, '
+                    '"cache_creation_input_tokens": 15, "output_reasoning_tokens": 7}'
+                ),
+                "langfuse.observation.completion_start_time": f'"{FIRST_TOKEN}"',
+            },
+            {
+                "model": "m",
+                "tokens": Tokens(100, 20, 30, 15, 7),
+                "ttft_ns": 1_500 * MS,
+            },
+            scope="langfuse-sdk",
+        ),
+        row(
+            "langfuse: a total that says the parts are counted in",
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.usage_details": (
+                    '{"input": 100, "output": 20, "input_cached_tokens": 30, "total": 120}'
+                ),
+            },
+            {"tokens": Tokens(100, 20, 30)},
+        ),
+        row(
+            "pydantic ai",
+            {
+                **CHAT,
+                "gen_ai.usage.details.cache_read_tokens": 30,
+                "gen_ai.usage.details.cache_write_tokens": 15,
+                "gen_ai.usage.details.reasoning_tokens": 7,
+            },
+            {"tokens": Tokens(100, 20, 30, 15, 7)},
+            scope="pydantic-ai",
+        ),
+        row(
+            "logfire",
+            {
+                **CHAT,
+                "logfire.span_type": "span",
+                "request_data": '{"model": "m", "stream": true}',
+                "gen_ai.usage.raw": (
+                    '{"cache_read_input_tokens": 30, "cache_creation_input_tokens": 15, '
+                    '"cache_creation": {"ephemeral_1h_input_tokens": 0}}'
+                ),
+            },
+            {"tokens": Tokens(100, 20, 30, 15), "streamed": True},
+            scope="logfire.anthropic",
+        ),
+        row(
+            "mlflow: every value is JSON text",
+            {
+                "mlflow.spanType": '"CHAT_MODEL"',
+                "mlflow.llm.model": '"m"',
+                "mlflow.llm.provider": '"anthropic"',
+                "mlflow.chat.tokenUsage": (
+                    '{"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, '
+                    '"cache_read_input_tokens": 30, "cache_creation_input_tokens": 15}'
+                ),
+            },
+            {"model": "m", "provider": "anthropic", "tokens": Tokens(100, 20, 30, 15)},
+        ),
+        row(
+            "claude code: input without caches",
+            {
+                "span.type": "llm_request",
+                "model": "m",
+                "gen_ai.system": "anthropic",
+                "gen_ai.response.id": "req_1",
+                "input_tokens": 55,
+                "output_tokens": "20",
+                "cache_read_tokens": 30,
+                "cache_creation_tokens": 15,
+                "ttft_ms": 250,
+                "stop_reason": "max_tokens",
+            },
+            {
+                "model": "m",
+                "tokens": Tokens(100, 20, 30, 15),
+                "ttft_ns": 250 * MS,
+                "finish_reasons": ("length",),
+                "streamed": True,
+                "response_id": None,
+            },
+            name="claude_code.llm_request",
+        ),
+        row("google adk", {**USED, "gen_ai.system": "gcp.vertex.agent"}, {}, name="call_llm"),
+        row(
+            "strands: milliseconds, and the framework as provider",
+            {
+                **CHAT,
+                "gen_ai.provider.name": "strands-agents",
+                "gen_ai.request.model": "claude-opus-4-5",
+                "gen_ai.usage.cache_read_input_tokens": 30,
+                "gen_ai.usage.cache_write_input_tokens": 15,
+                "gen_ai.server.time_to_first_token": 250,
+            },
+            {"provider": "anthropic", "tokens": Tokens(100, 20, 30, 15), "ttft_ns": 250 * MS},
+        ),
+        row(
+            "microsoft: the framework as provider of nobody knows whose model",
+            {**CHAT, "gen_ai.provider.name": "microsoft.agent_framework"},
+            {"provider": None},
+        ),
+        row(
+            "semantic kernel",
+            {
+                **CHAT,
+                "gen_ai.operation.name": "text_completions",
+                "gen_ai.response.finish_reason": "STOP",
+            },
+            {"finish_reasons": ("stop",)},
+        ),
+        row(
+            "crewai",
+            {
+                **CHAT,
+                "gen_ai.usage.cache_creation.input_tokens": 15,
+                "gen_ai.usage.reasoning_tokens": 7,
+            },
+            {"tokens": Tokens(100, 20, 0, 15, 7)},
+        ),
+        row(
+            "haystack",
+            {"haystack.component.type": "x"},
+            {"tokens": None},
+            name="haystack.agent.step.llm",
+        ),
+        row(
+            "litellm",
+            {"litellm.provider.model": "m", "llm.is_streaming": True, **USED},
+            {"model": "m", "streamed": True, "tokens": Tokens(100, 20)},
+            name="litellm_request",
+        ),
+        row(
+            "openlit: input without caches, seconds",
+            {
+                **CHAT,
+                "gen_ai.usage.input_tokens": 55,
+                "gen_ai.usage.cache_read.input_tokens": 30,
+                "gen_ai.usage.cache_creation.input_tokens": 15,
+                "gen_ai.server.time_to_first_token": 0.25,
+            },
+            {"tokens": Tokens(100, 20, 30, 15), "ttft_ns": 250 * MS},
+            sdk="openlit",
+        ),
+        row(
+            "agentops",
+            {
+                "agentops.span.kind": "llm",
+                "gen_ai.usage.prompt_tokens": 100,
+                "gen_ai.usage.completion_tokens": 20,
+                "gen_ai.usage.cache_read_input_tokens": 30,
+                "gen_ai.streaming.time_to_first_token": 0.25,
+            },
+            {"tokens": Tokens(100, 20, 30), "ttft_ns": 250 * MS, "streamed": True},
+        ),
+        row(
+            "nobody says",
+            {"gen_ai.operation.name": "chat"},
+            {
+                "model": None,
+                "provider": None,
+                "tokens": None,
+                "ttft_ns": None,
+                "streamed": None,
+            },
+        ),
+    ],
+)
+def test_model_calls(
+    attributes: dict[str, object], span: dict[str, Any], expected: dict[str, object]
+) -> None:
+    found = read(attributes, **span)
+    assert found.category == "llm"
+    assert found.model_call is not None
+    assert {name: getattr(found.model_call, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "tokens"),
+    [
+        pytest.param({"total": 120}, Tokens(100, 20, 60), id="in and out are the total"),
+        pytest.param({"total": 180}, Tokens(160, 20, 60), id="the cache is beside them"),
+        pytest.param({"read": 160}, Tokens(260, 20, 160), id="more cache than input"),
+        pytest.param({}, Tokens(100, 20, 60), id="else the table"),
+    ],
+)
+def test_whether_the_input_includes_the_cache(counts: dict[str, int], tokens: Tokens) -> None:
+    told = {**CHAT, "gen_ai.usage.cache_read.input_tokens": counts.get("read", 60)}
+    if "total" in counts:
+        told["gen_ai.usage.total_tokens"] = counts["total"]
+    call = read(told).model_call
+    assert call is not None
+    assert call.tokens == tokens
+
+
+# -- tools
+
+
+@pytest.mark.parametrize(
+    ("attributes", "span", "name", "call_id", "arguments", "result"),
+    [
+        pytest.param(
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": "search",
+                "gen_ai.tool.call.id": "t1",
+                "gen_ai.tool.call.arguments": '{"q": "a"}',
+                "gen_ai.tool.call.result": "found",
+            },
+            {},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            "found",
+            id="otel",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": "search",
+                "anthropic.tool_result.content": "found",
+            },
+            {"scope": "com.anthropic.sdk.python"},
+            "search",
+            None,
+            None,
+            "found",
+            id="anthropic sdk",
+        ),
+        pytest.param(
+            {"mcp.method.name": "tools/call"},
+            {"name": "tools/call search", "kind": "client"},
+            "search",
+            None,
+            None,
+            None,
+            id="mcp",
+        ),
+        pytest.param(
+            {
+                "openinference.span.kind": "TOOL",
+                "tool.name": "search",
+                "tool_call.id": "t1",
+                "input.value": '{"input": {"q": "a"}}',
+                "output.value": "found",
+            },
+            {},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            "found",
+            id="openinference",
+        ),
+        pytest.param(
+            {
+                "traceloop.span.kind": "tool",
+                "traceloop.entity.name": "search",
+                "traceloop.entity.input": '{"inputs": {"q": "a"}, "tags": [], "kwargs": {}}',
+                "traceloop.entity.output": '{"output": "found", "kwargs": {"tags": []}}',
+            },
+            {},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="traceloop, unwrapped",
+        ),
+        pytest.param(
+            {
+                "ai.operationId": "ai.toolCall",
+                "ai.toolCall.name": "search",
+                "ai.toolCall.id": "t1",
+                "ai.toolCall.args": '{ "q":"a" }',
+                "ai.toolCall.result": '{"rows": 3}',
+            },
+            {},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            '{"rows":3}',
+            id="vercel",
+        ),
+        pytest.param(
+            {
+                "langsmith.span.kind": "tool",
+                "gen_ai.tool.name": "search",
+                "gen_ai.prompt": '{"input": "a"}',
+                "gen_ai.completion": '{"output": "found"}',
+            },
+            {},
+            "search",
+            None,
+            "a",
+            "found",
+            id="langsmith, unwrapped",
+        ),
+        pytest.param(
+            {
+                "langfuse.observation.type": "tool",
+                "langfuse.observation.input": '{"q":"a"}',
+                "langfuse.observation.output": "found",
+            },
+            {"name": "search"},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="langfuse: the span's name",
+        ),
+        pytest.param(
+            {
+                "gen_ai.tool.name": "search",
+                "gen_ai.tool.call.id": "t1",
+                "tool_arguments": '{"q":"a"}',
+                "tool_response": "found",
+            },
+            {"name": "running tool"},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            "found",
+            id="pydantic ai",
+        ),
+        pytest.param(
+            {
+                "mlflow.spanType": '"TOOL"',
+                "mlflow.spanInputs": '{"q": "a"}',
+                "mlflow.spanOutputs": '"found"',
+            },
+            {"name": "search"},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="mlflow",
+        ),
+        pytest.param(
+            {
+                "span.type": "tool",
+                "gen_ai.tool.name": "Read",
+                "gen_ai.tool.call.id": "t1",
+                "tool_input": "<REDACTED>",
+            },
+            {"name": "claude_code.tool"},
+            "Read",
+            "t1",
+            None,
+            None,
+            id="claude code, redacted",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": "search",
+                "gcp.vertex.agent.tool_call_args": '{"q":"a"}',
+                "gcp.vertex.agent.tool_response": '{"result": "found"}',
+            },
+            {},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="google adk",
+        ),
+        pytest.param(
+            {
+                "agentops.span.kind": "tool",
+                "tool.name": "search",
+                "tool.id": "t1",
+                "tool.parameters": '{"q":"a"}',
+                "tool.result": "found",
+            },
+            {},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            "found",
+            id="agentops",
+        ),
+        pytest.param(
+            {
+                "haystack.tool.name": "search",
+                "haystack.tool.call.id": "t1",
+                "haystack.agent.step.tool.input": '{"q":"a"}',
+                "haystack.agent.step.tool.output": "found",
+            },
+            {"name": "haystack.agent.step.tool"},
+            "search",
+            "t1",
+            '{"q":"a"}',
+            "found",
+            id="haystack",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": "search",
+                "gen_ai.tool.args": '{"q":"a"}',
+                "gen_ai.tool.output": "found",
+            },
+            {"sdk": "openlit"},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="openlit",
+        ),
+    ],
+)
+def test_tools(
+    attributes: dict[str, object],
+    span: dict[str, Any],
+    name: str,
+    call_id: str | None,
+    arguments: str | None,
+    result: str | None,
+) -> None:
+    found = read(attributes, **span)
+    tool = found.tool_call
+    assert found.category == "tool"
+    assert tool is not None
+    assert (tool.name, tool.call_id) == (name, call_id)
+    assert (tool.arguments and tool.arguments.text) == arguments
+    assert (tool.result and tool.result.text) == result
+
+
+def test_of_long_content_only_a_digest_is_kept() -> None:
+    one, other = (
+        read(
+            {"openinference.span.kind": "TOOL", "output.value": "x" * 5_000, "input.value": end}
+        ).tool_call
+        for end in ("a", "b")
+    )
+    assert one is not None
+    assert other is not None
+    assert one.result is not None
+    assert (one.result.size, one.result.text) == (5_000, None)
+    assert one.result == other.result
+    assert one.arguments != other.arguments
+
+
+# -- who, and what went wrong
+
+
+@pytest.mark.parametrize(
+    ("attributes", "session", "user"),
+    [
+        ({"gen_ai.conversation.id": "c", "session.id": "s", "user.id": "u"}, "c", "u"),
+        ({"anthropic.session.id": "s", "enduser.id": "u"}, "s", "u"),
+        ({"traceloop.association.properties.session_id": "s", "gen_ai.user": "u"}, "s", "u"),
+        ({"ai.telemetry.metadata.sessionId": "s", "ai.telemetry.metadata.userId": "u"}, "s", "u"),
+        ({"langsmith.metadata.thread_id": "s", "langsmith.metadata.user_id": "u"}, "s", "u"),
+        ({"mlflow.trace.session": "s", "mlflow.trace.user": "u"}, "s", "u"),
+        ({"gcp.vertex.agent.session_id": "s", "llm.user": "u"}, "s", "u"),
+        ({"session.id": "s", "litellm.end_user.id": "u"}, "s", "u"),
+        ({"gen_ai.request.user": "u"}, None, "u"),
+        # The project, and the id of the reply before: neither is a conversation.
+        ({"langsmith.trace.session_id": "project"}, None, None),
+        ({"gen_ai.conversation.id": "resp_1"}, None, None),
+    ],
+)
+def test_session_and_user(
+    attributes: dict[str, object], session: str | None, user: str | None
+) -> None:
+    found = read({"gen_ai.operation.name": "chat", **attributes})
+    assert (found.session, found.user) == (session, user)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "failed", "error"),
+    [
+        ({"error.type": "overloaded_error"}, True, "overloaded_error"),
+        ({}, True, "error"),
+        ({}, False, None),
+        ({"error": "no such file"}, False, "no such file"),
+        ({"success": "false"}, False, "error"),
+        ({"success": True}, False, None),
+        (
+            {"langfuse.observation.level": "ERROR", "langfuse.observation.status_message": "boom"},
+            False,
+            "boom",
+        ),
+        ({"litellm.provider.error.code": "429"}, True, "429"),
+        ({"haystack.tool.error": "boom"}, True, "boom"),
+    ],
+)
+def test_errors(attributes: dict[str, object], failed: bool, error: str | None) -> None:
+    assert read({"gen_ai.operation.name": "chat", **attributes}, failed=failed).error == error
+
+
+# -- what a span is
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "category"),
+    [
+        ("x", {"openinference.span.kind": "reranker"}, "retrieval"),
+        ("x", {"openinference.span.kind": "GUARDRAIL"}, "guardrail"),
+        ("x", {"langsmith.span.kind": "prompt", "gen_ai.operation.name": "chat"}, "other"),
+        (
+            "x",
+            {"langsmith.span.kind": "retriever", "gen_ai.operation.name": "embeddings"},
+            "retrieval",
+        ),
+        ("x", {"ai.operationId": "ai.generateText"}, "agent"),
+        ("x", {"ai.operationId": "ai.embed.doEmbed"}, "embedding"),
+        ("x", {"agentops.span.kind": "session"}, "chain"),
+        ("x", {"mlflow.spanType": '"RERANKER"'}, "retrieval"),
+        ("x", {"gen_ai.operation.name": "plan"}, "chain"),
+        ("x", {"gen_ai.operation.name": "search_memory"}, "retrieval"),
+        ("x", {"gen_ai.operation.name": "fetch_response"}, "other"),
+        ("x", {"mcp.method.name": "tools/list"}, "other"),
+        ("claude_code.interaction", {"span.type": "interaction"}, "agent"),
+        ("claude_code.hook", {"span.type": "hook"}, "other"),
+        ("agent run", {}, "agent"),
+        ("agent_run [planner]", {}, "agent"),
+        ("invocation", {}, "chain"),
+        ("create_cache", {}, "cache"),
+        ("memory.search", {}, "retrieval"),
+        ("haystack.pipeline.run", {}, "chain"),
+        ("workflow.run", {}, "chain"),
+        ("raw_gen_ai_request", {}, "llm"),
+        # A person is asked.
+        ("claude_code.tool.blocked_on_user", {"span.type": "tool.blocked_on_user"}, "human"),
+        ("permission", {}, "human"),
+        ("human_input", {}, "human"),
+        ("wait_for_approval", {}, "human"),
+        ("execute_tool AskUserQuestion", {"gen_ai.operation.name": "execute_tool"}, "human"),
+        ("x", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "ask_human"}, "human"),
+        ("auth.permission.check", {}, "other"),
+        # Nothing is done but waiting.
+        ("queue.get", {}, "wait"),
+        ("agent.dequeue", {}, "wait"),
+        ("poll", {}, "wait"),
+        ("orders receive", {"messaging.operation.type": "receive"}, "wait"),
+        ("orders process", {"messaging.operation.type": "process"}, "other"),
+        ("BLPOP", {"db.system": "redis", "db.operation.name": "BLPOP"}, "wait"),
+        ("GET", {"db.system": "redis", "db.operation.name": "GET"}, "database"),
+        ("await_tools", {}, "other"),
+        ("backoff", {}, "retry"),
+    ],
+)
+def test_categories(name: str, attributes: dict[str, object], category: Category) -> None:
+    assert read(attributes, name).category == category
+
+
+def test_a_pending_record_stands_for_a_span_only_until_that_comes() -> None:
+    def record(span_id: str, parent: str, end_ns: int | None, **attributes: object) -> Span:
+        emitted = normalise.Emitted(
+            "f" * 32, span_id, parent, "chat m", "internal", START, end_ns, False
+        )
+        told = {key.replace("__", "."): value for key, value in attributes.items()}
+        return normalise.span(emitted, told, normalise.resource({}), "logfire")
+
+    pending = record(
+        "c" * 16,
+        "a" * 16,
+        START,
+        logfire__span_type="pending_span",
+        logfire__pending_parent_id="0" * 16,
+    )
+    final = record("a" * 16, "", START + S, logfire__span_type="span")
+    both, alone = build([pending, final]), build([pending])
+    assert (len(both.spans), both.wall_ns, both.health.duplicates) == (1, S, 1)
+    assert (alone.spans[0].span_id, alone.health.unfinished) == ("a" * 16, 1)
+
+
+def test_nothing_is_made_up() -> None:
+    found = read({"gen_ai.operation.name": "chat"})
+    assert found.model_call == ModelCall()
