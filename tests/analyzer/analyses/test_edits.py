@@ -1,5 +1,7 @@
 """Edits of drawn runs: what each does to the wall time, alone and with others."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,9 @@ from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.replay import new_trace, replayed
 from causepath_analyzer.analyses.whatif import Change, changed
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.tree import build
+from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
 
 LOOP = """
@@ -197,6 +200,38 @@ def test_edits_come_together_in_any_order_and_leave_a_whole_trace(edits: list[st
     kinds = span_kinds(edited)
     assert critical_path(edited, kinds, causes(edited, kinds)).fault is None
     assert edited.wall_ns == found.times.wall_ns
+
+
+@given(
+    ugly(),
+    st.lists(
+        st.sampled_from(
+            [
+                "scale tool=0.5",
+                "scale llm=0.3",
+                "scale llm.first_token=0",
+                "scale agent=0.1",
+                "remove tool",
+                "remove llm",
+                "remove other",
+                "no-retries",
+                "together tool",
+            ]
+        ),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ),
+)
+@settings(max_examples=100, deadline=None)
+def test_less_work_never_takes_longer(spans: Sequence[Span], edits: list[str]) -> None:
+    trace = build(spans)
+    found = changed(trace, [edit(text) for text in edits])
+    # A pool with other durations may be packed worse: Graham's anomaly, and no fault of ours.
+    if not found.plan.slots and not found.changes.slots:
+        assert found.times.wall_ns <= trace.wall_ns
+    assert min(found.times.starts_ns) >= trace.start_ns
+    assert all(a <= b for a, b in zip(found.times.starts_ns, found.times.ends_ns, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,12 @@ class Editing:
             event, start = start_of(i), spans[i].start_ns
             offset = start - began  # of those that overlap, which start as far apart as they did
             behind = 0
+            others = self._without(self._held_by(event), own) if place else ()
+            if any(self._plan.times[gate] > self._plan.times[first] for gate in others):
+                # Something else came between, and still does; the gap is behind that.
+                ended = max(ended, spans[i].ended_ns)
+                self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
+                continue
             if place and start >= ended:
                 kept += self._gap(event)
                 began, offset = start, 0
@@ -240,7 +246,6 @@ class Editing:
                 offset = behind = start - before[seen - 1]
             ended = max(ended, spans[i].ended_ns)
             if place:
-                others = self._without(self._held_by(event), own)
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
                 self.changes.gaps[event] = gap + offset
             if place >= most:

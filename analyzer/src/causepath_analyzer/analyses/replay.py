@@ -129,7 +129,7 @@ def schedule(trace: Trace, causes: Causes) -> Schedule:
 def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
     """All times of `plan` with `changes`."""
     if changes is None or changes.nothing:
-        times: Sequence[int] = _run(plan, plan.order, plan.gates, plan.gaps, plan.slots, {})
+        times = _run(plan, plan.order, plan.gates, plan.gaps, plan.slots, {})
     else:
         gates, gaps = list(plan.gates), list(plan.gaps)
         for event, new_gates in changes.gates.items():
@@ -143,8 +143,12 @@ def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
             order = _ordered(plan, gates, slots, changes.joins)
         times = _run(plan, order, gates, gaps, slots, changes.joins)
     events = 2 * len(plan.trace.spans)
-    ends = times[1:events:2]
-    return Replayed(times[0:events:2], ends, max(ends) - plan.trace.start_ns)
+    starts, ends = times[0:events:2], times[1:events:2]
+    if changes is not None:
+        for i, span in enumerate(plan.trace.spans):
+            if span.category == "wait" and starts[i] > ends[i]:
+                starts[i] = ends[i]  # there was nothing left to wait for
+    return Replayed(starts, ends, max(ends) - plan.trace.start_ns)
 
 
 def _run(
@@ -343,7 +347,9 @@ class _Building:
             gates[start_of(only)] = self._base(parent, only, base)
             owners[start_of(only)] = parent
             if parent != NO_SPAN and self._waited(only, parent):
-                gates[end_of(parent)] = (end_of(only),)
+                late = starts[only] < starts[parent]
+                begun = (start_of(parent),) if late else ()
+                gates[end_of(parent)] = (*begun, end_of(only))
             return
         soft = self._polls(family) if any(spans[i].category == "wait" for i in family) else ()
         running: list[tuple[int, bool, int]] = []
@@ -407,9 +413,12 @@ class _Building:
                 if gate >= 2 * len(self._starts):
                     for joined in self._gates[gate]:
                         loose.pop(joined, None)
-        self._gates[end_of(parent)] = self._join(
+        held_by = self._join(
             sorted(loose, key=self._times.__getitem__) if len(loose) > 1 else list(loose)
         )
+        if any(self._starts[i] < self._starts[parent] for i in waited):
+            held_by = (start_of(parent), *held_by)  # which these do not have to wait for
+        self._gates[end_of(parent)] = held_by
 
     def _streaming_issuer(self, i: int, running: Sequence[tuple[int, bool, int]]) -> int:
         """The sibling call that asked for tool `i` and goes on while it runs, else `NO_SPAN`."""
