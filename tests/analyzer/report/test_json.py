@@ -117,6 +117,7 @@ def test_report() -> None:
                         "result (asyncio.gather, or a thread pool).",
                     }
                 ],
+                "together_ns": 300 * MS,
                 "health": {
                     "spans": 4,
                     "merged": 0,

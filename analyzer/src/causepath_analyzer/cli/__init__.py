@@ -27,8 +27,8 @@ app = App(
         "or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here."
     ),
     help_epilogue=(
-        "Exit status: 0 fine, 1 budget broken, 2 usage or configuration, 3 inconclusive, "
-        "4 input unreadable (in part with --strict), 5 no traces."
+        "Exit status: 0 fine, 1 budget broken or prediction missed, 2 usage or configuration, "
+        "3 inconclusive, 4 input unreadable (in part with --strict), 5 no traces."
     ),
     version=__version__,
     help_format="markdown",

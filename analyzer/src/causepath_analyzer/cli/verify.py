@@ -19,9 +19,9 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.ledger import read_prediction, remember
-from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.output import complain, show, write
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.errors import ExitStatus
+from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.report.whatif_json import verify_json
 from causepath_analyzer.report.whatif_text import verify_text
 
@@ -48,7 +48,10 @@ def verify(
     named = named_paths(paths)
     reading = read_inputs(named, read_options(format, max_bytes))
     measured = verified(told, reading.traces)
-    remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))
+    try:
+        remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))
+    except UsageError as error:  # the comparison itself is done, and can be shown
+        complain(str(error))
     if json:
         write(verify_json(measured), None)
     else:

@@ -120,6 +120,7 @@ class _Trace(Struct):
     tokens: _Tokens
     cost_usd: str | None
     findings: list[_Finding]
+    together_ns: int
     health: _Health
     merges: list[_Merge]
     conversations: list[_Conversation]
@@ -298,6 +299,7 @@ def _trace(run: Run) -> _Trace:
             )
             for finding in run.findings
         ],
+        together_ns=run.together_ns,
         health=_Health(
             spans=health.spans,
             merged=health.merged,
