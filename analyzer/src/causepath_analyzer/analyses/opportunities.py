@@ -33,7 +33,11 @@ def opportunities(
     """The findings about `trace` that have to do with order; none where times mean nothing."""
     if trace.untrusted:
         return NONE
-    found = candidates(trace, kinds, causes, others)
+    found = [
+        candidate
+        for candidate in candidates(trace, kinds, causes, others)
+        if worth_saying(_at_most_ns(trace, candidate), trace.wall_ns)
+    ]
     if not found:
         return NONE
     plan = schedule(trace, causes)
@@ -50,6 +54,14 @@ def opportunities(
         every = applied(plan, kinds, [candidate for _, candidate in findings])
         together_ns = trace.wall_ns - replayed(plan, every).wall_ns
     return Opportunities(tuple(finding for finding, _ in findings), together_ns)
+
+
+def _at_most_ns(trace: Trace, candidate: Candidate) -> int:
+    """What `candidate` can save at the very most, without a replay: there may be thousands."""
+    durations = [trace.spans[i].duration_ns for i in candidate.spans]
+    first, last = trace.spans[candidate.spans[0]], max(candidate.spans)
+    window = trace.spans[last].ended_ns - first.start_ns
+    return max(window, sum(durations)) - min(durations, default=0)
 
 
 def candidates(
