@@ -151,13 +151,13 @@ def _places(run: Run) -> Mapping[tuple[str, str], int]:
     """Time on the critical path of `run` by kind, operation, agent and turn, in ns."""
     spent: dict[tuple[str, str], int] = {}
     turns = _turn_starts(run)
-    agents: dict[int, str] = {}
+    agents = _agents(run)
     for section in run.path.sections:
         length = section.end_ns - section.start_ns
         for key in (
             ("kind", section.kind),
             ("operation", _operation(run, section)),
-            ("agent", _agent(run, section.span, agents)),
+            ("agent", agents[section.span] if section.span != NO_SPAN else section.kind),
             ("turn", _turn(turns, section.start_ns)),
         ):
             spent[key] = spent.get(key, 0) + length
@@ -182,17 +182,15 @@ def _turn(starts: Sequence[int], at_ns: int) -> str:
     return "first" if turn == 1 else "last" if turn == len(starts) else "middle"
 
 
-def _agent(run: Run, span: int, known: dict[int, str]) -> str:
-    """The name of the agent that `span` works for."""
-    if span == NO_SPAN:
-        return "uncovered"
-    if span not in known:
-        spans, parents = run.trace.spans, run.trace.parents
-        at = span
-        while spans[at].category != "agent" and parents[at] != NO_SPAN:
-            at = parents[at]
-        known[span] = spans[at].name.removeprefix("invoke_agent ")
-    return known[span]
+def _agents(run: Run) -> Sequence[str]:
+    """For each span the name of the agent it works for: the nearest one above, else the root."""
+    spans, parents = run.trace.spans, run.trace.parents
+    names = [""] * len(spans)
+    for i in run.trace.top_down():
+        parent = parents[i]
+        own = spans[i].category == "agent" or parent == NO_SPAN
+        names[i] = spans[i].name.removeprefix("invoke_agent ") if own else names[parent]
+    return names
 
 
 def _operation(run: Run, section: Section) -> str:
