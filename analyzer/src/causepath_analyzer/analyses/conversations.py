@@ -47,14 +47,17 @@ def conversations(trace: Trace) -> tuple[Conversation, ...]:
     apart: dict[tuple[str | None, str | None], list[int]] = {}
     for i in calls:
         apart.setdefault((spans[i].session or alone, spans[i].service), []).append(i)
+    agents = _Agents(trace)
     found = []
     for (session, _), members in apart.items():
-        groups = [members] if len(members) == 1 else _by_opening(trace, members, session)
-        found += [Conversation(session, _agent(trace, group[0]), tuple(group)) for group in groups]
+        groups = [members] if len(members) == 1 else _by_opening(trace, agents, members, session)
+        found += [Conversation(session, agents.of(group[0]), tuple(group)) for group in groups]
     return tuple(sorted(found, key=lambda conversation: conversation.calls[0]))
 
 
-def _by_opening(trace: Trace, calls: Sequence[int], session: str | None) -> list[list[int]]:
+def _by_opening(
+    trace: Trace, agents: "_Agents", calls: Sequence[int], session: str | None
+) -> list[list[int]]:
     spans = trace.spans
     openings: dict[int, list[int]] = {}
     unknown = False
@@ -67,13 +70,13 @@ def _by_opening(trace: Trace, calls: Sequence[int], session: str | None) -> list
             openings.setdefault(opening, []).append(i)
     if not unknown and len(openings) < len(calls):
         return _with_plans(trace, list(openings.values()))
-    agents: dict[int | str, list[int]] = {}
+    groups: dict[int | str, list[int]] = {}
     for i in calls:
-        agent = _agent(trace, i)
+        agent = agents.of(i)
         # In a session, the agent is called anew for every question of the user.
         named = spans[agent].name if agent != NO_SPAN and session is not None else agent
-        agents.setdefault(named, []).append(i)
-    return list(agents.values())
+        groups.setdefault(named, []).append(i)
+    return list(groups.values())
 
 
 _ALIKE = 0.6
@@ -103,9 +106,22 @@ def _digests(lines: bytes) -> set[bytes]:
     return {lines[at : at + 4] for at in range(0, len(lines), 4)}
 
 
-def _agent(trace: Trace, call: int) -> int:
-    """The nearest agent or tool around `call`: what it works for."""
-    above = trace.parents[call]
-    while above != NO_SPAN and trace.spans[above].category not in ("agent", "tool"):
-        above = trace.parents[above]
-    return above
+class _Agents:
+    """What each call works for: the nearest agent or tool around it. Passes every span once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._known: dict[int, int] = {NO_SPAN: NO_SPAN}
+
+    def of(self, call: int) -> int:
+        above = self._trace.parents[call]
+        path = []
+        while above not in self._known:
+            if self._trace.spans[above].category in ("agent", "tool"):
+                self._known[above] = above
+                break
+            path.append(above)
+            above = self._trace.parents[above]
+        for passed in path:
+            self._known[passed] = self._known[above]
+        return self._known[above]

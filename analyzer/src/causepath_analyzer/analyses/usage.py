@@ -71,12 +71,14 @@ def _turns(trace: Trace, calls: dict[int, ModelCall]) -> int:
         return max(counted)
     if not calls:
         return 0
-    spans, parents = trace.spans, trace.parents
-    depths = []
+    depth: dict[int, int] = {NO_SPAN: 0}
     for i in calls:
-        depth, above = 0, parents[i]
-        while above != NO_SPAN:
-            depth += spans[above].category == "tool"
-            above = parents[above]
-        depths.append(depth)
+        path = []
+        while i not in depth:  # every span is passed once
+            path.append(i)
+            i = trace.parents[i]
+        for passed in reversed(path):
+            depth[passed] = depth[i] + (trace.spans[passed].category == "tool")
+            i = passed
+    depths = [depth[i] for i in calls]
     return depths.count(min(depths))

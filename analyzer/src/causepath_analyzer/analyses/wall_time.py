@@ -14,7 +14,8 @@ class WallTime(Struct, frozen=True):
 
     ``path`` is wall time by kind, most first. ``sums`` are the plain sums of the durations of the
     spans of each category, without spans inside one of the same category; they may exceed the
-    wall; a tool's time leaves out the wait for a person in it. ``kind_sums`` are the same by kind, model calls split at their first token.
+    wall. A tool's time leaves out the wait for a person in it. ``kind_sums`` are the same by kind,
+    model calls split at their first token.
     """
 
     path: Mapping[Kind, int]

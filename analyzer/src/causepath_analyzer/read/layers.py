@@ -57,13 +57,13 @@ class Layers(Struct, frozen=True):
         if not sums:
             return []
         below: dict[int, list[Tokens]] = {i: [] for i in sums}
-        for i, span in enumerate(self.spans):
-            if span.category == "llm" and (tokens := _tokens(span)) is not None:
-                above = self.parents[i]
-                while above != NO_SPAN and above not in below:
-                    above = self.parents[above]
-                if above != NO_SPAN:
-                    below[above].append(tokens)
+        step = [NO_SPAN] * len(self.spans)
+        for i in top_down(self.parents):
+            parent = self.parents[i]
+            step[i] = i if i in below else step[parent] if parent != NO_SPAN else NO_SPAN
+            tokens = _tokens(self.spans[i]) if self.spans[i].category == "llm" else None
+            if tokens is not None and step[i] != NO_SPAN:
+                below[step[i]].append(tokens)
         found = []
         for i in sums:
             told = self.spans[i].repeats
@@ -96,6 +96,17 @@ def merge(spans: list[Span], parents: list[int]) -> Layers:
     return Layers(merging.spans, merging.parents, tuple(merging.merges))
 
 
+def top_down(parents: Sequence[int]) -> list[int]:
+    """The numbers of all spans that hang on a root, every parent before its children."""
+    children: list[list[int]] = [[] for _ in parents]
+    order: list[int] = []
+    for i, parent in enumerate(parents):
+        (order if parent == NO_SPAN else children[parent]).append(i)
+    for index in order:
+        order.extend(children[index])
+    return order
+
+
 class _Merging:
     """The tree while it is being merged; copies what it changes."""
 
@@ -124,15 +135,14 @@ class _Merging:
     def below(self, category: str) -> None:
         """Merges calls that lie below one another."""
         inner: dict[int, list[int]] = {}
+        owners, depths = self._owners(category)
         for i, span in enumerate(self.spans):
-            if span.category == category:
-                owner = self._owner(i, category)
-                if owner != NO_SPAN:
-                    inner.setdefault(owner, []).append(i)
+            if span.category == category and owners[i] != NO_SPAN:
+                inner.setdefault(owners[i], []).append(i)
         if not inner:
             return
         # Innermost first, so that of three layers the middle one is settled before the outer.
-        for owner in sorted(inner, key=self._depth, reverse=True):
+        for owner in sorted(inner, key=depths.__getitem__, reverse=True):
             below = [i for i in self._flat(inner, owner) if self.spans[i].category == category]
             if category == "llm":
                 self._settle_models(owner, below)
@@ -150,23 +160,21 @@ class _Merging:
                 found.extend(inner.get(i, ()))
         return found
 
-    def _owner(self, i: int, category: str) -> int:
-        """The nearest call around call `i` with no agent or call of another kind between."""
-        parent = self.parents[i]
-        while parent != NO_SPAN:
-            above = self.spans[parent].category
-            if above == category:
-                return parent
-            if above in ("agent", "tool", "llm", "human"):
-                break
-            parent = self.parents[parent]
-        return NO_SPAN
-
-    def _depth(self, i: int) -> int:
-        depth = 0
-        while i != NO_SPAN:
-            depth, i = depth + 1, self.parents[i]
-        return depth
+    def _owners(self, category: str) -> tuple[list[int], list[int]]:
+        """For each span the nearest call around it, with no agent or call of another kind between,
+        and how many spans are above it."""
+        spans, parents = self.spans, self.parents
+        owners, depths = [NO_SPAN] * len(spans), [0] * len(spans)
+        for i in top_down(parents):
+            parent = parents[i]
+            if parent != NO_SPAN:
+                depths[i] = depths[parent] + 1
+                above = spans[parent].category
+                if above == category:
+                    owners[i] = parent
+                elif above not in ("agent", "tool", "llm", "human"):
+                    owners[i] = owners[parent]
+        return owners, depths
 
     def _settle_models(self, outer: int, below: Sequence[int]) -> None:
         spans = self.spans

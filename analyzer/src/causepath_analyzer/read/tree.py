@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
-from causepath_analyzer.read.layers import Layers, merge
+from causepath_analyzer.read.layers import Layers, merge, top_down
 
 _MOST_STEPS: Final = 20_000_000
 """Ancestors looked at in one trace; no real one comes near, and a hostile one must end."""
@@ -83,15 +83,6 @@ def build(spans: Sequence[Span]) -> Trace:
             notes=_notes(counts, layers, untrusted),
         ),
     )
-
-
-def top_down(parents: Sequence[int]) -> list[int]:
-    """The numbers of all spans that hang on a root, every parent before its children."""
-    children = _children(parents)
-    order = [i for i, parent in enumerate(parents) if parent == NO_SPAN]
-    for index in order:
-        order.extend(children[index])
-    return order
 
 
 def _order(span: Span) -> tuple[int, str]:
