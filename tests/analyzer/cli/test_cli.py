@@ -89,7 +89,12 @@ HINT = "or record one with `causepath run -- python agent.py`"
         ("--help", 0, "Exit status: 0 fine, 1 budget broken", ""),
         ("explain cp101", 0, "CP101  Tools of one reply ran one after the other", ""),
         ("explain CP101 --json", 0, '"schema": "causepath.explain/1"', ""),
-        ("explain CP9", 2, "", "causepath: no finding has the code CP9; there is CP101, CP102, CP103\n"),
+        (
+            "explain CP9",
+            2,
+            "",
+            "causepath: no finding has the code CP9; there is CP101, CP102, CP103\n",
+        ),
         ("check one.jsonl --max wall=1s", 0, "1 passed", ""),
         ("check one.jsonl --max wall=99ms", 1, "1 failed", ""),
         ("check one.jsonl --max wall=0.1s --max calls.llm=1 --max path.llm=1h", 0, "3 passed", ""),

@@ -33,8 +33,8 @@ JAEGER = json.dumps(test_jaeger_json.trace(test_jaeger_json.wire_span()))
         (json.dumps(json.loads(LINE), indent=2).encode() * 2, "otlp-json", 2),
         (JAEGER.encode(), "jaeger-json", 1),
         (message(), "otlp-protobuf", 1),
-        (gzip.compress(LINE.encode()), "otlp-json", 1),
-        (gzip.compress(message()), "otlp-protobuf", 1),
+        (gzip.compress(LINE.encode(), mtime=0), "otlp-json", 1),
+        (gzip.compress(message(), mtime=0), "otlp-protobuf", 1),
         (zstandard.compress(LINE.encode()), "otlp-json", 1),
         (zstandard.compress(f"{LINE}\n".encode()) * 2, "otlp-json", 2),
         (LINE.replace("chat m", "\\ud83d").encode(), "otlp-json", 1),
@@ -100,7 +100,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"\xff\xfe{\x00", UnreadableInputError, "{}:byte 0: UTF-16 text: save it as UTF-8"),
         (b"\x1f\x8b\x08\x00", UnreadableInputError, "{}:end: cut off or damaged: "),
         (
-            gzip.compress(LINE.encode())[:60],
+            gzip.compress(LINE.encode(), mtime=0)[:60],
             UnreadableInputError,
             "{}:end: cut off or damaged: Compressed file ended before",
         ),
@@ -159,7 +159,12 @@ def test_what_is_skipped_is_bounded_but_counted(tmp_path: Path) -> None:
     assert (len(entry.skipped), entry.skipped_total) == (1000, 5000)
 
 
-SEEDS = (f"{LINE}\n{OTHER}\n".encode(), JAEGER.encode(), message(), gzip.compress(LINE.encode()))
+SEEDS = (
+    f"{LINE}\n{OTHER}\n".encode(),
+    JAEGER.encode(),
+    message(),
+    gzip.compress(LINE.encode(), mtime=0),
+)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
