@@ -239,7 +239,7 @@ class Editing:
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
                 continue
             if place and start >= ended:
-                kept += self._gap(event)
+                kept += min(self._gap(event), start - ended)
                 began, offset = start, 0
             elif place >= seen:  # it was waiting for a slot
                 before = sorted((spans[j].ended_ns for j in group[:place]), reverse=True)
