@@ -33,6 +33,7 @@ check: $(READY)  ## format, lint, types
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/read.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python -m benchmarks.predictions --readme
 

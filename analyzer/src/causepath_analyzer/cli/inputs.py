@@ -1,5 +1,6 @@
 """What commands that read traces have in common: finding, reading and picking them."""
 
+import gc
 import os
 import re
 from collections.abc import Sequence
@@ -103,6 +104,8 @@ def read_inputs(paths: Sequence[str], options: Options) -> Reading:
         reading = read(paths, progress, options)
     finally:
         progress.done()
+    # What was read lives to the end: the collector need not go through it again and again.
+    gc.freeze()
     complain_about(complaints(reading.inputs))
     return reading
 
