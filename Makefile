@@ -27,8 +27,8 @@ test: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## all tests, and the plugin's
 	done
 
 check: $(READY)  ## format, lint, types
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --no-cache .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy src/causepath analyzer/src/causepath_analyzer tests/typing
 
 bench: $(READY)  ## measure
