@@ -188,18 +188,27 @@ def _span(
         if len(_trace_ids) >= _MOST_IDS:
             _trace_ids.clear()
         known = _trace_ids[wire.traceId] = trace_id(wire.traceId)
-    parent = wire.parentSpanId
-    understood = {
-        pair.key: _value(pair.value) if pair.key not in _LONG else _unread(pair.value)
-        for pair in wire.attributes or ()
-        if pair.key in _UNDERSTOOD
-    }
+    # 16 digits and lower-case letters, with a letter among them, need no second look.
+    own, parent = wire.spanId, wire.parentSpanId or ""
+    understood: dict[str, object] = {}
+    for pair in wire.attributes or ():
+        key = pair.key
+        if key in _UNDERSTOOD:
+            data = bytes(pair.value)
+            if key in _LONG:
+                understood[key] = _unread(data)
+            elif data in _values:
+                understood[key] = _values[data]
+            else:
+                understood[key] = _value(data)
     if wire.events:
         _read_events(wire.events, understood)
     return normalise.of_parts(
         known,
-        wire.spanId if _is_plain(wire.spanId) else span_id(wire.spanId),
-        "" if not parent else parent if _is_plain(parent) else span_id(parent),
+        own if len(own) == 16 and own.isalnum() and own.islower() else span_id(own),
+        parent
+        if not parent or (len(parent) == 16 and parent.isalnum() and parent.islower())
+        else span_id(parent),
         wire.name or "",
         _KINDS.get(wire.kind, "internal") if wire.kind != 1 else "internal",
         start_ns,
@@ -216,11 +225,6 @@ def _span(
 
 _trace_ids: dict[str, str] = {}
 _MOST_IDS: Final = 1 << 16
-
-
-def _is_plain(wire_id: str) -> bool:
-    """Whether an id needs no second look: 16 digits and lower-case letters, with a letter."""
-    return len(wire_id) == 16 and wire_id.isalnum() and wire_id.islower()
 
 
 def _read_events(events: list[_Event], understood: dict[str, object]) -> None:
@@ -250,23 +254,19 @@ def _links(links: list[_Link]) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _value(raw: Raw) -> object:
+def _value(raw: Raw | bytes) -> object:
     """The value in `raw`; ``None`` for what is damaged or of a kind nobody asks for."""
     data = bytes(raw)
-    if len(data) > _SHORT:
-        return _decoded(data)
-    # Names, flags and small numbers come again and again.
-    try:
-        return _values[data]
-    except KeyError:
+    found = _decoded(data)
+    if len(data) <= _SHORT:
+        # Names, flags and small numbers come again and again.
         if len(_values) >= _MOST_VALUES:
             _values.clear()
-        found = _values[data] = _decoded(data)
-        return found
+        _values[data] = found
+    return found
 
 
-def _unread(raw: Raw) -> object:
-    data = bytes(raw)
+def _unread(data: bytes) -> object:
     return Unread(data, _decoded) if data[:16] == _PLAIN_TEXT else _decoded(data)
 
 
