@@ -17,21 +17,33 @@ ROOT = Path(__file__).parents[2]
 CAUSEPATH = Path(sysconfig.get_path("scripts")) / "causepath"
 
 
+RUNS = 3
+"""At the same time, as they mostly wait; the fastest is the one that the machine disturbed least."""
+
+
 def report(folder: Path, name: str, *arguments: str) -> Any:
-    """What the analyzer says of a run of the example."""
-    traces = folder / f"{name}.jsonl"
+    """What the analyzer says of the fastest of a few runs of the example."""
     agent = "research_agent_async.py" if name.startswith("async") else "research_agent.py"
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / agent, *arguments],
-        env={**os.environ, "CAUSEPATH": "1", "CAUSEPATH_FILE": str(traces)},
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    done = subprocess.run(
-        [CAUSEPATH, traces, "--json"], check=True, capture_output=True, timeout=60
-    )
-    return json.loads(done.stdout)
+    files = [folder / f"{name}-{number}.jsonl" for number in range(RUNS)]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, ROOT / "examples" / agent, *arguments],
+            env={**os.environ, "CAUSEPATH": "1", "CAUSEPATH_FILE": str(traces)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for traces in files
+    ]
+    assert [run.wait(60) for run in runs] == [0] * RUNS
+    reports = [
+        json.loads(
+            subprocess.run(
+                [CAUSEPATH, traces, "--json"], check=True, capture_output=True, timeout=60
+            ).stdout
+        )
+        for traces in files
+    ]
+    return min(reports, key=lambda found: found["traces"][0]["wall_ns"])
 
 
 @pytest.fixture(scope="module")
