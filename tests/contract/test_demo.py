@@ -18,7 +18,7 @@ CAUSEPATH = Path(sysconfig.get_path("scripts")) / "causepath"
 
 
 RUNS = 3
-"""At the same time, as they mostly wait; the fastest is the one that the machine disturbed least."""
+"""At once, as they mostly wait; the fastest is the one that the machine disturbed least."""
 
 
 def report(folder: Path, name: str, *arguments: str) -> Any:
