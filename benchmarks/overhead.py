@@ -344,8 +344,8 @@ def added(found: Measured, by: Variant, to: Variant) -> tuple[float, float]:
 
 
 HEADER = (
-    f"{'microseconds':<27}{'none':>7}{'native':>8}{'over':>8}{'alone':>8}"
-    f"{'over-native':>11}{'alone-none':>11}"
+    f"{'microseconds':<25}{'none':>6}{'native':>7}{'over':>7}{'alone':>7}"
+    f"{'over-native':>13}{'alone-none':>13}"
 )
 
 
@@ -353,13 +353,13 @@ def row(name: str, found: Measured) -> str:
     micro = [median(found[variant]) * 1e6 for variant in VARIANTS]
     digits = 2 if micro[0] < 100 else 0
     columns = "".join(
-        f"{value:{width}.{digits}f}" for value, width in zip(micro, (7, 8, 8, 8), strict=True)
+        f"{value:{width}.{digits}f}" for value, width in zip(micro, (6, 7, 7, 7), strict=True)
     )
     differences = "".join(
-        f"{f'{more:+.{digits}f} {times:.2f}x':>11}"
+        f"{f'{more:+.{digits}f} {times:.2f}x':>13}"
         for more, times in (added(found, OVER, NATIVE), added(found, ALONE, PLAIN))
     )
-    return f"{name:<27}{columns}{differences}"
+    return f"{name:<25}{columns}{differences}"
 
 
 def main() -> None:
