@@ -8,7 +8,7 @@ OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench build requirements clean help
+.PHONY: demo test check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,6 +30,10 @@ check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check --no-cache .
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy src/causepath analyzer/src/causepath_analyzer tests/typing
+
+fuzz: $(READY)  ## ten minutes of coverage-guided fuzzing of every reader, and the other long tests
+	$(PIP) install --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m pytest -m slow
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
