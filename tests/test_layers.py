@@ -45,7 +45,6 @@ PLUGIN: dict[str, set[str]] = {
         "guard",
         "imports",
         "measure",
-        "otel_instrumentor",
         "patching",
         "pipeline",
         "provider",

@@ -111,12 +111,3 @@ def uninstrument() -> None:
 
 def is_enabled() -> bool:
     return _PLUGIN.enabled
-
-
-def __getattr__(name: str) -> object:
-    # Where `opentelemetry-instrument` looks for it, by the entry point of the distribution.
-    if name != "CausepathInstrumentor":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from causepath.otel_instrumentor import CausepathInstrumentor
-
-    return CausepathInstrumentor
