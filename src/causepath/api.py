@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from causepath.spans import Operation
+    from causepath.operation import Operation
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")

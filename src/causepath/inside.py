@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.spans import Operation
+    from causepath.operation import Operation
 
 MEASURED = "__causepath_measured__"
 

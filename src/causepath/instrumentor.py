@@ -11,7 +11,7 @@ from causepath.guard import harmless
 from causepath.imports import when_imported
 from causepath.pipeline import Pipeline
 from causepath.providers.anthropic import ANTHROPIC
-from causepath.spans import Telemetry
+from causepath.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping, Sequence
     from types import FrameType
 
-    from causepath.spans import Operation, Telemetry
+    from causepath.operation import Operation
+    from causepath.telemetry import Telemetry
 
 FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 

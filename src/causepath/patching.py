@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 
 from causepath.guard import harmless
+from causepath.model_call import CALL_KEY, ModelCall
+from causepath.operation import Step
 from causepath.provider import Seam
-from causepath.spans import CALL_KEY, ModelCall, Step
 from causepath.streams import observed_async_events, observed_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causepath.provider import Provider, Target
-    from causepath.spans import Telemetry
+    from causepath.telemetry import Telemetry
 
 MARK = "__causepath_wrapped__"
 

@@ -2,7 +2,7 @@
 
 A run is a conversation of an agent with a model: it goes on while replies ask for tools and the
 next request answers with the same tool-call ids. This is bookkeeping only; spans are opened and
-closed in `spans.py`.
+closed in `telemetry.py`.
 """
 
 from __future__ import annotations

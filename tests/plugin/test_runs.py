@@ -12,13 +12,13 @@ import pytest
 from opentelemetry import trace
 
 import causepath
-from causepath import spans as spans_module
 from tests.support.messages_api import MessagesApi
 from tests.support.script import ByTurn, Failure, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from causepath.telemetry import Telemetry
     from tests.support.recording import Recording
 
 HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
@@ -297,7 +297,7 @@ def test_a_run_that_is_left_ends_when_it_last_did_something(
 ) -> None:
     ask(client, [{"role": "user", "content": "?"}])
     assert [span.name for span in recording.spans()] == ["chat m"]
-    active = spans_module_telemetry()
+    active = active_telemetry()
     active.end_idle_runs(idle_seconds=3600)
     assert len(recording.spans()) == 1
     active.end_idle_runs()
@@ -306,7 +306,7 @@ def test_a_run_that_is_left_ends_when_it_last_did_something(
     assert run.end_time == chat.end_time
 
 
-def spans_module_telemetry() -> spans_module.Telemetry:
+def active_telemetry() -> Telemetry:
     from causepath import measure
 
     active = measure.telemetry()

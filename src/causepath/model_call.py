@@ -1,0 +1,356 @@
+"""One call of a model: its span, its attempts, its reply, and when all of it is over."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind, StatusCode
+
+from causepath import forks, semconv
+from causepath.callsite import application_frames
+from causepath.guard import harmless, report
+from causepath.messages import ModelReply
+from causepath.operation import detach
+from causepath.provider import CONTENT, FACTS, LAST
+from causepath.spans import attributes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.util.types import AttributeValue
+    from typing_extensions import Self
+
+    from causepath.messages import ModelRequest, ToolCall
+    from causepath.provider import Provider
+    from causepath.telemetry import Telemetry
+
+CALL_KEY = otel.create_key("causepath-model-call")
+
+NO_REPLY = ModelReply()
+
+
+class ModelCall:
+    """One call of a model, from the request to the last byte of the reply."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    """The arguments to go on with."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        provider: Provider,
+        request: ModelRequest,
+        tracer: Tracer,
+        *,
+        native: bool,
+    ) -> None:
+        self._telemetry = telemetry
+        self._provider = provider
+        self._look_at_event = provider.look_at_event
+        self._request = request
+        self._tracer = tracer
+        self._native = native
+        self._token: Any = None
+        self._reply = NO_REPLY
+        self._complete = False
+        self._streams = False
+        self._closed = False
+        self._error: str | None = None
+        self._chunks = 0
+        self._last_chunk_ns = 0
+        self._longest_gap_ns = 0
+        self._attempts = 0
+        self._attempt_start_ns = 0
+        self._pause: Span | None = None
+        self._ended_ns: int | None = None
+        self._process = forks.process
+        self.span: Span | None = None
+        self.inside = False
+
+        self._start_ns = time.time_ns()
+        self._run, parent = telemetry.run_of(request, self._start_ns, tracer)
+        self._delivered = (
+            telemetry.runs.deliver(self._run, request.tool_results) if request.tool_results else []
+        )
+        for asked in self._delivered:
+            if asked.measured is None:
+                telemetry.inferred_tool(asked, self._start_ns, parent, tracer)
+        self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
+        self._attempt_start_ns = self._start_ns
+        self._context = otel.set_value(CALL_KEY, self, parent)
+
+    # -- life
+
+    def __enter__(self) -> Self:
+        context = self._context
+        if not self._native:
+            context = self._start_span() or context
+        self._token = otel.attach(context)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        detach(self._token)
+        if error is not None:
+            self._failed(error)
+        elif not self._streams:
+            self.closed()
+
+    @harmless(None)
+    def _start_span(self) -> Context:
+        span = self._tracer.start_span(
+            _chat_name(self._request),
+            context=self._context,
+            kind=SpanKind.CLIENT,
+            attributes={
+                **semconv.request_attributes(self._provider.name, self._request),
+                **self._own_attributes(),
+            },
+            links=self._result_links(),
+            start_time=self._start_ns,
+        )
+        self.span = span
+        self._telemetry.opened(self, span)
+        return trace.set_span_in_context(span, self._context)
+
+    def adopt(self, span: Span) -> None:
+        """The SDK started its own span for this call."""
+        self.span = span
+        # Nothing below the span may begin before it.
+        self._attempt_start_ns = getattr(span, "start_time", None) or time.time_ns()
+        span.update_name(_chat_name(self._request))
+        there = attributes_of(span)
+        parameters = semconv.parameter_attributes(self._request)
+        span.set_attributes(
+            {
+                **{name: value for name, value in parameters.items() if name not in there},
+                **self._own_attributes(),
+            }
+        )
+        for link in self._result_links():
+            span.add_link(link.context, link.attributes)
+        self._telemetry.opened(self, span)
+
+    def _own_attributes(self) -> Mapping[str, AttributeValue]:
+        attributes: dict[str, Any] = {semconv.CATEGORY: "llm", semconv.TURN: self._turn}
+        if self._request.declared_tools:
+            attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
+        frame = next(application_frames(), None)
+        if frame is not None:
+            code = frame.f_code
+            attributes[semconv.CODE_FILE_PATH] = code.co_filename
+            attributes[semconv.CODE_LINE_NUMBER] = frame.f_lineno
+            attributes[semconv.CODE_FUNCTION_NAME] = getattr(code, "co_qualname", code.co_name)
+        return attributes
+
+    def _result_links(self) -> list[Link]:
+        return [
+            Link(asked.measured, {semconv.LINK: "tool_result"})
+            for asked in self._delivered
+            if asked.measured is not None and asked.measured.is_valid
+        ]
+
+    # -- attempts
+
+    @harmless(None)
+    def attempt_failed(self, response: Any, error: BaseException | None) -> None:
+        """The pause before the next attempt begins."""
+        status = getattr(response, "status_code", None)
+        now_ns = time.time_ns()
+        self._end_attempt(
+            now_ns,
+            "retry",
+            status,
+            str(status) if status else self._provider.read_error(error) if error else None,
+        )
+        if self.span is not None:
+            self._pause = self._tracer.start_span(
+                "backoff",
+                context=trace.set_span_in_context(self.span, self._context),
+                kind=SpanKind.INTERNAL,
+                attributes={semconv.CATEGORY: "retry"},
+                start_time=now_ns,
+            )
+
+    @harmless(None)
+    def attempt_again(self) -> None:
+        """The pause is over, in whatever way."""
+        self._attempt_start_ns = time.time_ns()
+        if self._pause is not None:
+            self._pause.end(end_time=self._attempt_start_ns)
+            self._pause = None
+
+    def _end_attempt(self, now_ns: int, kind: str, status: object, error_type: str | None) -> None:
+        self._attempts += 1
+        if self.span is None:
+            return
+        span = self._tracer.start_span(
+            f"attempt {self._attempts}",
+            context=trace.set_span_in_context(self.span, self._context),
+            kind=SpanKind.CLIENT,
+            attributes=semconv.present(
+                {
+                    semconv.CATEGORY: kind,
+                    semconv.HTTP_STATUS: status if isinstance(status, int) else None,
+                    semconv.ERROR_TYPE: error_type,
+                }
+            ),
+            start_time=self._attempt_start_ns,
+        )
+        if error_type is not None:
+            span.set_status(StatusCode.ERROR)
+        span.end(end_time=now_ns)
+
+    # -- the reply
+
+    @harmless(None)
+    def responded(self, response: Any, result: object) -> None:
+        """A successful attempt has its response, and the application is about to get `result`."""
+        if getattr(response, "status_code", 200) >= 400:
+            return
+        if self._attempts:
+            self._end_attempt(time.time_ns(), "network", response.status_code, None)
+        reply = self._provider.read_reply(result)
+        if reply is not None:
+            self._reply = reply
+            self._reply_over()
+        elif not response.is_closed:
+            from causepath.proxies import ObservedBody
+
+            self._streams = True
+            response.extensions["causepath.call"] = self
+            response.stream = ObservedBody(response.stream, self)
+
+    def event(self, event: Any) -> None:
+        """The application is about to get this event of a streamed reply."""
+        try:  # as `harmless`, but cheaper: this is the one thing that happens thousands of times
+            now_ns = time.time_ns()
+            gap_ns = now_ns - self._last_chunk_ns
+            if gap_ns > self._longest_gap_ns and self._last_chunk_ns:
+                self._longest_gap_ns = gap_ns
+            self._last_chunk_ns = now_ns
+            what = self._look_at_event(event)
+            if what & CONTENT:
+                self._chunks += 1
+                if self._chunks == 1:
+                    self._first_chunk(now_ns)
+            if what & FACTS:
+                before = self._reply
+                self._reply = self._provider.read_event(before, event)
+                if self._reply is not before:
+                    self._ask_whole_calls()
+                if what & LAST:
+                    self._reply_over()
+        except Exception:
+            report("causepath.model_call.ModelCall.event")
+
+    def _first_chunk(self, now_ns: int) -> None:
+        if self.span is not None and self.span.is_recording():
+            # The SDK's own spans say the same a moment later, in its own words.
+            self.span.set_attribute(
+                semconv.RESPONSE_TIME_TO_FIRST_CHUNK, (now_ns - self._start_ns) / 1e9
+            )
+
+    def _ask_whole_calls(self) -> None:
+        """A tool may be started while the reply still streams, once its arguments have arrived."""
+        for tool_call in self._reply.tool_calls:
+            if not isinstance(tool_call.input, str):
+                self._ask(tool_call)
+
+    def _ask(self, tool_call: ToolCall) -> None:
+        issuer = self.span.get_span_context() if self.span is not None else None
+        self._telemetry.runs.ask(self._run, tool_call, issuer, time.time_ns())
+
+    def _reply_over(self) -> None:
+        """The whole reply is known, though its body may not be closed yet."""
+        self._complete = True
+        self._ask_whole_calls()
+        self._telemetry.runs.reply_over(self._run, time.time_ns())
+        self._write_reply()
+        if self._reply.tool_calls:
+            self._telemetry.find_tools([tool_call.name for tool_call in self._reply.tool_calls])
+
+    def _write_reply(self) -> None:
+        span = self.span
+        if span is None or not span.is_recording():
+            return
+        attributes = semconv.reply_attributes(self._reply)
+        if self._native and not self._streams:
+            for name in self._provider.native_reply:
+                attributes.pop(name, None)
+        if self._chunks:
+            attributes[semconv.STREAM_CHUNKS] = self._chunks
+            attributes[semconv.STREAM_LONGEST_GAP_MS] = self._longest_gap_ns / 1e6
+        span.set_attributes(attributes)
+
+    # -- the end
+
+    @harmless(None)
+    def _failed(self, error: BaseException) -> None:
+        if self._process is not forks.process:
+            return
+        # The SDK may have ended its span by now; nothing below a span may outlive it.
+        now_ns = self._ended_ns or time.time_ns()
+        if isinstance(error, Exception):
+            self._error = self._provider.read_error(error)
+        if self._pause is not None:
+            self.attempt_again()
+        elif self._attempts and self._error is not None and not self._complete:
+            self._end_attempt(now_ns, "retry", getattr(error, "status_code", None), self._error)
+        self.closed(error)
+
+    @harmless(None)
+    def closed(self, error: BaseException | None = None) -> None:
+        """Nothing more comes. May be told more than once: by events, the body, a collector."""
+        if self._closed or self.inside or self._process is not forks.process or sys.is_finalizing():
+            return
+        self._closed = True
+        if isinstance(error, Exception) and self._error is None:
+            self._error = self._provider.read_error(error)
+        if not self._complete:
+            self._write_reply()
+        span = self.span
+        if span is None:
+            self.over(time.time_ns(), self._error)
+        elif not self._native:
+            if self._error is not None:
+                span.set_status(StatusCode.ERROR)
+                span.set_attribute(semconv.ERROR_TYPE, self._error)
+            elif self._complete:
+                span.set_status(StatusCode.OK)
+            now_ns = time.time_ns()
+            span.end(end_time=now_ns)
+            # A provider that tells no processor, or no processor of this span, told us nothing.
+            self._telemetry.forget(span.get_span_context())
+            self.over(now_ns, self._error)
+
+    def over(self, end_ns: int, error: str | None) -> None:
+        """The span of the call has ended. An inferred run with no question left has ended too."""
+        if self._ended_ns is not None:
+            return
+        self._ended_ns = end_ns
+        run = self._run
+        if self._telemetry.runs.call_over(run, end_ns):
+            return  # another call of the run is in progress
+        if error is not None:
+            # Later in a run, the application may well send the same results again.
+            if self._turn == 1:
+                self._telemetry.end_run(run, end_ns, error)
+        elif not self._reply.tool_calls or (self._complete and not self._reply.awaits_tools):
+            self._telemetry.end_run(run, end_ns)
+
+
+def _chat_name(request: ModelRequest) -> str:
+    return f"chat {request.model}" if request.model else "chat"

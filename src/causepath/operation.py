@@ -1,0 +1,94 @@
+"""A span that is current while it is entered: entered and left in one and the same frame."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry.trace import StatusCode
+
+from causepath import forks, semconv
+from causepath.guard import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+    from typing_extensions import Self
+
+
+class Operation:
+    """A span and the context inside it, entered and left in one frame, any number of times.
+
+    `with` is one whole life. A generator enters for each step (`step`) and ends once.
+    """
+
+    def __init__(
+        self, span: Span, context: Context, on_end: Callable[[int], None] | None = None
+    ) -> None:
+        self.span = span
+        self._context = context
+        self._token: Any = None
+        self._on_end = on_end
+        self._process = forks.process
+
+    def __enter__(self) -> Self:
+        self._token = otel.attach(self._context)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        detach(self._token)
+        self.end(error)
+
+    def step(self) -> Step:
+        """The context of the operation for one step of a generator."""
+        return Step(self._context)
+
+    @harmless(None)
+    def end(self, error: BaseException | None = None) -> None:
+        if self._process is not forks.process:
+            return
+        if isinstance(error, Exception):
+            self.span.set_status(StatusCode.ERROR)
+            self.span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
+        now_ns = time.time_ns()
+        self.span.end(end_time=now_ns)
+        if self._on_end is not None:
+            self._on_end(now_ns)
+
+
+class Step:
+    """A context for one frame."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = otel.attach(self._context)
+
+    def __exit__(self, *exc: object) -> None:
+        detach(self._token)
+
+
+def detach(token: Any) -> None:
+    """As `otel.detach`, but silent where the frame is left in another context than it was entered.
+
+    That is a coroutine which is closed by the collector, say, and there is nothing to restore then.
+    """
+    if isinstance(token, Token):
+        with suppress(ValueError):
+            token.var.reset(token)
+    else:
+        otel.detach(token)

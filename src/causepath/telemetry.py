@@ -1,0 +1,368 @@
+"""Where our spans begin: which run a call or a tool belongs to, and what its span hangs on.
+
+A model call, a tool call and a declared run are each a context manager: entering makes the span
+current, leaving restores the context in the same frame.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
+
+from causepath import forks, semconv
+from causepath.callsite import application_frames
+from causepath.guard import harmless
+from causepath.model_call import ModelCall
+from causepath.operation import Operation
+from causepath.runs import Run, Runs
+from causepath.spans import SCOPE, is_native, is_suppressed, tool_attributes, tool_call_links
+from causepath.version import __version__
+from causepath.watcher import SpanWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
+
+    from causepath.messages import ModelRequest
+    from causepath.provider import Provider
+    from causepath.runs import AskedTool
+
+RUN_KEY = otel.create_key("causepath-run")
+
+IDLE_SECONDS = 300
+"""An inferred run that nothing has happened in for so long has ended when it last did something."""
+
+MAX_CALLS_IN_FLIGHT = 10_000
+
+
+class Telemetry:
+    """Opens every span that the plugin writes, and completes those that others write."""
+
+    def __init__(
+        self,
+        tracer_provider: Callable[[], TracerProvider],
+        providers: Sequence[Provider],
+        found_tools: Callable[[Sequence[FrameType], Sequence[str]], None] | None = None,
+    ) -> None:
+        self._tracer_provider = tracer_provider
+        self.providers = providers
+        self._find_tools = found_tools
+        self._tracer: tuple[TracerProvider, Tracer] | None = None
+        self._attended: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._open: dict[tuple[int, int], ModelCall] = {}
+        self._janitor: threading.Thread | None = None
+        self._janitor_lock = threading.Lock()
+        self.runs = Runs()
+        forks.living.add(self)
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what the parent has in progress, and locks it may hold."""
+        self._open.clear()
+        self._janitor = None
+        self._janitor_lock = threading.Lock()
+        self.runs.after_fork()
+
+    # -- where spans go
+
+    def tracer(self) -> Tracer:
+        """Our tracer of the provider in force, which is seen to and remembered."""
+        provider = self._tracer_provider()
+        if self._tracer is None or self._tracer[0] is not provider:
+            self.attend(provider)
+            self._tracer = provider, provider.get_tracer(SCOPE, __version__)
+        return self._tracer[1]
+
+    def attend(self, provider: object) -> None:
+        """Let every span of `provider` pass our processor. Once for each provider."""
+        add = getattr(provider, "add_span_processor", None)
+        if add is not None and provider not in self._attended:
+            self._attended.add(provider)
+            add(SpanWatcher(self))
+
+    def is_global(self) -> bool:
+        """Whether the provider in force is the one that SDKs use for their own spans."""
+        return self._tracer_provider() is trace.get_tracer_provider()
+
+    # -- model calls
+
+    @harmless(None)
+    def model_call(
+        self, provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ModelCall | None:
+        """The model call that these arguments make, or `None` where they make none."""
+        request = provider.read_request(client, args, kwargs)
+        if request is None or is_suppressed():
+            return None
+        tracer = self.tracer()
+        native = provider.native_tracer(client, args, kwargs)
+        if native is not None:
+            own_provider = provider.native_tracer_provider(client)
+            if own_provider is not None:
+                self.attend(own_provider)
+            elif not self.is_global() or not _writes_to(native, self._tracer_provider()):
+                # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
+                args, kwargs = provider.silence(args, kwargs)
+                native = None
+        call = ModelCall(self, provider, request, tracer, native=native is not None)
+        call.args, call.kwargs = args, kwargs
+        return call
+
+    def run_of(self, request: ModelRequest, now_ns: int, tracer: Tracer) -> tuple[Run, Context]:
+        """The run that a request belongs to, and what its call hangs on."""
+        here = otel.get_current()
+        current = trace.get_current_span(here).get_span_context()
+        run = self.runs.answered(request.tool_results)
+        if current.is_valid:
+            key = (current.trace_id, current.span_id)
+            if run is None:
+                run = _run_in(here)
+            if run is None:
+                run = self.runs.below(key)
+                if run is not None and run.span is None and run.turns and not request.continues:
+                    run = None  # another conversation below the same span
+            if run is None:
+                run = Run(here, key)
+                self.runs.remember_below(key, run)
+            return run, here
+        if run is None:
+            run = self._infer_run(here, now_ns, tracer)
+        return run, run.parent
+
+    def _infer_run(self, here: Context, now_ns: int, tracer: Tracer) -> Run:
+        name = _agent_name()
+        span = tracer.start_span(
+            f"invoke_agent {name}" if name else "invoke_agent",
+            context=here,
+            kind=SpanKind.INTERNAL,
+            attributes=semconv.present(
+                {
+                    semconv.CATEGORY: "agent",
+                    semconv.OPERATION: "invoke_agent",
+                    semconv.AGENT_NAME: name,
+                    semconv.RUN_INFERRED: True,
+                }
+            ),
+            start_time=now_ns,
+        )
+        run = self._run_below(span, here, owned=True)
+        run.touched_ns = now_ns
+        for left in self.runs.opened(run):
+            self.end_run(left, left.touched_ns)
+        self._watch_idle_runs()
+        return run
+
+    def _run_below(self, span: Span, here: Context, *, owned: bool = False) -> Run:
+        context = span.get_span_context()
+        key = (context.trace_id, context.span_id)
+        run = Run(trace.set_span_in_context(span, here), key, span if owned else None)
+        run.parent = otel.set_value(RUN_KEY, run, run.parent)
+        self.runs.remember_below(key, run)
+        return run
+
+    def inferred_tool(self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer) -> None:
+        """Nothing measured this tool: all that is known is the window it must have run in."""
+        span = tracer.start_span(
+            f"execute_tool {asked.call.name}",
+            context=parent,
+            kind=SpanKind.INTERNAL,
+            attributes={
+                **tool_attributes(asked.call.name, asked.call.id),
+                semconv.TOOL_INFERRED: True,
+            },
+            links=tool_call_links(asked),
+            start_time=asked.asked_ns,
+        )
+        asked.measured = span.get_span_context()
+        span.end(end_time=max(asked.asked_ns, now_ns))
+
+    def find_tools(self, names: Sequence[str]) -> None:
+        """A reply asks for tools by these names: measure the application's functions for them."""
+        if self._find_tools is not None:
+            self._find_tools(list(application_frames()), names)
+
+    # -- calls in progress
+
+    def span_ended(self, context: SpanContext, end_ns: int, error: str | None) -> None:
+        """A span of a provider that we attend ended, whoever wrote it."""
+        call = self._open.pop((context.trace_id, context.span_id), None)
+        if call is not None:
+            call.over(end_ns, error)
+        self.nothing_below(context)
+
+    def nothing_below(self, context: SpanContext) -> None:
+        """The span with this context ended: no new call or tool hangs on it."""
+        key = (context.trace_id, context.span_id)
+        run = self.runs.forget_below(key)
+        if run is not None:
+            # A later call may still continue it, but nobody needs what its span holds on to.
+            run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
+
+    def opened(self, call: ModelCall, span: Span) -> None:
+        """Tell `call` when its span ends, whoever ends it."""
+        context = span.get_span_context()
+        if span.is_recording() and len(self._open) < MAX_CALLS_IN_FLIGHT:
+            self._open[context.trace_id, context.span_id] = call
+
+    def forget(self, context: SpanContext) -> None:
+        """The span of a call has ended, and so has the call."""
+        self._open.pop((context.trace_id, context.span_id), None)
+
+    # -- the end of inferred runs
+
+    def end_run(self, run: Run, end_ns: int, error: str | None = None) -> None:
+        """End the span of an inferred run."""
+        if run.span is not None and self.runs.ended(run):
+            if error is not None:
+                run.span.set_status(StatusCode.ERROR)
+                run.span.set_attribute(semconv.ERROR_TYPE, error)
+            run.span.end(end_time=end_ns)
+
+    @harmless(None)
+    def end_idle_runs(self, idle_seconds: float = 0) -> None:
+        """End the inferred runs that have gone quiet, at the moment they last did something."""
+        before = time.time_ns() - int(idle_seconds * 1e9)
+        for run in self.runs.idle(before):
+            self.end_run(run, run.touched_ns)
+
+    @harmless(None)
+    def _watch_idle_runs(self) -> None:
+        with self._janitor_lock:
+            if self._janitor is None or not self._janitor.is_alive():
+                self._janitor = threading.Thread(
+                    target=self._end_runs_as_they_go_idle, name="causepath-idle-runs", daemon=True
+                )
+                self._janitor.start()
+
+    def _end_runs_as_they_go_idle(self) -> None:
+        while self.runs.idle(time.time_ns()):
+            time.sleep(IDLE_SECONDS / 10)
+            self.end_idle_runs(IDLE_SECONDS)
+
+    # -- tools and declared runs
+
+    @harmless(None)
+    def tool_call(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        read_only: bool | None,
+        only_asked: bool,
+    ) -> Operation | None:
+        """The span of one measured call of a tool function."""
+        if is_suppressed():
+            return None
+        tracer = self.tracer()
+        here = otel.get_current()
+        current = trace.get_current_span(here).get_span_context()
+        run = None
+        if current.is_valid:
+            run = _run_in(here) or self.runs.below((current.trace_id, current.span_id))
+        asked = self.runs.take(
+            name,
+            function,
+            args,
+            kwargs,
+            None
+            if not current.is_valid
+            else run.key
+            if run
+            else (current.trace_id, current.span_id),
+        )
+        if asked is None and only_asked:
+            return None
+        parent = here
+        if not current.is_valid and asked is not None:
+            parent = asked.run.parent
+        code = getattr(function, "__code__", None)
+        span = tracer.start_span(
+            f"execute_tool {name}",
+            context=parent,
+            kind=SpanKind.INTERNAL,
+            attributes=semconv.present(
+                {
+                    **tool_attributes(name, asked.call.id if asked else None),
+                    semconv.TOOL_READ_ONLY: read_only,
+                    semconv.CODE_FILE_PATH: code.co_filename if code else None,
+                    semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
+                    semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
+                }
+            ),
+            links=tool_call_links(asked) if asked else (),
+        )
+        if asked is not None:
+            asked.measured = span.get_span_context()
+            asked.run.touched_ns = time.time_ns()
+        # What the tool asks a model for is a conversation of its own.
+        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
+        return Operation(span, context, on_end=_toucher(asked.run) if asked else None)
+
+    @harmless(None)
+    def sdk_tool_call(
+        self, provider: Provider, name: str, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Operation | None:
+        """The span of a tool that the SDK's tool runner runs, where it writes none itself."""
+        current: Any = trace.get_current_span()
+        if is_native(provider, current):
+            return None
+        arguments = {str(i): value for i, value in enumerate(args)} | kwargs
+        return self.tool_call(name, function, (), arguments, None, only_asked=True)
+
+    @harmless(None)
+    def agent_run(self, name: str) -> Operation | None:
+        """The span of a run that the application declares."""
+        if is_suppressed():
+            return None
+        here = otel.get_current()
+        span = self.tracer().start_span(
+            f"invoke_agent {name}",
+            context=here,
+            kind=SpanKind.INTERNAL,
+            attributes={
+                semconv.CATEGORY: "agent",
+                semconv.OPERATION: "invoke_agent",
+                semconv.AGENT_NAME: name,
+            },
+        )
+        run = self._run_below(span, here)
+        return Operation(span, run.parent)
+
+
+def _run_in(context: Context) -> Run | None:
+    run = otel.get_value(RUN_KEY, context)
+    return run if isinstance(run, Run) else None
+
+
+def _writes_to(tracer: Any, tracer_provider: Any) -> bool:
+    """Whether a tracer of an SDK, which keeps it for good, is of the provider in force by now."""
+    theirs = getattr(getattr(tracer, "_real_tracer", None) or tracer, "span_processor", None)
+    ours = getattr(tracer_provider, "_active_span_processor", None)
+    return theirs is None or ours is None or theirs is ours
+
+
+def _agent_name() -> str | None:
+    """What to call an agent that nobody named: after the script or the module of its loop."""
+    for frame in application_frames():
+        module = str(frame.f_globals.get("__name__", ""))
+        if module == "__main__":
+            path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
+            module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+        return None if not module or module.startswith("<") else module.rpartition(".")[2]
+    return None
+
+
+def _toucher(run: Run) -> Callable[[int], None]:
+    def touch(now_ns: int) -> None:
+        run.touched_ns = max(run.touched_ns, now_ns)
+
+    return touch

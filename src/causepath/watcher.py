@@ -1,0 +1,109 @@
+"""Every span of a provider as it starts and ends: a category for it, and the causes we know of.
+
+What an SDK writes itself is adopted, not written again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+
+from causepath import semconv
+from causepath.categories import category
+from causepath.guard import harmless
+from causepath.model_call import CALL_KEY, ModelCall
+from causepath.spans import (
+    SCOPE,
+    attributes_of,
+    is_client,
+    is_native,
+    name_of,
+    scope_of,
+    tool_call_links,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from causepath.provider import Provider
+    from causepath.telemetry import Telemetry
+
+
+class SpanWatcher:
+    """A span processor that shows every span of a provider to the plugin.
+
+    It has the methods of `opentelemetry.sdk.trace.SpanProcessor` without being one, as the SDK is
+    not a dependency of ours.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry: Telemetry | None = telemetry
+
+    @harmless(None)
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        telemetry = self._telemetry
+        if telemetry is None or scope_of(span) == SCOPE:
+            return
+        here = otel.get_current() if parent_context is None else parent_context
+        for provider in telemetry.providers:
+            if is_native(provider, span):
+                _adopt(telemetry, provider, span, here)
+                return
+        attributes = attributes_of(span)
+        if semconv.CATEGORY not in attributes:
+            found = category(attributes, client=is_client(span))
+            if found is not None:
+                span.set_attribute(semconv.CATEGORY, found)
+
+    @harmless(None)
+    def _on_ending(self, span: Any) -> None:
+        """The last moment for the category of a span whose attributes came after its start.
+
+        Its attributes are sealed by now, so this writes below the seal; should an OpenTelemetry
+        release store them differently, such a span goes without a category.
+        """
+        if self._telemetry is None:
+            return
+        attributes = span._attributes  # noqa: SLF001
+        if semconv.CATEGORY not in attributes:
+            found = category(attributes, client=is_client(span)) or "other"
+            attributes._dict[semconv.CATEGORY] = found  # noqa: SLF001
+
+    @harmless(None)
+    def on_end(self, span: Any) -> None:
+        if self._telemetry is not None:
+            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
+            self._telemetry.span_ended(span.context, span.end_time or time.time_ns(), error)
+
+    def shutdown(self) -> None:
+        self._telemetry = None
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        return True
+
+
+def _adopt(telemetry: Telemetry, provider: Provider, span: Span, here: Context) -> None:
+    """Complete a span that an SDK starts for one of its own operations."""
+    call = otel.get_value(CALL_KEY, here)
+    if isinstance(call, ModelCall) and call.span is None and name_of(span) == provider.native_call:
+        call.adopt(span)
+        return
+    attributes = attributes_of(span)
+    operation = attributes.get(semconv.OPERATION)
+    if operation == "execute_tool":
+        tool, call_id = attributes.get(semconv.TOOL_NAME), attributes.get(semconv.TOOL_CALL_ID)
+        if isinstance(tool, str):
+            span.update_name(f"execute_tool {tool}")
+        asked = telemetry.runs.issuer(call_id) if isinstance(call_id, str) else None
+        if asked is not None:
+            asked.taken = True
+            asked.measured = span.get_span_context()
+            for link in tool_call_links(asked):
+                span.add_link(link.context, link.attributes)
+    elif operation == "invoke_agent":
+        span.update_name("invoke_agent")
+    found = category(attributes, client=is_client(span)) or "other"
+    span.set_attribute(semconv.CATEGORY, found)
