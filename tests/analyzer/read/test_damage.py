@@ -45,57 +45,48 @@ def report(data: bytes, options: Options = FEW_BYTES) -> bytes:
     return report_json(reading.inputs, runs, summary(runs), "async")
 
 
-JUNK = st.sampled_from(
-    [
-        None,
-        True,
-        -1,
-        0,
-        2**63,
-        2**64 - 1,
-        10**40,
-        -(10**40),
-        1e308,
-        0.5,
-        "",
-        "\x00",
-        "0",
-        "x" * 40,
-        "9" * 25,
-        "1e400",
-        "NaN",
-        "-1",
-        "ÿ" * 24,
-        "=" * 24,
-        "2026-11-21T00:00:00Z",
-        "9999-12-31T23:59:59Z",
-        "0001-01-01T00:00:00+23:59",
-        [],
-        {},
-        [[]],
-        [None],
-        [{}],
-        {"": {}},
-        ["a", 1],
-    ]
-)
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    2**64 - 1,
+    10**40,
+    -(10**40),
+    1e308,
+    0.5,
+    "",
+    "\x00",
+    "0",
+    "x" * 40,
+    "9" * 25,
+    "1e400",
+    "NaN",
+    "-1",
+    "ÿ" * 24,
+    "=" * 24,
+    "2026-11-21T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+23:59",
+    [],
+    {},
+    [[]],
+    [None],
+    [{}],
+    {"": {}},
+    ["a", 1],
+]
+"""What may stand where something else should."""
 
 
 @st.composite
 def changed(draw: st.DrawFn, name: str) -> bytes:
     """The sample `name` with some of its fields dropped, doubled or of another type."""
-    data = SAMPLES[name]
-    if name in ("claude-code", "python-sdk"):
-        decoder, documents, rest = json.JSONDecoder(), [], data.decode()
-        while rest := rest.lstrip():
-            document, end = decoder.raw_decode(rest)
-            documents.append(document)
-            rest = rest[end:]
-    else:
-        documents = [json.loads(data)]
-    places = list(_places(documents))
+    documents = documents_in(SAMPLES[name].decode())
+    found = list(places(documents))
     for _ in range(draw(st.integers(1, 4))):
-        owner, key = draw(st.sampled_from(places))
+        owner, key = draw(st.sampled_from(found))
         try:
             match draw(st.integers(0, 3)):
                 case 0:
@@ -103,13 +94,26 @@ def changed(draw: st.DrawFn, name: str) -> bytes:
                 case 1:
                     owner[key] = [owner[key], owner[key]]
                 case _:
-                    owner[key] = draw(JUNK)
+                    owner[key] = draw(st.sampled_from(VALUES))
         except (KeyError, IndexError):
             continue  # changed before
     return b"\n".join(map(text, documents))
 
 
-def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+def documents_in(text: str) -> list[Any]:
+    """The JSON documents in `text`, one after the other, until something is none."""
+    decoder, documents = json.JSONDecoder(), []
+    while text := text.lstrip():
+        try:
+            document, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            break
+        documents.append(document)
+        text = text[end:]
+    return documents
+
+
+def places(document: Any) -> Iterator[tuple[Any, Any]]:
     """Every place in `document` that has a value."""
     waiting = [document]
     while waiting:

@@ -12,7 +12,10 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fuzz_readers.py"
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs requirements/fuzz")
+@pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None,
+    reason="no atheris: make fuzz installs it for Python 3.11",
+)
 def test_no_input_found_that_breaks_a_reader() -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), "600"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
