@@ -41,6 +41,11 @@ SPAN_KINDS: Final = (
 """Who says what a span is, most trustworthy first; `read/categories.py` knows the values."""
 CLAUDE_CODE_TYPE: Final = "span.type"
 
+SCOPE: Final = ("otel.scope.name", "otel.library.name")
+SCOPE_VERSION: Final = ("otel.scope.version", "otel.library.version")
+STATUS_CODE: Final = "otel.status_code"
+"""How OpenTelemetry tells formats of others who emitted a span, and whether it failed."""
+
 DATABASE: Final = ("db.system.name", "db.system")
 OUTGOING: Final = ("http.request.method", "http.method", "http.url", "url.full", "rpc.system")
 

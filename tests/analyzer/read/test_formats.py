@@ -283,6 +283,71 @@ def test_zipkins_shared_spans_are_two() -> None:
         assert trace.health.duplicates == len(records) - 4
 
 
+def _jaeger_twin() -> bytes:
+    document = json.loads(SAMPLES["jaeger-json"])
+    for span in document["data"][0]["spans"]:
+        span["tags"] = [t for t in span["tags"] if not t["key"].endswith("time_to_first_chunk")]
+        span["tags"] += [
+            {"key": "otel.library.name", "value": "my.scope"},
+            {"key": "otel.library.version", "value": "1.2"},
+        ]
+        if span["spanID"] == samples.SECOND:
+            span["logs"] = [
+                {"timestamp": ns(ms) // 1000, "fields": [{"key": "event", "value": name}]}
+                for ms, name in ((650, "sent"), (700, "First Token Stream Event"))
+            ]
+    return text(document)
+
+
+def _zipkin_twin(event: str) -> bytes:
+    spans = json.loads(SAMPLES["zipkin-json"])
+    for span in spans:
+        span["tags"].pop("gen_ai.response.time_to_first_chunk", None)
+        span["tags"] |= {"otel.scope.name": "my.scope", "otel.scope.version": "1.2"}
+        if span["id"] == samples.SECOND:
+            span["annotations"] = [
+                {"timestamp": ns(650) // 1000, "value": "ws"},
+                {"timestamp": ns(700) // 1000, "value": event},
+            ]
+    return text(spans)
+
+
+def _console_twin() -> bytes:
+    spans = json.loads(text(samples.PYTHON_SDK))
+    for span in spans:
+        span["attributes"].pop("gen_ai.response.time_to_first_chunk", None)
+        span["instrumentation_scope"] = {"name": "my.scope", "version": "1.2"}
+        if span["context"]["span_id"] == f"0x{samples.SECOND}":
+            span["events"] = [{"name": "First Token Stream Event", "timestamp": iso(700)}]
+    return text(spans)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(_jaeger_twin(), id="Jaeger"),
+        pytest.param(_console_twin(), id="Python SDK"),
+        *(
+            pytest.param(_zipkin_twin(event), id=f"Zipkin {number}")
+            for number, event in enumerate(
+                (
+                    "First Token Stream Event",
+                    '{"First Token Stream Event": {"n": 1}}',
+                    '"First Token Stream Event": {}',
+                    'First Token Stream Event|{"n":1}|0',
+                )
+            )
+        ),
+    ],
+)
+def test_other_formats_carry_scopes_and_events(data: bytes) -> None:
+    spans, entry = spans_of(data)
+    assert entry.skipped == ()
+    assert {(span.scope, span.scope_version) for span in spans} == {("my.scope", "1.2")}
+    timed = {s.span_id: s.model_call.ttft_ns for s in spans if s.model_call is not None}
+    assert timed == {samples.FIRST: None, samples.SECOND: 100 * MS}
+
+
 def test_zipkin_spans_without_a_time_start_with_the_nearest_that_has_one() -> None:
     child = {k: v for k, v in samples.ZIPKIN[1].items() if k not in ("timestamp", "duration")}
     noted = {**child, "id": "1", "annotations": [{"timestamp": 5, "value": "x"}]}

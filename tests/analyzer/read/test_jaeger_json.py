@@ -94,6 +94,7 @@ def test_wrappers(document: Any) -> None:
         ({"tags": None}, {"category": "other", "error": None}),
         ({"tags": [tag("error", True)]}, {"error": "error"}),
         ({"tags": [tag("error", "false")]}, {"error": None}),
+        ({"tags": [tag("span.kind", ["client"])]}, {"kind": "internal"}),
         ({"processID": "p9"}, {"service": None}),
         ({"process": {"serviceName": "own"}}, {"service": "own"}),
     ],

@@ -13,11 +13,11 @@ from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
-from causepath_analyzer.read import normalise
+from causepath_analyzer.read import normalise, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.values import Number
 
 _US: Final = 1_000
-Number = int | str | float | None
 
 
 class _Tag(Struct, gc=False):
@@ -29,6 +29,11 @@ class _Reference(Struct, gc=False):
     refType: str = "CHILD_OF"  # noqa: N815
     traceID: str = ""  # noqa: N815
     spanID: str = ""  # noqa: N815
+
+
+class _Log(Struct, gc=False):
+    timestamp: Number = None
+    fields: list[_Tag] | None = None
 
 
 class _Process(Struct, gc=False):
@@ -45,6 +50,7 @@ class _Span(Struct, gc=False):
     startTime: Number = None  # noqa: N815
     duration: Number = None
     tags: list[_Tag] | None = None
+    logs: list[_Log] | None = None
     processID: str | None = None  # noqa: N815
     process: _Process | None = None
 
@@ -65,19 +71,20 @@ _DOCUMENT: Final = msgspec.json.Decoder(_Answer | list[_Answer])
 _SPAN: Final = msgspec.json.Decoder(_Span)
 _VALUE: Final = msgspec.json.Decoder(str | int | float | bool | list[str] | None)
 _MARK: Final = re.compile(rb'"spanID"\s*:')
-_KINDS: Final[Mapping[object, SpanKind]] = {
+_KINDS: Final[Mapping[str | None, SpanKind]] = {
     "server": "server",
     "client": "client",
     "producer": "producer",
     "consumer": "consumer",
 }
+_KIND: Final = "span.kind"
 _UNDERSTOOD: Final = names.UNDERSTOOD | {
-    "span.kind",
-    "otel.status_code",
-    "otel.scope.name",
-    "otel.library.name",
+    _KIND,
+    names.STATUS_CODE,
+    *names.SCOPE,
+    *names.SCOPE_VERSION,
 }
-_SCOPE: Final = ("otel.scope.name", "otel.library.name")
+_EVENT: Final = frozenset(("event", "name"))
 _NO_PROCESS: Final = normalise.resource({})
 
 
@@ -120,6 +127,11 @@ def _spans(trace: _Trace, where: str) -> Iterator[Found]:
             yield Skipped(where, f"{what} without id, operationName or startTime")
             continue
         understood = _tags(wire.tags, _UNDERSTOOD)
+        if wire.logs:
+            understood |= values.noted(map(_event, wire.logs))
+        kind = values.taken_text(understood, (_KIND,))
+        scope = values.taken_text(understood, names.SCOPE)
+        version = values.taken_text(understood, names.SCOPE_VERSION)
         parent, links = _references(wire)
         duration_us = normalise.whole(wire.duration)
         emitted = normalise.Emitted(
@@ -127,17 +139,15 @@ def _spans(trace: _Trace, where: str) -> Iterator[Found]:
             span_id(wire.spanID),
             parent,
             wire.operationName,
-            _KINDS.get(understood.pop("span.kind", None), "internal"),
+            _KINDS.get(kind, "internal"),
             start_us * _US,
             (start_us + duration_us) * _US if duration_us is not None else None,
-            understood.pop("otel.status_code", None) == "ERROR"
+            understood.pop(names.STATUS_CODE, None) == "ERROR"
             or normalise.flag(understood.get(names.ERROR)) is True,
             links,
         )
-        scopes = [understood.pop(name, None) for name in _SCOPE]
-        scope = next((s for s in scopes if isinstance(s, str)), "")
         process = _process(wire.process) if wire.process else processes.get(wire.processID or "")
-        yield normalise.span(emitted, understood, process or _NO_PROCESS, scope)
+        yield normalise.span(emitted, understood, process or _NO_PROCESS, scope or "", version)
 
 
 def _references(wire: _Span) -> tuple[str, tuple[Link, ...]]:
@@ -148,6 +158,12 @@ def _references(wire: _Span) -> tuple[str, tuple[Link, ...]]:
         parent = next((r for r in here if r.refType == "FOLLOWS_FROM"), None)
     links = tuple(Link(span_id(r.spanID)) for r in wire.references or () if r is not parent)
     return span_id(parent.spanID if parent is not None else wire.parentSpanID), links
+
+
+def _event(log: _Log) -> tuple[str | None, int | None]:
+    at_us = normalise.whole(log.timestamp)
+    name = values.taken_text(_tags(log.fields, _EVENT), ("event", "name"))
+    return name, None if at_us is None else at_us * _US
 
 
 def _process(process: _Process) -> normalise.Resource:

@@ -57,11 +57,13 @@ class _Trace(Struct, gc=False):
 
 class _Scope(Struct, gc=False):
     name: str | None = None
+    version: str | None = None
 
 
 _DOCUMENT: Final = msgspec.json.Decoder(_Trace | list[Raw])
 _TRACE: Final = msgspec.json.Decoder(_Trace)
 _OBSERVATION: Final = msgspec.json.Decoder(_Observation)
+_NO_SCOPE: Final = _Scope()
 _SCOPE: Final = msgspec.json.Decoder(_Scope | None)
 _MARKS: Final = (b'"parentObservationId"', b'"observations"', b'"completionStartTime"')
 _NO_TRACE: Final = _Trace()
@@ -153,15 +155,16 @@ def _span(wire: _Observation, trace: _Trace, has_children: bool, where: str) -> 
             values.mapping(metadata.get("resourceAttributes")), normalise.RESOURCE_ATTRIBUTES
         )
     )
-    return normalise.span(emitted, understood, resource, _scope(metadata.get("scope")))
+    scope = _scope(metadata.get("scope"))
+    return normalise.span(emitted, understood, resource, scope.name or "", scope.version or None)
 
 
-def _scope(raw: Raw | None) -> str:
+def _scope(raw: Raw | None) -> _Scope:
     try:
         scope = _SCOPE.decode(raw) if raw else None
     except values.DAMAGED:
-        return ""
-    return (scope.name or "") if scope is not None else ""
+        return _NO_SCOPE
+    return scope or _NO_SCOPE
 
 
 def _own(

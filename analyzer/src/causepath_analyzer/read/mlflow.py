@@ -81,8 +81,6 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _USAGE: Final = msgspec.json.Decoder(_Usage)
 _MARK: Final = b'"mlflow.'
 _TOKENS: Final = "mlflow.chat.tokenUsage"
-_FIRST_CHUNK: Final = "mlflow.chunk.item.0"
-_SECOND: Final = 1_000_000_000
 _NO_RESOURCE: Final = normalise.resource({})
 _CONTENT: Final = ("mlflow.spanInputs", "mlflow.spanOutputs")
 _OF_A_TRACE: Final = frozenset(("mlflow.trace.session", "mlflow.trace.user"))
@@ -125,11 +123,9 @@ def _span(wire: _Span, of_trace: values.Attributes, where: str) -> Found:
     if not identity or not trace or start_ns is None:
         return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
     understood = {**of_trace, **_attributes(wire.attributes or {})}
-    first = next((e for e in wire.events or () if e.name == _FIRST_CHUNK), None)
-    if first is not None:
-        first_ns = values.time_ns(_either(first.time_unix_nano, first.timestamp))
-        if first_ns is not None and first_ns >= start_ns:
-            understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND
+    understood |= values.noted(
+        (e.name, values.time_ns(_either(e.time_unix_nano, e.timestamp))) for e in wire.events or ()
+    )
     code = wire.status.code if wire.status is not None else wire.status_code
     emitted = normalise.Emitted(
         trace_id(trace.removeprefix("tr-")),

@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import normalise, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
@@ -34,17 +33,10 @@ class _Span(Struct, gc=False):
     events: list[_Event] | None = None
 
 
-class _Answer(Struct, gc=False):
-    data: Raw = values.ABSENT
-
-
-_DOCUMENT: Final = msgspec.json.Decoder(_Answer | list[Raw])
 _SPAN: Final = msgspec.json.Decoder(_Span)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 _MARKS: Final = (b'"span_kind"', b'"context"')
 _KIND: Final = "openinference.span.kind"
-_FIRST_TOKEN: Final = "First Token Stream Event"
-_SECOND: Final = 1_000_000_000
 _DEEPEST: Final = 8
 _NO_RESOURCE: Final = normalise.resource({})
 
@@ -53,14 +45,9 @@ def read(document: bytes, where: str) -> list[Found] | None:
     """The spans of `document`, a page or a list; ``None`` if there is no span of Phoenix in it."""
     if not all(mark in document for mark in _MARKS):
         return None
-    try:
-        decoded = _DOCUMENT.decode(document)
-    except (msgspec.ValidationError, RecursionError):
+    raws = values.listed(document, "data")
+    if raws is None:
         return None
-    if isinstance(decoded, list):
-        raws = decoded
-    else:
-        raws = values.records(decoded.data) if values.present(decoded.data) else [Raw(document)]
     found: list[Found] = []
     is_ours = False
     for wire in values.decoded(raws, _SPAN, where, "a span"):
@@ -82,10 +69,7 @@ def _span(wire: _Span, context: _Context, kind: str, where: str) -> Found:
         return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
     understood = values.attributes(_dotted(wire.attributes or {}))
     understood[_KIND] = kind
-    first = next((e for e in wire.events or () if e.name == _FIRST_TOKEN), None)
-    first_ns = values.time_ns(first.timestamp) if first is not None else None
-    if first_ns is not None and first_ns >= start_ns:
-        understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND
+    understood |= values.noted((e.name, values.time_ns(e.timestamp)) for e in wire.events or ())
     emitted = normalise.Emitted(
         trace_id(trace),
         identity,

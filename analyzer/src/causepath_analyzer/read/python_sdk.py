@@ -39,6 +39,12 @@ class _Resource(Struct, gc=False):
 
 class _Scope(Struct, gc=False):
     name: str | None = None
+    version: str | None = None
+
+
+class _Event(Struct, gc=False):
+    name: str | None = None
+    timestamp: Number = None
 
 
 class _Span(Struct, gc=False):
@@ -51,6 +57,7 @@ class _Span(Struct, gc=False):
     end_time: Number = None
     status: _Status | None = None
     attributes: dict[str, Raw] | None = None
+    events: list[_Event] | None = None
     links: list[_Link] | None = None
     resource: _Resource | None = None
     instrumentation_scope: _Scope | None = None
@@ -59,14 +66,6 @@ class _Span(Struct, gc=False):
     """Never written by the SDK: other formats with a context (Phoenix) have it."""
 
 
-class _Dump(Struct, gc=False):
-    """An object with spans, or a span."""
-
-    spans: Raw = values.ABSENT
-    context: Raw = values.ABSENT
-
-
-_DOCUMENT: Final = msgspec.json.Decoder(_Dump | list[Raw])
 _SPAN: Final = msgspec.json.Decoder(_Span)
 _MARK: Final = re.compile(rb'"context"\s*:\s*\{')
 _KINDS: Final[Mapping[str, SpanKind]] = {
@@ -83,16 +82,9 @@ def read(document: bytes, where: str) -> list[Found] | None:
     """The spans of `document`, a span, a list of them or an object with one; else ``None``."""
     if _MARK.search(document) is None:
         return None
-    try:
-        decoded = _DOCUMENT.decode(document)
-    except (msgspec.ValidationError, RecursionError):
+    raws = values.listed(document, "spans")
+    if raws is None:
         return None
-    if isinstance(decoded, list):
-        raws = decoded
-    elif values.present(decoded.spans):
-        raws = values.records(decoded.spans)
-    else:
-        raws = [Raw(document)]
     found: list[Found] = []
     is_ours = False
     for wire in values.decoded(raws, _SPAN, where, "a span"):
@@ -133,12 +125,11 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
             values.attributes(wire.resource.attributes, normalise.RESOURCE_ATTRIBUTES)
         )
     scope = wire.instrumentation_scope or wire.instrumentation_info
-    return normalise.span(
-        emitted,
-        values.attributes(wire.attributes),
-        resource,
-        (scope.name or "") if scope is not None else "",
-    )
+    understood = values.attributes(wire.attributes)
+    if wire.events:
+        understood |= values.noted((e.name, values.time_ns(e.timestamp)) for e in wire.events)
+    name, version = (scope.name, scope.version) if scope is not None else (None, None)
+    return normalise.span(emitted, understood, resource, name or "", version or None)
 
 
 def _kind(kind: Id) -> SpanKind:

@@ -5,7 +5,7 @@ wrong type in one costs that one; attribute values nobody asks for stay raw byte
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -30,6 +30,7 @@ ABSENT: Final = Raw(b"")
 _SCALAR: Final = msgspec.json.Decoder(str | int | float | bool | list[str] | None)
 _MAP: Final = msgspec.json.Decoder(dict[str, Raw] | None)
 _TEXT: Final = msgspec.json.Decoder(str)
+_DOCUMENT: Final = msgspec.json.Decoder(dict[str, Raw] | list[Raw])
 _LIST: Final = msgspec.json.Decoder(list[Raw])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -93,6 +94,18 @@ def attributes(
     return found
 
 
+def noted(events: Iterable[tuple[str | None, int | None]]) -> Attributes:
+    """What events, as names and times in ns, say that no attribute does: the first token."""
+    times = [at for name, at in events if name in names.FIRST_TOKEN_EVENTS and at is not None]
+    return {names.FIRST_TOKEN_NS: min(times)} if times else {}
+
+
+def taken_text(understood: Attributes, among: Sequence[str]) -> str | None:
+    """Takes `among` out of `understood`; the first of them that is a text and not empty."""
+    found = [understood.pop(name, None) for name in among]
+    return next((value for value in found if isinstance(value, str) and value), None)
+
+
 def present(raw: Raw) -> bool:
     """Whether the field was there and not null."""
     return bool(raw) and bytes(raw) != b"null"
@@ -129,6 +142,21 @@ def records(raw: Raw | None) -> list[Raw]:
         return _LIST.decode(raw)
     except DAMAGED:
         return []
+
+
+def listed(document: bytes, under: str) -> list[Raw] | None:
+    """The records of `document`: its items, the items of its field `under`, or it alone.
+
+    ``None`` if it is neither a list nor an object. Raises `msgspec.DecodeError` if it is no JSON.
+    """
+    try:
+        found = _DOCUMENT.decode(document)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    if isinstance(found, list):
+        return found
+    inner = found.get(under)
+    return records(inner) if inner and present(inner) else [Raw(document)]
 
 
 def decoded(

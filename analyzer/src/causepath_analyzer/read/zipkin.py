@@ -30,6 +30,7 @@ class _Endpoint(Struct, gc=False):
 
 class _Annotation(Struct, gc=False):
     timestamp: Number = None
+    value: str | None = None
 
 
 class _Span(Struct, gc=False):
@@ -55,9 +56,9 @@ _KINDS: Final[Mapping[str | None, SpanKind]] = {
     "PRODUCER": "producer",
     "CONSUMER": "consumer",
 }
-_STATUS: Final = "otel.status_code"
-_SCOPE: Final = ("otel.scope.name", "otel.library.name")
-_UNDERSTOOD: Final = names.UNDERSTOOD | {_STATUS, *_SCOPE}
+_UNDERSTOOD: Final = names.UNDERSTOOD | {names.STATUS_CODE, *names.SCOPE, *names.SCOPE_VERSION}
+# Exporters write an event as {"name": {...}}, "name": {...}, name|{...}|0 or its name alone.
+_EVENT: Final = re.compile(r'\{?\s*"?([^"|]+)')
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -121,10 +122,13 @@ def _span(wire: _Span, where: str) -> Found:
         return Skipped(where, f"span {wire.id} without a timestamp")
     duration_us = normalise.whole(wire.duration)
     understood = values.attributes(wire.tags, _UNDERSTOOD)
+    if wire.annotations:
+        understood |= values.noted(map(_event, wire.annotations))
     # Its presence alone marks an error, unless it says that there is none.
     marked = normalise.flag(understood.get(names.ERROR, False)) is not False
-    failed = understood.pop(_STATUS, None) == "ERROR" or marked
-    scopes = [understood.pop(name, None) for name in _SCOPE]
+    failed = understood.pop(names.STATUS_CODE, None) == "ERROR" or marked
+    scope = values.taken_text(understood, names.SCOPE)
+    version = values.taken_text(understood, names.SCOPE_VERSION)
     endpoint = wire.localEndpoint
     emitted = normalise.Emitted(
         trace_id(wire.traceId),
@@ -141,8 +145,13 @@ def _span(wire: _Span, where: str) -> Found:
         if endpoint is not None
         else {}
     )
-    scope = next((s for s in scopes if isinstance(s, str)), "")
-    return normalise.span(emitted, understood, resource, scope)
+    return normalise.span(emitted, understood, resource, scope or "", version)
+
+
+def _event(annotation: _Annotation) -> tuple[str | None, int | None]:
+    at_us = normalise.whole(annotation.timestamp)
+    name = _EVENT.match(annotation.value or "")
+    return name and name[1].strip(), None if at_us is None else at_us * _US
 
 
 FORMAT = JsonFormat("zipkin-json", read)
