@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from causepath_analyzer.model import Skipped, Span, Tokens
 from causepath_analyzer.read import FORMATS, Options, SpansByTrace, read, read_stream
 from causepath_analyzer.read.recognise import JSON_FORMATS
 from causepath_analyzer.read.source import unpacked
-from tests.analyzer.read import samples
+from tests.analyzer.read import samples, test_otlp_json
 from tests.analyzer.read.samples import SAMPLES, b64, iso, ns, text
 
 MS = 1_000_000
@@ -117,11 +118,75 @@ def test_what_the_collector_writes(data: bytes, called: str, times: int) -> None
     assert [told(s) for s in spans] == [told(s) for s in spans_of(JSON)[0]] * times
 
 
-@pytest.mark.parametrize("data", [framed(packed(JSON)), framed(packed(PROTO)), gzip.compress(JSON)])
+@pytest.mark.parametrize(
+    "data", [framed(packed(JSON)), framed(packed(PROTO)), gzip.compress(JSON), packed(JSON)]
+)
 def test_a_cut_off_end_is_told_and_what_is_whole_is_read(data: bytes) -> None:
     spans, entry = spans_of(data + data[:-7])
-    assert len(spans) >= (0 if data[:1] == b"\x1f" else 5)
-    assert [skipped.why.split(":")[0] for skipped in entry.skipped][-1] == "cut off or damaged"
+    assert len(spans) >= 5
+    assert entry.skipped[-1].why.startswith("cut off or damaged")
+
+
+def test_a_damaged_checksum_costs_no_span() -> None:
+    whole = gzip.compress(SAMPLES["claude-code"])
+    for data in (whole[:-8] + bytes(8), whole[:-8]):
+        spans, entry = spans_of(data)
+        assert spans == spans_of(SAMPLES["claude-code"])[0]
+        assert [skipped.where for skipped in entry.skipped] == ["end"]
+
+
+def message_of(number: int) -> bytes:
+    """A message of the collector with one span, that a name of random letters keeps long."""
+    request = test_otlp_json.request(
+        test_otlp_json.wire_span(
+            spanId=f"{number:016x}", name=random.Random(number).randbytes(500).hex()
+        )
+    )
+    return framed(packed(text(request)))
+
+
+MESSAGES = [message_of(number) for number in range(1, 6)]
+START = [sum(map(len, MESSAGES[:n])) for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left", "where"),
+    [
+        pytest.param({2: MESSAGES[2][:20] + b"\0" * 40 + MESSAGES[2][60:]}, "1245", 2, id="bytes"),
+        pytest.param({0: MESSAGES[0][:20] + b"\0" * 40 + MESSAGES[0][60:]}, "2345", 0, id="first"),
+        pytest.param({2: MESSAGES[2][4:]}, "1245", 2, id="no length"),
+        pytest.param({2: b"\0\0\0\x40" + MESSAGES[2][4:]}, "1245", 2, id="short length"),
+        pytest.param({2: b"\0\0\x09\x40" + MESSAGES[2][4:]}, "1245", 2, id="long length"),
+        pytest.param({2: b"\x7f\0\0\x40" + MESSAGES[2][4:]}, "1245", 2, id="endless length"),
+        pytest.param({2: MESSAGES[2][:100]}, "1245", 2, id="written in part, then started again"),
+        pytest.param({2: MESSAGES[2][:100], 4: MESSAGES[4][:9]}, "124", 2, id="twice"),
+        pytest.param({4: MESSAGES[4][:6]}, "1234", 4, id="a header in part"),
+    ],
+)
+def test_after_a_damaged_message_the_next_one_is_read(
+    damaged: dict[int, bytes], left: str, where: int
+) -> None:
+    data = b"".join(damaged.get(n, message) for n, message in enumerate(MESSAGES))
+    spans, entry = spans_of(data)
+    assert "".join(str(int(span.span_id, 16)) for span in spans) == left
+    places = [skipped.where for skipped in entry.skipped]
+    assert (len(places), places[0]) == (len(damaged), f"byte {START[where]}")
+    if len(damaged) == 1:
+        gone = len(data) - sum(len(MESSAGES[int(n) - 1]) for n in left)
+        assert entry.skipped[0].why.split(": ")[0] == f"cut off or damaged, {gone:,} bytes lost"
+
+
+def test_after_a_damaged_frame_of_protobuf_the_next_one_is_read() -> None:
+    wrong = framed(PROTO[:3] + b"\xff" * (len(PROTO) - 3))
+    spans, entry = spans_of(framed(PROTO) + wrong + framed(PROTO))
+    assert len(spans) == 10
+    assert [skipped.where for skipped in entry.skipped] == [f"byte {len(PROTO) + 8}"]
+
+
+def test_looking_for_the_next_message_ends() -> None:
+    data = MESSAGES[0] + (b"\x7f\0\0\0" + MESSAGES[0][4:20]) * 100_000
+    spans, entry = spans_of(data)
+    assert (len(spans), entry.skipped_total) == (1, 17)
 
 
 def test_rotated_files_of_a_folder_are_one_trace(tmp_path: Path) -> None:

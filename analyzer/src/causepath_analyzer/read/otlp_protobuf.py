@@ -68,8 +68,9 @@ def read(stream: BinaryIO) -> Iterator[Found]:
 
     for where, message in _resource_spans(stream):
         if message is None:
+            # Framed messages go on after it; anything else ends here.
             yield Skipped(where, "cut off or no OTLP protobuf from here on")
-            return
+            continue
         batch = trace_pb2.ResourceSpans()
         try:
             batch.ParseFromString(message)

@@ -28,7 +28,7 @@ from causepath_analyzer.read import (
 )
 from causepath_analyzer.read.documents import Document, documents
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
-from causepath_analyzer.read.source import DAMAGED, MOST_BYTES, TooLargeError, knows_its_size
+from causepath_analyzer.read.source import MOST_BYTES, knows_its_size, lost
 from causepath_analyzer.read.unknown import looks_like, text_looks_like
 
 JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
@@ -72,7 +72,8 @@ class Recogniser:
     """Reads one stream. Its attributes tell afterwards what the stream was.
 
     ``format`` is the name of the first format that gave something, ``signals`` are other things
-    of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all.
+    of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all,
+    ``lost`` what was missing in the stream itself.
     """
 
     def __init__(self, stream: BinaryIO, options: Options = DEFAULTS) -> None:
@@ -89,15 +90,17 @@ class Recogniser:
         self.signals: set[str] = set()
         self.is_json = False
         self.is_empty = False
+        self.lost: Sequence[Skipped] = ()
 
     def found(self) -> Iterator[Sequence[Found]]:
         """What is in the stream, in batches, in order."""
         try:
             yield from self._found()
-        except TooLargeError as error:
-            yield [Skipped("end", str(error))]
-        except DAMAGED as error:
-            yield [Skipped("end", f"cut off or damaged: {error}")]
+        except OSError as error:
+            yield [Skipped("end", f"cannot be read on: {error.strerror}")]
+        self.lost = lost(self._stream)
+        if self.lost:
+            yield self.lost
 
     def _found(self) -> Iterator[Sequence[Found]]:
         stream = self._stream
@@ -172,7 +175,7 @@ def _batches(found: Iterable[Found]) -> Iterator[Sequence[Found]]:
             if len(batch) == _BATCH:
                 yield batch
                 batch = []
-    except DAMAGED:
+    except OSError:
         yield batch  # what was read before
         raise
     yield batch

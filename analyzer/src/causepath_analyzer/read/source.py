@@ -2,7 +2,10 @@
 
 Which of these a file is, is told from its first bytes, never from its name. The collector's file
 exporter compresses every message by itself and puts four bytes of length before each; such
-messages come out as it writes them uncompressed.
+messages come out as it writes them uncompressed, without those that are damaged.
+
+Unpacking never raises: where something is damaged or too large, the stream goes on after it or
+ends, and `lost` tells what is missing.
 """
 
 import gzip
@@ -11,26 +14,33 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from causepath_analyzer.errors import UnreadableInputError
+from causepath_analyzer.model import Skipped
 
 STDIN: Final = "-"
 MOST_BYTES: Final = 8 << 30
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _LENGTH_BYTES: Final = 4
+_HEADER: Final = _LENGTH_BYTES + len(_ZSTD)
 _BUFFER: Final = 1 << 20
+_PACKED: Final = 1 << 12
+"""So much of zstd is unpacked at once; of a bomb that is not yet very much."""
 _DEEPEST: Final = 4
 """So often may something be compressed again."""
 
-DAMAGED: Final[tuple[type[Exception], ...]] = (EOFError, OSError, zlib.error)
+_MOST_SEARCHES: Final = 16
+"""So often the next message is looked for where the length of one was wrong."""
+
+_DAMAGED: Final[tuple[type[Exception], ...]] = (EOFError, OSError, zlib.error)
 """What reading damaged compressed data raises (zstd's own error is turned into `OSError`)."""
 
 
-class TooLargeError(OSError):
+class _TooLargeError(Exception):
     """An input goes on beyond the bytes that may be read of it."""
 
 
@@ -51,8 +61,8 @@ def files(path: str) -> Iterator[str]:
 def open_source(path: str, most_bytes: int = MOST_BYTES) -> BinaryIO:
     """A stream of the unpacked bytes of the file `path`, or of standard input for ``-``.
 
-    What has no size of its own (compressed data, pipes, devices) ends with a `TooLargeError` after
-    `most_bytes`. Raises `UnreadableInputError`, saying why, if it cannot be opened.
+    What has no size of its own (compressed data, pipes, devices) ends after `most_bytes`. Raises
+    `UnreadableInputError`, saying why, if it cannot be opened.
     """
     if path == STDIN:
         raw = cast("io.BufferedReader", sys.stdin.buffer)
@@ -68,22 +78,31 @@ def open_source(path: str, most_bytes: int = MOST_BYTES) -> BinaryIO:
 
 def unpacked(raw: io.BufferedReader, most_bytes: int = MOST_BYTES) -> BinaryIO:
     """`raw` itself, or what comes out of it if it is compressed, at most `most_bytes`."""
-    stream = raw if _has_a_size(raw) else _stream(_bounded(_chunks(raw.read), most_bytes), raw)
+    missing: list[Skipped] = []
+    stream = raw
+    if not _has_a_size(raw):
+        stream = _stream(_bounded(_chunks(raw.read), most_bytes), raw, missing)
     for _ in range(_DEEPEST):
         try:
-            head = stream.peek(_LENGTH_BYTES + len(_ZSTD))[: _LENGTH_BYTES + len(_ZSTD)]
-        except DAMAGED:
+            head = stream.peek(_HEADER)[:_HEADER]
+        except OSError:
             break  # whoever reads from the stream is told again
         if head.startswith(_GZIP):
             pieces = _chunks(gzip.GzipFile(fileobj=stream).read1)
         elif head.startswith(_ZSTD):
             pieces = _zstd(stream)
         elif head[_LENGTH_BYTES:] == _ZSTD:
-            pieces = _messages(stream, most_bytes)
+            pieces = _messages(stream, most_bytes, missing)
         else:
             break
-        stream = _stream(_bounded(pieces, most_bytes), stream)
+        stream = _stream(_bounded(pieces, most_bytes), stream, missing)
     return stream
+
+
+def lost(stream: BinaryIO) -> Sequence[Skipped]:
+    """What is missing in what was read of `stream`, because it was damaged or too large."""
+    raw = getattr(stream, "raw", None)
+    return raw.missing if isinstance(raw, _Pieces) else ()
 
 
 def knows_its_size(stream: BinaryIO) -> bool:
@@ -113,31 +132,94 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _zstd(stream: BinaryIO) -> Iterator[bytes]:
-    """What is in a zstd stream of any number of frames; raises `OSError` where it is damaged."""
+    """What is in a zstd stream of any number of frames.
+
+    Raises `OSError` where it is damaged, `EOFError` where it is cut off.
+    """
     import zstandard  # only users of zstd wait for it
 
-    try:
-        reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-        yield from _chunks(reader.read1)
-    except zstandard.ZstdError as error:
-        raise OSError(str(error)) from None
+    packed = b""
+    while packed := packed or stream.read(_PACKED):
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while not frame.eof:
+            if not packed:
+                raise EOFError("the last frame is not whole")
+            try:
+                yield frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise OSError(str(error)) from None
+            packed = b"" if frame.eof else stream.read(_PACKED)
+        packed = frame.unused_data
 
 
-def _messages(stream: BinaryIO, most_bytes: int) -> Iterator[bytes]:
+def _messages(source: BinaryIO, most_bytes: int, missing: list[Skipped]) -> Iterator[bytes]:
     """The collector's messages, JSON with a line end after each, protobuf with its length before.
 
-    Raises `EOFError` where a message is cut off.
+    A damaged one is left out. The length before it says where the next one is; where none is
+    there, it is looked for.
     """
-    while length_bytes := stream.read(_LENGTH_BYTES):
-        length = int.from_bytes(length_bytes, "big")
-        packed = read_exactly(stream, length)
-        if len(length_bytes) < _LENGTH_BYTES or len(packed) < length:
-            raise EOFError("the last message is not whole")
-        message = b"".join(_bounded(_zstd(io.BytesIO(packed)), most_bytes))
-        if message[:1] in (b"{", b"["):
-            yield message + b"\n"
+    stream = _Pushback(source)
+    searches = 0
+    while header := stream.read(_HEADER):
+        at = stream.position - len(header)
+        if header[_LENGTH_BYTES:] == _ZSTD:
+            length = int.from_bytes(header[:_LENGTH_BYTES], "big")
+            packed = _ZSTD + stream.read(max(0, length - len(_ZSTD)))
+            try:
+                message = b"".join(_bounded(_zstd(io.BytesIO(packed)), most_bytes))
+            except (EOFError, OSError) as error:
+                why = str(error)
+            else:
+                if message[:1] in (b"{", b"["):
+                    yield message + b"\n"
+                else:
+                    yield len(message).to_bytes(_LENGTH_BYTES, "big") + message
+                continue
+            begun = stream.read(_HEADER)
+            found = len(packed) == length and begun[_LENGTH_BYTES:] in (_ZSTD, b"")
+            rest = begun if found else packed[len(_ZSTD) :] + begun
         else:
-            yield len(message).to_bytes(_LENGTH_BYTES, "big") + message
+            why, found, rest = "no message is where one should be", False, header[1:]
+        if not found:
+            searches += 1
+            rest = _next_message(rest, stream, searches)
+        stream.push(rest)
+        gone = f"{stream.position - at:,} bytes lost"
+        missing.append(Skipped(f"byte {at}", f"cut off or damaged, {gone}: {why}"))
+
+
+def _next_message(data: bytes, stream: "_Pushback", searches: int) -> bytes:
+    """`data`, or if there is none in it what follows, from the next thing on that may be a message.
+
+    Empty if there is none, or if it was looked for too often: that would take very long.
+    """
+    while True:
+        found = data.find(_ZSTD, _LENGTH_BYTES) if searches <= _MOST_SEARCHES else -1
+        if found >= 0:
+            return data[found - _LENGTH_BYTES :]
+        more = stream.read(_BUFFER)
+        if not more:
+            return b""
+        data = data[-_HEADER + 1 :] + more
+
+
+class _Pushback:
+    """Reads a stream that what was read too much can be given back to."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._data = io.BytesIO()
+        self.position = 0
+
+    def read(self, length: int) -> bytes:
+        data = self._data.read(length)
+        data += read_exactly(self._stream, length - len(data))
+        self.position += len(data)
+        return data
+
+    def push(self, data: bytes) -> None:
+        self.position -= len(data)
+        self._data = io.BytesIO(data + self._data.read())
 
 
 def _bounded(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
@@ -145,24 +227,24 @@ def _bounded(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
     for piece in pieces:
         if len(piece) > left:
             yield piece[:left]
-            raise TooLargeError(
+            raise _TooLargeError(
                 f"more than {most_bytes:,} bytes when unpacked: raise --max-bytes if that is right"
             )
         left -= len(piece)
         yield piece
 
 
-def _stream(pieces: Iterator[bytes], source: BinaryIO) -> io.BufferedReader:
-    return io.BufferedReader(_Pieces(pieces, source), _BUFFER)
+def _stream(pieces: Iterator[bytes], source: BinaryIO, missing: list[Skipped]) -> io.BufferedReader:
+    return io.BufferedReader(_Pieces(pieces, source, missing), _BUFFER)
 
 
 class _Pieces(io.RawIOBase):
     """A stream of pieces of any length; closing it closes what they come from."""
 
-    def __init__(self, pieces: Iterator[bytes], source: BinaryIO) -> None:
+    def __init__(self, pieces: Iterator[bytes], source: BinaryIO, missing: list[Skipped]) -> None:
         self._pieces = pieces
         self._source = source
-        self._error: Exception | None = None
+        self.missing = missing
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -176,13 +258,13 @@ class _Pieces(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         target = memoryview(buffer)  # type: ignore[arg-type]
         while not self._rest:
-            if self._error is not None:
-                raise self._error
+            piece = None
             try:
                 piece = next(self._pieces, None)
-            except DAMAGED as error:
-                self._error = error
-                raise
+            except _TooLargeError as error:
+                self.missing.append(Skipped("end", str(error)))
+            except _DAMAGED as error:
+                self.missing.append(Skipped("end", f"cut off or damaged: {error}"))
             if piece is None:
                 return 0
             self._rest = memoryview(piece)
