@@ -15,11 +15,13 @@ so before the critical path is walked
 - what lies inside the time of a childless framework step hangs below that step.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Final, Literal, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.kinds import SpanKinds
 from causepath_analyzer.model import NO_SPAN, Trace
@@ -35,7 +37,7 @@ class Causes(Struct, frozen=True):
     ``issuers[i]`` is the model call that asked for tool *i*, ``how[i]`` how that is known, and
     ``answered_by[i]`` the next call of the same agent, which carried the tool's result; `NO_SPAN`
     and ``None`` where nothing says so. ``parents`` is the corrected tree, ``ends_ns`` where model
-    calls end once their tools are cut out.
+    calls end once their tools are cut out; ``started_ns`` and ``ended_ns`` are as recorded.
     """
 
     issuers: Sequence[int]
@@ -43,6 +45,8 @@ class Causes(Struct, frozen=True):
     answered_by: Sequence[int]
     parents: Sequence[int]
     ends_ns: Sequence[int]
+    started_ns: Sequence[int]
+    ended_ns: Sequence[int]
 
 
 def causes(trace: Trace, kinds: SpanKinds) -> Causes:
@@ -51,102 +55,94 @@ def causes(trace: Trace, kinds: SpanKinds) -> Causes:
     issuers, answered_by = [NO_SPAN] * len(spans), [NO_SPAN] * len(spans)
     how: list[How | None] = [None] * len(spans)
     parents = list(trace.parents)
-    ends_ns = [span.ended_ns for span in spans]
-    tools = [i for i, span in enumerate(spans) if span.category == "tool"]
-    if tools:
-        calls = kinds.calls
-        evidence = _evidence(trace, calls)
+    started_ns = [span.start_ns for span in spans]
+    ended_ns = cast("list[int]", [span.end_ns for span in spans])  # known inside a trace
+    known = Causes(issuers, how, answered_by, parents, ended_ns, started_ns, ended_ns)
+    categories = [span.category for span in spans]
+    if "tool" in categories:
+        known = replace(known, ends_ns=list(ended_ns))
+        tools = [i for i, category in enumerate(categories) if category == "tool"]
+        evidence = _Evidence(trace, kinds, known)
         for tool in tools:
-            issuers[tool], how[tool] = _issuer(trace, tool, calls, evidence)
-            answered_by[tool] = _next_call(evidence.turns, issuers[tool])
-        _take_tools_out(trace, kinds, issuers, how, parents, ends_ns)
-    _hang_servers_below_clients(trace, parents)
-    _hang_inside_steps(trace, parents)
-    return Causes(issuers, how, answered_by, parents, ends_ns)
+            issuers[tool], how[tool] = issuer, _ = evidence.issuer(tool)
+            answered_by[tool] = evidence.next_call[issuer] if issuer != NO_SPAN else NO_SPAN
+        _take_tools_out(trace, kinds, tools, known, parents)
+    if "server" in [span.kind for span in spans]:
+        _hang_servers_below_clients(trace, known, parents)
+    if "chain" in categories:
+        _hang_inside_steps(trace, parents)
+    return known
 
 
-class _Evidence(Struct, frozen=True):
-    """Look-ups for finding who asked: spans by id, model calls by the tool calls they issued."""
+class _Evidence:
+    """Who can have asked for a tool: spans by id, model calls by the tool calls they issued and in
+    order of time, for agents that make one call at a time.
 
-    spans: dict[str, int]
-    issued: dict[str, int]
-    turns: "_Turns"
+    ``next_call[i]`` is the call after call *i* among those of its agent, else `NO_SPAN`.
+    """
 
+    def __init__(self, trace: Trace, kinds: SpanKinds, known: Causes) -> None:
+        self._trace, self._calls = trace, kinds.calls
+        self._by_id: dict[str, int] | None = None  # few traces have links
+        self._issued: dict[str, int] = {}
+        self.next_call = [NO_SPAN] * len(trace.spans)
+        spans, parents = trace.spans, trace.parents
+        # What a span works for: the nearest agent or tool above it, or the root.
+        self._agents = agents = [NO_SPAN] * len(spans)
+        for i in kinds.top_down:
+            parent = parents[i]
+            if parent == NO_SPAN:
+                agents[i] = i
+            elif spans[parent].category in _HAS_TURNS:
+                agents[i] = parent
+            else:
+                agents[i] = agents[parent]
+        of_agent: dict[int, list[int]] = {}
+        for i, call in enumerate(kinds.calls):
+            if call == NO_SPAN:
+                continue
+            model_call = spans[i].model_call
+            if model_call is not None and model_call.issued:
+                self._issued.update(dict.fromkeys(model_call.issued, call))
+            if call == i:
+                of_agent.setdefault(agents[i], []).append(i)
+        started_ns, ended_ns = known.started_ns, known.ended_ns
+        self._turns: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
+        for agent, own in of_agent.items():  # in order of start, as spans are
+            if any(started_ns[later] < ended_ns[call] for call, later in pairwise(own)):
+                continue
+            self._turns[agent] = own, [started_ns[call] for call in own]
+            for call, later in pairwise(own):
+                self.next_call[call] = later
 
-def _evidence(trace: Trace, calls: Sequence[int]) -> _Evidence:
-    return _Evidence(
-        {span.span_id: i for i, span in enumerate(trace.spans)},
-        {
-            call_id: calls[i]
-            for i, span in enumerate(trace.spans)
-            if span.model_call is not None and calls[i] != NO_SPAN
-            for call_id in span.model_call.issued
-        },
-        _turns(trace, calls),
-    )
+    def issuer(self, tool: int) -> tuple[int, How | None]:
+        """The call that asked for `tool`, and how that is known."""
+        span, calls = self._trace.spans[tool], self._calls
+        for link in span.links:
+            linked = self._numbered().get(link.span_id, NO_SPAN)
+            if link.why in ("tool_call", None) and linked != NO_SPAN and calls[linked] != NO_SPAN:
+                return calls[linked], "link"
+        call_id = span.tool_call.call_id if span.tool_call is not None else None
+        if call_id is not None and call_id in self._issued:
+            return self._issued[call_id], "id"
+        parent = self._trace.parents[tool]
+        if parent != NO_SPAN and calls[parent] != NO_SPAN:
+            return calls[parent], "parent"
+        if call_id is not None:
+            own, started_ns = self._turns.get(self._agents[tool], ((), ()))
+            # Spans are numbered in order of start, but those of equal start in order of id.
+            earlier = bisect_left(started_ns, span.start_ns)
+            if earlier and _may_have_asked(self._trace, own[earlier - 1]):
+                return own[earlier - 1], "order"
+        return NO_SPAN, None
 
-
-class _Turns(Struct, frozen=True):
-    """``agents[i]``: the agent (or tool, or root) that span *i* works for; ``calls``: its model
-    calls in order of time, for agents that make one call at a time."""
-
-    agents: tuple[int, ...]
-    calls: dict[int, list[int]]
-
-
-def _turns(trace: Trace, calls: Sequence[int]) -> _Turns:
-    spans = trace.spans
-    agents = [NO_SPAN] * len(spans)
-    of_agent: dict[int, list[int]] = {}
-    for i in trace.top_down():
-        parent = trace.parents[i]
-        if parent == NO_SPAN:
-            agents[i] = i
-        elif spans[parent].category in ("agent", "tool"):
-            agents[i] = parent
-        else:
-            agents[i] = agents[parent]
-    for i, call in enumerate(calls):
-        if call == i:
-            of_agent.setdefault(agents[i], []).append(i)
-    for agent, turn_calls in list(of_agent.items()):
-        latest_ns = None
-        for i in turn_calls:  # in order of start, as spans are
-            if latest_ns is not None and spans[i].start_ns < latest_ns:
-                del of_agent[agent]
-                break
-            latest_ns = spans[i].ended_ns
-    return _Turns(tuple(agents), of_agent)
-
-
-def _issuer(
-    trace: Trace, tool: int, calls: Sequence[int], evidence: _Evidence
-) -> tuple[int, How | None]:
-    span = trace.spans[tool]
-    for link in span.links:
-        linked = evidence.spans.get(link.span_id, NO_SPAN)
-        if link.why in ("tool_call", None) and linked != NO_SPAN and calls[linked] != NO_SPAN:
-            return calls[linked], "link"
-    call_id = span.tool_call.call_id if span.tool_call is not None else None
-    if call_id is not None and call_id in evidence.issued:
-        return evidence.issued[call_id], "id"
-    parent = trace.parents[tool]
-    if parent != NO_SPAN and calls[parent] != NO_SPAN:
-        return calls[parent], "parent"
-    if call_id is not None:
-        own = evidence.turns.calls.get(evidence.turns.agents[tool], ())
-        # Spans are numbered in order of start, but those of equal start in order of id.
-        earlier = bisect_left(own, span.start_ns, key=lambda call: trace.spans[call].start_ns)
-        if earlier and _may_have_asked(trace, own[earlier - 1]):
-            return own[earlier - 1], "order"
-    return NO_SPAN, None
+    def _numbered(self) -> dict[str, int]:
+        if self._by_id is None:
+            self._by_id = {span.span_id: i for i, span in enumerate(self._trace.spans)}
+        return self._by_id
 
 
-def _next_call(turns: _Turns, call: int) -> int:
-    """The call after `call` among those of its agent."""
-    own = turns.calls.get(turns.agents[call], ()) if call != NO_SPAN else ()
-    later = bisect_right(own, call)
-    return own[later] if later < len(own) else NO_SPAN
+_HAS_TURNS: Final = ("agent", "tool")
 
 
 def _may_have_asked(trace: Trace, call: int) -> bool:
@@ -156,38 +152,35 @@ def _may_have_asked(trace: Trace, call: int) -> bool:
 
 
 def _take_tools_out(
-    trace: Trace,
-    kinds: SpanKinds,
-    issuers: Sequence[int],
-    how: Sequence[How | None],
-    parents: list[int],
-    ends_ns: list[int],
+    trace: Trace, kinds: SpanKinds, tools: Sequence[int], known: Causes, parents: list[int]
 ) -> None:
-    spans = trace.spans
+    spans, calls = trace.spans, kinds.calls
+    issuers, how = known.issuers, known.how
+    ends_ns = cast("list[int]", known.ends_ns)
     tools_of: dict[int, list[int]] = {}
-    for parent, family in _families(trace):
-        if parent != NO_SPAN and kinds.calls[parent] == parent:
+    for parent in {trace.parents[tool] for tool in tools}:
+        family = trace.children[parent] if parent != NO_SPAN else trace.roots
+        if parent != NO_SPAN and calls[parent] == parent:
             own = [i for i in family if spans[i].category == "tool"]
-            if own:
-                tools_of.setdefault(parent, []).extend(own)
+            tools_of.setdefault(parent, []).extend(own)
             continue
-        running = _Open(trace)
+        running = _Open(known)
         for i in family:
-            if spans[i].category == "tool":
-                call = running.latest(spans[i].start_ns)
+            if calls[i] == i:
+                running.add(i)
+            elif spans[i].category == "tool":
+                call = running.latest(known.started_ns[i])
                 if how[i] in ("link", "id"):
                     call = issuers[i] if _beside(trace, issuers[i], i) else NO_SPAN
                 if call != NO_SPAN:
                     tools_of.setdefault(call, []).append(i)
-            elif kinds.calls[i] == i:
-                running.add(i)
     for call, asked in tools_of.items():
         # From the last start to the first: each cut may put tools that began later outside.
         for tool in sorted(asked, reverse=True):
-            if spans[tool].ended_ns > ends_ns[call]:
-                ends_ns[call] = spans[tool].start_ns
+            if known.ended_ns[tool] > ends_ns[call]:
+                ends_ns[call] = known.started_ns[tool]
         for tool in asked:
-            inside = spans[tool].start_ns < ends_ns[call]
+            inside = known.started_ns[tool] < ends_ns[call]
             parents[tool] = call if inside else trace.parents[call]
 
 
@@ -208,8 +201,8 @@ class _Open:
     Asked at instants that never go back, so what has ended is dropped for good.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
+    def __init__(self, known: Causes) -> None:
+        self._started_ns, self._ended_ns = known.started_ns, known.ended_ns
         self._spans: list[int] = []
 
     def add(self, span: int) -> None:
@@ -217,12 +210,13 @@ class _Open:
 
     def latest(self, at_ns: int) -> int:
         """The number of that span, which started before `at_ns`, else `NO_SPAN`."""
-        spans = self._trace.spans
-        while self._spans and spans[self._spans[-1]].ended_ns <= at_ns:
-            self._spans.pop()
-        recent = reversed(self._spans[-_SAME_START:])
-        running = (i for i in recent if spans[i].start_ns < at_ns < spans[i].ended_ns)
-        return next(running, NO_SPAN)
+        spans, started_ns, ended_ns = self._spans, self._started_ns, self._ended_ns
+        while spans and ended_ns[spans[-1]] <= at_ns:
+            spans.pop()
+        if not spans:
+            return NO_SPAN
+        recent = reversed(spans[-_SAME_START:])
+        return next((i for i in recent if started_ns[i] < at_ns < ended_ns[i]), NO_SPAN)
 
 
 def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
@@ -233,13 +227,13 @@ def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
             yield parent, family
 
 
-def _hang_servers_below_clients(trace: Trace, parents: list[int]) -> None:
+def _hang_servers_below_clients(trace: Trace, known: Causes, parents: list[int]) -> None:
     """Also a request inside one that another layer of the same server recorded."""
     spans = trace.spans
     for _, family in _families(trace):
         if len(family) < 2 or not any(spans[i].kind == "server" for i in family):
             continue
-        running = {False: _Open(trace), True: _Open(trace)}
+        running = {False: _Open(known), True: _Open(known)}
         outer = NO_SPAN
         for i in family:
             span = spans[i]

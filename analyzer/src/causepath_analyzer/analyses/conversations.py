@@ -84,22 +84,34 @@ _ALIKE = 0.6
 
 def _with_plans(trace: Trace, groups: list[list[int]]) -> list[list[int]]:
     """Calls made once to lay a plan join the conversation whose first answer is that plan."""
+    plans = {group[0]: _said(trace, group[0]) for group in groups if len(group) == 1}
+    plans = {call: said for call, said in plans.items() if said}
+    if not plans:
+        return groups
     joined: list[list[int]] = []
-    plans = [group[0] for group in groups if len(group) == 1]
     used: set[int] = set()
     for group in groups:
         first = trace.spans[group[0]].model_call
-        heard = _digests(first.heard) if first is not None else set()
-        before = [i for i in plans if i < group[0] and i not in used and _repeats(trace, i, heard)]
-        used.update(before)
+        before: list[int] = []
+        if first is not None and first.heard:
+            heard = _digests(first.heard)
+            before = [
+                call
+                for call, said in plans.items()
+                if call < group[0] and call not in used and _repeats(said, heard)
+            ]
+            used.update(before)
         joined.append(sorted([*before, *group]))
     return [group for group in joined if len(group) > 1 or group[0] not in used]
 
 
-def _repeats(trace: Trace, call: int, heard: set[bytes]) -> bool:
+def _said(trace: Trace, call: int) -> set[bytes]:
     told = trace.spans[call].model_call
-    said = _digests(told.said) if told is not None else set()
-    return bool(said) and len(said & heard) >= _ALIKE * min(len(said), len(heard) or 1)
+    return _digests(told.said) if told is not None else set()
+
+
+def _repeats(said: set[bytes], heard: set[bytes]) -> bool:
+    return len(said & heard) >= _ALIKE * min(len(said), len(heard))
 
 
 def _digests(lines: bytes) -> set[bytes]:

@@ -70,124 +70,14 @@ def critical_path(
     trace: Trace, kinds: SpanKinds, causes: Causes, overflow: Overflow = "async"
 ) -> CriticalPath:
     """The critical path of `trace`, whose spans mean `kinds` and have `causes`."""
-    stretches = _Walk(_nodes(trace, causes, overflow)).through(trace.start_ns, trace.end_ns)
+    stretches = _Walk(trace, causes, overflow).stretches()
     if not stretches:  # a trace without length
         stretches = [(trace.main_root, trace.start_ns, trace.end_ns)]
-    sections = _sections(trace, kinds, causes, stretches)
-    return CriticalPath(sections, _fault(trace, sections))
+    return _path(trace, kinds, causes, stretches)
 
 
 Stretch = tuple[int, int, int]
 """Span number, start and end in ns."""
-
-
-class _Nodes(Struct, frozen=True):
-    """What the walk needs and no more: windows and children, cut to their parents.
-
-    Node *i* is span *i*; nodes after these are what spans do after their root ended. ``order[i]``
-    decides between nodes of equal times.
-    """
-
-    spans: Sequence[int]
-    starts_ns: Sequence[int]
-    ends_ns: Sequence[int]
-    order: Sequence[str]
-    children: Sequence[Sequence[int]]
-    roots: Sequence[int]
-    waits: Sequence[bool]
-
-
-def _nodes(trace: Trace, causes: Causes, overflow: Overflow) -> _Nodes:
-    spans = trace.spans
-    below: list[list[int]] = [[] for _ in spans]
-    roots: list[int] = []
-    for i, parent in enumerate(causes.parents):
-        (below[parent] if parent != NO_SPAN else roots).append(i)
-    nodes = list(range(len(spans)))
-    starts = [span.start_ns for span in spans]
-    ends = list(causes.ends_ns)
-    children: list[list[int]] = [[] for _ in spans]
-    walked = list(roots)
-    for i in walked:  # grows: every parent before its children
-        for child in below[i]:
-            # What its cause hung here is cut. What outlives its own parent was not waited for.
-            outlives = spans[child].ended_ns > spans[i].ended_ns and trace.parents[child] == i
-            if outlives and overflow == "async":
-                continue
-            starts[child] = max(starts[child], starts[i])
-            ends[child] = min(ends[child], ends[i])
-            if starts[child] < ends[child]:
-                children[i].append(child)
-                walked.append(child)
-    tops = [i for i in roots if starts[i] < ends[i]]
-    only = spans[roots[0]]
-    if len(roots) > 1 or (only.start_ns, only.ended_ns) != (trace.start_ns, trace.end_ns):
-        for root in roots:
-            _add_what_is_outside(trace, below, root, (nodes, starts, ends, children, tops))
-    return _Nodes(
-        nodes,
-        starts,
-        ends,
-        [spans[i].span_id for i in nodes],
-        children,
-        tops,
-        [spans[i].category == "wait" for i in nodes],
-    )
-
-
-def _add_what_is_outside(
-    trace: Trace,
-    below: Sequence[Sequence[int]],
-    root: int,
-    to: tuple[list[int], list[int], list[int], list[list[int]], list[int]],
-) -> None:
-    """Adds nodes for what goes on below `root` before it started and after it ended.
-
-    A tail hangs below the tail of the nearest ancestor that covers its end, else under the virtual
-    root. Heads are clocks that differ by little: they hang under the virtual root as they are.
-    """
-    nodes, starts, ends, children, tops = to
-    spans = trace.spans
-    root_start, root_end = spans[root].start_ns, spans[root].ended_ns
-    # The tails around the span that is looked at, outermost first: their ends never rise.
-    around: list[int] = []
-    size = 0
-    undo: list[tuple[int, int, int]] = []
-    waiting = [root]
-    while waiting:
-        i = waiting.pop()
-        if i == _LEAVE:
-            size, at, tail = undo.pop()
-            around[at] = tail
-            continue
-        start, end = spans[i].start_ns, spans[i].ended_ns
-        if start < root_start and start < end:
-            tops.append(len(nodes))
-            nodes.append(i)
-            starts.append(start)
-            ends.append(min(end, root_start))
-            children.append([])
-        if end > root_end:
-            new = len(nodes)
-            at = bisect_right(around, -end, hi=size, key=lambda tail: -ends[tail])
-            nodes.append(i)
-            ends.append(end)
-            children.append([])
-            starts.append(max(start, root_end))
-            if at == 0:
-                tops.append(new)
-            else:
-                above = around[at - 1]
-                starts[new] = max(starts[new], starts[above])
-                children[above].append(new)
-            if at == len(around):
-                around.append(new)
-            undo.append((size, at, around[at]))
-            around[at] = new
-            size = at + 1
-            waiting.append(_LEAVE)
-        waiting.extend(below[i])
-
 
 _LEAVE: Final = -1
 """Stands in a list of spans to go through for "everything below is done"."""
@@ -197,91 +87,222 @@ _NEIGHBOURS: Final = 16
 
 
 class _Walk:
-    """One walk, backwards. Its state is the instant *t* and the stretches found so far."""
+    """One walk, backwards, over nodes: what the walk needs of the spans and no more.
 
-    def __init__(self, nodes: _Nodes) -> None:
-        self._nodes = nodes
-        self._t = 0
-        self._found: list[Stretch] = []
+    Node *i* is span *i*; nodes after these are what spans do after their root ended or before it
+    started. ``starts`` and ``ends`` of a node are cut to its parent's when the walk gets there;
+    ``ended`` are as recorded. The state is the instant *t* and the stretches found so far.
+    """
+
+    def __init__(self, trace: Trace, causes: Causes, overflow: Overflow) -> None:
+        self._trace = trace
+        self._cuts = overflow == "truncate"
+        self._spans = list(range(len(trace.spans)))
+        self._starts = list(causes.started_ns)
+        self._ends = list(causes.ends_ns)
+        self._ended = list(causes.ended_ns)
+        self._below: list[Sequence[int]]
+        roots: Sequence[int] = trace.roots
+        if causes.parents == list(trace.parents):
+            self._below = list(trace.children)
+        else:
+            below: list[list[int]] = [[] for _ in trace.spans]
+            own_roots: list[int] = []
+            roots = own_roots
+            for i, parent in enumerate(causes.parents):
+                (below[parent] if parent != NO_SPAN else own_roots).append(i)
+            self._below = list(below)
+        self._tops = [i for i in roots if self._starts[i] < self._ends[i]]
+        first = roots[0]
+        window = causes.started_ns[first], causes.ended_ns[first]
+        self._one_root = len(roots) == 1 and window == (trace.start_ns, trace.end_ns)
+        if not self._one_root:
+            for root in roots:
+                self._add_what_is_outside(root)
+        self._waits = {i for i, span in enumerate(trace.spans) if span.category == "wait"}
+        self._families: dict[int, Sequence[int]] = {}  # by parent: those that are cut already
         self._workers: dict[int, list[int]] = {}  # by parent, in order of their end
+        self._t = trace.end_ns
+        self._found: list[Stretch] = []
 
-    def through(self, start_ns: int, end_ns: int) -> list[Stretch]:
-        """The stretches from `start_ns` to `end_ns`, in order of time."""
-        nodes = self._nodes
-        ends, starts = nodes.ends_ns, nodes.starts_ns
-        waiting = sorted(nodes.roots, key=ends.__getitem__)
+    def _add_what_is_outside(self, root: int) -> None:
+        """Adds nodes for what goes on below `root` before it started and after it ended.
+
+        A tail hangs below the tail of the nearest ancestor that covers its end, else under the
+        virtual root. Heads are clocks that differ by little: they hang under the virtual root as
+        they are.
+        """
+        spans, starts, ends, ended = self._trace.spans, self._starts, self._ends, self._ended
+        root_start, root_end = spans[root].start_ns, ended[root]
+        tails: dict[int, list[int]] = {}
+        # The tails around the span that is looked at, outermost first: their ends never rise.
+        around: list[int] = []
+        size = 0
+        undo: list[tuple[int, int, int]] = []
+        waiting = [root]
+        while waiting:
+            i = waiting.pop()
+            if i == _LEAVE:
+                size, at, tail = undo.pop()
+                around[at] = tail
+                continue
+            start, end = spans[i].start_ns, ended[i]
+            if start < root_start and start < end:
+                self._tops.append(self._added(i, start, min(end, root_start)))
+            if end > root_end:
+                at = bisect_right(around, -end, hi=size, key=lambda tail: -ends[tail])
+                new = self._added(i, max(start, root_end), end)
+                tails[new] = []
+                self._below[new] = tails[new]
+                if at == 0:
+                    self._tops.append(new)
+                else:
+                    above = around[at - 1]
+                    starts[new] = max(starts[new], starts[above])
+                    tails[above].append(new)
+                if at == len(around):
+                    around.append(new)
+                undo.append((size, at, around[at]))
+                around[at] = new
+                size = at + 1
+                waiting.append(_LEAVE)
+            waiting.extend(self._below[i])
+
+    def _added(self, span: int, start_ns: int, end_ns: int) -> int:
+        self._spans.append(span)
+        self._starts.append(start_ns)
+        self._ends.append(end_ns)
+        self._ended.append(end_ns)
+        self._below.append(())
+        return len(self._spans) - 1
+
+    def stretches(self) -> list[Stretch]:
+        """The stretches from the start to the end of the trace, in order of time."""
+        start_ns = self._trace.start_ns
+        if self._one_root:
+            if self._tops:
+                self._walk(self._tops[0])
+        else:
+            self._through(start_ns)
+        self._found.reverse()
+        return self._found
+
+    def _through(self, start_ns: int) -> None:
+        """Walks below the virtual root from the end to `start_ns`."""
+        ends, starts = self._ends, self._starts
+        waiting = sorted(self._tops, key=ends.__getitem__)
         open_roots: list[tuple[int, str, int]] = []
-        self._t = end_ns
         while self._t > start_ns:
             while waiting and ends[waiting[-1]] >= self._t:
                 root = waiting.pop()
-                heappush(open_roots, (starts[root], nodes.order[root], root))
+                heappush(open_roots, (starts[root], self._id(root), root))
             if open_roots:
                 # Cut at t they all end now; the earliest start decides.
                 start, _, root = heappop(open_roots)
                 if start < self._t:
-                    self._below(root)
+                    self._walk(root)
             else:
-                self._until(NO_SPAN, ends[waiting[-1]] if waiting else start_ns)
-        self._found.reverse()
-        return self._found
+                until = ends[waiting[-1]] if waiting else start_ns
+                self._found.append((NO_SPAN, until, self._t))
+                self._t = until
 
-    def _below(self, top: int) -> None:
+    def _walk(self, top: int) -> None:
         """Walks from *t* to the start of `top`."""
-        nodes = self._nodes
-        ends, starts, waits = nodes.ends_ns, nodes.starts_ns, nodes.waits
+        spans, starts, ends, below = self._spans, self._starts, self._ends, self._below
+        found, waits = self._found, self._waits
+        t = self._t
         stack = self._entered(top)
         while stack:
             node, candidates = stack[-1]
             # Latest end last. What still runs at t can not have been waited for.
-            while candidates and ends[candidates[-1]] > self._t:
+            while candidates and ends[candidates[-1]] > t:
                 candidates.pop()
             if not candidates:
-                self._until(nodes.spans[node], starts[node])
+                start = starts[node]
+                if start < t:
+                    found.append((spans[node], start, t))
+                    t = start
                 stack.pop()
                 continue
             child = candidates.pop()
-            self._until(nodes.spans[node], ends[child])
-            worker = self._worker(node, child) if waits[child] else child
-            if worker != child:
-                self._until(nodes.spans[child], min(ends[worker], self._t))
-            stack.extend(self._entered(worker))
+            end = ends[child]
+            if end < t:
+                found.append((spans[node], end, t))
+                t = end
+            if spans[child] in waits:
+                worker = self._worker(node, child)
+                if worker != child:
+                    end = min(ends[worker], t)
+                    if end < t:
+                        found.append((spans[child], end, t))
+                        t = end
+                    self._t = t
+                    stack.extend(self._entered(worker))
+                    continue
+            if below[child]:
+                stack.append((child, self._cut(child)))
+            else:
+                start = starts[child]
+                if start < t:
+                    found.append((spans[child], start, t))
+                    t = start
+        self._t = t
 
     def _entered(self, node: int) -> "list[tuple[int, list[int]]]":
         """`node` and, if it is cut at *t*, the descendants that are open at *t*, outermost first.
 
         Each with its children in the order in which they may take over, the first one last.
         """
-        nodes = self._nodes
-        starts, ends = nodes.starts_ns, nodes.ends_ns
+        starts, ends = self._starts, self._ends
         frames = []
         while True:
-            frames.append((node, self._candidates(node)))
+            children = self._cut(node)
+            frames.append((node, children))
             if ends[node] <= self._t:
                 return frames
-            open_now = [c for c in nodes.children[node] if starts[c] < self._t < ends[c]]
+            open_now = [c for c in children if starts[c] < self._t < ends[c]]
             if not open_now:
                 return frames
-            node = min(open_now, key=lambda c: (starts[c], nodes.order[c]))
+            node = min(open_now, key=lambda c: (starts[c], self._id(c)))
 
-    def _candidates(self, node: int) -> list[int]:
-        nodes = self._nodes
-        children = nodes.children[node]
-        if len(children) < 2:
-            return list(children)
-        starts, ends, order = nodes.starts_ns, nodes.ends_ns, nodes.order
-        return sorted(children, key=lambda c: (-ends[c], starts[c], order[c]), reverse=True)
+    def _cut(self, node: int) -> list[int]:
+        """The children of `node`, cut to it, in the order in which they may take over."""
+        starts, ends, ended = self._starts, self._ends, self._ended
+        first, last, outlived = starts[node], ends[node], ended[node]
+        recorded = self._trace.parents
+        children: list[int] = []
+        in_order = True
+        latest = first
+        for child in self._below[node]:
+            # What its cause hung here is cut. What outlives its own parent was not waited for.
+            if ended[child] > outlived and not self._cuts and recorded[child] == node:
+                continue
+            start, end = starts[child], ends[child]
+            if start < first:
+                starts[child] = start = first
+            if end > last:
+                ends[child] = end = last
+            if start < end:
+                children.append(child)
+                if end <= latest:
+                    in_order = False
+                latest = end
+        if not in_order and len(children) > 1:
+            # Latest end last, of equals the earliest start, then the smallest id.
+            children.sort(key=lambda c: (-ends[c], starts[c], self._id(c)), reverse=True)
+        if self._waits:
+            self._families[node] = tuple(children)
+        return children
 
     def _worker(self, parent: int, wait: int) -> int:
         """Of the siblings that worked while `wait` waited the one whose end is nearest to its end.
 
         `wait` itself if there is none.
         """
-        nodes = self._nodes
-        starts, ends = nodes.starts_ns, nodes.ends_ns
+        starts, ends = self._starts, self._ends
         workers = self._workers.get(parent)
         if workers is None:
-            workers = [c for c in nodes.children[parent] if not nodes.waits[c]]
+            workers = [c for c in self._families[parent] if self._spans[c] not in self._waits]
             workers.sort(key=ends.__getitem__)
             self._workers[parent] = workers
         end = ends[wait]
@@ -289,40 +310,59 @@ class _Walk:
         near = workers[max(0, nearest - _NEIGHBOURS) : nearest + _NEIGHBOURS]
         working = [c for c in near if starts[c] < end and ends[c] > starts[wait]]
         return min(
-            working, key=lambda c: (abs(ends[c] - end), starts[c], nodes.order[c]), default=wait
+            working, key=lambda c: (abs(ends[c] - end), starts[c], self._id(c)), default=wait
         )
 
-    def _until(self, span: int, start_ns: int) -> None:
-        """The time from `start_ns` to *t* is the own time of `span`."""
-        if start_ns < self._t:
-            self._found.append((span, start_ns, self._t))
-            self._t = start_ns
+    def _id(self, node: int) -> str:
+        return self._trace.spans[self._spans[node]].span_id
 
 
-def _sections(
+def _path(
     trace: Trace, kinds: SpanKinds, causes: Causes, stretches: Sequence[Stretch]
-) -> tuple[Section, ...]:
+) -> CriticalPath:
+    """`stretches` with what they were spent on and why; whether they tile the wall is checked."""
+    units, calls, own = kinds.units, kinds.calls, kinds.own
     sections: list[Section] = []
+    add = sections.append
     before = NO_SPAN  # the call that the path was in last
+    told, first_of_call = NO_SPAN, None  # a model call, and when its first token came
+    at = trace.start_ns
+    tiles = True
+    edge: Edge
     for span, start, end in stretches:
+        if start != at or end <= start:
+            tiles = False
+        at = end
         if span == NO_SPAN:
-            sections.append(Section(NO_SPAN, start, end, "uncovered", "time"))
+            add(Section(NO_SPAN, start, end, "uncovered", "time"))
             continue
-        unit = kinds.units[span]
-        edge = _edge(trace, causes, before, unit)
-        if unit != NO_SPAN:
-            before = unit
-        first = first_token_ns(trace, kinds, span)
-        if first is None:
-            sections.append(Section(span, start, end, kinds.own[span], edge))
-        elif first <= start:
-            sections.append(Section(span, start, end, "generation", edge))
-        elif first >= end:
-            sections.append(Section(span, start, end, "first_token", edge))
+        unit = units[span]
+        if unit == NO_SPAN:
+            edge = "time"
+        elif unit == before:
+            edge = "data"
         else:
-            sections.append(Section(span, start, first, "first_token", edge))
-            sections.append(Section(span, first, end, "generation", "data"))
-    return tuple(sections)
+            edge = _edge(trace, causes, before, unit)
+            before = unit
+        call = calls[span]
+        if call != told:
+            told = call
+            first_of_call = first_token_ns(trace, kinds, call) if call != NO_SPAN else None
+        if first_of_call is None:
+            first = first_token_ns(trace, kinds, span) if span != call != NO_SPAN else None
+        else:
+            first = first_of_call
+        if first is None:
+            add(Section(span, start, end, own[span], edge))
+        elif first <= start:
+            add(Section(span, start, end, "generation", edge))
+        elif first >= end:
+            add(Section(span, start, end, "first_token", edge))
+        else:
+            add(Section(span, start, first, "first_token", edge))
+            add(Section(span, first, end, "generation", "data"))
+    fault = None if tiles and at == trace.end_ns else _fault(trace, sections)
+    return CriticalPath(tuple(sections), fault)
 
 
 def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:
@@ -348,7 +388,7 @@ def _edge(trace: Trace, causes: Causes, before: int, unit: int) -> Edge:
         same_reply = before != NO_SPAN and causes.issuers[before] == issuer
         return "issue" if same_reply else "data"
     span = trace.spans[unit]
-    if any(link.why in ("tool_result", "content") for link in span.links):
+    if span.links and any(link.why in ("tool_result", "content") for link in span.links):
         return "data"
     return "data" if before != NO_SPAN and causes.answered_by[before] == unit else "time"
 

@@ -208,7 +208,6 @@ class Editing:
         self.changes = Changes({}, {}, {}, {}, set(), {})
         self._plan, self._kinds = plan, kinds
         self._factors: dict[int, list[tuple[str, Factor]]] = {}
-        self._parts: dict[int, list[int]] | None = None
 
     # -- orders
 
@@ -396,14 +395,10 @@ class Editing:
 
     def _with_parts(self, span: int) -> list[int]:
         """`span` and what is part of it: of a model call its attempts, not the tools inside."""
-        if self._parts is None:
-            self._parts = {}
-            for i, parent in enumerate(self._plan.causes.parents):
-                self._parts.setdefault(parent, []).append(i)
         calls = self._kinds.calls
         found = [span]
         for i in found:
-            below = self._parts.get(i, ())
+            below = self._plan.below.get(i, ())
             if calls[span] == span:
                 retry = self._plan.trace.spans
                 below = [b for b in below if calls[b] == span or retry[b].category == "retry"]
@@ -426,8 +421,8 @@ class Editing:
 
     def _retries(self, call: int) -> Sequence[int]:
         """Failed attempts and pauses of `call`."""
-        spans, parents = self._plan.trace.spans, self._plan.causes.parents
-        return [i for i, s in enumerate(spans) if s.category == "retry" and parents[i] == call]
+        spans = self._plan.trace.spans
+        return [i for i in self._plan.below.get(call, ()) if spans[i].category == "retry"]
 
     def _retried(self, call: int) -> int:
         return sum(self._plan.trace.spans[i].duration_ns for i in self._retries(call))

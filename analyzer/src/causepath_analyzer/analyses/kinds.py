@@ -60,11 +60,13 @@ class SpanKinds(Struct, frozen=True):
     ``own[i]``: what its own time is. ``calls[i]``: the model call that span *i* is or is part of
     (an attempt over HTTP, a twin recorded by a second instrumentation), else `NO_SPAN`.
     ``units[i]``: the innermost model or tool call around it, itself included, else `NO_SPAN`.
+    ``top_down``: all span numbers, every parent before its children.
     """
 
     own: Sequence[Kind]
     calls: Sequence[int]
     units: Sequence[int]
+    top_down: Sequence[int]
 
 
 def span_kinds(trace: Trace) -> SpanKinds:
@@ -73,7 +75,8 @@ def span_kinds(trace: Trace) -> SpanKinds:
     own: list[Kind] = ["other"] * len(spans)
     calls = [NO_SPAN] * len(spans)
     units = [NO_SPAN] * len(spans)
-    for i in trace.top_down():
+    order = trace.top_down()
+    for i in order:
         span, parent = spans[i], parents[i]
         category = span.category
         kind = _OWN[category]
@@ -93,4 +96,4 @@ def span_kinds(trace: Trace) -> SpanKinds:
             call = i
         own[i], calls[i] = kind, call
         units[i] = call if call != NO_SPAN else i if category == "tool" else unit
-    return SpanKinds(own, calls, units)
+    return SpanKinds(own, calls, units, order)

@@ -73,6 +73,8 @@ class Schedule(Struct, frozen=True):
 
     ``times`` are as they were, ``order`` has every event after its gates, an event without gates
     is held by the start of the trace. ``owners[e]`` is the span whose own time ``gaps[e]`` is.
+    ``below`` are the children of every span that has some, in the tree that causes corrected,
+    ``waits`` the spans that only wait.
     """
 
     trace: Trace
@@ -83,6 +85,8 @@ class Schedule(Struct, frozen=True):
     gaps: Sequence[int]
     owners: Sequence[int]
     slots: Mapping[int, Slot]
+    below: Mapping[int, Sequence[int]]
+    waits: Sequence[int]
 
 
 class Changes(Struct, frozen=True):
@@ -129,104 +133,135 @@ def schedule(trace: Trace, causes: Causes) -> Schedule:
 def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
     """All times of `plan` with `changes`."""
     if changes is None or changes.nothing:
-        times = _run(plan, plan.order, plan.gates, plan.gaps, plan.slots, {})
+        times = _run(plan, 0, plan.gates, plan.gaps, plan.slots, {}, reorder=False)
     else:
         gates, gaps = list(plan.gates), list(plan.gaps)
         for event, new_gates in changes.gates.items():
             gates[event] = new_gates
         for event, gap in changes.gaps.items():
             gaps[event] = gap
-        wanted = {**plan.slots, **changes.slots}
+        wanted = {**plan.slots, **changes.slots} if changes.slots else plan.slots
         slots = {event: slot for event, slot in wanted.items() if slot.limit <= len(slot.ends)}
-        order: Sequence[int] = plan.order
-        if changes.gates or changes.slots:
-            order = _ordered(plan, gates, slots, changes.joins)
-        times = _run(plan, order, gates, gaps, slots, changes.joins)
+        # What comes before the first event that changes is as it was.
+        edited = {*changes.gates, *changes.gaps, *changes.slots, *changes.joins}
+        first = next(n for n, event in enumerate(plan.order) if event in edited)
+        reorder = bool(changes.gates or changes.slots)
+        times = _run(plan, first, gates, gaps, slots, changes.joins, reorder=reorder)
     events = 2 * len(plan.trace.spans)
     starts, ends = times[0:events:2], times[1:events:2]
     if changes is not None:
-        for i, span in enumerate(plan.trace.spans):
-            if span.category == "wait" and starts[i] > ends[i]:
+        for i in plan.waits:
+            if starts[i] > ends[i]:
                 starts[i] = ends[i]  # there was nothing left to wait for
     return Replayed(starts, ends, max(ends) - plan.trace.start_ns)
 
 
 def _run(
     plan: Schedule,
-    order: Sequence[int],
+    first: int,
     gates: Sequence[Gates],
     gaps: Sequence[int],
     slots: Mapping[int, Slot],
     joins: Mapping[int, tuple[Gates, int]],
+    *,
+    reorder: bool,
 ) -> list[int]:
+    """The times of all events; those before the place `first` in the order are taken as known.
+
+    With `reorder` gates, slots and joins may name events that came later: these are then taken
+    first. Events in a circle come as they came: what held them last does not hold them.
+    """
     origin = plan.trace.start_ns
-    times = [origin] * len(gates)
-    if not slots and not joins:
+    order: Sequence[int] = plan.order
+    if first == 0:
+        times = [origin] * len(gates)
+        done = bytearray(len(gates))
+    else:
+        times = list(plan.times)
+        done = bytearray(b"\1") * len(gates)
+        order = order[first:]
         for event in order:
-            held_by = gates[event]
-            if len(held_by) == 1:
-                times[event] = times[held_by[0]] + gaps[event]
-            elif held_by:
-                times[event] = max([times[gate] for gate in held_by]) + gaps[event]
-            else:
-                times[event] = origin + gaps[event]
-        return times
-    released = list(times)  # when those who wait for an event go on
+            times[event] = origin
+            done[event] = 0
+    simple = not slots and not joins
+    released = times if simple else list(times)  # when those who wait for an event go on
     for event in order:
-        at = max((released[gate] for gate in gates[event]), default=origin) + gaps[event]
-        slot = slots.get(event)
-        if slot is not None:
-            at = max(at, _free(times, slot) + slot.gap_ns)
-        times[event] = released[event] = at
-        join = joins.get(event)
-        if join is not None:
-            released[event] = max(at, max(times[gate] for gate in join[0]) + join[1])
+        if reorder:
+            if done[event]:
+                continue
+            held_by = gates[event]
+            if simple and len(held_by) == 1 and done[held_by[0]]:
+                times[event] = times[held_by[0]] + gaps[event]
+                done[event] = 1
+                continue
+            due: Sequence[int] = _due(event, done, gates, slots, joins)
+        else:
+            due = (event,)
+        for now in due:
+            held_by = gates[now]
+            if len(held_by) == 1:
+                at = released[held_by[0]] + gaps[now]
+            elif held_by:
+                at = max([released[gate] for gate in held_by]) + gaps[now]
+            else:
+                at = origin + gaps[now]
+            if not simple:
+                slot = slots.get(now)
+                if slot is not None:
+                    at = max(at, _free(times, slot) + slot.gap_ns)
+                join = joins.get(now)
+                if join is not None:
+                    times[now] = at
+                    released[now] = max(at, max([times[gate] for gate in join[0]]) + join[1])
+                    continue
+                released[now] = at
+            times[now] = at
     return times
+
+
+def _due(
+    event: int,
+    done: bytearray,
+    gates: Sequence[Gates],
+    slots: Mapping[int, Slot],
+    joins: Mapping[int, tuple[Gates, int]],
+) -> Sequence[int]:
+    """`event` after everything it depends on that is not done yet; all of it is marked as done."""
+    due: list[int] = []
+    looking: set[int] = set()
+    stack = [event]
+    while stack:
+        event = stack[-1]
+        if done[event]:
+            stack.pop()
+        elif event in looking:
+            stack.pop()
+            done[event] = 1
+            due.append(event)
+        else:
+            looking.add(event)
+            needs = _needs(event, gates, slots, joins)
+            stack.extend(e for e in needs if not done[e] and e not in looking)
+    return due
+
+
+def _needs(
+    event: int,
+    gates: Sequence[Gates],
+    slots: Mapping[int, Slot],
+    joins: Mapping[int, tuple[Gates, int]],
+) -> Sequence[int]:
+    needs: Sequence[int] = gates[event]
+    if event in slots:
+        needs = (*needs, *slots[event].ends)
+    if event in joins:
+        needs = (*needs, *joins[event][0])
+    return needs
 
 
 def _free(times: Sequence[int], slot: Slot) -> int:
     """When fewer than ``limit`` of the spans run that came first."""
     return sorted([times[end] for end in slot.ends], reverse=True)[slot.limit - 1]
-
-
-def _ordered(
-    plan: Schedule,
-    gates: Sequence[Gates],
-    slots: Mapping[int, Slot],
-    joins: Mapping[int, tuple[Gates, int]],
-) -> Sequence[int]:
-    """All events, each after everything it depends on, else as before.
-
-    Events in a circle of dependencies come as they came: what held them last does not hold them.
-    """
-    place = {event: n for n, event in enumerate(plan.order)}
-    needs: dict[int, Sequence[int]] = {}
-    late = False
-    for event in plan.order:
-        wanted: Sequence[int] = gates[event]
-        if event in slots:
-            wanted = (*wanted, *slots[event].ends)
-        if event in joins:
-            wanted = (*wanted, *(e for e in joins[event][0] if e != event))
-        needs[event] = wanted
-        late = late or any(place[e] > place[event] for e in wanted)
-    if not late:
-        return plan.order
-    order: list[int] = []
-    state: dict[int, bool] = {}  # False: its needs are being looked at, True: done
-    for first in plan.order:
-        stack = [first]
-        while stack:
-            event = stack[-1]
-            if event in state:
-                stack.pop()
-                if not state[event]:
-                    state[event] = True
-                    order.append(event)
-                continue
-            state[event] = False
-            stack.extend(e for e in needs[event] if e not in state)
-    return order
 
 
 _FEW: Final = 4
@@ -253,6 +288,7 @@ class _Building:
         families: dict[int, list[int]] = {}
         for i, parent in enumerate(causes.parents):
             families.setdefault(parent, []).append(i)
+        waits = [i for i, span in enumerate(trace.spans) if span.category == "wait"]
         self._depth = self._depths(families)
         for i in range(len(trace.spans)):
             self._gates[end_of(i)] = (start_of(i),)
@@ -270,8 +306,8 @@ class _Building:
                 (*held, *self._slots[e].ends) if e in self._slots else held
                 for e, held in enumerate(gates)
             ]
-            bare = Schedule(trace, causes, times, order, wanted, (), self._owners, {})
-            limited = _ordered(bare, wanted, {}, {})
+            done = bytearray(len(gates))
+            limited = [e for event in order for e in _due(event, done, wanted, {}, {})]
             place = {event: n for n, event in enumerate(limited)}
             if all(place[gate] < place[e] for e, held in enumerate(wanted) for gate in held):
                 order = limited
@@ -291,7 +327,9 @@ class _Building:
                     self._slots[event] = replace(slot, gap_ns=times[event] - free)
                     gate = times[event]
             gaps.append(times[event] - gate)
-        return Schedule(trace, causes, times, order, gates, gaps, self._owners, self._slots)
+        return Schedule(
+            trace, causes, times, order, gates, gaps, self._owners, self._slots, families, waits
+        )
 
     def _depths(self, families: Mapping[int, Sequence[int]]) -> list[int]:
         depth = [0] * len(self._starts)

@@ -1,6 +1,7 @@
 """Where the wall time went: the critical path by kind, which adds up to the wall exactly."""
 
 from collections.abc import Mapping
+from typing import Final, get_args
 
 from msgspec import Struct
 
@@ -40,31 +41,39 @@ def wall_time(trace: Trace, kinds: SpanKinds, path: CriticalPath) -> WallTime:
 def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kind, int]]:
     sums: dict[Category, int] = {}
     kind_sums: dict[Kind, int] = {}
+    spans, parents, own = trace.spans, trace.parents, kinds.own
     # Which categories are open above a span, as bits: a category is counted at its top only.
-    bits: dict[Category, int] = {}
-    above = [0] * len(trace.spans)
-    for i in trace.top_down():
-        span, parent = trace.spans[i], trace.parents[i]
-        # Framework steps are the agent's; a twin or an attempt is the model call's.
-        category: Category = "agent" if span.category == "chain" else span.category
-        bit = bits.setdefault(category, 1 << len(bits))
+    above = [0] * len(spans)
+    for i in kinds.top_down:
+        span, parent = spans[i], parents[i]
+        category = span.category
+        bit = _BITS[category]
         seen = above[parent] if parent != NO_SPAN else 0
         above[i] = seen | bit
         if seen & bit:
             continue
-        spent = span.duration_ns
+        spent = (span.end_ns or 0) - span.start_ns
+        if category == "chain":
+            category = "agent"
         sums[category] = sums.get(category, 0) + spent
         if category == "llm":
             _split(span.model_call.ttft_ns if span.model_call else None, spent, kind_sums)
         else:
-            kind = kinds.own[i]
+            kind = own[i]
             if kind != "llm":
                 kind_sums[kind] = kind_sums.get(kind, 0) + spent
-            if category == "human" and seen & bits.get("tool", 0):
+            if category == "human" and seen & _BITS["tool"]:
                 # The tool could not begin before the person had answered.
                 sums["tool"] -= spent
                 kind_sums["tool"] -= spent
     return sums, kind_sums
+
+
+# Framework steps are the agent's; a twin or an attempt is the model call's.
+_BITS: Final[dict[Category, int]] = {
+    category: 1 << place for place, category in enumerate(get_args(Category))
+}
+_BITS["chain"] = _BITS["agent"]
 
 
 def _split(ttft_ns: int | None, spent_ns: int, sums: dict[Kind, int]) -> None:
