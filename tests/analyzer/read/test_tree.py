@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from causepath_analyzer.model import Health, Span, Trace
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.model import Category, Health, ModelCall, Span, SpanKind, Trace
+from causepath_analyzer.read.layers import looked_through, may_hold_twins
+from causepath_analyzer.read.tree import Counts, build, mended, well_formed
 from tests.support.drawn import MS, drawn, spans_drawn
 
 
@@ -164,3 +167,65 @@ def test_ends_of_a_flush_are_not_trusted() -> None:
     assert ended_at_once([10, 300, 700]).untrusted
     assert not ended_at_once([10, 20, 30]).untrusted  # really parallel
     assert not ended_at_once([10]).untrusted
+
+
+_IDS = st.sampled_from("abcdef")
+_CATEGORIES: st.SearchStrategy[Category] = st.sampled_from(("llm", "tool", "agent", "chain"))
+_KINDS: st.SearchStrategy[SpanKind] = st.sampled_from(("internal", "client", "server"))
+_MODEL_CALLS = st.builds(ModelCall, model=st.sampled_from("mn"), rest_of_stream=st.booleans())
+_ANY_SPANS = st.lists(
+    st.builds(
+        Span,
+        trace_id=st.just("t"),
+        span_id=_IDS,
+        parent_id=_IDS | st.just(""),
+        name=st.just("n"),
+        start_ns=st.integers(0, 6),
+        end_ns=st.integers(0, 9) | st.none(),
+        category=_CATEGORIES,
+        kind=_KINDS,
+        service=st.sampled_from("xy"),
+        host=st.sampled_from("xy"),
+        model_call=_MODEL_CALLS,
+        scope=st.sampled_from("pq"),
+    ),
+    min_size=1,
+    max_size=6,
+)
+_TREES = st.integers(1, 6).flatmap(
+    lambda size: st.tuples(
+        *(
+            st.builds(
+                Span,
+                trace_id=st.just("t"),
+                span_id=st.just("abcdef"[i]),
+                parent_id=st.sampled_from("abcdef"[:i]) if i else st.just(""),
+                name=st.just("n"),
+                start_ns=st.integers(i, i + 2),
+                end_ns=st.integers(i + 2, 30),
+                category=_CATEGORIES,
+                service=st.sampled_from("xxxy"),
+                host=st.sampled_from("xy"),
+                model_call=_MODEL_CALLS,
+                scope=st.just("p"),
+            )
+            for i in range(size)
+        )
+    )
+)
+"""Mostly in order, so that the quick ways are gone as well."""
+
+
+@given(_ANY_SPANS | _TREES)
+def test_what_needs_no_repair_is_what_the_repairs_leave_alone(spans: Sequence[Span]) -> None:
+    counts = Counts()
+    repaired = mended(spans, counts)
+    quick = well_formed(spans)
+    assert quick is None or (quick, counts) == (repaired, Counts())
+
+
+@given(_ANY_SPANS | _TREES)
+def test_where_no_twins_can_be_none_are_found(spans: Sequence[Span]) -> None:
+    kept, parents = mended(spans, Counts())
+    found = looked_through(kept, parents)
+    assert may_hold_twins(kept, parents) or (found.spans, found.parents) == (kept, parents)

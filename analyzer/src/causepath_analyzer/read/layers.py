@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from causepath_analyzer.model import (
     NO_SPAN,
     NO_TOKENS,
+    Category,
     Merge,
     MergeReason,
     ModelCall,
@@ -37,6 +38,8 @@ _TOLERANCE_NS: Final = 2_000_000
 _NEAR: Final = 20
 """The ends of two windows are near if they differ by a twentieth of the longer, or 20 ms."""
 _NEAR_NS: Final = 20_000_000
+_OWNERS: Final = ("agent", "tool", "llm", "human")
+"""What lies in one of these belongs to it, and not to what is around it."""
 _LOOKED_AT: Final = 32
 """Calls that are open at once and compared with one another; bounds the work on a hostile trace."""
 
@@ -77,23 +80,55 @@ class Layers(Struct, frozen=True):
 
 def merge(spans: list[Span], parents: list[int]) -> Layers:
     """The tree of `spans`, in order of start, with one span for each call of a model or tool."""
-    models = tools = 0
-    for span in spans:
-        if span.category == "llm":
-            models += 1
-        elif span.category == "tool":
-            tools += 1
-    if models < 2 and tools < 2:
-        return Layers(spans, parents)
+    return (
+        looked_through(spans, parents) if may_hold_twins(spans, parents) else Layers(spans, parents)
+    )
+
+
+def looked_through(spans: list[Span], parents: list[int]) -> Layers:
+    """What `merge` gives, from a look at every call."""
     merging = _Merging(spans, parents)
-    if models > 1:
-        merging.streams()
-        merging.below("llm")
-        merging.beside("llm")
-    if tools > 1:
-        merging.below("tool")
-        merging.beside("tool")
+    merging.streams()
+    merging.below("llm")
+    merging.beside("llm")
+    merging.below("tool")
+    merging.beside("tool")
     return Layers(merging.spans, merging.parents, tuple(merging.merges))
+
+
+def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
+    """Whether any call may be recorded twice: most traces have one emitter of calls, in which none
+    lies in another of its kind. One pass; a "no" is certain."""
+    model: Span | None = None
+    tool: Span | None = None
+    around: list[Category] = []
+    """The category of the nearest agent, call or question that each span lies in."""
+    for i, (span, parent) in enumerate(zip(spans, parents, strict=True)):
+        category = span.category
+        if parent == NO_SPAN:
+            above: Category = "other"
+        elif parent < i:
+            above = spans[parent].category
+            if above not in _OWNERS:
+                above = around[parent]
+        else:
+            return True  # not in order of the tree, which only repairs leave behind
+        around.append(above)
+        if category == "llm":
+            if above == "llm" or (span.model_call is not None and span.model_call.rest_of_stream):
+                return True
+            if model is None:
+                model = span
+            elif span.scope != model.scope or span.service != model.service:
+                return True
+        elif category == "tool":
+            if above == "tool":
+                return True
+            if tool is None:
+                tool = span
+            elif span.scope != tool.scope or span.service != tool.service:
+                return True
+    return False
 
 
 def top_down(parents: Sequence[int]) -> list[int]:
@@ -172,7 +207,7 @@ class _Merging:
                 above = spans[parent].category
                 if above == category:
                     owners[i] = parent
-                elif above not in ("agent", "tool", "llm", "human"):
+                elif above not in _OWNERS:
                     owners[i] = owners[parent]
         return owners, depths
 

@@ -1,6 +1,7 @@
 """The spans of one trace become one tree, repaired once, in the order that `build` lists."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ _FLUSH_WALL_NS: Final = 100_000_000
 _FLUSH_LEAVES: Final = 3
 
 
-class _Counts(Struct):
+class Counts(Struct):
     duplicates: int = 0
     halves: int = 0
     orphans: int = 0
@@ -45,29 +46,23 @@ def build(spans: Sequence[Span]) -> Trace:
 
     Then calls that several emitters recorded become one call each (see `layers`).
     """
-    counts = _Counts()
-    kept = _without_duplicates([_ended(span, counts) for span in spans], counts)
-    kept.sort(key=_order)
-    parents = _parents(kept, counts)
-    order = _broken_cycles(parents, counts)
-    if counts.unfinished:
-        _finish(kept, parents, order)
-    if _shift(kept, parents, order, counts):
-        kept, parents = _sorted_again(kept, parents)
-        order = top_down(parents)
-    _rehang(kept, parents, order, counts)
+    counts = Counts()
+    tree = well_formed(spans)
+    kept, parents = tree if tree is not None else mended(spans, counts)
     layers = merge(kept, parents)
     kept, parents = layers.spans, layers.parents
-    children = _children(parents)
-    untrusted = _ended_by_a_flush(kept, children)
+    children, roots = _children(parents)
+    ends = list(map(_END, kept))
+    end_ns = max(ends)
+    untrusted = _ended_by_a_flush(kept, children, ends)
     return Trace(
         trace_id=kept[0].trace_id,
         spans=tuple(kept),
         parents=tuple(parents),
-        children=tuple(map(tuple, children)),
-        roots=tuple(i for i, parent in enumerate(parents) if parent == NO_SPAN),
+        children=children,
+        roots=roots,
         start_ns=kept[0].start_ns,
-        end_ns=max(span.ended_ns for span in kept),
+        end_ns=end_ns,
         merges=layers.merges,
         untrusted=untrusted,
         health=Health(
@@ -85,11 +80,56 @@ def build(spans: Sequence[Span]) -> Trace:
     )
 
 
-def _order(span: Span) -> tuple[int, str]:
-    return span.start_ns, span.span_id
+def well_formed(spans: Sequence[Span]) -> tuple[list[Span], list[int]] | None:
+    """The tree of spans that need no repair, in one pass; ``None`` where any may need one.
+
+    Every span has ended, its id is its own, its parent is here, begins before it and is still
+    there when it begins.
+    """
+    kept = sorted(spans, key=_START)
+    number: dict[str, int] = {}
+    parents: list[int] = []
+    ends: list[int] = []
+    latest_ns: int | None = None
+    for i, span in enumerate(kept):
+        start_ns, end_ns, above = span.start_ns, span.end_ns, span.parent_id
+        if end_ns is None or end_ns < start_ns:
+            return None
+        if start_ns == latest_ns and span.span_id < kept[i - 1].span_id:
+            return well_formed(sorted(spans, key=_ORDER))
+        parent = NO_SPAN
+        if above:
+            parent = number.get(above, NO_SPAN)
+            if parent == NO_SPAN or ends[parent] <= start_ns:
+                return None
+        number[span.span_id] = i
+        parents.append(parent)
+        ends.append(end_ns)
+        latest_ns = start_ns
+    return (kept, parents) if len(number) == len(kept) else None
 
 
-def _ended(span: Span, counts: _Counts) -> Span:
+def mended(spans: Sequence[Span], counts: Counts) -> tuple[list[Span], list[int]]:
+    """The tree of any spans, after the repairs that `build` lists."""
+    kept = _without_duplicates([_ended(span, counts) for span in spans], counts)
+    kept.sort(key=_ORDER)
+    parents = _parents(kept, counts)
+    order = _broken_cycles(parents, counts)
+    if counts.unfinished:
+        _finish(kept, parents, order)
+    if _shift(kept, parents, order, counts):
+        kept, parents = _sorted_again(kept, parents)
+        order = top_down(parents)
+    _rehang(kept, parents, order, counts)
+    return kept, parents
+
+
+_START: Final[Callable[[Span], int]] = attrgetter("start_ns")
+_END: Final[Callable[[Span], int]] = attrgetter("end_ns")
+_ORDER: Final[Callable[[Span], tuple[int, str]]] = attrgetter("start_ns", "span_id")
+
+
+def _ended(span: Span, counts: Counts) -> Span:
     if span.end_ns is None:
         return span
     if span.end_ns < span.start_ns:
@@ -98,7 +138,7 @@ def _ended(span: Span, counts: _Counts) -> Span:
     return span
 
 
-def _without_duplicates(spans: list[Span], counts: _Counts) -> list[Span]:
+def _without_duplicates(spans: list[Span], counts: Counts) -> list[Span]:
     by_id: dict[str, Span] = {}
     clients: dict[str, Span] = {}
     for span in spans:
@@ -133,7 +173,7 @@ def _latest_end(span: Span) -> tuple[bool, int]:
     return span.end_ns is not None, span.ended_ns
 
 
-def _parents(spans: list[Span], counts: _Counts) -> list[int]:
+def _parents(spans: list[Span], counts: Counts) -> list[int]:
     number = {span.span_id: i for i, span in enumerate(spans)}
     parents = []
     for i, span in enumerate(spans):
@@ -148,7 +188,7 @@ def _parents(spans: list[Span], counts: _Counts) -> list[int]:
     return parents
 
 
-def _broken_cycles(parents: list[int], counts: _Counts) -> list[int]:
+def _broken_cycles(parents: list[int], counts: Counts) -> list[int]:
     """Makes a root of the first member of every cycle; gives all spans, parents first."""
     order = top_down(parents)
     if len(order) == len(parents):
@@ -177,7 +217,7 @@ def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
             latest[parent] = max(latest[parent], latest[i])
 
 
-def _shift(spans: list[Span], parents: list[int], order: list[int], counts: _Counts) -> bool:
+def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Counts) -> bool:
     """Mends clock skew between hosts. Inside one host a child's time is what it says."""
     shift_ns = [0] * len(spans)
     for i in order:
@@ -201,13 +241,13 @@ def _shift(spans: list[Span], parents: list[int], order: list[int], counts: _Cou
 
 
 def _sorted_again(spans: list[Span], parents: list[int]) -> tuple[list[Span], list[int]]:
-    order = sorted(range(len(spans)), key=lambda i: _order(spans[i]))
+    order = sorted(range(len(spans)), key=lambda i: _ORDER(spans[i]))
     number = {old: new for new, old in enumerate(order)}
     number[NO_SPAN] = NO_SPAN
     return [spans[i] for i in order], [number[parents[i]] for i in order]
 
 
-def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: _Counts) -> None:
+def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: Counts) -> None:
     steps = 0
     for i in order:
         parent = parents[i]
@@ -233,34 +273,45 @@ def _covers_start(ancestor: Span, span: Span) -> bool:
     return ancestor.start_ns <= span.start_ns < ancestor.ended_ns
 
 
-def _children(parents: Sequence[int]) -> list[list[int]]:
-    children: list[list[int]] = [[] for _ in parents]
+def _children(
+    parents: Sequence[int],
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """The children of every span, in order, and the roots."""
+    roots: list[int] = []
+    below: dict[int, list[int]] = {}
     for i, parent in enumerate(parents):
-        if parent != NO_SPAN:
-            children[parent].append(i)
-    return children
+        if parent == NO_SPAN:
+            roots.append(i)
+        elif parent in below:
+            below[parent].append(i)
+        else:
+            below[parent] = [i]
+    children: list[tuple[int, ...]] = [()] * len(parents)
+    for parent, found in below.items():
+        children[parent] = tuple(found)
+    return tuple(children), tuple(roots)
 
 
-def _ended_by_a_flush(spans: list[Span], children: list[list[int]]) -> bool:
+def _ended_by_a_flush(
+    spans: list[Span], children: tuple[tuple[int, ...], ...], ends: list[int]
+) -> bool:
     """Whether all spans were ended by one flush, so that no duration means anything.
 
     A chain of nested calls ends all at once by right: only several leaves that started far apart
     and end together give a flush away.
     """
-    leaves = [span for span, below in zip(spans, children, strict=True) if not below]
-    if len(leaves) < _FLUSH_LEAVES:
+    if max(ends) - min(ends) > _FLUSH_NS:
         return False
-    ends = [span.ended_ns for span in spans]
-    starts = [span.start_ns for span in leaves]
+    starts = [span.start_ns for span, below in zip(spans, children, strict=True) if not below]
     wall_ns = max(ends) - spans[0].start_ns
     return (
-        wall_ns >= _FLUSH_WALL_NS
-        and max(ends) - min(ends) <= _FLUSH_NS
+        len(starts) >= _FLUSH_LEAVES
+        and wall_ns >= _FLUSH_WALL_NS
         and max(starts) - min(starts) >= wall_ns // 2
     )
 
 
-def _notes(counts: _Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
+def _notes(counts: Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
     told: Iterable[tuple[int, str, str]] = (
         (counts.negative, "span ended before it started", "spans ended before they started"),
         (
