@@ -10,6 +10,7 @@
 A line is category, name, window and facts. Indentation makes the tree. A window starts at its
 first bar and ends at its last (a lone bar has no length; ``|--->`` never ended); a column is one
 unit of time, and the leftmost bar of the drawing is at `start_ns`. Span ids are the names.
+Blocks are ``kept@call+given,given>answered``, each with ``:bytes`` if these matter.
 """
 
 import re
@@ -19,6 +20,8 @@ from typing import cast
 from zlib import crc32
 
 from causepath_analyzer.model import (
+    Block,
+    Blocks,
     Category,
     Content,
     Link,
@@ -96,6 +99,7 @@ def _span(
         links=(
             *(Link(name, "tool_call") for name in _listed(facts, "asked_by")),
             *(Link(name, "tool_result") for name in _listed(facts, "results")),
+            *(Link(name, "content") for name in _listed(facts, "carries")),
         ),
         session=facts.get("session"),
         where=facts.get("where"),
@@ -113,7 +117,26 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         turn=int(facts["turn"]) if "turn" in facts else None,
         opening=int(facts["opening"]) if "opening" in facts else None,
         issued=tuple(_listed(facts, "issued")),
+        blocks=_blocks(facts) if "blocks" in facts else None,
     )
+
+
+def _blocks(facts: dict[str, str]) -> Blocks:
+    """``blocks=2@one+a,b>c:90``: two blocks kept of call one, a and b new, answered with c."""
+    given, _, answered = facts["blocks"].partition(">")
+    kept, plus, given = given.rpartition("+")
+    count, _, previous = kept.partition("@") if plus else ("0", "", "")
+    return Blocks(
+        tuple(_block("user", text) for text in given.split(",") if text),
+        tuple(_block("assistant", text) for text in answered.split(",") if text),
+        int(count),
+        previous,
+    )
+
+
+def _block(role: str, text: str) -> Block:
+    name, _, size = text.partition(":")
+    return Block(role, "text", crc32(name.encode()), int(size or 100))
 
 
 def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:

@@ -312,7 +312,11 @@ CONTENT_OUT: Final = (
     "output.value",
 )
 """What came out of a tool."""
-INPUT_BLOCKS: Final = ("causepath.input.blocks",)
+INPUT_BLOCKS: Final = "causepath.input.blocks"
+INPUT_KEPT: Final = "causepath.input.kept"
+INPUT_PREVIOUS: Final = "causepath.input.previous"
+OUTPUT_BLOCKS: Final = "causepath.output.blocks"
+"""Each block as ``role:kind:digest:size``; of the input only what is new since ``previous``."""
 FIRST_MESSAGES: Final = tuple(
     tuple(
         name.format(n)
@@ -414,7 +418,10 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "call_id": TOOL_CALL_ID,
     "in": CONTENT_IN,
     "out": CONTENT_OUT,
-    "blocks": INPUT_BLOCKS,
+    "blocks": (INPUT_BLOCKS,),
+    "blocks_kept": (INPUT_KEPT,),
+    "blocks_previous": (INPUT_PREVIOUS,),
+    "blocks_out": (OUTPUT_BLOCKS,),
     "first_role": FIRST_ROLE,
     "first_message": FIRST_MESSAGES[0],
     "second_message": FIRST_MESSAGES[1],

@@ -61,6 +61,31 @@ class Tokens(Struct, frozen=True, gc=False):
 NO_TOKENS = Tokens()
 
 
+class Block(Struct, frozen=True, gc=False):
+    """A part of a request or of a reply, without its content: equal digests are equal contents."""
+
+    role: str
+    """``system``, ``tools``, ``user`` or ``assistant``."""
+    kind: str
+    """``text``, ``image``, ``thinking``, ``tool_use``, ``tool_result``, ..."""
+    digest: int
+    size: int
+    """In bytes of UTF-8."""
+
+
+class Blocks(Struct, frozen=True, gc=False):
+    """What a model was given and what it answered, as digests.
+
+    ``given`` are the new blocks only: the first ``kept`` are those of the call with the span id
+    ``previous``, what that was given and then what it answered.
+    """
+
+    given: tuple[Block, ...]
+    answered: tuple[Block, ...]
+    kept: int = 0
+    previous: str = ""
+
+
 class ModelCall(Struct, frozen=True, gc=False):
     """What is known of one request to a model. ``None`` means nobody said."""
 
@@ -77,6 +102,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     response_id: str | None = None
     opening: int | None = None
     """Equal for calls whose messages begin alike, up to the first answer of the model."""
+    blocks: Blocks | None = None
+    """If known, then links of ``content`` were looked for as well."""
     rest_of_stream: bool = False
     """Only the time after the headers, of a call that has a span of its own for the time before."""
     said: bytes = b""

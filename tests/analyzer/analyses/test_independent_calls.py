@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.findings import CODES
 from causepath_analyzer.analyses.independence import depends, elsewhere
 from causepath_analyzer.analyses.run import explained
@@ -88,6 +89,74 @@ LOOP = """
 )
 def test_calls_of_the_agents_own_code(drawing: str, others: list[str], expected: list[str]) -> None:
     assert found(drawing, *others) == expected
+
+
+ITEMS = """
+    agent run           |--------------------------------|
+      llm m              |----|                             id=1 blocks={one}
+      llm m                   |--------|                    id=2 blocks={two} {facts}
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "facts", "expected"),
+    [
+        pytest.param("s,item1>a1", "s,item2>a2", "", "proved", id="nothing in common"),
+        pytest.param("s,item1>a1", "1@1+item2>a2", "", "proved", id="the system prompt kept"),
+        pytest.param("s,item1>a1", "3@1+item2>a2", "", None, id="one conversation"),
+        pytest.param("s,item1>a1", "s,a1>a2", "", None, id="the answer handed on"),
+        pytest.param("s,item1>a1", "s,item2>a2", "carries=1", None, id="a part of it handed on"),
+        pytest.param("s,item1>a1:31", "s,item2>a2", "", None, id="too short to be recognised"),
+        pytest.param("s,item1>a1:32", "s,item2>a2", "", "proved", id="just long enough"),
+        pytest.param("s,item1>a1,b1:5", "s,item2>a2", "", None, id="a short text beside a long"),
+        pytest.param("s,item1>", "s,item2>a2", "", None, id="nobody knows the answer"),
+        pytest.param("s,item1>a1", "s,item1>a2", "", None, id="asked again"),
+        pytest.param("s,item1>a1", "1@0+item2>a2", "", None, id="of a call that is not here"),
+        pytest.param("s,item1>a1", "9@1+item2>a2", "", None, id="of blocks that are not listed"),
+        pytest.param("s,item1>s2:5", "s,s2:5>a2", "", None, id="a short answer is no evidence"),
+    ],
+)
+def test_model_calls_whose_blocks_are_known(
+    one: str, two: str, facts: str, expected: str | None
+) -> None:
+    drawing = ITEMS.format(one=one, two=two, facts=facts)
+    assert found(drawing) == ([f"CP102 m+m {expected} 5"] if expected else [])
+
+
+def test_what_is_handed_on_by_others_is_handed_on() -> None:
+    drawing = """
+        agent run           |---------------------------------|
+          llm m              |----|                              id=1 blocks=item1>a1
+          tool sub                |----|                         carries=1
+            llm n                  |--|                          id=n blocks=x>y
+          llm m                        |--------|                id=2 blocks=item2>a2 {facts}
+          llm m                                 |--------|       id=3 blocks=item3>a3
+    """
+    assert found(drawing.format(facts="")) == ["CP102 m+m proved 9"]
+    trace = drawn(drawing.format(facts="carries=n"))
+    assert DataFlow(trace).reached(4, 1) == {1, 2, 3}
+    assert found(drawing.format(facts="carries=n")) == ["CP102 m+m proved 9"]
+
+
+def test_a_call_that_failed_may_be_why_the_next_one_was_made() -> None:
+    drawing = ITEMS.format(one="s,item1>a1", two="s,item2>a2", facts="")
+    assert found(drawing.replace("id=1", "id=1 error=overloaded")) == []
+
+
+def test_one_run_that_handed_it_on_refutes() -> None:
+    drawing = ITEMS.format(one="s,item1>a1", two="s,item2>a2", facts="{}")
+    assert found(drawing.format(""), drawing.format("carries=1")) == []
+    assert found(drawing.format(""), drawing.format("")) == ["CP102 m+m proved 5"]
+
+
+def test_what_blocks_cannot_show_is_said() -> None:
+    trace = drawn(ITEMS.format(one="s,item1>a1", two="s,item2>a2", facts=""), unit_ns=UNIT)
+    (one,) = explained(trace).findings
+    assert one.why == (
+        "2 calls of m ran one after the other, but no text that an earlier one wrote, nor a line "
+        "of 32 characters of it, is in what a later one was given. Whether an answer decided if "
+        "the next call was made is not in the trace."
+    )
 
 
 TURNS = """

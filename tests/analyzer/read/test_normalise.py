@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from causepath_analyzer.model import Category, ModelCall, Span, Tokens
+from causepath_analyzer.model import Block, Blocks, Category, ModelCall, Span, Tokens
 from causepath_analyzer.read import normalise
 from causepath_analyzer.read.tree import build
 
@@ -81,6 +81,34 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
             CHAT,
             {"model": "m", "tokens": Tokens(100, 20), "streamed": False, "ttft_ns": None},
             scope="com.anthropic.sdk.python",
+        ),
+        row(
+            "causepath's blocks",
+            {
+                **CHAT,
+                "causepath.input.blocks": ("system:text:0a:7", "user:tool_result:ff:2048"),
+                "causepath.input.kept": 3,
+                "causepath.input.previous": "b7ad6b7169203331",
+                "causepath.output.blocks": ("assistant:text:10:40",),
+            },
+            {
+                "blocks": Blocks(
+                    (Block("system", "text", 10, 7), Block("user", "tool_result", 255, 2048)),
+                    (Block("assistant", "text", 16, 40),),
+                    3,
+                    "b7ad6b7169203331",
+                ),
+            },
+        ),
+        row(
+            "causepath's blocks, as Jaeger and Zipkin write them",
+            {**CHAT, "causepath.input.blocks": '["user:text:0a:7"]'},
+            {"blocks": Blocks((Block("user", "text", 10, 7),), ())},
+        ),
+        row(
+            "blocks that are none",
+            {**CHAT, "causepath.input.blocks": ("user:text:0a:7", "user:text")},
+            {"blocks": None},
         ),
         row(
             "claude platform",

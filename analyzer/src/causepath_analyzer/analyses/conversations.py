@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, Tokens, Trace
 
 
@@ -61,9 +62,9 @@ def _by_opening(
     spans = trace.spans
     openings: dict[int, list[int]] = {}
     unknown = False
+    flow = DataFlow(trace)
     for i in calls:
-        call = trace.spans[i].model_call
-        opening = call.opening if call is not None else None
+        opening = flow.opening(i)
         if opening is None:
             unknown = True
         else:

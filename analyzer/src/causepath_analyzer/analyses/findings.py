@@ -106,10 +106,14 @@ CODES: Final[Mapping[str, Code]] = {
             "proved: no link leads from an earlier call to a later one, and nothing that one "
             "returned is among what the next was given, which needs recorded arguments and "
             "results. A value of eight or more characters in both is a dependency; a plain word "
-            "is none unless it is a whole argument. likely: in another run a later call started "
+            "is none unless it is a whole argument. Of model calls also the digests of blocks "
+            "(causepath.input.blocks) and links of content tell it, if the earlier answer has 32 "
+            "characters or more, so that it would have been recognised; what an answer made the "
+            "agent's own code do is not in the trace. likely: in another run a later call started "
             "before an earlier one had ended, or came first, or without it. Model calls need that "
-            "from the same line of code. Where nothing is known, nothing is said: whatif --apply "
-            '"together retrieval" tells what it would save if you know better.'
+            "from the same line of code. One run that handed a result on refutes. Where nothing "
+            'is known, nothing is said: whatif --apply "together retrieval" tells what it would '
+            "save if you know better."
         ),
         saving=(
             "The wall time now, minus the wall time of a replay in which the calls start together "

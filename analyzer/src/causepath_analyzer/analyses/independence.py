@@ -1,10 +1,15 @@
 """Whether one call needed what an earlier one returned: yes, no, or nobody can tell.
 
-Links and equal digests come first: they say yes. Then content, where it was recorded: a value of
-eight or more characters that stands in a result and in a later argument is a dependency; a plain
+Links and equal digests come first: they say yes, and where every text of 32 characters would have
+been found again, their absence says no (`data_flow`). Then content, where it was recorded: a value
+of eight or more characters that stands in a result and in a later argument is a dependency; a plain
 word is none unless it is all of an argument, nor is what the earlier call was given itself. Then
 what other runs did: an order that one run broke is no dependency (The Mystery Machine infers all
 its edges so; here it is the last resort, and never called proof).
+
+What nobody can see is an answer that decided, in the code that made the calls, whether the next one
+was made. So a call that asks again what an earlier one was asked, or follows one that failed, is
+not called independent of it.
 """
 
 import re
@@ -14,22 +19,30 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, Content, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
 
 _LONG: Final = 8
+_RECOGNISED: Final = 32
+"""So many characters of a text are found again wherever they are handed on, where blocks are told
+(the emitter looks for equal blocks, and for equal lines of this length)."""
 _WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
 _PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
 _MOST_OPERATIONS: Final = 24
 
 
 class Elsewhere(Struct, frozen=True):
-    """Orders that some run broke: ``(a, b)`` if *b* started before *a* had ended, came first, or
-    came without *a*. Operations are named by category, name and line of code."""
+    """What other runs show of two operations, named by category, name and line of code.
+
+    ``broken``: orders that some run broke, ``(a, b)`` if *b* started before *a* had ended, came
+    first, or came without *a*. ``needed``: *b* was given something that *a* had returned.
+    """
 
     broken: frozenset[tuple[str, str]] = frozenset()
+    needed: frozenset[tuple[str, str]] = frozenset()
 
 
 NOWHERE: Final = Elsewhere()
@@ -37,7 +50,12 @@ NOWHERE: Final = Elsewhere()
 
 def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
     """What all of `traces` show about the orders of the calls in them."""
-    runs = [_firsts(trace) for trace in traces if not trace.untrusted]
+    runs = []
+    needed: set[tuple[str, str]] = set()
+    for trace in traces:
+        if not trace.untrusted:
+            runs.append(_firsts(trace))
+            needed |= _needed(trace)
     if len(runs) < 2:
         return NOWHERE
     broken: set[tuple[str, str]] = set()
@@ -50,7 +68,22 @@ def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
             for earlier in known if len(known) <= _MOST_OPERATIONS else firsts:
                 if earlier != later and firsts.get(earlier, started + 1) > started:
                     broken.add((earlier, later))
-    return Elsewhere(frozenset(broken))
+    return Elsewhere(frozenset(broken), frozenset(needed))
+
+
+def _needed(trace: Trace) -> set[tuple[str, str]]:
+    """Calls below one span of which the later one was given what the earlier one had returned."""
+    spans, parents = trace.spans, trace.parents
+    flow = DataFlow(trace)
+    found = set()
+    for i, span in enumerate(spans):
+        told = span.model_call
+        if (not span.links and (told is None or told.blocks is None)) or span.category not in CALLS:
+            continue
+        for source in flow.sources(i):
+            if parents[source] == parents[i] and spans[source].category in CALLS:
+                found.add((key_of(trace, source), key_of(trace, i)))
+    return found
 
 
 def _firsts(trace: Trace) -> tuple[set[tuple[str, str]], dict[str, int]]:
@@ -85,25 +118,53 @@ def key_of(trace: Trace, span: int) -> str:
     return f"{told.category}:{name or told.name}@{told.where or ''}"
 
 
-def level(trace: Trace, earlier: int, later: int, others: Elsewhere) -> Level:
-    """How well it is known that `later` needed nothing of `earlier`, which had ended before."""
+def level(
+    flow: DataFlow, earlier: int, later: int, others: Elsewhere, *, asked_for: bool = False
+) -> Level:
+    """How well it is known that `later` needed nothing of `earlier`, which had ended before.
+
+    If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
+    later one was given itself counts.
+    """
+    trace = flow.trace
     spans = trace.spans
     first, second = spans[earlier], spans[later]
-    if any(link.span_id == first.span_id for link in second.links):
+    if earlier in (flow.sources(later) if asked_for else flow.reached(later, earlier)):
         return "dependent"
     one, other = first.tool_call, second.tool_call
     if one is not None and other is not None:
         needs = depends(one.arguments, one.result, other.arguments)
         if needs is not None:
             return "dependent" if needs else "proved"
-    if first.model_call is not None and second.model_call is not None:
-        if "tool_call" in first.model_call.finish_reasons:
-            return "dependent"
-        begins, begins_too = first.model_call.opening, second.model_call.opening
-        if begins is None or begins == begins_too or first.where is None:
-            return "unknown"
     pair = (key_of(trace, earlier), key_of(trace, later))
-    return "likely" if pair in others.broken else "unknown"
+    by_others: Level = "likely" if pair in others.broken else "unknown"
+    if first.model_call is not None and "tool_call" in first.model_call.finish_reasons:
+        return "dependent"
+    if first.error is None and told_apart(flow, earlier, later):
+        return "proved" if pair not in others.needed else "unknown"
+    if first.model_call is not None and second.model_call is not None:
+        begins = flow.opening(earlier)
+        if begins is None or begins == flow.opening(later) or first.where is None:
+            return "unknown"
+    return by_others
+
+
+def told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
+    """Whether something that `earlier` returned would have been found in what `later` was given,
+    if it had been handed on, and what they were given is not the same."""
+    given = flow.given(later)
+    return given is not None and _recognisable(flow, earlier) and flow.given(earlier) != given
+
+
+def _recognisable(flow: DataFlow, span: int) -> bool:
+    """Whether what `span` returned is found again where it is handed on: it was, or is long."""
+    if flow.recognised(span):
+        return True
+    call = flow.trace.spans[span].model_call
+    if call is None or call.blocks is None:
+        return False
+    texts = [block for block in call.blocks.answered if block.kind == "text"]
+    return bool(texts) and all(block.size >= _RECOGNISED for block in texts)
 
 
 def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:

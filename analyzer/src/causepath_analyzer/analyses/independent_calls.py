@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.findings import Candidate
 from causepath_analyzer.analyses.independence import (
     CALLS,
@@ -35,22 +36,24 @@ def independent_calls(
     for i, parent in enumerate(causes.parents):
         families.setdefault(parent, []).append(i)
     found = []
+    flow = DataFlow(trace)
     for parent, family in families.items():
         if len(family) < 2 or (parent != NO_SPAN and trace.spans[parent].category not in _FAMILY):
             continue
-        for group, known in _groups(trace, kinds, causes, family, others):
+        for group, known in _groups(flow, kinds, causes, family, others):
             found.append(_candidate(trace, kinds, parent, group, known))
     return found
 
 
 def _groups(
-    trace: Trace,
+    flow: DataFlow,
     kinds: SpanKinds,
     causes: Causes,
     family: Sequence[int],
     others: Elsewhere,
 ) -> list[tuple[list[int], Level]]:
     """Calls that directly follow each other and are independent, each of all before it."""
+    trace = flow.trace
     spans = trace.spans
     groups: list[tuple[list[int], Level]] = []
     group: list[int] = []
@@ -63,7 +66,7 @@ def _groups(
         ):
             joined = "dependent"  # already beside it, or of another sort
         else:
-            joined = worst(level(trace, before, i, others) for before in group)
+            joined = worst(level(flow, before, i, others) for before in group)
         if joined in ("proved", "likely"):
             group.append(i)
             known = worst((known, joined))
@@ -95,23 +98,28 @@ def _candidate(
 ) -> Candidate:
     names = list(dict.fromkeys(name_of(trace, kinds, i) for i in group))
     what = f"{len(group)} calls of {names[0]}" if len(names) == 1 else listed(names)
-    why = (
-        "nothing that an earlier one returned is among what a later one was given"
-        if known == "proved"
-        else "in other runs later ones started before earlier ones had ended, or without them"
-    )
-    effects = (
-        ""
-        if read_only(trace, group) or all(trace.spans[i].category == "llm" for i in group)
-        else " Whether two of them write to the same place is not in the trace."
-    )
+    models = all(trace.spans[i].category == "llm" for i in group)
+    if known != "proved":
+        why = "in other runs later ones started before earlier ones had ended, or without them"
+    elif models:
+        why = (
+            "no text that an earlier one wrote, nor a line of 32 characters of it, is in what a "
+            "later one was given"
+        )
+    else:
+        why = "nothing that an earlier one returned is among what a later one was given"
+    unseen = ""
+    if models and known == "proved":
+        unseen = " Whether an answer decided if the next call was made is not in the trace."
+    elif not models and not read_only(trace, group):
+        unseen = " Whether two of them write to the same place is not in the trace."
     return Candidate(
         code=CODE,
         title=f"run {len(group)} independent calls together",
         spans=tuple(group),
         change=tuple(group),
         evidence="proved" if known == "proved" else "likely",
-        why=f"{what} ran one after the other, but {why}.{effects}",
+        why=f"{what} ran one after the other, but {why}.{unseen}",
         fix=(
             "Start all of them before waiting for the first one "
             "(asyncio.gather, or a thread pool); mind the rate limit of what is called."

@@ -12,6 +12,7 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.critical_path import first_token_ns
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.findings import Candidate
 from causepath_analyzer.analyses.independence import (
     Elsewhere,
@@ -44,6 +45,7 @@ def mergeable_turns(
         return []
     replies = tools_of_replies(trace, causes)
     beside = any(most_at_once(trace, group) > 1 for group in replies)
+    flow = DataFlow(trace)
     found: list[Candidate] = []
     merged: set[int] = set()
     for first, second in _pairs(tools, causes):
@@ -51,7 +53,7 @@ def mergeable_turns(
         began = first_token_ns(trace, kinds, second)
         if first in merged or began is None or _windows(trace, (*between, *after)):
             continue
-        known = worst(level(trace, a, b, others) for a in between for b in after)
+        known = worst(level(flow, a, b, others, asked_for=True) for a in between for b in after)
         if known not in ("proved", "likely"):
             continue
         generated = max(0, trace.spans[second].ended_ns - began)

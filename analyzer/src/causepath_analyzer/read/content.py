@@ -98,13 +98,11 @@ _ANSWERS: Final = (b'"assistant', b'"model', b'"ai"', b'"ai\\"')
 def opening(facts: Mapping[str, object]) -> int | None:
     """A digest of how a conversation began: everything up to the first answer of the model.
 
-    Calls of one conversation have it in common, whatever was said later.
+    Calls of one conversation have it in common, whatever was said later. Where blocks are known,
+    the conversation is told from these (see `analyses.data_flow`).
     """
-    blocks = facts.get("blocks")
-    if isinstance(blocks, list | tuple):
-        said = [block for block in blocks if isinstance(block, str)]
-        answer = next((n for n, b in enumerate(said) if b.startswith("assistant:")), len(said))
-        return _digest("\n".join(said[:answer])) if answer else None
+    if "blocks" in facts:
+        return None
     first = facts.get("first_message")
     if isinstance(first, str):
         # What the system says may be the same in every conversation; then the user speaks.

@@ -490,6 +490,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         issued=outer.issued or inner.issued,
         response_id=inner.response_id or outer.response_id,
         opening=outer.opening if outer.opening is not None else inner.opening,
+        blocks=outer.blocks or inner.blocks,
     )
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from sys import intern
 from typing import Final
 
 import msgspec
@@ -16,6 +17,8 @@ from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
+    Block,
+    Blocks,
     Category,
     Link,
     ModelCall,
@@ -306,10 +309,44 @@ def _model_call(
         issued=content.issued(facts, attributes),
         response_id=_response_id(facts, name),
         opening=content.opening(facts),
+        blocks=_blocks(facts) if "blocks" in facts else None,
         rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
     )
+
+
+def _blocks(facts: Facts) -> Blocks | None:
+    given = _list_of_blocks(facts.get("blocks"))
+    answered = _list_of_blocks(facts.get("blocks_out", ()))
+    if given is None or answered is None:
+        return None
+    previous = _text(facts.get("blocks_previous")) or ""
+    kept = _count(facts.get("blocks_kept")) or 0
+    return Blocks(given, answered, kept if previous else 0, previous if kept else "")
+
+
+def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
+    """The blocks in a list, which Jaeger and Zipkin write as JSON text; ``None`` if one is none."""
+    if isinstance(value, str):
+        try:
+            value = _TEXTS.decode(value)
+        except msgspec.DecodeError:
+            return None
+    if not isinstance(value, list | tuple):
+        return None
+    found = []
+    for text in value:
+        match = _BLOCK.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            return None
+        role, kind, digest, size = match.groups()
+        found.append(Block(intern(role), intern(kind), int(digest, 16), int(size)))
+    return tuple(found)
+
+
+_BLOCK: Final = re.compile(r"([a-z_]{1,32}):([\w.-]{1,64}):([0-9a-f]{1,64}):([0-9]{1,15})")
+_TEXTS: Final = msgspec.json.Decoder(list[str])
 
 
 @lru_cache(maxsize=1024)
