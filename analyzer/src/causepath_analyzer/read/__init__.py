@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
 from causepath_analyzer.model import Input, Skipped, Span, Trace
-from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, Options, Recogniser
+from causepath_analyzer.read.format import Repeats
+from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, GATHERED, Options, Recogniser
 from causepath_analyzer.read.source import files, open_source
 from causepath_analyzer.read.tree import build
 
@@ -60,6 +62,7 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
         problems = [entry.problem for entry in inputs if entry.problem is not None]
         unreadable = (p for p in problems if isinstance(p, UnreadableInputError))
         raise next(unreadable, problems[0] if problems else NoTracesError("no input"))
+    repeats = {name: told for row in GATHERED for name, told in row.settle(spans).items()}
     # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
     collecting = gc.isenabled()
     gc.disable()
@@ -68,7 +71,24 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
     finally:
         if collecting:
             gc.enable()
+    if repeats:
+        built = [_told(trace, repeats.get(trace.trace_id)) for trace in built]
     return Reading(tuple(inputs), tuple(built))
+
+
+def _told(trace: Trace, repeats: Repeats | None) -> Trace:
+    """`trace`, whose health tells of `repeats`."""
+    if repeats is None:
+        return trace
+    health = trace.health
+    return replace(
+        trace,
+        health=replace(
+            health,
+            duplicates=health.duplicates + repeats.records,
+            notes=(*health.notes, repeats.note),
+        ),
+    )
 
 
 def _read_file(

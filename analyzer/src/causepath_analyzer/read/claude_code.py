@@ -12,6 +12,7 @@ line with its result. Between an answer and the next prompt a person was at the 
     tool                 |-----|
 
 A subagent (a sidechain) hangs on the tool call that started it, also where it has its own file.
+What a session repeats of the one it was forked from is taken out in `forked_sessions`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import normalise, values
+from causepath_analyzer.model import Link, Skipped
+from causepath_analyzer.read import forked_sessions, normalise, values
 from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat
 from causepath_analyzer.read.values import Number
 
@@ -62,6 +63,10 @@ class _Result(Struct, gc=False):
     agentId: str | None = None  # noqa: N815
 
 
+class _Fork(Struct, gc=False):
+    sessionId: str | None = None  # noqa: N815
+
+
 class _Line(Struct, gc=False):
     type: str | None = None
     uuid: str | None = None
@@ -76,6 +81,7 @@ class _Line(Struct, gc=False):
     toolUseResult: Raw = values.ABSENT  # noqa: N815
     snapshot: Raw = values.ABSENT
     leafUuid: str | None = None  # noqa: N815
+    forkedFrom: Raw = values.ABSENT  # noqa: N815
 
 
 class _Entry(Struct, gc=False):
@@ -93,6 +99,8 @@ class _Entry(Struct, gc=False):
     said: bool
     """A person said something with this line."""
     started_agent: str
+    forked_from: str
+    """The session that this line was copied from."""
 
 
 class _Call(Struct, gc=False):
@@ -124,12 +132,12 @@ class _Tool(Struct, gc=False):
 _LINE: Final = msgspec.json.Decoder(_Line)
 _BLOCKS: Final = msgspec.json.Decoder(list[_Block] | str | None)
 _RESULT: Final = msgspec.json.Decoder(_Result)
+_FORK: Final = msgspec.json.Decoder(_Fork)
 _INTERRUPTED: Final = b"[Request interrupted by user"
 _LONGEST: Final = 1 << 20
 _TOOLS: Final = ("tool_use", "tool_result")
 _SYNTHETIC: Final = "<synthetic>"
 _RESOURCE: Final = normalise.resource({names.SERVICE_NAME: "claude-code"})
-_SCOPE: Final = "claude-code-transcript"
 
 
 class _Transcript:
@@ -203,7 +211,17 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
         blocks,
         said,
         agent,
+        _forked_from(line),
     )
+
+
+def _forked_from(line: _Line) -> str:
+    if not values.present(line.forkedFrom):
+        return ""
+    try:
+        return _FORK.decode(line.forkedFrom).sessionId or ""
+    except values.DAMAGED:
+        return ""
 
 
 def _kept(block: _Block) -> _Block:
@@ -263,7 +281,10 @@ def _main(
     session: str, entries: list[_Entry], own: list[_Entry], tools: Mapping[str, _Tool]
 ) -> Iterator[Found]:
     start_ns, end_ns = entries[0].at_ns, entries[-1].at_ns
-    yield _span(session, session, "", "claude-code session", "agent", start_ns, end_ns)
+    origin = next((e.forked_from for e in entries if e.forked_from), None)
+    links = (Link(origin),) if origin is not None else ()
+    name = "claude-code session"
+    yield _span(session, session, "", name, "agent", start_ns, end_ns, links=links)
     prompts = [i for i, entry in enumerate(own) if entry.said]
     idle_ns = start_ns
     for number, first in enumerate(prompts or [0]):
@@ -418,12 +439,13 @@ def _span(
     attributes: Mapping[str, object] | None = None,
     *,
     failed: bool = False,
+    links: tuple[Link, ...] = (),
 ) -> Found:
     emitted = normalise.Emitted(
-        session, identity, parent, name, "internal", start_ns, end_ns, failed
+        session, identity, parent, name, "internal", start_ns, end_ns, failed, links
     )
     said = {names.CATEGORY: category, names.SESSION[0]: session, **(attributes or {})}
-    return normalise.span(emitted, said, _RESOURCE, _SCOPE)
+    return normalise.span(emitted, said, _RESOURCE, forked_sessions.SCOPE)
 
 
 def _begin() -> JsonFormat:
@@ -432,4 +454,4 @@ def _begin() -> JsonFormat:
 
 
 _NAME: Final = "claude-code"
-FORMAT = GatheredFormat(_NAME, _begin)
+FORMAT = GatheredFormat(_NAME, _begin, forked_sessions.without_repeats)

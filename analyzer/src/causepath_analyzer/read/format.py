@@ -7,7 +7,7 @@ everything around it is still read.
 """
 
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -30,11 +30,23 @@ class JsonFormat(Struct, frozen=True):
     finish: Callable[[], Iterable[Found]] = tuple
 
 
+class Repeats(Struct, frozen=True, gc=False):
+    """How many records of a trace were left out because another trace has them, and which."""
+
+    records: int
+    note: str
+
+
 class GatheredFormat(Struct, frozen=True):
-    """A format whose documents mean something only together; every input begins anew."""
+    """A format whose documents mean something only together; every input begins anew.
+
+    ``settle(spans)`` is called when all inputs were read. It takes out of the spans, by trace,
+    what several traces tell of, and says so for each.
+    """
 
     name: str
     begin: Callable[[], JsonFormat]
+    settle: Callable[[dict[str, list[Span]]], Mapping[str, Repeats]]
 
 
 class BinaryFormat(Struct, frozen=True):

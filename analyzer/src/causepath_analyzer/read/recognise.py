@@ -45,6 +45,8 @@ JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
 )
 BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
 
+GATHERED: Final = tuple(row for row in JSON_FORMATS if isinstance(row, GatheredFormat))
+
 FORMATS: Final = tuple(row.name for row in (*JSON_FORMATS, *BINARY_FORMATS))
 """What `Options.format` may be."""
 
