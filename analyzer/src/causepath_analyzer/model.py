@@ -266,3 +266,7 @@ class Input(Struct, frozen=True):
     skipped_total: int = 0
     """May be larger than the number of ``skipped``, which is bounded."""
     problem: CausepathError | None = None
+    notes: tuple[str, ...] = ()
+    """What is worth knowing about it although all of it was understood."""
+    partial: tuple[tuple[str, str], ...] = ()
+    """Ids of the traces of which a server gave only a part, and what it said."""

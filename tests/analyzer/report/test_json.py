@@ -33,6 +33,7 @@ INPUTS_JSON = [
         "skipped": [{"where": "line 2", "why": "not JSON"}],
         "skipped_total": 1,
         "problem": None,
+        "notes": [],
     },
     {
         "path": "u.jsonl",
@@ -41,6 +42,7 @@ INPUTS_JSON = [
         "skipped": [],
         "skipped_total": 0,
         "problem": "u.jsonl: empty",
+        "notes": [],
     },
 ]
 

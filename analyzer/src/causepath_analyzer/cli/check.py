@@ -25,6 +25,7 @@ from causepath_analyzer.cli.inputs import (
 )
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.cli.settings import budgets
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.report.check_text import check_text
@@ -62,6 +63,7 @@ def check(
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
+    server: Server = NO_SERVER,
     color: ColorOption = "auto",
 ) -> int:
     """Hold every run against budgets; exit with 1 if one is broken.
@@ -78,7 +80,7 @@ def check(
             "or in [tool.causepath.budgets] of pyproject.toml"
         )
     named = named_paths(paths)
-    reading = read_inputs(named, read_options(format, max_bytes))
+    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     with_cost = any(budget.name == "cost" for budget in wanted)
     chosen = picked(reading.traces, trace)
     runs = [explained(entry, overflow, with_cost=with_cost) for entry in chosen]

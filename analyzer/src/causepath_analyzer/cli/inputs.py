@@ -10,7 +10,9 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.critical_path import Overflow
+from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.output import Progress, complain_about
+from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import FORMATS, Options, Reading, read
@@ -24,7 +26,8 @@ DEFAULT_FILE: Final = "causepath-traces.jsonl"
 PathArgument = Annotated[
     str,
     Parameter(
-        help="Trace files, folders of them, or `-` for standard input.",
+        help="Trace files, folders of them, `-` for standard input, or addresses of Jaeger or "
+        "Tempo: the server's, a trace's or a search's as the browser shows it.",
         metavar="PATH",
         allow_leading_hyphen=True,  # for `-`; `named_paths` refuses everything else
     ),
@@ -71,14 +74,17 @@ MAX_BYTES: Final = "8G"
 _SIZE: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
-def read_options(format_name: str | None, max_bytes: str) -> Options:
-    """The two options in one. Raises `UsageError` if one of them cannot be."""
+def read_options(
+    paths: Sequence[str], format_name: str | None, max_bytes: str, server: Server
+) -> Options:
+    """The options for reading `paths`. Raises `UsageError` if one of them cannot be."""
     if format_name is not None and format_name not in FORMATS:
         raise UsageError(f"no format {format_name}; there are {', '.join(FORMATS)}")
     size = _SIZE.fullmatch(max_bytes.strip())
     if size is None or int(size[1]) == 0:
         raise UsageError(f"--max-bytes {max_bytes} is no size; write it like 8G or 500M")
-    return Options(format_name, int(size[1]) << 10 * " KMGT".index(size[2].upper() or " "))
+    most_bytes = int(size[1]) << 10 * " KMGT".index(size[2].upper() or " ")
+    return Options(format_name, most_bytes, wanted(server, paths))
 
 
 def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,10 +124,14 @@ def complaints(inputs: Sequence[Input]) -> list[str]:
             found.append(str(entry.problem))
             continue
         found += [
-            f"{entry.path}:{skipped.where.removeprefix('line ')}: {skipped.why}"
-            for skipped in entry.skipped
+            f"{_place(entry.path, skipped.where)}: {skipped.why}" for skipped in entry.skipped
         ]
+        found += [f"{entry.path}: {note}" for note in entry.notes]
     return found
+
+
+def _place(path: str, where: str) -> str:
+    return f"{path}: {where}" if is_address(path) else f"{path}:{where.removeprefix('line ')}"
 
 
 def status_of(reading: Reading, paths: Sequence[str], *, strict: bool) -> ExitStatus:

@@ -26,6 +26,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
+from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.model import Trace
 from causepath_analyzer.read import Reading
 from causepath_analyzer.report.json import report_json
@@ -56,20 +57,22 @@ def report(
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
+    server: Server = NO_SERVER,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
     named = named_paths(paths)
-    reading = read_inputs(named, read_options(format, max_bytes))
+    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, trace)
+    shown = (*named, *as_typed(server))
     if json:
         write(as_json(reading, chosen, overflow), output)
     elif output is not None:
-        save(as_text(chosen, named, overflow, marks(ascii_only=ascii_only)), output)
+        save(as_text(chosen, shown, overflow, marks(ascii_only=ascii_only)), output)
     else:
-        show(as_text(chosen, named, overflow, marks(ascii_only=ascii_only)), color)
+        show(as_text(chosen, shown, overflow, marks(ascii_only=ascii_only)), color)
     return status_of(reading, named, strict=strict)
 
 

@@ -21,6 +21,7 @@ from causepath_analyzer.cli.inputs import (
 from causepath_analyzer.cli.ledger import read_prediction, remember
 from causepath_analyzer.cli.output import complain, show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.report.whatif_json import verify_json
 from causepath_analyzer.report.whatif_text import verify_text
@@ -36,6 +37,7 @@ def verify(
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
+    server: Server = NO_SERVER,
     color: ColorOption = "auto",
 ) -> int:
     """Compare a prediction with the traces after the change, and remember how right it was.
@@ -46,7 +48,7 @@ def verify(
     """
     told = read_prediction(file)
     named = named_paths(paths)
-    reading = read_inputs(named, read_options(format, max_bytes))
+    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     measured = verified(told, reading.traces)
     try:
         remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))

@@ -27,6 +27,7 @@ from causepath_analyzer.cli.inputs import (
 from causepath_analyzer.cli.ledger import ledger
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.whatif_json import prediction_json, whatif_json
 from causepath_analyzer.report.whatif_text import profile_text, whatif_text
@@ -60,6 +61,7 @@ def whatif(
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
+    server: Server = NO_SERVER,
     color: ColorOption = "auto",
 ) -> int:
     """Predict what a change would save, by replaying the traces with it.
@@ -73,7 +75,7 @@ def whatif(
     if save is not None and not edits:
         raise UsageError("--save keeps a prediction, which needs --apply")
     named = named_paths(paths)
-    reading = read_inputs(named, read_options(format, max_bytes))
+    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, trace)
     found = None
     if edits:

@@ -1,17 +1,24 @@
 """From what the user named to traces: open, recognise, read, group by trace, repair."""
 
 import gc
+import io
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
+from causepath_analyzer.asking import is_address
+from causepath_analyzer.errors import (
+    CausepathError,
+    NoTracesError,
+    UnreadableInputError,
+    UsageError,
+)
 from causepath_analyzer.model import Input, Skipped, Span, Trace
 from causepath_analyzer.read.format import Repeats
 from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, GATHERED, Options, Recogniser
-from causepath_analyzer.read.source import files, open_source
+from causepath_analyzer.read.source import files, open_source, unpacked
 from causepath_analyzer.read.tree import build
 
 __all__ = [
@@ -43,7 +50,8 @@ Progress = Callable[[str, int], None]
 def read(
     paths: Sequence[str], progress: Progress | None = None, options: Options = DEFAULTS
 ) -> Reading:
-    """Reads every file in `paths` (``-`` is standard input; folders are gone through).
+    """Reads every file in `paths` (``-`` is standard input; folders are gone through; an address
+    is asked for what ``options.wanted`` says).
 
     What cannot be read is told in the inputs, not raised. Only if there is no span at all, the
     most serious problem is raised.
@@ -51,6 +59,9 @@ def read(
     spans: SpansByTrace = {}
     inputs: list[Input] = []
     for path in paths:
+        if is_address(path):
+            inputs.append(_read_server(path, spans, progress, options))
+            continue
         found = [_read_file(file, spans, progress, options) for file in files(path)]
         inputs.extend(found or [Input(path, None, 0, problem=_no_files(path))])
     return traces(inputs, spans)
@@ -73,6 +84,9 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
             gc.enable()
     if repeats:
         built = [_told(trace, repeats.get(trace.trace_id)) for trace in built]
+    partial = dict(found for entry in inputs for found in entry.partial)
+    if partial:
+        built = [_incomplete(trace, partial.get(trace.trace_id)) for trace in built]
     return Reading(tuple(inputs), tuple(built))
 
 
@@ -91,6 +105,14 @@ def _told(trace: Trace, repeats: Repeats | None) -> Trace:
     )
 
 
+def _incomplete(trace: Trace, why: str | None) -> Trace:
+    """`trace` with a note on what is missing, if anything is."""
+    if why is None:
+        return trace
+    notes = (*trace.health.notes, f"a part of this trace is missing: {why}")
+    return replace(trace, health=replace(trace.health, notes=notes))
+
+
 def _read_file(
     path: str, spans: SpansByTrace, progress: Progress | None, options: Options
 ) -> Input:
@@ -100,6 +122,62 @@ def _read_file(
         return Input(path, None, 0, problem=error)
     with stream:
         return read_stream(path, stream, spans, progress, options)
+
+
+def _read_server(
+    address: str, spans: SpansByTrace, progress: Progress | None, options: Options
+) -> Input:
+    """Raises `UsageError` where it has to be said what is wanted of the server."""
+    from causepath_analyzer.read.servers import Note, documents  # readers of files need not wait
+
+    count = total = 0
+    skipped: list[Skipped] = []
+    notes: list[str] = []
+    partial: list[tuple[str, str]] = []
+    format_name: str | None = None
+    problem: CausepathError | None = None
+
+    def heard() -> None:
+        if progress is not None:
+            progress(address, count)
+
+    try:
+        for found in documents(address, options.wanted, options.max_bytes, heard):
+            if isinstance(found, Note):
+                notes.append(found.text)
+                continue
+            if isinstance(found, Skipped):
+                skipped.append(found)
+                total += 1
+                continue
+            with unpacked(io.BufferedReader(io.BytesIO(found.data))) as stream:
+                entry = read_stream(found.where, stream, spans, None, options)
+            count += entry.spans
+            total += entry.skipped_total
+            skipped += [Skipped(found.where, one.why) for one in entry.skipped]
+            format_name = format_name or entry.format
+            problem = problem or entry.problem
+            if entry.skipped and found.trace_id is not None:
+                partial.append((found.trace_id, entry.skipped[0].why))
+            heard()
+    except UsageError:
+        raise
+    except CausepathError as error:
+        problem = error
+    if count:
+        problem = None
+    elif problem is not None and not str(problem).startswith(address[:8]):
+        problem = type(problem)(f"{address}: {problem}")
+    return Input(
+        address,
+        format_name,
+        count,
+        tuple(skipped[:_MOST_SKIPPED]),
+        total,
+        problem,
+        tuple(notes),
+        tuple(partial),
+    )
 
 
 def read_stream(

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
+from causepath_analyzer.asking import Wanted
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import (
     claude_code,
@@ -55,11 +56,12 @@ class Options(Struct, frozen=True):
     """How to read. ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content.
 
     ``max_bytes`` bounds what compressed data, a pipe or a device may give; one document of it may
-    have a 32nd part. A plain file may be as large as it is.
+    have a 32nd part. A plain file may be as large as it is. ``wanted`` is asked of servers.
     """
 
     format: str | None = None
     max_bytes: int = MOST_BYTES
+    wanted: Wanted = Wanted()
 
 
 DEFAULTS: Final = Options()

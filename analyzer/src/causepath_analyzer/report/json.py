@@ -35,6 +35,7 @@ class _Input(Struct):
     skipped: list[_Skipped]
     skipped_total: int
     problem: str | None
+    notes: Sequence[str]
 
 
 class _Section(Struct):
@@ -249,6 +250,7 @@ def _inputs(inputs: Sequence[Input]) -> list[_Input]:
             skipped=[_Skipped(skipped.where, skipped.why) for skipped in entry.skipped],
             skipped_total=entry.skipped_total,
             problem=None if entry.problem is None else str(entry.problem),
+            notes=entry.notes,
         )
         for entry in inputs
     ]
