@@ -13,11 +13,11 @@ not called independent of it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, Content, Trace
@@ -48,38 +48,81 @@ class Elsewhere(Struct, frozen=True):
 NOWHERE: Final = Elsewhere()
 
 
+class Orders(Struct):
+    """What runs show about the orders of the calls in them, gathered run by run.
+
+    ``broken`` and ``needed`` are pairs as in `Elsewhere`, of calls of one run. ``beside[a]`` are
+    the operations that every run with *a* had: of the other ``known`` ones some run had none.
+    """
+
+    runs: int = 0
+    known: set[str] = field(default_factory=set)
+    broken: set[tuple[str, str]] = field(default_factory=set)
+    needed: set[tuple[str, str]] = field(default_factory=set)
+    beside: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, trace: Trace) -> None:
+        """Gathers what `trace` shows."""
+        if trace.untrusted:
+            return
+        overlaps, firsts = _firsts(trace)
+        self.runs += 1
+        self.known.update(firsts)
+        self.broken |= overlaps
+        self.needed |= _needed(trace)
+        if len(firsts) > _MOST_OPERATIONS:
+            return
+        for later, started in firsts.items():
+            for earlier, first in firsts.items():
+                if first > started:
+                    self.broken.add((earlier, later))
+        self._had({later: set(firsts) for later in firsts})
+
+    def join(self, other: "Orders") -> None:
+        """Gathers what `other` has gathered of other runs."""
+        self.runs += other.runs
+        self.known |= other.known
+        self.broken |= other.broken
+        self.needed |= other.needed
+        self._had(other.beside)
+
+    def _had(self, beside: Mapping[str, set[str]]) -> None:
+        for key, others in beside.items():
+            self.beside[key] = self.beside[key] & others if key in self.beside else others
+
+    def elsewhere(self) -> Elsewhere:
+        """What all of them show; a single run shows nothing."""
+        if self.runs < 2:
+            return NOWHERE
+        broken = set(self.broken)
+        if len(self.known) <= _MOST_OPERATIONS:
+            for later, beside in self.beside.items():
+                broken.update((earlier, later) for earlier in self.known - beside)
+        return Elsewhere(frozenset(broken), frozenset(self.needed))
+
+
 def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
     """What all of `traces` show about the orders of the calls in them."""
-    runs = []
-    needed: set[tuple[str, str]] = set()
+    orders = Orders()
     for trace in traces:
-        if not trace.untrusted:
-            runs.append(_firsts(trace))
-            needed |= _needed(trace)
-    if len(runs) < 2:
-        return NOWHERE
-    broken: set[tuple[str, str]] = set()
-    known = {key for overlaps, firsts in runs for key in firsts}
-    for overlaps, firsts in runs:
-        broken |= overlaps
-        if len(firsts) > _MOST_OPERATIONS:
-            continue
-        for later, started in firsts.items():
-            for earlier in known if len(known) <= _MOST_OPERATIONS else firsts:
-                if earlier != later and firsts.get(earlier, started + 1) > started:
-                    broken.add((earlier, later))
-    return Elsewhere(frozenset(broken), frozenset(needed))
+        orders.add(trace)
+    return orders.elsewhere()
 
 
 def _needed(trace: Trace) -> set[tuple[str, str]]:
     """Calls below one span of which the later one was given what the earlier one had returned."""
     spans, parents = trace.spans, trace.parents
+    given = [
+        i
+        for i, span in enumerate(spans)
+        if (span.links or (span.model_call is not None and span.model_call.blocks is not None))
+        and span.category in CALLS
+    ]
+    found: set[tuple[str, str]] = set()
+    if not given:
+        return found
     flow = DataFlow(trace)
-    found = set()
-    for i, span in enumerate(spans):
-        told = span.model_call
-        if (not span.links and (told is None or told.blocks is None)) or span.category not in CALLS:
-            continue
+    for i in given:
         for source in flow.sources(i):
             if parents[source] == parents[i] and spans[source].category in CALLS:
                 found.add((key_of(trace, source), key_of(trace, i)))
