@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from causepath_analyzer.analyses.data_flow import DataFlow
-from causepath_analyzer.model import NO_SPAN, Content, Trace
+from causepath_analyzer.model import NO_SPAN, Content, Span, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
@@ -135,18 +135,22 @@ def _firsts(trace: Trace) -> tuple[set[tuple[str, str]], dict[str, int]]:
     firsts: dict[str, int] = {}
     overlaps: set[tuple[str, str]] = set()
     latest: dict[int, tuple[int, str]] = {}  # by parent: the call that ends last so far
-    for i, span in enumerate(spans):
+    for span, parent in zip(spans, trace.parents, strict=True):
         if span.category not in CALLS:
             continue
-        key = key_of(trace, i)
-        firsts.setdefault(key, span.start_ns)
-        parent = trace.parents[i]
-        end, before = latest.get(parent, (span.start_ns, ""))
-        if end > span.start_ns:
-            overlaps.add((before, key))
-            overlaps.add((key, before))
-        if span.ended_ns >= end:
-            latest[parent] = (span.ended_ns, key)
+        key = _key(span)
+        start_ns, end_ns = span.start_ns, span.end_ns or 0
+        if key not in firsts:
+            firsts[key] = start_ns
+        before = latest.get(parent)
+        if before is None:
+            latest[parent] = (end_ns, key)
+            continue
+        if before[0] > start_ns:
+            overlaps.add((before[1], key))
+            overlaps.add((key, before[1]))
+        if end_ns >= before[0]:
+            latest[parent] = (end_ns, key)
     return overlaps, firsts
 
 
@@ -156,9 +160,13 @@ CALLS: Final = frozenset(("llm", "tool", "retrieval", "embedding", "database"))
 
 def key_of(trace: Trace, span: int) -> str:
     """Names the operation of `span` and the code that calls it, the same in every run."""
-    told = trace.spans[span]
-    name = told.tool_call.name if told.tool_call is not None else None
-    return f"{told.category}:{name or told.name}@{told.where or ''}"
+    return _key(trace.spans[span])
+
+
+def _key(span: Span) -> str:
+    tool = span.tool_call
+    name = (tool.name if tool is not None else None) or span.name
+    return f"{span.category}:{name}@{span.where or ''}"
 
 
 def level(
