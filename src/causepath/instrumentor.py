@@ -6,7 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from causepath import config, measure
+from causepath import config, mcp, measure
 from causepath.guard import harmless
 from causepath.imports import when_imported
 from causepath.pipeline import Pipeline
@@ -59,6 +59,9 @@ class Plugin:
         self._pipeline.when_set(telemetry.attend)
         for provider in PROVIDERS:
             when_imported(provider.module, functools.partial(self._patch, telemetry, provider))
+        sessions = mcp.Sessions(telemetry)
+        for name, caller in mcp.CALLERS.items():
+            when_imported(name, functools.partial(self._patch_mcp, telemetry, sessions, caller))
         for pattern in settings.tool_patterns:
             when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
@@ -77,10 +80,23 @@ class Plugin:
     def _patch(self, telemetry: Telemetry, provider: Provider, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
-            from causepath.patching import Patches
+            self._changed().apply(provider, telemetry)
 
-            self._patches = self._patches or Patches()
-            self._patches.apply(provider, telemetry)
+    @harmless(None)
+    def _patch_mcp(
+        self, telemetry: Telemetry, sessions: mcp.Sessions, caller: str, module: ModuleType
+    ) -> None:
+        if telemetry is self._telemetry:
+            patches = self._changed()
+            patches.wrap(module.__name__, f"{caller}.call_tool", sessions.call_tool)
+            if module.__name__ == mcp.LISTING:
+                patches.wrap(module.__name__, f"{caller}.list_tools", sessions.list_tools)
+
+    def _changed(self) -> Patches:
+        from causepath.patching import Patches
+
+        self._patches = self._patches or Patches()
+        return self._patches
 
     @harmless(None)
     def _measure(self, telemetry: Telemetry, names: str, module: ModuleType) -> None:

@@ -29,12 +29,17 @@ class Operation:
     """
 
     def __init__(
-        self, span: Span, context: Context, on_end: Callable[[int], None] | None = None
+        self,
+        span: Span,
+        context: Context,
+        on_end: Callable[[int], None] | None = None,
+        read_error: Callable[[BaseException], str] | None = None,
     ) -> None:
         self.span = span
         self._context = context
         self._token: Any = None
         self._on_end = on_end
+        self._read_error = read_error
         self._process = forks.process
 
     def __enter__(self) -> Self:
@@ -54,13 +59,18 @@ class Operation:
         """The context of the operation for one step of a generator."""
         return Step(self._context)
 
+    def fail(self, error_type: str) -> None:
+        """What the operation does has failed, whether or not that is an exception."""
+        self.span.set_status(StatusCode.ERROR)
+        self.span.set_attribute(semconv.ERROR_TYPE, error_type)
+
     @harmless(None)
     def end(self, error: BaseException | None = None) -> None:
         if self._process is not forks.process:
             return
         if isinstance(error, Exception):
-            self.span.set_status(StatusCode.ERROR)
-            self.span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
+            read_error = self._read_error
+            self.fail(read_error(error) if read_error else type(error).__qualname__)
         now_ns = time.time_ns()
         self.span.end(end_time=now_ns)
         if self._on_end is not None:

@@ -35,12 +35,13 @@ class Patches:
     def apply(self, provider: Provider, telemetry: Telemetry) -> None:
         """Wrap every target of `provider`; a target that this release lacks is left out."""
         for target in provider.targets:
-            self._wrap(target, _wrapper(target, provider, telemetry))
+            self.wrap(target.module, target.name, _wrapper(target, provider, telemetry))
 
     @harmless(None)
-    def _wrap(self, target: Target, make: Callable[[Any], Any]) -> None:
-        owner: Any = importlib.import_module(target.module)
-        *path, name = target.name.split(".")
+    def wrap(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
+        """Put `make(function)` in the place of a function, given by its dotted name."""
+        owner: Any = importlib.import_module(module)
+        *path, name = name.split(".")
         for part in path:
             owner = getattr(owner, part)
         original = owner.__dict__[name]

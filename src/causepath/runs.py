@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
@@ -198,10 +198,12 @@ class Runs:
     def take(
         self,
         name: str,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | None,
         args: Any,
         kwargs: Any,
         here: tuple[int, int] | None,
+        *,
+        qualified: bool = False,
     ) -> AskedTool | None:
         """The asked-for call that a call of `function` carries out, so that no other one takes it.
 
@@ -210,9 +212,14 @@ class Runs:
         equal arguments, then the name alone, in a run of this context or thread. In a thread
         without context, it may also be the only run that asks. Where two runs ask for the same and
         nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
+
+        `qualified`: the model may know the tool by a longer name (`server__search` for `search`);
+        then the arguments have to be equal.
         """
         with self._lock:
             asked = [a for a in self._asked_by_name.get(name, ()) if not a.taken]
+            if qualified and not asked:
+                asked = [a for a in self._asked_as(name) if _equal(a.call.input, kwargs)]
             if not asked:
                 return None
             arguments = _arguments(function, args, kwargs)
@@ -233,6 +240,13 @@ class Runs:
                 taken.taken = True
             return taken
 
+    def _asked_as(self, name: str) -> Iterator[AskedTool]:
+        """What is asked for by a name that ends with `name`, after something of the server."""
+        for longer, asked in self._asked_by_name.items():
+            before = longer.removesuffix(name)
+            if before != longer and before and not before[-1].isalnum():
+                yield from (a for a in asked if not a.taken)
+
     def _forget_oldest_call(self) -> None:
         call_id, run = self._by_call_id.popitem(last=False)
         run.known.pop(call_id, None)
@@ -248,9 +262,9 @@ class Runs:
                 del self._asked_by_name[asked.call.name]
 
 
-def _arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> Mapping[str, object]:
+def _arguments(function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Mapping[str, object]:
     """By name where the signature tells the names, for a function given positional arguments."""
-    if not args:
+    if not args or function is None:
         return dict(kwargs)
     try:
         bound = inspect.signature(function).bind(*args, **kwargs).arguments

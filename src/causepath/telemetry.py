@@ -22,12 +22,19 @@ from causepath.guard import harmless
 from causepath.model_call import ModelCall
 from causepath.operation import Operation
 from causepath.runs import Run, Runs
-from causepath.spans import SCOPE, is_native, is_suppressed, tool_attributes, tool_call_links
+from causepath.spans import (
+    SCOPE,
+    attributes_of,
+    is_native,
+    is_suppressed,
+    tool_attributes,
+    tool_call_links,
+)
 from causepath.version import __version__
 from causepath.watcher import SpanWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
@@ -262,50 +269,17 @@ class Telemetry:
         """The span of one measured call of a tool function."""
         if is_suppressed():
             return None
-        tracer = self.tracer()
-        here = otel.get_current()
-        current = trace.get_current_span(here).get_span_context()
-        run = None
-        if current.is_valid:
-            run = _run_in(here) or self.runs.below((current.trace_id, current.span_id))
-        asked = self.runs.take(
-            name,
-            function,
-            args,
-            kwargs,
-            None
-            if not current.is_valid
-            else run.key
-            if run
-            else (current.trace_id, current.span_id),
-        )
+        asked = self._take(name, function, args, kwargs)
         if asked is None and only_asked:
             return None
-        parent = here
-        if not current.is_valid and asked is not None:
-            parent = asked.run.parent
         code = getattr(function, "__code__", None)
-        span = tracer.start_span(
-            f"execute_tool {name}",
-            context=parent,
-            kind=SpanKind.INTERNAL,
-            attributes=semconv.present(
-                {
-                    **tool_attributes(name, asked.call.id if asked else None),
-                    semconv.TOOL_READ_ONLY: read_only,
-                    semconv.CODE_FILE_PATH: code.co_filename if code else None,
-                    semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
-                    semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
-                }
-            ),
-            links=tool_call_links(asked) if asked else (),
-        )
-        if asked is not None:
-            asked.measured = span.get_span_context()
-            asked.run.touched_ns = time.time_ns()
-        # What the tool asks a model for is a conversation of its own.
-        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
-        return Operation(span, context, on_end=_toucher(asked.run) if asked else None)
+        about = {
+            semconv.TOOL_READ_ONLY: read_only,
+            semconv.CODE_FILE_PATH: code.co_filename if code else None,
+            semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
+            semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
+        }
+        return self._tool(name, asked, about)
 
     @harmless(None)
     def sdk_tool_call(
@@ -317,6 +291,76 @@ class Telemetry:
             return None
         arguments = {str(i): value for i, value in enumerate(args)} | kwargs
         return self.tool_call(name, function, (), arguments, None, only_asked=True)
+
+    @harmless(None)
+    def mcp_tool_call(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        read_only: bool | None,
+        read_error: Callable[[BaseException], str],
+    ) -> Operation | None:
+        """The span of a tool that an MCP server carries out.
+
+        None of its own where a tool in progress passes its call on: that has a span already.
+        """
+        if is_suppressed():
+            return None
+        asked = self._take(name, None, (), arguments, qualified=True)
+        about = semconv.present(
+            {semconv.MCP_METHOD: "tools/call", semconv.TOOL_READ_ONLY: read_only}
+        )
+        current = trace.get_current_span()
+        if asked is None and attributes_of(current).get(semconv.OPERATION) == "execute_tool":
+            current.set_attributes(about)
+            return None
+        return self._tool(asked.call.name if asked else name, asked, about, read_error)
+
+    def _take(
+        self,
+        name: str,
+        function: Callable[..., Any] | None,
+        args: Any,
+        kwargs: Any,
+        *,
+        qualified: bool = False,
+    ) -> AskedTool | None:
+        """What a reply asked for and this call carries out."""
+        here = otel.get_current()
+        current = trace.get_current_span(here).get_span_context()
+        key = None
+        if current.is_valid:
+            key = current.trace_id, current.span_id
+            run = _run_in(here) or self.runs.below(key)
+            key = run.key if run else key
+        return self.runs.take(name, function, args, kwargs, key, qualified=qualified)
+
+    def _tool(
+        self,
+        name: str,
+        asked: AskedTool | None,
+        about: Mapping[str, Any],
+        read_error: Callable[[BaseException], str] | None = None,
+    ) -> Operation:
+        tracer = self.tracer()
+        parent = otel.get_current()
+        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
+            parent = asked.run.parent
+        span = tracer.start_span(
+            f"execute_tool {name}",
+            context=parent,
+            kind=SpanKind.INTERNAL,
+            attributes=semconv.present(
+                {**tool_attributes(name, asked.call.id if asked else None), **about}
+            ),
+            links=tool_call_links(asked) if asked else (),
+        )
+        if asked is not None:
+            asked.measured = span.get_span_context()
+            asked.run.touched_ns = time.time_ns()
+        # What the tool asks a model for is a conversation of its own.
+        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
+        return Operation(span, context, _toucher(asked.run) if asked else None, read_error)
 
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:
