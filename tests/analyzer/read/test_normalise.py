@@ -564,6 +564,15 @@ def test_whether_the_input_includes_the_cache(counts: dict[str, int], tokens: To
             id="pydantic ai",
         ),
         pytest.param(
+            {"mcp.method.name": "tools/call", "jsonrpc.request.id": "2"},
+            {"name": "MCP send tools/call search", "kind": 3},
+            "search",
+            None,
+            None,
+            None,
+            id="the client of the MCP SDK",
+        ),
+        pytest.param(
             {
                 "mlflow.spanType": '"TOOL"',
                 "mlflow.spanInputs": '{"q": "a"}',

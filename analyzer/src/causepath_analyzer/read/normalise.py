@@ -569,7 +569,7 @@ def _tool_call(name: str, facts: Facts) -> ToolCall:
     )
 
 
-_TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|tools/call|running tool:?) ")
+_TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|(?:MCP send )?tools/call|running tool:?) ")
 
 
 def _error(failed: bool, facts: Facts) -> str | None:
