@@ -40,6 +40,29 @@ def test_calls_that_begin_alike_are_one_conversation() -> None:
     assert names(begun(drawn(TWO), a1=1, a2=1, b1=2, b2=2)) == [["a1", "a2"], ["b1", "b2"]]
 
 
+def test_blocks_tell_how_a_conversation_began() -> None:
+    drawing = """
+        agent run   |------------------------|
+          llm a1      |--|                       blocks=s,qa>x
+          llm b1          |--|                   blocks=1@a1+qb>y
+          llm b2              |--|               blocks=3@b1+tb>z
+          llm a2                  |--|           blocks=s,qa,x,ta>z
+    """
+    trace = drawn(drawing)
+    (a2,) = (i for i, span in enumerate(trace.spans) if span.name == "a2")
+    told = trace.spans[a2].model_call
+    assert told is not None and told.blocks is not None
+    given = tuple(
+        replace(block, role="assistant" if n == 2 else "user")
+        for n, block in enumerate(told.blocks.given)
+    )
+    spans = list(trace.spans)
+    spans[a2] = replace(
+        spans[a2], model_call=replace(told, blocks=replace(told.blocks, given=given))
+    )
+    assert names(build(spans)) == [["a1", "a2"], ["b1", "b2"]]
+
+
 @pytest.mark.parametrize(
     "openings",
     [

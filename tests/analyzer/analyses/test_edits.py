@@ -14,7 +14,7 @@ from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.replay import new_trace, replayed
 from causepath_analyzer.analyses.whatif import Change, changed
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import Span, Trace
+from causepath_analyzer.model import Span, Tokens, Trace
 from causepath_analyzer.read.tree import build
 from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
@@ -160,6 +160,18 @@ def test_a_repeat_with_an_equal_result_costs_a_look_up() -> None:
     cached = [edit("cache tool:*=0ms")]
     assert changed(drawn(drawing), cached).times.wall_ns / MS == 25  # three tools, no repeat
     assert changed(_one_tool(drawn(drawing)), cached).times.wall_ns / MS == 20
+
+
+def test_a_model_call_that_repeats_another_one_is_told_by_its_blocks() -> None:
+    drawing = """
+        agent run    |------------------------|
+          llm m        |----|                     id=1 blocks=s,q>a tokens=9/9
+          llm m              |----|               id=2 blocks=1@1+q>a tokens=9/9
+          llm m                    |----|         id=3 blocks=1@2+q>b tokens=9/9
+    """
+    found = changed(drawn(drawing), [edit("cache llm=0ms")])
+    assert found.times.wall_ns / MS == 20
+    assert [call.tokens for call in found.changes.calls.values()] == [Tokens()]
 
 
 def _one_tool(trace: Trace) -> Trace:

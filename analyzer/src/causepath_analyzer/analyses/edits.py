@@ -308,8 +308,11 @@ class Editing:
     # -- what is not done
 
     def fixed(self, span: int, duration_ns: int) -> None:
-        """Lets `span` with everything below it take `duration_ns`."""
-        self._emptied(span)
+        """Lets `span` with everything below it take `duration_ns`, and no tokens."""
+        for part in self._emptied(span):
+            call = self._plan.trace.spans[part].model_call
+            if call is not None:
+                self.changes.calls[part] = replace(call, tokens=NO_TOKENS)
         self.changes.gaps[end_of(span)] = duration_ns
 
     def remove(self, span: int) -> None:

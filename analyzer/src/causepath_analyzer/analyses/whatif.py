@@ -19,6 +19,7 @@ from causepath_analyzer.analyses.critical_path import (
     critical_path,
     first_token_ns,
 )
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.edits import (
     Apply,
     Cache,
@@ -298,21 +299,30 @@ def _groups(trace: Trace, known: Causes, found: Sequence[int]) -> list[list[int]
 def _repeats(run: _Run, found: Sequence[int]) -> Sequence[int]:
     """Calls that came again after an equal one had ended: equal arguments, and results if known."""
     spans = run.trace.spans
+    flow = DataFlow(run.trace)
     first: dict[object, int] = {}
     repeats = []
     for i in found:
-        tool = spans[i].tool_call
-        if tool is None or tool.arguments is None:
+        asked, answer = _asked(flow, i)
+        if asked is None:
             continue
-        key = (name_of(run.trace, run.kinds, i), tool.arguments.digest, tool.arguments.size)
-        before = first.setdefault(key, i)
+        before = first.setdefault((name_of(run.trace, run.kinds, i), asked), i)
         if before == i or spans[before].ended_ns > spans[i].start_ns:
             continue
-        earlier = spans[before].tool_call
-        known = tool.result is not None and earlier is not None and earlier.result is not None
-        if not known or (earlier and earlier.result == tool.result):
+        earlier = _asked(flow, before)[1]
+        if answer is None or earlier is None or answer == earlier:
             repeats.append(i)
     return repeats
+
+
+def _asked(flow: DataFlow, span: int) -> tuple[object, object]:
+    """What a call was given and what it returned, to be compared; ``None`` where not known."""
+    told = flow.trace.spans[span]
+    if told.tool_call is not None:
+        return told.tool_call.arguments, told.tool_call.result
+    blocks = told.model_call.blocks if told.model_call is not None else None
+    answered = [block.digest for block in blocks.answered] if blocks is not None else None
+    return flow.given(span) or None, answered or None
 
 
 def _waste(
