@@ -103,6 +103,7 @@ def _span(
         ),
         session=facts.get("session"),
         where=facts.get("where"),
+        scope=facts.get("scope"),
     )
 
 

@@ -51,7 +51,8 @@ def test_blocks_tell_how_a_conversation_began() -> None:
     trace = drawn(drawing)
     (a2,) = (i for i, span in enumerate(trace.spans) if span.name == "a2")
     told = trace.spans[a2].model_call
-    assert told is not None and told.blocks is not None
+    assert told is not None
+    assert told.blocks is not None
     given = tuple(
         replace(block, role="assistant" if n == 2 else "user")
         for n, block in enumerate(told.blocks.given)

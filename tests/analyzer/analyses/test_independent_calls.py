@@ -149,13 +149,80 @@ def test_one_run_that_handed_it_on_refutes() -> None:
     assert found(drawing.format(""), drawing.format("")) == ["CP102 m+m proved 5"]
 
 
+ROUNDS = """
+    agent run           |----------------------------------------------|
+      tool find          |---|                                id=f1 given=q1 scope=causepath
+      llm ask                |-----|                          id=a1 {one}
+      tool find                    |---|                      id=f2 scope=causepath {find}
+      llm ask                          |-----|                id=a2 {two}
+      tool find                              |---|            id=f3 given=q3 scope=causepath
+      llm ask                                    |-----|      id=a3 {three}
+"""
+EACH = {
+    "find": "given=q2",
+    "one": "blocks=d1>t1 carries=f1",
+    "two": "blocks=d2>t2 carries=f2",
+    "three": "blocks=d3>t3",
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({}, ["CP102 find+ask+find+ask+find+ask proved 20"], id="each for itself"),
+        pytest.param(
+            {"find": "carries=f1"}, ["CP102 find+ask+find+ask proved 10"], id="from the second on"
+        ),
+        pytest.param(
+            {"find": "carries=a1"}, ["CP102 find+ask+find+ask proved 10"], id="an answer looked up"
+        ),
+        pytest.param(
+            {"two": "blocks=t1>t2 carries=f2"},
+            ["CP102 find+ask+find+ask proved 10"],
+            id="an answer handed on",
+        ),
+        pytest.param({"one": "blocks=d1>t1", "two": "blocks=d2>t2"}, [], id="not recognised"),
+        pytest.param({"one": "", "two": "", "three": ""}, [], id="without blocks"),
+    ],
+)
+def test_rounds_of_a_loop(facts: dict[str, str], expected: list[str]) -> None:
+    assert found(ROUNDS.format(**EACH | facts)) == expected
+
+
+def test_rounds_that_overlapped_elsewhere() -> None:
+    one = """
+        agent run           |-----------------------------|
+          retrieval find     |---|                             id=f1
+          llm ask                |-----|                       id=a1 where=a.py:2 opening=1
+          retrieval find               |---|                   id=f2
+          llm ask                          |-----|             id=a2 where=a.py:2 opening=2
+    """
+    other = """
+        agent run           |-----------------------------|
+          retrieval find     |---|                             id=f1
+          llm ask                |-----|                       id=a1 where=a.py:2 opening=1
+          retrieval find      |---|                            id=f2
+          llm ask                 |-----|                      id=a2 where=a.py:2 opening=2
+    """
+    assert found(one, one) == []
+    assert found(one, other) == ["CP102 find+ask+find+ask likely 10"]
+    trace = drawn(one, unit_ns=UNIT)
+    others = elsewhere([trace, _as("0" * 32, drawn(other, unit_ns=UNIT))])
+    (told,) = explained(trace, others=others).findings
+    assert told.title == "run 2 independent rounds of a loop together"
+    assert told.why == (
+        "2 rounds of find and ask ran one after the other, but in other runs a later round started "
+        "before an earlier round had ended, or without it."
+    )
+
+
 def test_what_blocks_cannot_show_is_said() -> None:
     trace = drawn(ITEMS.format(one="s,item1>a1", two="s,item2>a2", facts=""), unit_ns=UNIT)
     (one,) = explained(trace).findings
     assert one.why == (
         "2 calls of m ran one after the other, but no text that an earlier one wrote, nor a line "
-        "of 32 characters of it, is in what a later one was given. Whether an answer decided if "
-        "the next call was made is not in the trace."
+        "of 32 characters of it, is in what a later one was given. Whether a shorter piece of an "
+        "answer was handed on, or decided if the next call was made, is not in the trace."
     )
 
 

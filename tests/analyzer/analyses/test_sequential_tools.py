@@ -199,6 +199,37 @@ def test_small_savings_are_not_worth_a_word(unit_ms: int, wait: int, found: int)
     assert len(explained(trace).findings) == found
 
 
+OFTEN = """
+    agent run    |------------------------------------|           {place}
+      llm m       |---|                                           id=m1 turn=1 where=agent.py:41
+      tool t           ||                                         id=t1 asked_by=m1
+      tool u            ||                                        id=u1 asked_by=m1
+      llm m              |---|                                    id=m2 turn=2 where=agent.py:{line}
+      tool t                  ||                                  id=t2 asked_by=m2
+      tool v                   ||                                 id=v2 asked_by=m2
+      llm m                     |---|                             id=m3 turn=3
+"""
+
+
+def test_small_savings_at_one_place_add_up() -> None:
+    trace = drawn(OFTEN.format(line=41, place=""), unit_ns=25 * MS)
+    (found,) = explained(trace).findings
+    assert (found.title, found.times, found.saving_ns, found.where) == (
+        "run tools of one reply together, 2 times",
+        2,
+        50 * MS,
+        "agent.py:41",
+    )
+    assert [trace.spans[i].span_id for i in found.spans] == ["t1", "u1", "t2", "v2"]
+    assert found.why == (
+        "This happens 2 times. The first time: t and u were asked for in one reply, so none can "
+        "need what another returned. Whether two of them write to the same place is not in the "
+        "trace."
+    )
+    elsewhere = drawn(OFTEN.format(line=42, place=""), unit_ns=25 * MS)
+    assert explained(elsewhere).findings == ()
+
+
 def test_a_finding_says_everything() -> None:
     trace = drawn(TWO_TOOLS.format(wait="-----"), unit_ns=UNIT)
     (found,) = explained(trace).findings

@@ -117,6 +117,7 @@ def test_report() -> None:
                         "where": "agent.py:41",
                         "fix": "Start all tool calls of a reply before waiting for the first "
                         "result (asyncio.gather, or a thread pool).",
+                        "times": 1,
                     }
                 ],
                 "together_ns": 300 * MS,

@@ -23,6 +23,7 @@ _TELLING: Final = 8
 """Blocks of fewer bytes are equal by chance."""
 _OPENING: Final = 64
 """Blocks that are looked at to tell how a conversation began."""
+_EMITTER: Final = "causepath"
 _NO_BLOCKS: Final = Blocks((), ())
 _NOTHING: Final[frozenset[int]] = frozenset()
 
@@ -109,6 +110,15 @@ class DataFlow:
             parts.append(part.blocks)
             part = part.before
         return tuple(block.digest for blocks in reversed(parts) for block in blocks)
+
+    def searched(self, span: int) -> bool:
+        """Whether all that `span` was given was searched for what others had returned."""
+        self._prepare()
+        if self._given.get(span) is not None:
+            return True
+        told = self.trace.spans[span]
+        # The emitter of blocks searches what it passes to tools, and lists no blocks there.
+        return bool(self._given) and told.category == "tool" and told.scope == _EMITTER
 
     def recognised(self, span: int) -> bool:
         """Whether something that `span` returned was found again in what another was given."""

@@ -211,47 +211,50 @@ class Editing:
 
     # -- orders
 
-    def together(self, group: Sequence[int], limit: int | None = None) -> None:
-        """Starts the spans in `group`, children of one parent, as the first one starts.
+    def together(self, branches: Sequence[Sequence[int]], limit: int | None = None) -> None:
+        """Starts all `branches` as the first one starts; their spans are children of one parent.
 
         If some of them overlap as it is, these start as far apart as they did, and without a
         `limit` no more run at once than do. The agent's own work between them comes after them.
         """
         spans = self._plan.trace.spans
-        seen = most_at_once(self._plan.trace, group)
-        most = limit or (len(group) if seen == 1 else seen)
-        ends = tuple(end_of(i) for i in group)
-        own = set(ends)
-        first = start_of(group[0])
+        heads = [branch[0] for branch in branches]
+        tails = [branch[-1] for branch in branches]
+        single = heads == tails  # longer ones are rounds of a loop, which follow each other
+        seen = most_at_once(self._plan.trace, heads) if single else 1
+        most = limit or (len(heads) if seen == 1 else seen)
+        ends = tuple(end_of(i) for i in tails)
+        own = {end_of(i) for branch in branches for i in branch}
+        first = start_of(heads[0])
         held_by = self._held_by(first)
         gap = self._gap(first)
-        ended = began = spans[group[0]].start_ns
+        ended = began = spans[heads[0]].start_ns
         kept = 0
-        for place, i in enumerate(group):
+        for place, (i, tail) in enumerate(zip(heads, tails, strict=True)):
             event, start = start_of(i), spans[i].start_ns
             offset = start - began  # of those that overlap, which start as far apart as they did
             behind = 0
             others = self._without(self._held_by(event), own) if place else ()
             if any(self._plan.times[gate] > self._plan.times[first] for gate in others):
                 # Something else came between, and still does; the gap is behind that.
-                ended = max(ended, spans[i].ended_ns)
+                ended = max(ended, spans[tail].ended_ns)
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
                 continue
             if place and start >= ended:
                 kept += min(self._gap(event), start - ended)
                 began, offset = start, 0
             elif place >= seen:  # it was waiting for a slot
-                before = sorted((spans[j].ended_ns for j in group[:place]), reverse=True)
+                before = sorted((spans[j].ended_ns for j in tails[:place]), reverse=True)
                 offset = behind = start - before[seen - 1]
-            ended = max(ended, spans[i].ended_ns)
+            ended = max(ended, spans[tail].ended_ns)
             if place:
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
                 self.changes.gaps[event] = gap + offset
             if place >= most:
                 self.changes.slots[event] = Slot(most, ends[:place], behind)
             elif event in self._plan.slots:
-                self.changes.slots[event] = Slot(len(group), ())
-        last = max(group, key=lambda i: (spans[i].ended_ns, i))
+                self.changes.slots[event] = Slot(len(heads), ())
+        last = max(tails, key=lambda i: (spans[i].ended_ns, i))
         self.changes.joins[end_of(last)] = (ends, kept)
 
     def merge(self, turns: Turns) -> None:

@@ -17,7 +17,8 @@ class Finding(Struct, frozen=True):
     """Something that would make a run faster or cheaper.
 
     ``saving_ns`` is the wall time of the run minus that of the run with the fix. ``share`` is the
-    saving as a part of the wall, ``where`` is "file:line function" or ``None``.
+    saving as a part of the wall, ``where`` is "file:line function" or ``None``. ``times`` is how
+    often the run gives the same opportunity, which one change of the code would take.
     """
 
     code: str
@@ -30,18 +31,26 @@ class Finding(Struct, frozen=True):
     fix: str
     where: str | None = None
     saving_usd: str | None = None
+    times: int = 1
+
+
+Branches = tuple[tuple[int, ...], ...]
+"""What is to run side by side: in each branch spans that follow each other."""
 
 
 class Candidate(Struct, frozen=True):
     """A change of order that nothing speaks against; what it saves is not known yet.
 
-    ``change`` are spans to run together, or turns to make one.
+    Candidates of one ``place`` are mended by one change of the code, which is called ``plural``
+    where there are several.
     """
 
     code: str
     title: str
+    plural: str
+    place: str
     spans: tuple[int, ...]
-    change: tuple[int, ...] | Turns
+    change: Branches | Turns
     evidence: Evidence
     why: str
     fix: str
@@ -86,8 +95,9 @@ CODES: Final[Mapping[str, Code]] = {
             "The wall time now, minus the wall time of a schedule in which the tools start "
             "together and everything that waited for them follows with the gaps it had. Pauses "
             "between the tools are kept. If some of the tools already overlapped, no more run at "
-            "once than did. Nothing is said below 1 % of the wall or 50 ms, or about tools whose "
-            "duration is not known (causepath.tool.inferred)."
+            "once than did. What happens again and again at one line of code is replayed in one "
+            "and counts as one finding. Nothing is said below 1 % of the wall or 50 ms, or about "
+            "tools whose duration is not known (causepath.tool.inferred)."
         ),
         fix=(
             "Start every tool call of a reply before waiting for the first result: "
@@ -100,7 +110,8 @@ CODES: Final[Mapping[str, Code]] = {
         what=(
             "The agent's own code made several calls in sequence, and none of them needs what "
             "another one returned: model calls in a loop over items, retrievals, look-ups before "
-            "the first model call. Run together, they take as long as the longest."
+            "the first model call; or a loop had several steps (retrieve, then ask), and none of "
+            "its rounds needs an earlier one. Run together, they take as long as the longest."
         ),
         evidence=(
             "proved: no link leads from an earlier call to a later one, and nothing that one "
@@ -109,7 +120,8 @@ CODES: Final[Mapping[str, Code]] = {
             "is none unless it is a whole argument. Of model calls also the digests of blocks "
             "(causepath.input.blocks) and links of content tell it, if the earlier answer has 32 "
             "characters or more, so that it would have been recognised; what an answer made the "
-            "agent's own code do is not in the trace. likely: in another run a later call started "
+            "agent's own code do, or that a shorter piece of it was handed on, is not in the "
+            "trace. likely: in another run a later call started "
             "before an earlier one had ended, or came first, or without it. Model calls need that "
             "from the same line of code. One run that handed a result on refutes. Where nothing "
             'is known, nothing is said: whatif --apply "together retrieval" tells what it would '
@@ -118,7 +130,8 @@ CODES: Final[Mapping[str, Code]] = {
         saving=(
             "The wall time now, minus the wall time of a replay in which the calls start together "
             "and everything that waited for them follows with the gaps it had. Calls that overlap "
-            "already are left as they are. Nothing is said below 1 % of the wall or 50 ms."
+            "already are left as they are. What happens again and again at one line of code "
+            "counts as one finding. Nothing is said below 1 % of the wall or 50 ms."
         ),
         fix=(
             "Start all of them before waiting for the first one: asyncio.gather in async code, a "

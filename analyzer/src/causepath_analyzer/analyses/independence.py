@@ -170,12 +170,20 @@ def _key(span: Span) -> str:
 
 
 def level(
-    flow: DataFlow, earlier: int, later: int, others: Elsewhere, *, asked_for: bool = False
+    flow: DataFlow,
+    earlier: int,
+    later: int,
+    others: Elsewhere,
+    *,
+    asked_for: bool = False,
+    in_loop: bool = False,
 ) -> Level:
     """How well it is known that `later` needed nothing of `earlier`, which had ended before.
 
     If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
-    later one was given itself counts.
+    later one was given itself counts. If they are made `in_loop`, for one item after the other,
+    digests and links are proof enough; of any other two calls the later one may well have been
+    given a word of the earlier answer, too short to be found.
     """
     trace = flow.trace
     spans = trace.spans
@@ -191,7 +199,7 @@ def level(
     by_others: Level = "likely" if pair in others.broken else "unknown"
     if first.model_call is not None and "tool_call" in first.model_call.finish_reasons:
         return "dependent"
-    if first.error is None and told_apart(flow, earlier, later):
+    if in_loop and first.error is None and _told_apart(flow, earlier, later):
         return "proved" if pair not in others.needed else "unknown"
     if first.model_call is not None and second.model_call is not None:
         begins = flow.opening(earlier)
@@ -200,11 +208,13 @@ def level(
     return by_others
 
 
-def told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
+def _told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
     """Whether something that `earlier` returned would have been found in what `later` was given,
     if it had been handed on, and what they were given is not the same."""
+    if not flow.searched(later) or not _recognisable(flow, earlier):
+        return False
     given = flow.given(later)
-    return given is not None and _recognisable(flow, earlier) and flow.given(earlier) != given
+    return given is None or flow.given(earlier) != given
 
 
 def _recognisable(flow: DataFlow, span: int) -> bool:

@@ -96,6 +96,8 @@ def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) ->
     return Candidate(
         code=CODE,
         title=f"make {which}",
+        plural="make two turns one",
+        place=where_of(trace, (turns.second, turns.first)) or "",
         spans=(turns.first, *turns.between, turns.second, *turns.after),
         change=turns,
         evidence="proved" if proved else "likely",

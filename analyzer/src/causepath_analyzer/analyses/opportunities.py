@@ -34,26 +34,35 @@ def opportunities(
     if trace.untrusted:
         return NONE
     found = [
-        candidate
-        for candidate in candidates(trace, kinds, causes, others)
-        if worth_saying(_at_most_ns(trace, candidate), trace.wall_ns)
+        group
+        for group in _grouped(candidates(trace, kinds, causes, others))
+        if worth_saying(sum(_at_most_ns(trace, one) for one in group), trace.wall_ns)
     ]
     if not found:
         return NONE
     plan = schedule(trace, causes)
-    findings: list[tuple[Finding, Candidate]] = []
-    for candidate in found:
-        saving_ns = trace.wall_ns - replayed(plan, applied(plan, kinds, (candidate,))).wall_ns
+    findings: list[tuple[Finding, Sequence[Candidate]]] = []
+    for group in found:
+        saving_ns = trace.wall_ns - replayed(plan, applied(plan, kinds, group)).wall_ns
         if worth_saying(saving_ns, trace.wall_ns):
-            findings.append((_finding(candidate, saving_ns, trace.wall_ns), candidate))
+            findings.append((_finding(group, saving_ns, trace.wall_ns), group))
     if not findings:
         return NONE
     findings.sort(key=lambda pair: -pair[0].saving_ns)
     together_ns = findings[0][0].saving_ns
     if len(findings) > 1:
-        every = applied(plan, kinds, [candidate for _, candidate in findings])
+        every = applied(plan, kinds, [candidate for _, group in findings for candidate in group])
         together_ns = trace.wall_ns - replayed(plan, every).wall_ns
     return Opportunities(tuple(finding for finding, _ in findings), together_ns)
+
+
+def _grouped(found: Iterable[Candidate]) -> Iterable[Sequence[Candidate]]:
+    """Candidates that one change of the code would mend: small ones may add up."""
+    groups: dict[tuple[str, str, str], list[Candidate]] = {}
+    for candidate in found:
+        key = (candidate.code, candidate.evidence, candidate.place)
+        groups.setdefault(key, []).append(candidate)
+    return groups.values()
 
 
 def _at_most_ns(trace: Trace, candidate: Candidate) -> int:
@@ -91,15 +100,17 @@ def apply(editing: Editing, candidate: Candidate, limit: int | None = None) -> N
         editing.together(candidate.change, limit)
 
 
-def _finding(candidate: Candidate, saving_ns: int, wall_ns: int) -> Finding:
+def _finding(group: Sequence[Candidate], saving_ns: int, wall_ns: int) -> Finding:
+    first, times = group[0], len(group)
     return Finding(
-        code=candidate.code,
-        title=candidate.title,
-        spans=candidate.spans,
+        code=first.code,
+        title=first.title if times == 1 else f"{first.plural}, {times} times",
+        spans=tuple(span for one in group for span in one.spans),
         saving_ns=saving_ns,
         share=saving_ns / wall_ns,
-        evidence=candidate.evidence,
-        why=candidate.why,
-        fix=candidate.fix,
-        where=candidate.where,
+        evidence=first.evidence,
+        why=first.why if times == 1 else f"This happens {times} times. The first time: {first.why}",
+        fix=first.fix,
+        where=first.where,
+        times=times,
     )

@@ -9,7 +9,7 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.findings import Candidate
-from causepath_analyzer.analyses.independence import listed
+from causepath_analyzer.analyses.independence import listed, where_of
 from causepath_analyzer.analyses.replay import tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
@@ -49,12 +49,14 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         else "Whether two of them write to the same place is not in the trace."
     )
     parent = causes.parents[group[0]]
-    places = [spans[i].where for i in (*group, parent) if i != NO_SPAN and spans[i].where]
+    agent = spans[parent].name if parent != NO_SPAN else ""
     return Candidate(
         code=CODE,
         title=f"run {len(group)} tools{turn} together",
+        plural="run tools of one reply together",
+        place=where_of(trace, (issuer, parent)) or agent,
         spans=tuple(group),
-        change=tuple(group),
+        change=tuple((i,) for i in group),
         evidence="proved",
         why=(
             f"{listed(names)} were asked for in one reply, so none can need what another "
@@ -64,5 +66,6 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
             "Start all tool calls of a reply before waiting for the first result "
             "(asyncio.gather, or a thread pool)."
         ),
-        where=places[0] if places else None,
+        # The loop that runs the tools is where the model is called, not where they are written.
+        where=where_of(trace, (issuer, parent, *group)),
     )

@@ -253,7 +253,7 @@ def _applied(
     if isinstance(change, Together):
         groups = _groups(trace, known, found)
         for group in groups:
-            editing.together(group, change.limit)
+            editing.together([(span,) for span in group], change.limit)
         return len(groups)
     if isinstance(change, Early | Eager):
         asked: dict[int, list[int]] = {}

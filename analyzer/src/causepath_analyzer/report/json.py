@@ -67,6 +67,7 @@ class _Finding(Struct):
     why: str
     where: str | None
     fix: str
+    times: int
 
 
 class _Health(Struct):
@@ -298,6 +299,7 @@ def _trace(run: Run) -> _Trace:
                 why=finding.why,
                 where=finding.where,
                 fix=finding.fix,
+                times=finding.times,
             )
             for finding in run.findings
         ],
