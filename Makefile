@@ -4,14 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BACKENDS := $(VENV)/.backends
 OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check fuzz bench build requirements clean help
+.PHONY: demo test test-backends backends stack check fuzz bench build requirements clean help
 
 help:  ## say what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: $(READY)  ## run the example agent with the plugin on, then explain its trace
 	@rm -f causepath-traces.jsonl
@@ -25,6 +26,15 @@ test: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## all tests, and the plugin's
 	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 tests/plugin tests/contract \
 	    --ignore tests/plugin/test_ways_in.py -k "not really_saves" || exit 1; \
 	done
+
+backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they are missing; needs Go
+	$(BIN)/python -m tests.backends.programs
+
+test-backends: backends  ## the tests with the real collector, Jaeger and Prometheus
+	$(BIN)/python -m pytest -m backends tests/backends
+
+stack: backends  ## run the collector and Jaeger here, without Docker
+	$(BIN)/python -m tests.backends.programs stack
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check --no-cache .
@@ -52,7 +62,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent fuzz; do \
+	for name in dev anthropic-oldest anthropic-silent fuzz backends; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -67,6 +77,10 @@ $(READY): requirements/dev.txt pyproject.toml analyzer/pyproject.toml src/causep
 	@echo "installing into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-build-isolation --no-deps -e . -e analyzer
+	@touch $@
+
+$(BACKENDS): requirements/backends.txt $(READY)
+	@$(PIP) install --require-hashes -r $<
 	@touch $@
 
 # Other releases of the SDK, each in a folder to put before the installed one.

@@ -1,0 +1,335 @@
+"""The real programs, built once from their Go modules and started on ports of this machine.
+
+    python -m tests.backends.programs          builds what is missing (`make backends`)
+    python -m tests.backends.programs stack    runs collector and Jaeger here (`make stack`)
+
+They live outside the tree, in `$XDG_CACHE_HOME/causepath/backends/` under a digest of what they are
+built from: other versions are other programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+CONFIGURATIONS = Path(__file__).resolve().parents[2] / "collector-config"
+PROGRAMS = ("otelcol", "jaeger", "prometheus", "compose")
+MODULES = {
+    "jaeger": ("github.com/jaegertracing/jaeger", "JAEGER_MODULE_VERSION", "./cmd/jaeger"),
+    "prometheus": (
+        "github.com/prometheus/prometheus",
+        "PROMETHEUS_MODULE_VERSION",
+        "./cmd/prometheus",
+    ),
+    "compose": ("github.com/compose-spec/compose-go/v2", "COMPOSE_MODULE_VERSION", "./cmd"),
+}
+START_SECONDS = 30
+STOP_SECONDS = 20
+
+
+class ProgramError(Exception):
+    """A program could not be built or did not start; the text says which and why."""
+
+
+def versions() -> dict[str, str]:
+    """What collector-config/versions.env pins."""
+    lines = (CONFIGURATIONS / "versions.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def folder() -> Path:
+    """Where the programs of these versions are, or will be."""
+    made_from = hashlib.blake2b(digest_size=8)
+    for name in ("versions.env", "builder.yaml"):
+        made_from.update((CONFIGURATIONS / name).read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "causepath" / "backends" / made_from.hexdigest()
+
+
+def program(name: str) -> Path:
+    """The built program of that name.
+
+    Raises ProgramError where it was not built.
+    """
+    path = folder() / name
+    if not path.exists():
+        raise ProgramError(f"{name} is not built yet: run `make backends`")
+    return path
+
+
+def build() -> None:
+    """Build what is missing.
+
+    Raises ProgramError where Go is missing or says no.
+    """
+    place = folder()
+    missing = [name for name in PROGRAMS if not (place / name).exists()]
+    if not missing:
+        return
+    if shutil.which("go") is None:
+        raise ProgramError(
+            "the programs are built with Go 1.26 or newer, and there is no `go` here"
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock, tempfile.TemporaryDirectory() as scratch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in missing:
+            if not (place / name).exists():
+                print(f"building {name} (minutes, the first time) ...", flush=True)
+                built = _build_one(name, Path(scratch))
+                shutil.move(built, place / f".{name}")
+                (place / f".{name}").rename(place / name)  # whole or not at all
+
+
+def _build_one(name: str, scratch: Path) -> Path:
+    pinned = versions()
+    built = scratch / name
+    if name == "otelcol":
+        source, plan = scratch / "source", scratch / "builder.yaml"
+        template = string.Template((CONFIGURATIONS / "builder.yaml").read_text())
+        plan.write_text(template.substitute(pinned, OUTPUT_PATH=source))
+        # The builder writes the program. Its `go mod tidy` asks for the modules of all tests too,
+        # which need not be to be had: so the list of modules is written here.
+        builder = f"go.opentelemetry.io/collector/cmd/builder@v{pinned['COLLECTOR_VERSION']}"
+        _go("run", builder, "--config", plan, "--skip-get-modules", "--skip-compilation")
+        modules = re.findall(r"- gomod: (.+)", plan.read_text())
+        modules.append(f"go.opentelemetry.io/collector/otelcol v{pinned['COLLECTOR_VERSION']}")
+        (source / "go.mod").write_text(
+            "module otelcol\ngo 1.25.0\n" + "".join(f"require {module}\n" for module in modules)
+        )
+        _go("build", "-C", source, "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", built, ".")
+        return built
+    module, version, package = MODULES[name]
+    # In the module's own folder, so that its own list of dependencies holds, replacements too.
+    source = json.loads(_go("mod", "download", "-json", f"{module}@v{pinned[version]}"))["Dir"]
+    # Prometheus without the service discovery of every cloud there is.
+    options = ["-trimpath", "-tags=remove_all_sd", "-ldflags=-s -w", "-o", str(built)]
+    _go("build", "-C", source, *options, package)
+    return built
+
+
+def _go(*arguments: object) -> str:
+    command = ["go", *map(str, arguments)]
+    environment = {**os.environ, "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        end = "\n".join(done.stderr.strip().splitlines()[-5:])
+        raise ProgramError(f"`{' '.join(command[:3])} ...` failed:\n{end}")
+    return done.stdout
+
+
+class Running:
+    """A program under way, with what it printed; ends with the block."""
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], *, log: Path
+    ) -> None:
+        self._command = [str(program(name)), *arguments]
+        self._environment = {**os.environ, **environment}
+        self.name = name
+        self.log = log
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self.log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self, url: str) -> None:
+        """Return once `url` answers 200.
+
+        Raises ProgramError where the program ends, or 30 seconds have passed.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(url):
+            if self._process.poll() is not None:
+                raise ProgramError(f"{self.name} did not start: {self._reason()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ProgramError(f"{self.name} does not answer at {url}; see {self.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ask it to end, which makes it write what it still has."""
+        if self._process.poll() is None:
+            self.resume()
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Let it take connections and answer nothing, until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start it once more, with the same arguments."""
+        self._process = self._start()
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended."""
+        return self._process.wait()
+
+    def memory_mib(self) -> float:
+        """Resident memory now."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+
+    def _reason(self) -> str:
+        """What it said last, as one sentence."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("Error:")]
+        if not errors:
+            return f"{lines[-1] if lines else 'it said nothing'} (see {self.log})"
+        return errors[-1].removeprefix("Error:").strip()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def check_free(variables: Mapping[str, str]) -> None:
+    """See that nothing listens on any `*_ENDPOINT` of `variables`.
+
+    Raises ProgramError with the variable to change.
+    """
+    for name, endpoint in variables.items():
+        if name.endswith("_ENDPOINT"):
+            host, _, port = endpoint.rpartition(":")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, int(port)))
+                except OSError:
+                    raise ProgramError(
+                        f"{endpoint} is in use: end what listens there, or set {name} to another"
+                    ) from None
+
+
+def defaults(configuration: Path) -> dict[str, str]:
+    """The variables of a configuration with their defaults."""
+    return dict(re.findall(r"\$\{env:(\w+):-([^}]*)\}", configuration.read_text()))
+
+
+@contextlib.contextmanager
+def started(
+    name: str, arguments: Sequence[str], variables: Mapping[str, str], ready: str, log: Path
+) -> Iterator[Running]:
+    """The program, ready, as long as the block lasts."""
+    running = Running(name, arguments, variables, log=log)
+    try:
+        running.wait_until_ready(ready)
+        yield running
+    finally:
+        running.stop()
+
+
+def stack() -> None:
+    """Collector and Jaeger on their usual ports, until interrupted."""
+    jaeger_configuration = CONFIGURATIONS / "jaeger" / "config.yaml"
+    configuration = CONFIGURATIONS / f"{os.environ.get('PIPELINE', 'jaeger')}.yaml"
+    if not configuration.exists():
+        known = sorted(
+            path.stem for path in CONFIGURATIONS.glob("*.yaml") if path.stem != "builder"
+        )
+        raise ProgramError(
+            f"no pipeline {configuration.stem!r}: PIPELINE is one of {', '.join(known)}"
+        )
+    jaeger = {**defaults(jaeger_configuration), **os.environ}
+    collector = {**defaults(configuration), **os.environ}
+    mine = {name: collector[name] for name in defaults(configuration) if name != "JAEGER_ENDPOINT"}
+    check_free({name: jaeger[name] for name in defaults(jaeger_configuration)})
+    check_free(mine)
+    logs = Path(tempfile.mkdtemp(prefix="causepath-stack-"))
+    traces = Path(collector.get("TRACES_FILE", "")).resolve()
+    with (
+        started(
+            "jaeger",
+            [f"--config={jaeger_configuration}"],
+            {},
+            f"http://{jaeger['JAEGER_HEALTH_ENDPOINT']}/status",
+            logs / "jaeger.log",
+        ),
+        started(
+            "otelcol",
+            [f"--config={configuration}"],
+            {"TRACES_FILE": str(traces)},
+            f"http://{collector['HEALTH_ENDPOINT']}",
+            logs / "otelcol.log",
+        ),
+    ):
+        print(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{collector['OTLP_HTTP_ENDPOINT']} takes spans")
+        print(
+            f"Jaeger: http://{jaeger['JAEGER_UI_ENDPOINT']}; files: {traces.parent}; logs: {logs}"
+        )
+        print("until Ctrl-C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build, or run the stack; a ProgramError becomes one line and status 2."""
+    try:
+        if arguments == ["stack"]:
+            stack()
+        elif not arguments:
+            build()
+        else:
+            raise ProgramError("usage: python -m tests.backends.programs [stack]")
+    except ProgramError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
