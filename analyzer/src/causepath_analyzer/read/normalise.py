@@ -6,7 +6,7 @@ are settled, so that no analysis asks where a trace came from. What nobody said 
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from sys import intern
@@ -68,18 +68,19 @@ class Emitted(Struct, frozen=True, gc=False):
 
 def resource(attributes: Attributes) -> Resource:
     """The resource that `attributes` describe; unnamed services have no name."""
-    service = _text(attributes.get(names.SERVICE_NAME))
-    host = next((h for name in names.HOST if (h := _text(attributes.get(name)))), None)
+    service = nonempty(attributes.get(names.SERVICE_NAME))
+    host = next((h for name in names.HOST if (h := nonempty(attributes.get(name)))), None)
     if service is not None and service.startswith("unknown_service"):
         service = None
     return Resource(
         service=service,
         # Without a host, processes are told apart by their service: two services may be two hosts.
         host=host if host is not None else f"service:{service or ''}",
-        sdk=_text(attributes.get(names.SDK_NAME)),
+        sdk=nonempty(attributes.get(names.SDK_NAME)),
     )
 
 
+NO_RESOURCE: Final = Resource(host="service:")
 RESOURCE_ATTRIBUTES = frozenset((names.SERVICE_NAME, names.SDK_NAME, *names.HOST))
 """Every attribute of a resource that is worth decoding."""
 
@@ -125,13 +126,10 @@ def of_parts(
     scope_version: str | None,
 ) -> Span:
     """The same as `span` from the parts of an `Emitted`, for readers of millions of them."""
-    if attributes:
-        if len(attributes) <= _FEW:
-            told = _meaning_of_few(name, kind, start_ns, failed, attributes, resource, scope)
-        else:
-            told = meaning(name, kind, start_ns, failed, attributes, resource, scope)
+    if len(attributes) <= _FEW:
+        told = _meaning_of_few(name, kind, start_ns, failed, attributes, resource, scope)
     else:
-        told = _unnamed(name, failed)  # most spans of other people's services end here
+        told = meaning(name, kind, start_ns, failed, attributes, resource, scope)
     if told.pending_parent is not None and parent_id:
         # Logfire tells of a span that has begun by a record below it: an early copy of the span.
         span_id, parent_id, end_ns = parent_id, told.pending_parent, None
@@ -204,17 +202,6 @@ class Meaning(Struct, frozen=True, gc=False):
     """How long what the span tells of went on before the span's own start."""
 
 
-@lru_cache(maxsize=4096)
-def _unnamed(name: str, failed: bool) -> Meaning:
-    category = categories.of_name(name)
-    return Meaning(
-        category,
-        "error" if failed else None,
-        ModelCall() if category == "llm" else None,
-        _tool_call(name, {}) if category == "tool" else None,
-    )
-
-
 def meaning(
     name: str,
     kind: SpanKind,
@@ -226,7 +213,7 @@ def meaning(
 ) -> Meaning:
     """What `attributes` say about the span `name`."""
     category = categories.of(name, kind, attributes, scope)
-    facts = _facts(attributes)
+    facts = facts_of(attributes)
     is_tool = category == "tool" or (category == "human" and "tool_name" in facts)
     pending = None
     if facts.get("pending") == "pending_span":
@@ -234,7 +221,7 @@ def meaning(
     before_ns = 0
     if facts.get("pending") == "log" and category == "llm" and "log_duration" in facts:
         # Logfire ends the span of a stream at its headers and logs when the last byte has come.
-        before_ns = _nanoseconds(facts["log_duration"], names.SECOND) or 0
+        before_ns = nanoseconds(facts["log_duration"], names.SECOND) or 0
     return Meaning(
         category,
         _error(failed, facts),
@@ -244,34 +231,34 @@ def meaning(
         if category in ("llm", "embedding")
         else None,
         _tool_call(name, facts) if is_tool else None,
-        _session(facts),
+        session(facts.get("session")),
         _where(facts) if "file" in facts else None,
-        _text(facts.get("user")),
+        nonempty(facts.get("user")),
         pending,
-        _tokens(attributes, facts, resource)
-        if category in _STEPS and not _USED.isdisjoint(facts)
+        tokens(attributes, facts, resource)
+        if category in STEPS and not USED.isdisjoint(facts)
         else None,
         before_ns,
     )
 
 
-_STEPS: Final = frozenset(("agent", "chain"))
+STEPS: Final = frozenset(("agent", "chain"))
 """What may wrap several calls and repeat the sum of their tokens."""
-_USED: Final = frozenset(("input", "output", "exclusive_input", "usage_details"))
+USED: Final = frozenset(("input", "output", "exclusive_input", "usage_details"))
 
 
 def _pending_parent(value: object) -> str:
-    found = _text(value) or ""
+    found = nonempty(value) or ""
     return "" if not found.strip("0") else found.lower()
 
 
-def _session(facts: Facts) -> str | None:
+def session(said: object) -> str | None:
     """The conversation. Some give the id of the reply before, which is another one every turn."""
-    found = _text(facts.get("session"))
+    found = nonempty(said)
     return None if found is None or found.startswith("resp_") else found
 
 
-def _facts(attributes: Attributes) -> Facts:
+def facts_of(attributes: Attributes) -> Facts:
     facts: Facts = {}
     ranks: dict[str, int] = {}
     fields = names.FIELDS
@@ -295,19 +282,19 @@ def _model_call(
     *,
     rest_of_stream: bool = False,
 ) -> ModelCall:
-    model = _unquoted(facts.get("model"))
-    said = _unquoted(facts.get("provider"))
+    model = unquoted(facts.get("model"))
+    said = unquoted(facts.get("provider"))
     ttft_ns = _time_to_first_token(start_ns, attributes, facts, said)
     return ModelCall(
         model=model,
         provider=_provider(said, model),
-        tokens=_tokens(attributes, facts, resource),
+        tokens=tokens(attributes, facts, resource),
         ttft_ns=ttft_ns,
         finish_reasons=_finish_reasons(facts.get("finish")) if "finish" in facts else (),
-        streamed=_streamed(name, attributes, facts, scope, ttft_ns),
+        streamed=streamed(name, attributes, facts, scope, ttft_ns),
         turn=whole(facts.get("turn")) if "turn" in facts else None,
         issued=content.issued(facts, attributes),
-        response_id=_response_id(facts, name),
+        response_id=response_id(facts.get("response_id"), name),
         opening=content.opening(facts),
         blocks=_blocks(facts) if "blocks" in facts else None,
         rest_of_stream=rest_of_stream,
@@ -366,14 +353,14 @@ def _provider(said: str | None, model: str | None) -> str | None:
     return names.PROVIDERS.get(lower, lower)
 
 
-def _response_id(facts: Facts, name: str) -> str | None:
+def response_id(said: object, name: str) -> str | None:
     """The id of the reply. Claude Code puts that of the request there, which nobody else knows."""
-    found = _text(facts.get("response_id"))
+    found = nonempty(said)
     claude_code = name.startswith(names.CLAUDE_CODE)
     return None if found is None or claude_code or found.startswith("req_") else found
 
 
-def _streamed(
+def streamed(
     name: str, attributes: Attributes, facts: Facts, scope: str, ttft_ns: int | None
 ) -> bool | None:
     said = flag(facts.get("streamed"))
@@ -396,7 +383,7 @@ def _streamed(
 _STREAM: Final = re.compile(r'"stream"\s*:\s*(true|false)')
 
 
-def _tokens(attributes: Attributes, facts: Facts, resource: Resource) -> Tokens | None:
+def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Tokens | None:
     """Counts with the input including caches, whatever the emitter meant by "input"."""
     input_tokens, output = _count(facts.get("input")), _count(facts.get("output"))
     exclusive = resource.sdk == "openlit"
@@ -446,7 +433,7 @@ _PARTS: Final[Mapping[str, str]] = {
 }
 
 
-def _detailed_tokens(attributes: Attributes, facts: Facts) -> Tokens | None:
+def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
     """Counts that come as one JSON text (Langfuse, MLflow)."""
     counts = _json_counts(facts.get("usage_details"))
     given_in = counts.get("input", counts.get("input_tokens"))
@@ -495,7 +482,7 @@ def _json_counts(text: object) -> dict[str, int]:
         return {}
     found: dict[str, int] = {}
     try:
-        values = _COUNTS.decode(_unquoted(text) or "")
+        values = _COUNTS.decode(unquoted(text) or "")
     except (msgspec.DecodeError, RecursionError):
         return {}
     for name, raw in values.items():
@@ -514,14 +501,19 @@ def _time_to_first_token(
     found = attributes.keys() & names.TIME_UNITS.keys()
     if found:
         name = min(found, key=_TIME_RANK.__getitem__) if len(found) > 1 else found.pop()
-        return _nanoseconds(attributes[name], names.TIME_UNITS[name])
+        return nanoseconds(attributes[name], names.TIME_UNITS[name])
+    return ttft_told_otherwise(start_ns, facts, provider)
+
+
+def ttft_told_otherwise(start_ns: int, facts: Facts, provider: str | None) -> int | None:
+    """The time to the first token where no attribute with a unit of its own tells it."""
     if "server_ttft" in facts:
         framework = (provider or "").lower().replace("_", "-")
         unit_ns = names.MILLISECOND if framework == names.STRANDS else names.SECOND
-        return _nanoseconds(facts["server_ttft"], unit_ns)
+        return nanoseconds(facts["server_ttft"], unit_ns)
     at_ns = whole(facts.get("first_token_ns"))
     if at_ns is None and "completion_start" in facts:
-        at_ns = _iso_ns(_unquoted(facts["completion_start"]))
+        at_ns = _iso_ns(unquoted(facts["completion_start"]))
     return at_ns - start_ns if at_ns is not None and at_ns >= start_ns else None
 
 
@@ -542,7 +534,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def _nanoseconds(value: object, unit_ns: int) -> int | None:
+def nanoseconds(value: object, unit_ns: int) -> int | None:
     number = _number(value)
     if number is None or number < 0 or number * unit_ns >= _NO_INT:
         return None
@@ -560,8 +552,8 @@ def _finish_reasons(value: object) -> tuple[str, ...]:
 
 def _tool_call(name: str, facts: Facts) -> ToolCall:
     return ToolCall(
-        _text(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name),
-        _text(facts.get("call_id")),
+        nonempty(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name),
+        nonempty(facts.get("call_id")),
         "inferred" in facts and flag(facts["inferred"]) is True,
         flag(facts["read_only"]) if "read_only" in facts else None,
         content.arguments(facts["in"]) if "in" in facts else None,
@@ -575,11 +567,11 @@ _TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|(?:MCP send )?tools/call|run
 def _error(failed: bool, facts: Facts) -> str | None:
     """What went wrong: a type, else a message; that something did is for the wire to say."""
     if "error_type" in facts:
-        kind = _text(facts["error_type"])
+        kind = nonempty(facts["error_type"])
         if kind is not None:
             return kind
     if "error" in facts:
-        message = _text(facts["error"])
+        message = nonempty(facts["error"])
         if message is not None and flag(message) is None:
             return message
     if not failed and "error_level" in facts:
@@ -588,30 +580,30 @@ def _error(failed: bool, facts: Facts) -> str | None:
         failed = flag(facts["success"]) is False
     if not failed:
         return None
-    return _text(facts.get("error_message")) or "error"
+    return nonempty(facts.get("error_message")) or "error"
 
 
 def _where(facts: Facts) -> str | None:
-    file = _text(facts.get("file"))
+    file = nonempty(facts.get("file"))
     if file is None:
         return None
     line = whole(facts.get("line"))
-    function = _text(facts.get("function"))
+    function = nonempty(facts.get("function"))
     place = file if line is None else f"{file}:{line}"
     return place if function is None else f"{place} {function}"
 
 
-def _text(value: object) -> str | None:
+def nonempty(value: object) -> str | None:
     """A non-empty string; emitters write "unknown" as an empty one."""
     return value if isinstance(value, str) and value else None
 
 
-def _unquoted(value: object) -> str | None:
+def unquoted(value: object) -> str | None:
     """A text that MLflow and Langfuse may have written as JSON text: ``"LLM"`` with its quotes."""
-    text = _text(value)
+    text = nonempty(value)
     if text is not None and text[:1] == '"' and text[-1:] == '"':
         try:
-            return _text(_QUOTED.decode(text))
+            return nonempty(_QUOTED.decode(text))
         except msgspec.DecodeError:
             return text
     return text

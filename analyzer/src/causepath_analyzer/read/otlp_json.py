@@ -6,17 +6,18 @@ span through `_salvage`, which is slow and forgiving.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.model import Link, Skipped, Span, SpanKind
 from causepath_analyzer.read import normalise
 from causepath_analyzer.read.content import Unread
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.shapes import Known, Values, completed
 
 Number = int | str | float | None
 
@@ -46,12 +47,19 @@ class _Span(Struct, gc=False):
     parentSpanId: str | None = None  # noqa: N815
     name: str | None = None
     kind: Number = None
-    startTimeUnixNano: Number = None  # noqa: N815
-    endTimeUnixNano: Number = None  # noqa: N815
+    startTimeUnixNano: int | None = None  # noqa: N815
+    endTimeUnixNano: int | None = None  # noqa: N815
     attributes: list[_KeyValue] | None = None
     status: _Status | None = None
     links: list[_Link] | None = None
     events: list[_Event] | None = None
+
+
+class _AnyTimes(_Span, gc=False):
+    """A span that may be wrong about its times."""
+
+    startTimeUnixNano: Number = None  # type: ignore[assignment]  # noqa: N815
+    endTimeUnixNano: Number = None  # type: ignore[assignment]  # noqa: N815
 
 
 class _Scope(Struct, gc=False):
@@ -104,10 +112,28 @@ class _Value(Struct, gc=False):
     arrayValue: _Array | None = None  # noqa: N815
 
 
-_DOCUMENT: Final = msgspec.json.Decoder(_Request | list[_Request])
+class _Text(Struct, gc=False, forbid_unknown_fields=True):
+    """A value that is nothing but a text; the next two are of other types."""
+
+    stringValue: str  # noqa: N815
+
+
+class _Count(Struct, gc=False, forbid_unknown_fields=True):
+    intValue: int  # noqa: N815
+
+
+class _Double(Struct, gc=False, forbid_unknown_fields=True):
+    doubleValue: float  # noqa: N815
+
+
+# Not strict: 64-bit integers are texts in OTLP/JSON, and decoded as numbers.
+_DOCUMENT: Final = msgspec.json.Decoder(_Request | list[_Request], strict=False)
 _RESOURCE: Final = msgspec.json.Decoder(_Resource | None)
 _VALUE: Final = msgspec.json.Decoder(_Value | None)
-_SPAN: Final = msgspec.json.Decoder(_Span)
+_TEXT: Final = msgspec.json.Decoder(_Text)
+_COUNT: Final = msgspec.json.Decoder(_Count, strict=False)
+_DOUBLE: Final = msgspec.json.Decoder(_Double)
+_SPAN: Final = msgspec.json.Decoder(_AnyTimes)
 
 _KINDS: Final[Mapping[Number, SpanKind]] = {
     0: "internal",
@@ -124,8 +150,8 @@ _KINDS: Final[Mapping[Number, SpanKind]] = {
 }
 _ERROR_CODES: Final = (2, "2", "STATUS_CODE_ERROR")
 _CAMEL_PART: Final = re.compile(r"_([a-z])")
-_NO_RESOURCE: Final = normalise.resource({})
 _UNDERSTOOD: Final = names.UNDERSTOOD
+_NO_INT: Final = 1 << 63
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -166,65 +192,135 @@ def _read_batch(batch: _ResourceSpans, where: str, found: list[Found]) -> None:
         name, version = (
             (scope.name or "", scope.version or None) if scope is not None else ("", None)
         )
-        found += [_span(wire, resource, name, version, where) for wire in group.spans or ()]
+        _read_group(group.spans or (), resource, name, version, where, found)
 
 
-def _span(
-    wire: _Span, resource: normalise.Resource, scope: str, version: str | None, where: str
-) -> Found:
-    start_ns, end_ns = wire.startTimeUnixNano, wire.endTimeUnixNano
-    if type(start_ns) is str and start_ns.isdecimal() and len(start_ns) < 20:
-        start_ns = int(start_ns)
-    else:
-        start_ns = normalise.whole(start_ns)
-    if type(end_ns) is str and end_ns.isdecimal() and len(end_ns) < 20:
-        end_ns = int(end_ns)
-    else:
-        end_ns = normalise.whole(end_ns)
-    if start_ns is None or not wire.spanId:
-        return Skipped(where, _what_is_missing(wire))
-    known = _trace_ids.get(wire.traceId)
-    if known is None:
-        if len(_trace_ids) >= _MOST_IDS:
-            _trace_ids.clear()
-        known = _trace_ids[wire.traceId] = trace_id(wire.traceId)
-    # 16 digits and lower-case letters, with a letter among them, need no second look.
-    own, parent = wire.spanId, wire.parentSpanId or ""
-    understood: dict[str, object] = {}
-    for pair in wire.attributes or ():
-        key = pair.key
-        if key in _UNDERSTOOD:
-            data = bytes(pair.value)
-            if key in _LONG:
-                understood[key] = _unread(data)
-            elif data in _values:
-                understood[key] = _values[data]
-            else:
-                understood[key] = _value(data)
-    if wire.events:
-        _read_events(wire.events, understood)
-    return normalise.of_parts(
-        known,
-        own if len(own) == 16 and own.isalnum() and own.islower() else span_id(own),
-        parent
-        if not parent or (len(parent) == 16 and parent.isalnum() and parent.islower())
-        else span_id(parent),
-        wire.name or "",
-        _KINDS.get(wire.kind, "internal") if wire.kind != 1 else "internal",
-        start_ns,
-        # Protobuf writes nothing for 0, and some write 0 for nothing.
-        end_ns if end_ns or not start_ns else None,
-        wire.status is not None and wire.status.code in _ERROR_CODES,
-        _links(wire.links) if wire.links else (),
-        understood,
-        resource,
-        scope,
-        version,
-    )
+def _read_group(
+    spans: Sequence[_Span],
+    resource: normalise.Resource,
+    scope: str,
+    version: str | None,
+    where: str,
+    found: list[Found],
+) -> None:
+    """Adds the spans that one instrumentation emitted. One loop, gone through for every span."""
+    known = _known(scope, resource)
+    known.seen += len(spans)
+    layouts, trace_ids = known.layouts, _trace_ids
+    service, host, scope_said = resource.service, resource.host, scope or None
+    for wire in spans:
+        start_ns, end_ns, own = wire.startTimeUnixNano, wire.endTimeUnixNano, wire.spanId
+        if start_ns is None or not own or not -_NO_INT < start_ns < _NO_INT:
+            found.append(Skipped(where, _what_is_missing(wire)))
+            continue
+        if not end_ns:
+            # Protobuf writes nothing for 0, and some write 0 for nothing.
+            end_ns = None if start_ns else end_ns
+        elif not -_NO_INT < end_ns < _NO_INT:
+            end_ns = None
+        trace = trace_ids.get(wire.traceId) or _trace_id(wire.traceId)
+        # 16 characters in lower case, with a letter among them, need no second look.
+        if len(own) != 16 or not own.islower():
+            own = span_id(own)
+        parent = wire.parentSpanId or ""
+        if parent and (len(parent) != 16 or not parent.islower()):
+            parent = span_id(parent)
+        status, pairs = wire.status, wire.attributes or ()
+        code = status.code if status is not None else None
+        keys = tuple([pair.key for pair in pairs])
+        layout = layouts.get(keys) or known.layout(keys)
+        key = (wire.name, wire.kind, code, *[bytes(pairs[at].value) for at in layout.words])
+        shape = layout.shapes.get(key)
+        meaning = None
+        if shape is not None and shape.is_usual and not (wire.events and _tells(wire.events)):
+            meaning = completed(shape, pairs, start_ns) if shape.free else shape.meaning
+        if shape is None or meaning is None:
+            understood = _understood(wire)
+            name, kind = wire.name or "", _KINDS.get(wire.kind, "internal")
+            failed = code in _ERROR_CODES
+            found.append(
+                normalise.of_parts(
+                    trace,
+                    own,
+                    parent,
+                    name,
+                    kind,
+                    start_ns,
+                    end_ns,
+                    failed,
+                    _links(wire.links) if wire.links else (),
+                    understood,
+                    resource,
+                    scope,
+                    version,
+                )
+            )
+            if shape is None and not wire.events:
+                known.learn(layout, key, name, kind, failed, pairs, understood)
+            continue
+        found.append(
+            Span(
+                trace,
+                own,
+                parent,
+                shape.name,
+                start_ns,
+                end_ns,
+                meaning.category,
+                shape.kind,
+                service,
+                host,
+                meaning.error,
+                meaning.model_call,
+                meaning.tool_call,
+                _links(wire.links) if wire.links else (),
+                meaning.session,
+                meaning.where,
+                scope_said,
+                meaning.user,
+                version,
+                meaning.repeats,
+            )
+        )
+
+
+def _known(scope: str, resource: normalise.Resource) -> Known:
+    found = EMITTERS.get((scope, resource.sdk))
+    if found is None:
+        if len(EMITTERS) >= _MOST_EMITTERS:
+            EMITTERS.clear()
+        found = EMITTERS[scope, resource.sdk] = Known(scope, resource, _VALUES)
+    return found
+
+
+def _trace_id(raw: str) -> str:
+    if len(_trace_ids) >= _MOST_IDS:
+        _trace_ids.clear()
+    found = _trace_ids[raw] = trace_id(raw)
+    return found
 
 
 _trace_ids: dict[str, str] = {}
 _MOST_IDS: Final = 1 << 16
+EMITTERS: dict[tuple[str, str | None], Known] = {}
+_MOST_EMITTERS: Final = 64
+
+
+def _understood(wire: _Span) -> dict[str, object]:
+    """Every attribute of `wire` that is worth decoding."""
+    understood: dict[str, object] = {}
+    for pair in wire.attributes or ():
+        key = pair.key
+        if key in _UNDERSTOOD:
+            understood[key] = _content(pair.value) if key in _LONG else _value(pair.value)
+    if wire.events:
+        _read_events(wire.events, understood)
+    return understood
+
+
+def _tells(events: list[_Event]) -> bool:
+    """Whether one of `events` says when the first token came."""
+    return any(event.name in names.FIRST_TOKEN_EVENTS for event in events)
 
 
 def _read_events(events: list[_Event], understood: dict[str, object]) -> None:
@@ -254,9 +350,11 @@ def _links(links: list[_Link]) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _value(raw: Raw | bytes) -> object:
+def _value(raw: Raw) -> object:
     """The value in `raw`; ``None`` for what is damaged or of a kind nobody asks for."""
     data = bytes(raw)
+    if data in _values:
+        return _values[data]
     found = _decoded(data)
     if len(data) <= _SHORT:
         # Names, flags and small numbers come again and again.
@@ -266,10 +364,34 @@ def _value(raw: Raw | bytes) -> object:
     return found
 
 
-def _unread(data: bytes) -> object:
+def _content(raw: Raw) -> object:
+    """A text that may be long, not decoded yet; any other value as `_value` gives it."""
+    data = bytes(raw)
     return Unread(data, _decoded) if data[:16] == _PLAIN_TEXT else _decoded(data)
 
 
+def _text(raw: Raw) -> str | None:
+    try:
+        return _TEXT.decode(raw).stringValue
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _count(raw: Raw) -> int | None:
+    try:
+        return _COUNT.decode(raw).intValue
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _double(raw: Raw) -> float | None:
+    try:
+        return _DOUBLE.decode(raw).doubleValue
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+_VALUES: Final = Values(_count, _double, _text, _content, _value)
 _LONG: Final = names.CONTENT
 _SHORT: Final = 72
 _MOST_VALUES: Final = 4096
@@ -297,7 +419,9 @@ def _decoded(data: bytes) -> object:
     if value.arrayValue is not None:
         # Shared between spans, so it must not be changed.
         return tuple(item.stringValue for item in value.arrayValue.values or ())
-    return value.intValue if value.intValue is not None else value.doubleValue
+    if value.intValue is not None:
+        return normalise.whole(value.intValue) if type(value.intValue) is str else value.intValue
+    return value.doubleValue
 
 
 _PLAIN_TEXT: Final = b'{"stringValue":"'
@@ -314,7 +438,7 @@ def _resource(raw: Raw) -> normalise.Resource:
         try:
             decoded = _RESOURCE.decode(block)
         except (msgspec.DecodeError, RecursionError):
-            return _NO_RESOURCE
+            return normalise.NO_RESOURCE
         pairs = (decoded.attributes or ()) if decoded is not None else ()
         known = normalise.resource(
             {p.key: _value(p.value) for p in pairs if p.key in normalise.RESOURCE_ATTRIBUTES}
@@ -355,7 +479,7 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
     resource = _resource(Raw(msgspec.json.encode(resource_block)))
     for key in ("scopeSpans", "instrumentationLibrarySpans"):
         for group in map(_camel, _objects(batch.get(key))):
-            scope = group.get("scope", group.get("instrumentationLibrary"))
+            name, version = _named(group.get("scope", group.get("instrumentationLibrary")))
             for span in map(_camel, _objects(group.get("spans"))):
                 span.update(
                     {k: _hex(v, 32 if k == "traceId" else 16) for k, v in span.items() if k in _IDS}
@@ -368,8 +492,16 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
                     wire = _SPAN.decode(msgspec.json.encode(_camel_attributes(span)))
                 except msgspec.ValidationError as error:
                     yield Skipped(where, f"a span with a field of the wrong type: {error}")
-                else:
-                    yield _span(wire, resource, *_named(scope), where)
+                    continue
+                start_ns = normalise.whole(wire.startTimeUnixNano)
+                if start_ns is None:
+                    yield Skipped(where, _what_is_missing(wire))
+                    continue
+                wire.startTimeUnixNano = start_ns
+                wire.endTimeUnixNano = normalise.whole(wire.endTimeUnixNano)
+                found: list[Found] = []
+                _read_group((wire,), resource, name, version, where, found)
+                yield from found
 
 
 def _named(scope: object) -> tuple[str, str | None]:
