@@ -32,6 +32,7 @@ _VALUES: Sequence[dict[str, Any]] = (
     *({"doubleValue": number} for number in (0.25, 12.0)),
     {"boolValue": True},
     {"arrayValue": {"values": [{"stringValue": "stop"}]}},
+    {"arrayValue": {"values": [{"stringValue": "user:text:1f:12"}]}},
     {"kvlistValue": {"values": [{"key": "gen_ai.usage.input_tokens", "value": {"intValue": "5"}}]}},
     {"stringValue": "both", "intValue": "5"},
     {"intValue": None},
@@ -46,6 +47,8 @@ _COMMON = (
     "gen_ai.input.messages",
     "gen_ai.tool.name",
     "session.id",
+    "causepath.input.blocks",
+    "causepath.input.previous",
 )
 _KEYS = st.sampled_from(_COMMON) | st.sampled_from((*sorted(names.UNDERSTOOD), "nobody.asks"))
 _PAIRS = st.lists(st.tuples(_KEYS, st.sampled_from(_VALUES)), max_size=8)

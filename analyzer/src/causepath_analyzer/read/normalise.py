@@ -296,19 +296,20 @@ def _model_call(
         issued=content.issued(facts, attributes),
         response_id=response_id(facts.get("response_id"), name),
         opening=content.opening(facts),
-        blocks=_blocks(facts) if "blocks" in facts else None,
+        blocks=blocks(facts) if "blocks" in facts else None,
         rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
     )
 
 
-def _blocks(facts: Facts) -> Blocks | None:
+def blocks(facts: Facts) -> Blocks | None:
+    """What the model was given and what it answered, where every block of it can be read."""
     given = _list_of_blocks(facts.get("blocks"))
     answered = _list_of_blocks(facts.get("blocks_out", ()))
     if given is None or answered is None:
         return None
-    previous = _text(facts.get("blocks_previous")) or ""
+    previous = nonempty(facts.get("blocks_previous")) or ""
     kept = _count(facts.get("blocks_kept")) or 0
     return Blocks(given, answered, kept if previous else 0, previous if kept else "")
 

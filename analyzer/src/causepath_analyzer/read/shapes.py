@@ -246,19 +246,21 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
     else:
         streamed = shape.streamed if ttft_ns is None else shape.streamed_at
     return ModelCall(
-        known.model,
-        known.provider,
-        normalise.tokens(shape.names, facts, shape.resource),
-        ttft_ns,
-        known.finish_reasons,
-        streamed,
-        normalise.whole(facts["turn"]) if "turn" in facts else None,
-        content.issued(facts, facts),
-        normalise.response_id(facts["response_id"], shape.name) if "response_id" in facts else None,
-        content.opening(facts),
-        False,
-        content.lines(facts["first_output"]) if "first_output" in facts else b"",
-        content.lines(facts["third_message"]) if "third_message" in facts else b"",
+        model=known.model,
+        provider=known.provider,
+        tokens=normalise.tokens(shape.names, facts, shape.resource),
+        ttft_ns=ttft_ns,
+        finish_reasons=known.finish_reasons,
+        streamed=streamed,
+        turn=normalise.whole(facts["turn"]) if "turn" in facts else None,
+        issued=content.issued(facts, facts),
+        response_id=normalise.response_id(facts["response_id"], shape.name)
+        if "response_id" in facts
+        else None,
+        opening=content.opening(facts),
+        blocks=normalise.blocks(facts) if "blocks" in facts else None,
+        said=content.lines(facts["first_output"]) if "first_output" in facts else b"",
+        heard=content.lines(facts["third_message"]) if "third_message" in facts else b"",
     )
 
 
@@ -297,6 +299,9 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "response_id",
         "in",
         "blocks",
+        "blocks_kept",
+        "blocks_previous",
+        "blocks_out",
         "first_role",
         "first_message",
         "second_message",
