@@ -60,3 +60,5 @@ class ModelReply(NamedTuple):
     tool_calls: tuple[ToolCall, ...] = ()
     awaits_tools: bool = False
     """Whether the provider expects another request with the results of `tool_calls`."""
+    error: str | None = None
+    """The `error.type` of an error that the reply itself tells of, instead of its end."""

@@ -19,7 +19,7 @@ from causepath.provider import CONTENT, FACTS, LAST
 from causepath.spans import attributes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
 
+    from causepath.bodies import Body
     from causepath.messages import ModelRequest, ToolCall
+    from causepath.others import OtherSpan
     from causepath.provider import Provider
     from causepath.telemetry import Telemetry
 
@@ -51,6 +53,7 @@ class ModelCall:
         tracer: Tracer,
         *,
         native: bool,
+        other: OtherSpan | None,
     ) -> None:
         self._telemetry = telemetry
         self._provider = provider
@@ -58,10 +61,14 @@ class ModelCall:
         self._request = request
         self._tracer = tracer
         self._native = native
+        self._other = other
+        self._is_ours = not native and other is None
         self._token: Any = None
         self._reply = NO_REPLY
         self._complete = False
         self._streams = False
+        self._headers: Mapping[str, str] = {}
+        self._body: Body | None = None
         self._closed = False
         self._error: str | None = None
         self._chunks = 0
@@ -76,13 +83,13 @@ class ModelCall:
         self.inside = False
 
         self._start_ns = time.time_ns()
-        self._run, parent = telemetry.run_of(request, self._start_ns, tracer)
+        self._run, parent, around = telemetry.run_of(request, other, self._start_ns, tracer)
         self._delivered = (
             telemetry.runs.deliver(self._run, request.tool_results) if request.tool_results else []
         )
         for asked in self._delivered:
             if asked.measured is None:
-                telemetry.inferred_tool(asked, self._start_ns, parent, tracer)
+                telemetry.inferred_tool(asked, self._start_ns, around, tracer)
         self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
         self._attempt_start_ns = self._start_ns
         self._context = otel.set_value(CALL_KEY, self, parent)
@@ -91,8 +98,10 @@ class ModelCall:
 
     def __enter__(self) -> Self:
         context = self._context
-        if not self._native:
+        if self._is_ours:
             context = self._start_span() or context
+        elif not self._native and self._other is not None:
+            self._complete_other(self._other.span)
         self._token = otel.attach(context)
         return self
 
@@ -131,17 +140,30 @@ class ModelCall:
         # Nothing below the span may begin before it.
         self._attempt_start_ns = getattr(span, "start_time", None) or time.time_ns()
         span.update_name(_chat_name(self._request))
-        there = attributes_of(span)
-        parameters = semconv.parameter_attributes(self._request)
-        span.set_attributes(
+        self._set_missing(span, semconv.parameter_attributes(self._request))
+        span.set_attributes(self._own_attributes())
+        for link in self._result_links():
+            span.add_link(link.context, link.attributes)
+        self._telemetry.opened(self, span)
+
+    @harmless(None)
+    def _complete_other(self, span: Span) -> None:
+        """Another instrumentation has started its span for this call."""
+        self.span = span
+        self._set_missing(
+            span,
             {
-                **{name: value for name, value in parameters.items() if name not in there},
+                **semconv.request_attributes(self._provider.name, self._request),
                 **self._own_attributes(),
-            }
+            },
         )
         for link in self._result_links():
             span.add_link(link.context, link.attributes)
         self._telemetry.opened(self, span)
+
+    def _set_missing(self, span: Span, attributes: Mapping[str, AttributeValue]) -> None:
+        there = attributes_of(span)
+        span.set_attributes({k: v for k, v in attributes.items() if k not in there})
 
     def _own_attributes(self) -> Mapping[str, AttributeValue]:
         attributes: dict[str, Any] = {semconv.CATEGORY: "llm", semconv.TURN: self._turn}
@@ -230,6 +252,7 @@ class ModelCall:
             from causepath.proxies import ObservedBody
 
             self._streams = True
+            self._headers = response.headers
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
@@ -255,6 +278,21 @@ class ModelCall:
                     self._reply_over()
         except Exception:
             report("causepath.model_call.ModelCall.event")
+
+    @harmless(None)
+    def reading(self) -> Callable[[bytes], None] | None:
+        """The body is about to be read. If nobody parses its events, its bytes have to tell."""
+        if self.inside or self._body is not None:
+            return None
+        from causepath.bodies import Body
+
+        self._body = Body(self._headers, self._event_data)
+        return harmless(None)(self._body.feed)
+
+    def _event_data(self, data: bytes) -> None:
+        event = self._provider.read_data(data)
+        if event is not None:
+            self.event(event)
 
     def _first_chunk(self, now_ns: int) -> None:
         if self.span is not None and self.span.is_recording():
@@ -286,14 +324,30 @@ class ModelCall:
         span = self.span
         if span is None or not span.is_recording():
             return
-        attributes = semconv.reply_attributes(self._reply)
+        attributes = self._reply_attributes()
+        if self._other is not None and not self._native:
+            self._set_missing(span, attributes)
+        else:
+            span.set_attributes(attributes)
+
+    def known_late(self) -> dict[str, AttributeValue]:
+        """What to add to a span that somebody else ends, while the reply is not whole."""
+        if self._complete or not self._streams:
+            return {}
+        return self._reply_attributes()
+
+    def _reply_attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = semconv.reply_attributes(self._reply)
+        if self._streams and self._reply.usage.output is None:
+            # What was used after it was left, nobody says.
+            attributes[semconv.USAGE_PARTIAL] = True
         if self._native and not self._streams:
             for name in self._provider.native_reply:
                 attributes.pop(name, None)
         if self._chunks:
             attributes[semconv.STREAM_CHUNKS] = self._chunks
             attributes[semconv.STREAM_LONGEST_GAP_MS] = self._longest_gap_ns / 1e6
-        span.set_attributes(attributes)
+        return attributes
 
     # -- the end
 
@@ -320,11 +374,14 @@ class ModelCall:
         if isinstance(error, Exception) and self._error is None:
             self._error = self._provider.read_error(error)
         if not self._complete:
+            self._read_document()
+        self._error = self._error or self._reply.error
+        if not self._complete:
             self._write_reply()
         span = self.span
         if span is None:
             self.over(time.time_ns(), self._error)
-        elif not self._native:
+        elif self._is_ours:
             if self._error is not None:
                 span.set_status(StatusCode.ERROR)
                 span.set_attribute(semconv.ERROR_TYPE, self._error)
@@ -335,6 +392,14 @@ class ModelCall:
             # A provider that tells no processor, or no processor of this span, told us nothing.
             self._telemetry.forget(span.get_span_context())
             self.over(now_ns, self._error)
+
+    def _read_document(self) -> None:
+        """The application has read the bytes of a reply that is no stream."""
+        document = self._body.document() if self._body is not None else None
+        reply = self._provider.read_document(document) if document else None
+        if reply is not None:
+            self._reply = reply
+            self._reply_over()
 
     def over(self, end_ns: int, error: str | None) -> None:
         """The span of the call has ended. An inferred run with no question left has ended too."""

@@ -63,6 +63,11 @@ class Provider:
     """The reply so far and one event of the EVENTS seam make the new reply."""
     look_at_event: Callable[[Any], int]
     """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`."""
+    read_data: Callable[[bytes], Any]
+    """From the data of a server-sent event, as it came, to an event as of the EVENTS seam; `None`
+    where it is none. For replies that the application forwards without parsing them."""
+    read_document: Callable[[bytes], ModelReply | None]
+    """From the JSON of a whole reply, as it came; `None` where it is none."""
     read_error: Callable[[BaseException], str]
     """The `error.type` of a failed call."""
     native_scope: str | None = None

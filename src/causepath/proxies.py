@@ -65,17 +65,26 @@ class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_reader = reader
 
     def __iter__(self) -> Iterator[bytes]:
+        look = self._self_reader.reading()
         try:
-            yield from self.__wrapped__
+            if look is None:
+                yield from self.__wrapped__
+            else:
+                for chunk in self.__wrapped__:
+                    look(chunk)
+                    yield chunk
         except Exception as error:
             self._self_reader.closed(error)
             raise
         self._self_reader.closed()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        look = self._self_reader.reading()
         chunks = self.__wrapped__.__aiter__()
         try:
             async for chunk in chunks:
+                if look is not None:
+                    look(chunk)
                 yield chunk
         except Exception as error:
             self._self_reader.closed(error)

@@ -26,6 +26,7 @@ TOOL_READ_ONLY = "causepath.tool.read_only"
 TOOL_INFERRED = "causepath.tool.inferred"
 STREAM_CHUNKS = "causepath.stream.chunks"
 STREAM_LONGEST_GAP_MS = "causepath.stream.longest_gap_ms"
+USAGE_PARTIAL = "causepath.usage.partial"
 LINK = "causepath.link"
 
 OPERATION = "gen_ai.operation.name"

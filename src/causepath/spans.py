@@ -12,8 +12,14 @@ from causepath import semconv
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
     from causepath.provider import Provider
     from causepath.runs import AskedTool
+
+Key = tuple[int, int]
+"""The trace id and the span id of a span."""
 
 SCOPE = "causepath"
 """The instrumentation scope of the spans we write."""
@@ -43,6 +49,18 @@ def tool_call_links(asked: AskedTool) -> list[Link]:
 def is_suppressed() -> bool:
     here = otel.get_current()
     return any(here.get(key) for key in SUPPRESSED_KEYS) if here else False
+
+
+def key_of(context: SpanContext) -> Key:
+    return context.trace_id, context.span_id
+
+
+def unsuppressed(context: Context) -> Context:
+    """The same context for what does not belong to the operation that suppressed us."""
+    for key in SUPPRESSED_KEYS:
+        if context.get(key):
+            context = otel.set_value(key, None, context)
+    return context
 
 
 def scope_of(span: Any) -> str:

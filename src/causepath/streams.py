@@ -21,6 +21,9 @@ class Reader(Protocol):
 
     def event(self, event: Any) -> None: ...
 
+    def reading(self) -> Callable[[bytes], None] | None:
+        """The body is about to be read: who looks at its bytes, if nobody parses them."""
+
     def closed(self, error: BaseException | None = None) -> None: ...
 
 
@@ -80,5 +83,7 @@ class _Nobody:
     inside = False
 
     def event(self, event: Any) -> None: ...
+
+    def reading(self) -> None: ...
 
     def closed(self, error: BaseException | None = None) -> None: ...

@@ -20,15 +20,18 @@ from causepath import forks, semconv
 from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.model_call import ModelCall
-from causepath.operation import Operation
+from causepath.operation import Operation, Step
+from causepath.others import OtherSpan, OtherSpans
 from causepath.runs import Run, Runs
 from causepath.spans import (
     SCOPE,
     attributes_of,
     is_native,
     is_suppressed,
+    key_of,
     tool_attributes,
     tool_call_links,
+    unsuppressed,
 )
 from causepath.version import __version__
 from causepath.watcher import SpanWatcher
@@ -64,16 +67,19 @@ class Telemetry:
         self.providers = providers
         self._find_tools = found_tools
         self._tracer: tuple[TracerProvider, Tracer] | None = None
-        self._attended: weakref.WeakSet[Any] = weakref.WeakSet()
+        # By identity, as the providers of some cannot be hashed.
+        self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._open: dict[tuple[int, int], ModelCall] = {}
         self._janitor: threading.Thread | None = None
         self._janitor_lock = threading.Lock()
         self.runs = Runs()
+        self.others = OtherSpans()
         forks.living.add(self)
 
     def after_fork(self) -> None:
         """Forget, in a child process, what the parent has in progress, and locks it may hold."""
         self._open.clear()
+        self.others.clear()
         self._janitor = None
         self._janitor_lock = threading.Lock()
         self.runs.after_fork()
@@ -91,8 +97,8 @@ class Telemetry:
     def attend(self, provider: object) -> None:
         """Let every span of `provider` pass our processor. Once for each provider."""
         add = getattr(provider, "add_span_processor", None)
-        if add is not None and provider not in self._attended:
-            self._attended.add(provider)
+        if add is not None and id(provider) not in self._attended:
+            self._attended[id(provider)] = provider
             add(SpanWatcher(self))
 
     def is_global(self) -> bool:
@@ -107,8 +113,11 @@ class Telemetry:
     ) -> ModelCall | None:
         """The model call that these arguments make, or `None` where they make none."""
         request = provider.read_request(client, args, kwargs)
-        if request is None or is_suppressed():
+        if request is None:
             return None
+        here = trace.get_current_span().get_span_context()
+        if is_suppressed() and self.others.current(here) is None:
+            return None  # else whoever writes its span has suppressed us, and its span is completed
         tracer = self.tracer()
         native = provider.native_tracer(client, args, kwargs)
         if native is not None:
@@ -119,30 +128,55 @@ class Telemetry:
                 # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
                 args, kwargs = provider.silence(args, kwargs)
                 native = None
-        call = ModelCall(self, provider, request, tracer, native=native is not None)
+        other = self.others.of_call(here, provider.name)
+        if other is not None:
+            other.claimed = True
+        call = ModelCall(self, provider, request, tracer, native=native is not None, other=other)
         call.args, call.kwargs = args, kwargs
         return call
 
-    def run_of(self, request: ModelRequest, now_ns: int, tracer: Tracer) -> tuple[Run, Context]:
-        """The run that a request belongs to, and what its call hangs on."""
+    def run_of(
+        self, request: ModelRequest, other: OtherSpan | None, now_ns: int, tracer: Tracer
+    ) -> tuple[Run, Context, Context]:
+        """The run that a request belongs to, what its call hangs on, and what its tools do."""
         here = otel.get_current()
         current = trace.get_current_span(here).get_span_context()
         run = self.runs.answered(request.tool_results)
+        other = other or self.others.current(current)
+        if other is not None:
+            return self._run_around(other, run, request, here)
         if current.is_valid:
-            key = (current.trace_id, current.span_id)
-            if run is None:
-                run = _run_in(here)
-            if run is None:
-                run = self.runs.below(key)
-                if run is not None and run.span is None and run.turns and not request.continues:
-                    run = None  # another conversation below the same span
-            if run is None:
-                run = Run(here, key)
-                self.runs.remember_below(key, run)
-            return run, here
+            run = run or self._run_at(current, request, here)
+            return run, here, here
         if run is None:
             run = self._infer_run(here, now_ns, tracer)
-        return run, run.parent
+        return run, run.parent, run.parent
+
+    def _run_around(
+        self, other: OtherSpan, run: Run | None, request: ModelRequest, here: Context
+    ) -> tuple[Run, Context, Context]:
+        """As `run_of`, where somebody else has a span of the call: the run is around that."""
+        if other.parent is None:
+            # A trace of one call, and nothing can be put around what has begun.
+            around = unsuppressed(here)
+            run = run or self._run_at(other.span.get_span_context(), request, around)
+            return run, here, run.parent
+        around = trace.set_span_in_context(NonRecordingSpan(other.parent), unsuppressed(here))
+        run = run or self._run_at(other.parent, request, around)
+        return run, here, around
+
+    def _run_at(self, current: SpanContext, request: ModelRequest, here: Context) -> Run:
+        """The run whose calls hang on the current span."""
+        key = key_of(current)
+        run = _run_in(here)
+        if run is None:
+            run = self.runs.below(key)
+            if run is not None and run.span is None and run.turns and not request.continues:
+                run = None  # another conversation below the same span
+        if run is None:
+            run = Run(here, key)
+            self.runs.remember_below(key, run)
+        return run
 
     def _infer_run(self, here: Context, now_ns: int, tracer: Tracer) -> Run:
         name = _agent_name()
@@ -169,7 +203,7 @@ class Telemetry:
 
     def _run_below(self, span: Span, here: Context, *, owned: bool = False) -> Run:
         context = span.get_span_context()
-        key = (context.trace_id, context.span_id)
+        key = key_of(context)
         run = Run(trace.set_span_in_context(span, here), key, span if owned else None)
         run.parent = otel.set_value(RUN_KEY, run, run.parent)
         self.runs.remember_below(key, run)
@@ -177,19 +211,19 @@ class Telemetry:
 
     def inferred_tool(self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer) -> None:
         """Nothing measured this tool: all that is known is the window it must have run in."""
-        span = tracer.start_span(
-            f"execute_tool {asked.call.name}",
-            context=parent,
-            kind=SpanKind.INTERNAL,
-            attributes={
-                **tool_attributes(asked.call.name, asked.call.id),
-                semconv.TOOL_INFERRED: True,
-            },
-            links=tool_call_links(asked),
-            start_time=asked.asked_ns,
-        )
-        asked.measured = span.get_span_context()
-        span.end(end_time=max(asked.asked_ns, now_ns))
+        with Step(parent):  # as the tool is not part of the call whose request tells of it
+            span = tracer.start_span(
+                f"execute_tool {asked.call.name}",
+                kind=SpanKind.INTERNAL,
+                attributes={
+                    **tool_attributes(asked.call.name, asked.call.id),
+                    semconv.TOOL_INFERRED: True,
+                },
+                links=tool_call_links(asked),
+                start_time=asked.asked_ns,
+            )
+            asked.measured = span.get_span_context()
+            span.end(end_time=max(asked.asked_ns, now_ns))
 
     def find_tools(self, names: Sequence[str]) -> None:
         """A reply asks for tools by these names: measure the application's functions for them."""
@@ -200,14 +234,15 @@ class Telemetry:
 
     def span_ended(self, context: SpanContext, end_ns: int, error: str | None) -> None:
         """A span of a provider that we attend ended, whoever wrote it."""
-        call = self._open.pop((context.trace_id, context.span_id), None)
+        self.others.ended(key_of(context))
+        call = self._open.pop(key_of(context), None)
         if call is not None:
             call.over(end_ns, error)
         self.nothing_below(context)
 
     def nothing_below(self, context: SpanContext) -> None:
         """The span with this context ended: no new call or tool hangs on it."""
-        key = (context.trace_id, context.span_id)
+        key = key_of(context)
         run = self.runs.forget_below(key)
         if run is not None:
             # A later call may still continue it, but nobody needs what its span holds on to.
@@ -217,11 +252,16 @@ class Telemetry:
         """Tell `call` when its span ends, whoever ends it."""
         context = span.get_span_context()
         if span.is_recording() and len(self._open) < MAX_CALLS_IN_FLIGHT:
-            self._open[context.trace_id, context.span_id] = call
+            self._open[key_of(context)] = call
+
+    def known_late(self, context: SpanContext) -> dict[str, Any]:
+        """What is known of the call of a span that ends before its stream was read to its end."""
+        call = self._open.get(key_of(context))
+        return call.known_late() if call is not None else {}
 
     def forget(self, context: SpanContext) -> None:
         """The span of a call has ended, and so has the call."""
-        self._open.pop((context.trace_id, context.span_id), None)
+        self._open.pop(key_of(context), None)
 
     # -- the end of inferred runs
 

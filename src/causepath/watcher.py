@@ -53,14 +53,18 @@ class SpanWatcher:
                 _adopt(telemetry, provider, span, here)
                 return
         attributes = attributes_of(span)
-        if semconv.CATEGORY not in attributes:
+        found = attributes.get(semconv.CATEGORY)
+        if found is None:
             found = category(attributes, client=is_client(span))
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
+        if found == "llm":
+            telemetry.others.started(span, here)
 
     @harmless(None)
     def _on_ending(self, span: Any) -> None:
-        """The last moment for the category of a span whose attributes came after its start.
+        """The last moment for what is known late: the category of a span whose attributes came
+        after its start, and of a stream that the application left, what had come of it.
 
         Its attributes are sealed by now, so this writes below the seal; should an OpenTelemetry
         release store them differently, such a span goes without a category.
@@ -68,9 +72,12 @@ class SpanWatcher:
         if self._telemetry is None:
             return
         attributes = span._attributes  # noqa: SLF001
+        late = self._telemetry.known_late(span.context)
         if semconv.CATEGORY not in attributes:
-            found = category(attributes, client=is_client(span)) or "other"
-            attributes._dict[semconv.CATEGORY] = found  # noqa: SLF001
+            late[semconv.CATEGORY] = category(attributes, client=is_client(span)) or "other"
+        for name, value in late.items():
+            if name not in attributes:
+                attributes._dict[name] = value  # noqa: SLF001
 
     @harmless(None)
     def on_end(self, span: Any) -> None:

@@ -208,33 +208,33 @@ SCENARIOS = [
         "a stream closed early",
         (stop_early, stop_early_async),
         [HELLO],
-        f"{RUN}\n  chat m #1  llm 12/- (UNSET)",
+        f"{RUN}\n  chat m #1  llm 12/- partial (UNSET)",
     ),
     Scenario(
         "a stream dropped",
         (drop, drop_async),
         [HELLO],
-        f"{RUN}\n  chat m #1  llm 12/- (UNSET)",
+        f"{RUN}\n  chat m #1  llm 12/- partial (UNSET)",
     ),
     Scenario(
         "an exception of the application while it streams",
         (raise_inside, raise_inside_async),
         [HELLO],
-        f"{RUN}\n  chat m #1  llm 12/- (UNSET)",
+        f"{RUN}\n  chat m #1  llm 12/- partial (UNSET)",
     ),
     Scenario(
         "a stream cut in the middle",
         (iterate, iterate_async),
         [Reply("Hello, you there.", usage=Usage(12, 5), interruption=Cut(after_deltas=1))],
         f"{FAILED.format('connection_error')}\n"
-        "  chat m #1  llm 12/- first-chunk error=connection_error (ERROR)",
+        "  chat m #1  llm 12/- partial first-chunk error=connection_error (ERROR)",
     ),
     Scenario(
         "an error event in a stream",
         (iterate, iterate_async),
         [Reply("Hello, you there.", usage=Usage(12, 5), interruption=ErrorEvent(after_deltas=1))],
         f"{FAILED.format('overloaded_error')}\n"
-        "  chat m #1  llm 12/- first-chunk error=overloaded_error (ERROR)",
+        "  chat m #1  llm 12/- partial first-chunk error=overloaded_error (ERROR)",
     ),
     Scenario(
         "a request refused",

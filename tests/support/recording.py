@@ -103,6 +103,8 @@ def _line(span: ReadableSpan, labels: dict[int, str]) -> str:
         usage = [attributes.get(f"gen_ai.usage.{name}_tokens", "-") for name in ("input", "output")]
         words.append("/".join(map(str, usage)))
         words.extend(attributes.get("gen_ai.response.finish_reasons", ()))
+        if attributes.get("causepath.usage.partial"):
+            words.append("partial")
         if "gen_ai.response.time_to_first_chunk" in attributes:
             words.append("first-chunk")
     elif (status := attributes.get("http.response.status_code")) is not None:

@@ -8,10 +8,14 @@ public methods, and the `stacklevel` of their warnings, alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -137,6 +141,8 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
         *others, last = reply.tool_calls
         last = last._replace(input=_arguments(last.input))
         return reply._replace(tool_calls=(*others, last))
+    if kind == "error":
+        return reply._replace(error=_text(_get(_get(event, "error"), "type")) or "client_error")
     if kind == "message_start":
         message = event.message
         usage = _usage(message.usage)
@@ -165,6 +171,25 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
             awaits_tools=stop_reason == "tool_use",
         )
     return reply
+
+
+def read_data(data: bytes) -> Any:
+    """An event from the data of a server-sent event: an object as the SDK's, or `None`."""
+    event = _decoded(data, lambda fields: SimpleNamespace(**fields))
+    return event if isinstance(_get(event, "type"), str) else None
+
+
+def read_document(data: bytes) -> ModelReply | None:
+    return read_reply(_decoded(data))
+
+
+def _decoded(data: bytes, make: Callable[[dict[str, Any]], object] | None = None) -> Any:
+    import json
+
+    try:
+        return json.loads(data, object_hook=make)
+    except ValueError:
+        return None
 
 
 def _arguments(text: object) -> object:
@@ -291,6 +316,8 @@ ANTHROPIC = Provider(
     read_reply=read_reply,
     read_event=read_event,
     look_at_event=look_at_event,
+    read_data=read_data,
+    read_document=read_document,
     read_error=read_error,
     native_scope="com.anthropic.sdk.python",
     native_call="anthropic.messages.create",

@@ -1,0 +1,96 @@
+"""What the bytes of a reply say, for an application that forwards them without parsing them.
+
+They are looked at as they pass, in pieces of any size, and nothing but an unfinished piece is kept.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MAX_BYTES = 8_000_000
+"""Nothing is known of a longer event, nor of what follows it, nor of a longer document."""
+
+PIECE_BYTES = 65_536
+"""So much is decompressed at a time, so that a small body cannot fill the memory."""
+
+
+class Body:
+    """The body of one response: server-sent events, or a JSON document."""
+
+    def __init__(self, headers: Mapping[str, str], on_event: Callable[[bytes], None]) -> None:
+        kind = headers.get("content-type", "")
+        self._on_event = on_event
+        self._decoded = _decoder(headers.get("content-encoding", ""))
+        self._is_json = "json" in kind
+        self._understood = self._is_json or "event-stream" in kind
+        self._rest: list[bytes] = []
+        """What has come since the last end of a line, or all of a JSON document."""
+        self._size = 0
+        self._data: list[bytes] = []
+
+    def feed(self, piece: bytes) -> None:
+        """The application is about to get `piece`."""
+        if not self._understood or self._decoded is None:
+            return
+        try:
+            for decoded in self._decoded(piece):
+                if self._is_json:
+                    self._keep(decoded)
+                else:
+                    self._lines(decoded)
+        except (zlib.error, OverflowError):
+            self._understood = False
+            self._rest.clear()
+            self._data.clear()
+
+    def document(self) -> bytes | None:
+        """The JSON document, as far as it has come."""
+        return b"".join(self._rest) if self._is_json and self._understood else None
+
+    def _lines(self, piece: bytes) -> None:
+        first, *others = piece.split(b"\n")
+        self._keep(first)
+        for other in others:
+            self._line(b"".join(self._rest).rstrip(b"\r"))
+            self._rest.clear()
+            self._keep(other)
+
+    def _keep(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > MAX_BYTES:
+            raise OverflowError(MAX_BYTES)
+        self._rest.append(piece)
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].strip())
+        elif not line:
+            self._size = 0
+            if self._data:
+                data = b"\n".join(self._data)
+                self._data.clear()
+                self._on_event(data)
+
+
+def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:
+    """How to undo the `content-encoding`, where that is known here."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return lambda piece: iter((piece,))
+        case "gzip" | "x-gzip" | "deflate":
+            return _inflated(zlib.decompressobj(zlib.MAX_WBITS | 32))
+        case _:
+            return None
+
+
+def _inflated(inflate: zlib._Decompress) -> Callable[[bytes], Iterator[bytes]]:
+    def decoded(piece: bytes) -> Iterator[bytes]:
+        while piece:
+            yield inflate.decompress(piece, PIECE_BYTES)
+            piece = inflate.unconsumed_tail
+
+    return decoded

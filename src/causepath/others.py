@@ -1,0 +1,99 @@
+"""Spans of model calls that other instrumentations have open.
+
+One call is one span. Where somebody else writes it already, it is completed and not written again.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from causepath.spans import attributes_of, key_of, scope_of
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+    from causepath.spans import Key
+
+MAX_OPEN = 10_000
+"""Spans watched at a time; more are left alone."""
+
+PROVIDER_ATTRIBUTES = ("gen_ai.provider.name", "gen_ai.system", "llm.system", "llm.provider")
+
+
+@dataclass(eq=False, slots=True)
+class OtherSpan:
+    """A model call as another instrumentation sees it."""
+
+    span: Span
+    parent: SpanContext | None
+    strand: tuple[int, object]
+    """The thread and the task that it was started in."""
+    claimed: bool = False
+    """Whether it is the span of a call that we know of."""
+
+
+class OtherSpans:
+    """The spans that are open now. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, OtherSpan] = {}
+
+    def started(self, span: Span, parent_context: Context) -> None:
+        """Somebody has started the span of a model call."""
+        if len(self._open) < MAX_OPEN:
+            parent = trace.get_current_span(parent_context).get_span_context()
+            self._open[key_of(span.get_span_context())] = OtherSpan(
+                span, parent if parent.is_valid else None, _strand()
+            )
+
+    def ended(self, key: Key) -> None:
+        self._open.pop(key, None)
+
+    def clear(self) -> None:
+        self._open.clear()
+
+    def current(self, context: SpanContext) -> OtherSpan | None:
+        """The span with this context, where it is of a model call."""
+        return self._open.get(key_of(context)) if self._open else None
+
+    def of_call(self, current: SpanContext, provider: str) -> OtherSpan | None:
+        """Whose span a call of `provider` has that is about to be made here, below `current`.
+
+        The current one; else one that was started here without being made current, if it says that
+        it is of this provider. No span is the span of two calls.
+        """
+        if not self._open:
+            return None
+        found = self.current(current)
+        if found is None:
+            strand, parent = _strand(), current if current.is_valid else None
+            for one in reversed(list(self._open.values())):
+                if one.strand == strand and one.parent == parent and not one.claimed:
+                    found = one if _is_of(provider, one.span) else None
+                    break
+        if found is None or found.claimed or not found.span.is_recording():
+            return None
+        return found
+
+
+def _is_of(provider: str, span: Any) -> bool:
+    attributes = attributes_of(span)
+    said = [attributes.get(name) for name in PROVIDER_ATTRIBUTES]
+    words = [word for word in said if isinstance(word, str)] or [scope_of(span)]
+    return any(provider in word.lower() for word in words)
+
+
+def _strand() -> tuple[int, object]:
+    """This thread, and the task that runs in it."""
+    asyncio = sys.modules.get("asyncio")  # where nobody has imported it, no task runs
+    try:
+        task = asyncio.current_task() if asyncio is not None else None
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), id(task)
