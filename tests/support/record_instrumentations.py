@@ -14,6 +14,7 @@ emitter records it alone, and each two of them together, in a process of their o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -21,9 +22,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Latency, Reply, Text, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 EMITTERS = ("sdk", "genai", "traceloop", "openinference", "logfire", "causepath")
 FOLDER = Path(__file__).parents[1] / "analyzer" / "recorded"
@@ -133,44 +139,64 @@ def instrument(emitter: str) -> None:
         causepath.instrument()
 
 
-def run(client: object) -> None:
-    """The agent: three turns and a tool, whose span is the application's own."""
+class Step(Protocol):
+    """Opens a span of the application: "agent" or "tool", its name, and "inputs" of a tool.
+
+    What it is entered as is called with the result.
+    """
+
+    def __call__(
+        self, kind: str, name: str, **said: Any
+    ) -> AbstractContextManager[Callable[[str], object]]: ...
+
+
+@contextlib.contextmanager
+def step(kind: str, name: str, **said: Any) -> Iterator[Callable[[str], object]]:
+    """A span of OpenTelemetry."""
     from opentelemetry import trace
 
+    attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": name}
+    if kind == "tool":
+        attributes = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": name,
+            "gen_ai.tool.call.id": "toolu_01",
+        }
+    called = f"{attributes['gen_ai.operation.name']} {name}"
     tracer = trace.get_tracer("recorded-agent")
+    with tracer.start_as_current_span(called, attributes=attributes):
+        yield lambda result: None
+
+
+def run(client: Any, step: Step = step) -> None:
+    """The agent: three turns and a tool."""
     messages: list[object] = [{"role": "user", "content": "What do traces say?"}]
     asked = {
         "model": "claude-opus-4-5",
         "max_tokens": 1024,
         "tools": [{"name": "search", "description": "d", "input_schema": {"type": "object"}}],
     }
-    attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "demo"}
-    with tracer.start_as_current_span("invoke_agent demo", attributes=attributes):
-        first = client.messages.create(messages=messages, **asked)  # type: ignore[attr-defined]
-        with tracer.start_as_current_span(
-            "execute_tool search",
-            attributes={
-                "gen_ai.operation.name": "execute_tool",
-                "gen_ai.tool.name": "search",
-                "gen_ai.tool.call.id": "toolu_01",
-            },
-        ):
+    with step("agent", "demo") as done:
+        first = client.messages.create(messages=messages, **asked)
+        with step("tool", "search", inputs={"query": "traces"}) as found:
             result = {"type": "tool_result", "tool_use_id": "toolu_01", "content": "three"}
+            found("three")
         messages += [
             {"role": "assistant", "content": [block.model_dump() for block in first.content]},
             {"role": "user", "content": [result]},
         ]
-        with client.messages.create(messages=messages, stream=True, **asked) as stream:  # type: ignore[attr-defined]
+        with client.messages.create(messages=messages, stream=True, **asked) as stream:
             for _ in stream:
                 pass
         messages += [
             {"role": "assistant", "content": "Found three of them. Reading on."},
             {"role": "user", "content": "Go on."},
         ]
-        with client.messages.stream(messages=messages, **asked) as helper:  # type: ignore[attr-defined]
+        with client.messages.stream(messages=messages, **asked) as helper:
             for _ in helper:
                 pass
             helper.get_final_message()
+        done("Traces say where the time went.")
 
 
 if __name__ == "__main__":

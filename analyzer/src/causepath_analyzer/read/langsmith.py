@@ -1,7 +1,8 @@
 """LangSmith runs: a list, an object with "runs", or one run per line.
 
 Times have no zone and are UTC. ``session_id`` is the project, not a conversation. Token counts
-are repeated on the parents of model calls; only runs of type "llm" are counted.
+are repeated on the parents of model calls; only runs of type "llm" are counted. Runs that did not
+go through the server have no counts but those in the reply.
 """
 
 from typing import Final
@@ -11,19 +12,18 @@ from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read import normalise, replies, values
 from causepath_analyzer.read.format import Found, JsonFormat
 from causepath_analyzer.read.values import Number
 
 
-class _Details(Struct, gc=False):
-    cache_read: Number = None
-    cache_creation: Number = None
-    reasoning: Number = None
-
-
 class _Extra(Struct, gc=False):
     metadata: dict[str, Raw] | None = None
+
+
+class _Event(Struct, gc=False):
+    name: str | None = None
+    time: Number = None
 
 
 class _Run(Struct, gc=False):
@@ -36,10 +36,7 @@ class _Run(Struct, gc=False):
     end_time: Number = None
     first_token_time: Number = None
     prompt_tokens: Number = None
-    completion_tokens: Number = None
-    total_tokens: Number = None
-    prompt_token_details: _Details | None = None
-    completion_token_details: _Details | None = None
+    events: list[_Event] | None = None
     error: str | None = None
     extra: _Extra | None = None
     inputs: Raw = values.ABSENT
@@ -56,9 +53,8 @@ _METADATA: Final = {
     "conversation_id": names.SESSION[0],
     "user_id": names.USER[0],
 }
-_SECOND: Final = 1_000_000_000
 _NO_RESOURCE: Final = normalise.resource({})
-_NO_DETAILS: Final = _Details()
+_FIRST_TOKEN: Final = "new_token"
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -70,40 +66,38 @@ def read(document: bytes, where: str) -> list[Found] | None:
         return None
     found: list[Found] = []
     is_ours = False
-    for run in values.decoded(raws, _RUN, where, "a run"):
-        span = run if isinstance(run, Skipped) else _span(run, where)
+    runs = values.decoded(raws, _RUN, where, "a run")
+    for raw, run in zip(raws, runs, strict=True):
+        span = run if isinstance(run, Skipped) else _span(run, raw, where)
         is_ours = is_ours or not isinstance(span, Skipped)
         found.append(span)
     return found if is_ours else None
 
 
-def _span(run: _Run, where: str) -> Found:
+def _span(run: _Run, raw: Raw, where: str) -> Found:
     start_ns = values.time_ns(run.start_time)
     if not run.id or not run.run_type or start_ns is None:
         return Skipped(where, f"run {run.id or '?'} without id, run_type or start_time")
-    metadata = run.extra.metadata if run.extra is not None else None
-    understood: values.Attributes = {
+    metadata = (run.extra.metadata if run.extra is not None else None) or {}
+    understood: values.Attributes = {"langsmith.span.kind": run.run_type}
+    if run.run_type == "llm":
+        # The server's counts, else those that the SDK took from the reply.
+        sums = raw if run.prompt_tokens is not None else metadata.get("usage_metadata")
+        understood |= replies.asked(run.inputs) | replies.answered(run.outputs)
+        understood |= replies.used(sums or values.ABSENT)
+    understood |= {
         _METADATA[key]: value
         for key, value in values.attributes(metadata, frozenset(_METADATA)).items()
-    }
-    asked, written = run.prompt_token_details, run.completion_token_details
-    understood |= {
-        "langsmith.span.kind": run.run_type,
-        names.INPUT_TOKENS[0]: run.prompt_tokens,
-        names.OUTPUT_TOKENS[0]: run.completion_tokens,
-        names.TOTAL_TOKENS[0]: run.total_tokens,
-        names.CACHE_READ_TOKENS[0]: (asked or _NO_DETAILS).cache_read,
-        names.CACHE_WRITE_TOKENS[0]: (asked or _NO_DETAILS).cache_creation,
-        names.REASONING_TOKENS[0]: (written or _NO_DETAILS).reasoning,
     }
     if run.run_type == "tool":
         understood["gen_ai.tool.call.arguments"] = values.content(run.inputs)
         understood["gen_ai.tool.call.result"] = values.content(run.outputs)
     elif run.run_type == "llm":
         understood["gen_ai.prompt"] = values.content(run.inputs)
-    first_ns = values.time_ns(run.first_token_time)
+    tokens = (e.time for e in run.events or () if e.name == _FIRST_TOKEN)
+    first_ns = values.time_ns(run.first_token_time or next(tokens, None))
     if first_ns is not None and first_ns >= start_ns:
-        understood[names.TIME_TO_FIRST_TOKEN[0][0]] = (first_ns - start_ns) / _SECOND
+        understood[names.FIRST_TOKEN_NS] = first_ns
         understood[names.STREAMED[0]] = True
     emitted = normalise.Emitted(
         run.trace_id or run.id,

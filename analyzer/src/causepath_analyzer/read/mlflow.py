@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read import normalise, replies, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.values import Id, Number
 
@@ -72,6 +72,7 @@ class _Usage(Struct, gc=False):
     total_tokens: Number = None
     cache_read_input_tokens: Number = None
     cache_creation_input_tokens: Number = None
+    cache_creation_input_tokens_above_1hr: Number = None
 
 
 _DOCUMENT: Final = msgspec.json.Decoder(_Trace | list[Raw])
@@ -80,6 +81,8 @@ _SPAN: Final = msgspec.json.Decoder(_Span)
 _TEXT: Final = msgspec.json.Decoder(str)
 _USAGE: Final = msgspec.json.Decoder(_Usage)
 _MARK: Final = b'"mlflow.'
+_KIND: Final = "mlflow.spanType"
+_MODELS: Final = (b"LLM", b"CHAT_MODEL")
 _TOKENS: Final = "mlflow.chat.tokenUsage"
 _NO_RESOURCE: Final = normalise.resource({})
 _CONTENT: Final = ("mlflow.spanInputs", "mlflow.spanOutputs")
@@ -150,7 +153,11 @@ def _attributes(wire: dict[str, Raw]) -> values.Attributes:
         for name, raw in wire.items()
         if (name in names.UNDERSTOOD or name == _TOKENS) and (inner := _unwrapped(raw))
     }
-    found = values.attributes(unwrapped)
+    found: values.Attributes = {}
+    if (kind := unwrapped.get(_KIND)) is not None and bytes(kind).strip(b'"') in _MODELS:
+        found |= replies.asked(unwrapped.get(_CONTENT[0], values.ABSENT))
+        found |= replies.answered(unwrapped.get(_CONTENT[1], values.ABSENT))
+    found |= values.attributes(unwrapped)
     found |= {name: values.content(unwrapped[name]) for name in _CONTENT if name in unwrapped}
     if _TOKENS in unwrapped:
         try:
@@ -162,6 +169,7 @@ def _attributes(wire: dict[str, Raw]) -> values.Attributes:
         found[names.TOTAL_TOKENS[0]] = usage.total_tokens
         found[names.CACHE_READ_TOKENS[0]] = usage.cache_read_input_tokens
         found[names.CACHE_WRITE_TOKENS[0]] = usage.cache_creation_input_tokens
+        found[names.CACHE_WRITE_1H_TOKENS[0]] = usage.cache_creation_input_tokens_above_1hr
     return found
 
 
