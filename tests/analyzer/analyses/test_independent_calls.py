@@ -170,23 +170,20 @@ EACH = {
     ("facts", "expected"),
     [
         pytest.param({}, ["CP102 find+ask+find+ask+find+ask proved 20"], id="each for itself"),
-        pytest.param(
-            {"find": "carries=f1"}, ["CP102 find+ask+find+ask proved 10"], id="from the second on"
-        ),
-        pytest.param(
-            {"find": "carries=a1"}, ["CP102 find+ask+find+ask proved 10"], id="an answer looked up"
-        ),
-        pytest.param(
-            {"two": "blocks=t1>t2 carries=f2"},
-            ["CP102 find+ask+find+ask proved 10"],
-            id="an answer handed on",
-        ),
+        pytest.param({"find": "carries=f1"}, [], id="what was found decides what is found next"),
+        pytest.param({"find": "carries=a1"}, [], id="an answer looked up"),
+        pytest.param({"two": "blocks=t1>t2 carries=f2"}, [], id="an answer handed on"),
         pytest.param({"one": "blocks=d1>t1", "two": "blocks=d2>t2"}, [], id="not recognised"),
         pytest.param({"one": "", "two": "", "three": ""}, [], id="without blocks"),
     ],
 )
 def test_rounds_of_a_loop(facts: dict[str, str], expected: list[str]) -> None:
     assert found(ROUNDS.format(**EACH | facts)) == expected
+
+
+def test_one_run_that_handed_something_to_a_later_round_refutes() -> None:
+    drawing, carried = ROUNDS.format(**EACH), EACH | {"find": "carries=a1"}
+    assert found(drawing, ROUNDS.format(**carried)) == []
 
 
 def test_rounds_that_overlapped_elsewhere() -> None:
@@ -259,9 +256,37 @@ def test_turns_that_could_be_one(a: str, result: str, b: str, expected: list[str
     assert found(TURNS.format(a=a, b=b, result=result)) == expected
 
 
-def test_without_a_first_token_nothing_is_said() -> None:
-    drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", "")
-    assert found(drawing) == []
+@pytest.mark.parametrize(
+    ("one", "two", "expected"),
+    [
+        pytest.param("", "", [], id="nobody knows the pace"),
+        pytest.param("tokens=1/1 model=m", "tokens=1/1 model=m", [], id="equal answers show none"),
+        pytest.param(
+            "tokens=1/4 model=m ttft=2", "tokens=1/2 model=n", [], id="the pace of another model"
+        ),
+        pytest.param(
+            "tokens=1/4 model=m ttft=2",
+            "tokens=1/2 model=m",
+            ["CP103 one+a+two+b proved 6"],  # of 7 columns two tokens took half a one each
+            id="the pace of a call with a first token",
+        ),
+        pytest.param(
+            "tokens=1/1 model=m",
+            "tokens=1/4 model=m",
+            ["CP103 one+a+two+b proved 3"],  # 3 columns more for 3 tokens more
+            id="the pace of answers of different lengths",
+        ),
+    ],
+)
+def test_without_a_first_token_the_pace_tells(one: str, two: str, expected: list[str]) -> None:
+    drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", f"{two} ")
+    assert found(drawing.replace("turn=1", f"turn=1 {one}")) == expected
+    assert not expected or "worked out from its tokens" in _why(drawing, one)
+
+
+def _why(drawing: str, one: str) -> str:
+    trace = drawn(drawing.replace("turn=1", f"turn=1 {one}"), unit_ns=UNIT)
+    return explained(trace).findings[0].why
 
 
 def test_a_finding_says_why() -> None:

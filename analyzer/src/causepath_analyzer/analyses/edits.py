@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from causepath_analyzer.analyses.critical_path import first_token_ns
 from causepath_analyzer.analyses.kinds import SpanKinds
 from causepath_analyzer.analyses.operations import Selector, selected, selector
+from causepath_analyzer.analyses.pace import Pace
 from causepath_analyzer.analyses.replay import (
     Changes,
     Factor,
@@ -192,15 +193,6 @@ def _duration_ns(text: str, value: str) -> int:
     return int(amount * unit)
 
 
-class Pace(Struct, frozen=True):
-    """How long calls of a model take: until the first token, then for each token; where nobody
-    told the first token apart, the first number is of the whole call without its tokens."""
-
-    first_ns: int
-    per_token: Factor
-    split: bool
-
-
 class Editing:
     """Edits of one schedule, one after the other; `changes` is what became of it."""
 
@@ -339,10 +331,9 @@ class Editing:
         if told is None:
             return
         tokens = told.tokens.output if told.tokens is not None else 0
-        generated = tokens * pace.per_token[0] // pace.per_token[1]
         retried = self._retried(call)
         self._emptied(call, but_retries=True)
-        self.changes.gaps[end_of(call)] = max(0, pace.first_ns + generated)
+        self.changes.gaps[end_of(call)] = max(0, pace.first_ns + pace.generating_ns(tokens))
         ttft_ns = pace.first_ns + retried if pace.split else None
         self.changes.calls[call] = replace(told, model=model, ttft_ns=ttft_ns)
 

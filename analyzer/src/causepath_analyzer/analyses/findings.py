@@ -155,8 +155,10 @@ CODES: Final[Mapping[str, Code]] = {
         saving=(
             "The wall time now, minus the wall time of a replay in which the first reply also "
             "writes what the second one wrote, and the second request is not made. The tools of "
-            "both run in sequence, or together if this agent runs tools together. Only where the "
-            "time to the first token of the second reply is known."
+            "both run in sequence, or together if this agent runs tools together. Where the time "
+            "to the first token of the second reply is not known, what it took to write is worked "
+            "out from its tokens and the pace of other calls of the model; without these, nothing "
+            "is said. The prompt of the second request is not paid for; its output is."
         ),
         fix=(
             "Say in the system prompt that everything that is needed should be asked for at once, "

@@ -13,6 +13,7 @@ not called independent of it.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -69,7 +70,7 @@ class Orders(Struct):
         self.runs += 1
         self.known.update(firsts)
         self.broken |= overlaps
-        self.needed |= _needed(trace)
+        self.needed |= _needed(DataFlow(trace))
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -109,8 +110,19 @@ def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
     return orders.elsewhere()
 
 
-def _needed(trace: Trace) -> set[tuple[str, str]]:
-    """Calls below one span of which the later one was given what the earlier one had returned."""
+def and_here(others: Elsewhere, flow: DataFlow) -> Elsewhere:
+    """`others`, and what the trace itself shows that calls needed."""
+    needed = _needed(flow)
+    return Elsewhere(others.broken, others.needed | needed) if needed else others
+
+
+def _needed(flow: DataFlow) -> set[tuple[str, str]]:
+    """Calls below one span of which the later one was given what the earlier one had returned.
+
+    Of a loop only what a round was given by an earlier round: that a call needs the latest one of
+    an operation that comes first in every round says nothing about the rounds.
+    """
+    trace = flow.trace
     spans, parents = trace.spans, trace.parents
     given = [
         i
@@ -121,11 +133,21 @@ def _needed(trace: Trace) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     if not given:
         return found
-    flow = DataFlow(trace)
+    made: dict[tuple[int, str], list[int]] = {}  # by parent and operation, in order of start
+    for i, span in enumerate(spans):
+        if span.category in CALLS:
+            made.setdefault((parents[i], key_of(trace, i)), []).append(i)
     for i in given:
+        later = key_of(trace, i)
         for source in flow.sources(i):
-            if parents[source] == parents[i] and spans[source].category in CALLS:
-                found.add((key_of(trace, source), key_of(trace, i)))
+            if parents[source] != parents[i] or spans[source].category not in CALLS:
+                continue
+            earlier = key_of(trace, source)
+            before = made[parents[i], earlier]
+            latest = before[bisect_left(before, i) - 1]
+            in_a_round = latest == source and before[0] < made[parents[i], later][0]
+            if earlier == later or not in_a_round:
+                found.add((earlier, later))
     return found
 
 

@@ -20,6 +20,7 @@ from causepath_analyzer.analyses.independence import (
     CALLS,
     Elsewhere,
     Level,
+    and_here,
     key_of,
     level,
     listed,
@@ -63,6 +64,7 @@ def independent_calls(
         families.setdefault(parent, []).append(i)
     found: list[Candidate] = []
     flow = DataFlow(trace)
+    others = and_here(others, flow)
     for parent, family in families.items():
         if len(family) < 2 or (parent != NO_SPAN and trace.spans[parent].category not in _FAMILY):
             continue

@@ -24,6 +24,7 @@ from causepath_analyzer.analyses.independence import (
 )
 from causepath_analyzer.analyses.kinds import SpanKinds
 from causepath_analyzer.analyses.operations import name_of
+from causepath_analyzer.analyses.pace import Pace, pace, timed_calls
 from causepath_analyzer.analyses.replay import Turns, most_at_once, tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
@@ -35,7 +36,8 @@ def mergeable_turns(
 ) -> list[Candidate]:
     """The candidates CP103 of `trace`; of three turns in a row the first two.
 
-    Only where it is known when the second reply began to be written, and what tools were given.
+    Only where it is known when the second reply began to be written, or how fast its model writes,
+    and what tools were given.
     """
     tools: dict[int, list[int]] = {}
     for i, issuer in enumerate(causes.issuers):
@@ -48,16 +50,18 @@ def mergeable_turns(
     flow = DataFlow(trace)
     found: list[Candidate] = []
     merged: set[int] = set()
+    written = _Written(trace, kinds, causes)
     for first, second in _pairs(tools, causes):
         between, after = tools[first], tools[second]
-        began = first_token_ns(trace, kinds, second)
-        if first in merged or began is None or _windows(trace, (*between, *after)):
+        if first in merged or _windows(trace, (*between, *after)):
+            continue
+        generated_ns, estimated = written.ns(second)
+        if generated_ns is None:
             continue
         known = worst(level(flow, a, b, others, asked_for=True) for a in between for b in after)
         if known not in ("proved", "likely"):
             continue
-        generated = max(0, trace.spans[second].ended_ns - began)
-        turns = Turns(first, between, second, after, beside, generated)
+        turns = Turns(first, between, second, after, beside, generated_ns, estimated)
         merged.update((first, second))
         found.append(_candidate(trace, kinds, turns, proved=known == "proved"))
     return found
@@ -70,6 +74,31 @@ def _pairs(tools: dict[int, list[int]], causes: Causes) -> Iterator[tuple[int, i
         second = answers.pop() if len(answers) == 1 else NO_SPAN
         if second != NO_SPAN and second in tools:
             yield first, second
+
+
+class _Written:
+    """How long replies took to write, once the model had begun to."""
+
+    def __init__(self, trace: Trace, kinds: SpanKinds, causes: Causes) -> None:
+        self._trace, self._kinds, self._causes = trace, kinds, causes
+        self._paces: dict[str, Pace | None] | None = None
+
+    def ns(self, call: int) -> tuple[int | None, bool]:
+        """The time, ``None`` if nothing tells it, and whether it is worked out from the pace."""
+        span = self._trace.spans[call]
+        began = first_token_ns(self._trace, self._kinds, call)
+        if began is not None:
+            return max(0, span.ended_ns - began), False
+        told = span.model_call
+        if told is None or told.model is None or told.tokens is None:
+            return None, False
+        if self._paces is None:
+            timed = timed_calls(self._trace, self._kinds, self._causes)
+            self._paces = {model: pace(calls) for model, calls in timed.items()}
+        known = self._paces.get(told.model)
+        if known is None or not known.per_token[0]:
+            return None, False
+        return min(known.generating_ns(told.tokens.output), span.duration_ns), True
 
 
 def _windows(trace: Trace, tools: Sequence[int]) -> bool:
@@ -88,11 +117,16 @@ def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) ->
         if proved
         else f"In other runs {later} was called before {earlier} or without it"
     )
-    effects = (
+    unsaid = (
         ""
         if read_only(trace, (*turns.between, *turns.after))
         else " Whether one of them changes what another one reads is not in the trace."
     )
+    if turns.estimated:
+        unsaid += (
+            " When the second reply began is not known: what it took to write is worked out from "
+            "its tokens, as other calls of this model show its pace."
+        )
     return Candidate(
         code=CODE,
         title=f"make {which}",
@@ -101,7 +135,7 @@ def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) ->
         spans=(turns.first, *turns.between, turns.second, *turns.after),
         change=turns,
         evidence="proved" if proved else "likely",
-        why=f"{why}, so the model could have asked for all of it in one reply.{effects}",
+        why=f"{why}, so the model could have asked for all of it in one reply.{unsaid}",
         fix=(
             "Tell the model to ask for everything it needs at once (and that tools of one reply "
             "may run side by side), or offer one tool that does both."

@@ -66,6 +66,8 @@ class Turns(Struct, frozen=True):
     """Whether this agent runs the tools of a reply side by side."""
     generated_ns: int
     """How long the second call took to write, once it had begun to."""
+    estimated: bool = False
+    """That was worked out from its tokens and the pace of other calls of its model."""
 
 
 class Schedule(Struct, frozen=True):

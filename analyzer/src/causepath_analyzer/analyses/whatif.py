@@ -29,7 +29,6 @@ from causepath_analyzer.analyses.edits import (
     Editing,
     NoRetries,
     OtherModel,
-    Pace,
     Remove,
     Scale,
     Together,
@@ -43,10 +42,12 @@ from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere, elsewhe
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.operations import name_of, operation_of, operations, selected
 from causepath_analyzer.analyses.opportunities import apply, candidates
+from causepath_analyzer.analyses.pace import Pace, Timed, pace, timed_calls
 from causepath_analyzer.analyses.replay import (
     Changes,
     Replayed,
     Schedule,
+    Turns,
     new_trace,
     replayed,
     schedule,
@@ -123,8 +124,7 @@ def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
     plan = schedule(trace, run.causes)
     editing = Editing(plan, run.kinds)
     for change in edits:
-        pace = {change.new: _pace([run], change.new)} if isinstance(change, OtherModel) else {}
-        _applied(run, plan, editing, change, pace, {})
+        _applied(run, plan, editing, change, _paces([run], edits), {})
     changes = editing.done()
     return Change(plan, changes, replayed(plan, changes))
 
@@ -152,9 +152,7 @@ def what_if(
     wanted = any(isinstance(change, Apply) for change in edits)
     others = elsewhere(trusted) if wanted else None
     runs = [_run(trace, others) for trace in trusted]
-    paces = {
-        change.new: _pace(runs, change.new) for change in edits if isinstance(change, OtherModel)
-    }
+    paces = _paces(runs, edits)
     touched = [0] * len(edits)
     notes: dict[str, None] = {}
     now: list[int] = []
@@ -241,6 +239,8 @@ def _applied(
         chosen = [candidate for candidate in run.found if candidate.code == change.code]
         for candidate in chosen:
             apply(editing, candidate, change.limit)
+            if isinstance(candidate.change, Turns):
+                notes[_merging(candidate.change)] = None
         return len(chosen)
     if isinstance(change, NoRetries):
         editing.no_retries()
@@ -280,6 +280,20 @@ def _applied(
     for span in repeats:
         editing.fixed(span, min(change.lookup_ns, trace.spans[span].duration_ns))
     return len(repeats)
+
+
+def _merging(turns: Turns) -> str:
+    """What has to hold for `turns` to become one."""
+    tools = "side by side, as this agent does" if turns.beside else "one after the other"
+    if turns.estimated:
+        return (
+            "CP103: replies whose first token is not known were written at the pace of other calls "
+            f"of their model; the tools of both turns run {tools}"
+        )
+    return (
+        "CP103: the first reply also writes what the second one wrote, in the same time; the "
+        f"tools of both turns run {tools}"
+    )
 
 
 def _groups(trace: Trace, known: Causes, found: Sequence[int]) -> list[list[int]]:
@@ -351,43 +365,15 @@ def _other_model(run: _Run, editing: Editing, change: OtherModel, pace: Pace | N
     return count
 
 
-def _pace(runs: Sequence[_Run], model: str) -> Pace | None:
-    """How fast `model` was in `runs`: medians, so that a slow call does not decide."""
-    firsts: list[int] = []
-    rates: list[tuple[int, int]] = []
-    wholes: list[tuple[int, int]] = []
-    for run in runs:
-        spans = run.trace.spans
-        retried: dict[int, int] = {}
-        for i, span in enumerate(spans):
-            if span.category == "retry":
-                parent = run.causes.parents[i]
-                retried[parent] = retried.get(parent, 0) + span.duration_ns
-        for i, call in enumerate(run.kinds.calls):
-            told = spans[i].model_call
-            if call != i or told is None or told.model != model or spans[i].error is not None:
-                continue
-            spent = spans[i].duration_ns - retried.get(i, 0)
-            tokens = told.tokens.output if told.tokens is not None else 0
-            wholes.append((tokens, spent))
-            first = first_token_ns(run.trace, run.kinds, i)
-            if first is not None:
-                waited = first - spans[i].start_ns - retried.get(i, 0)
-                firsts.append(waited)
-                rates.append((spent - waited, max(tokens, 1)))
-    if not wholes:
-        return None
-    if len(firsts) == len(wholes):
-        rates.sort(key=lambda rate: rate[0] / rate[1])
-        return Pace(sorted(firsts)[len(firsts) // 2], rates[len(rates) // 2], split=True)
-    slopes = sorted(
-        ((b[1] - a[1], b[0] - a[0]) for a in wholes[:50] for b in wholes[:50] if b[0] > a[0]),
-        key=lambda slope: slope[0] / slope[1],
-    )
-    slope = slopes[len(slopes) // 2] if slopes else (0, 1)
-    slope = slope if slope[0] > 0 else (0, 1)
-    fixed = sorted(spent - tokens * slope[0] // slope[1] for tokens, spent in wholes)
-    return Pace(max(0, fixed[len(fixed) // 2]), slope, split=False)
+def _paces(runs: Sequence[_Run], edits: Sequence[Edit]) -> dict[str, Pace | None]:
+    """How fast the models are that `edits` change to, in all of `runs`."""
+    calls: dict[str, list[Timed]] = {c.new: [] for c in edits if isinstance(c, OtherModel)}
+    if calls:
+        for run in runs:
+            for model, timed in timed_calls(run.trace, run.kinds, run.causes).items():
+                if model in calls:
+                    calls[model] += timed
+    return {model: pace(timed) for model, timed in calls.items()}
 
 
 def _merged(run: _Run, edits: Sequence[Edit]) -> int:
@@ -464,7 +450,7 @@ def _assumptions(edits: Sequence[Edit], untrusted: int) -> list[str]:
     """What has to hold for the prediction to come true."""
     told = ["calls take as long as they took, the agent's own code too"]
     for change in edits:
-        if isinstance(change, Apply | Together):
+        if isinstance(change, Together) or (isinstance(change, Apply) and change.code != "CP103"):
             limit = f"at most {change.limit} at once" if change.limit else "with the limits seen"
             told.append(f"{described(change)}: calls run together are no slower, {limit}")
         elif isinstance(change, Cache):
@@ -484,7 +470,7 @@ def _not_predicted(edits: Sequence[Edit]) -> tuple[str, ...]:
         told.append("change of answer quality, and of the number of turns")
     if any(isinstance(c, Cache) for c in edits):
         told.append("answers that are out of date")
-    if any(isinstance(c, Apply | Together) for c in edits):
+    if any(isinstance(c, Together) or kind_of(c) in ("CP101", "CP102") for c in edits):
         told.append("rate limits of the services that are called")
     return tuple(told) or ("what else the change does",)
 
