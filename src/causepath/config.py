@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +21,13 @@ CAUSEPATH_TOOLS = "CAUSEPATH_TOOLS"
 """Functions to measure as tools, e.g. `myapp.tools:*,myapp.search:find_*`: each a module and a
 pattern of names, patched when the module is imported. `off` also stops the plugin from finding the
 functions of hand-written loops by itself."""
+
+CAUSEPATH_DIGESTS = "CAUSEPATH_DIGESTS"
+"""`off` writes no digests of prompts and replies, and looks for no links of content."""
+
+CAUSEPATH_DIGEST_KEY = "CAUSEPATH_DIGEST_KEY"
+"""The key of the digests, any text. Digests of several machines can be compared where it is the
+same. Default: made once, and kept in the user's state folder."""
 
 DEFAULT_FILE = "causepath-traces.jsonl"
 
@@ -41,6 +48,8 @@ class Config:
     """Absolute, so that an application that changes its directory keeps writing to one file."""
     tool_patterns: tuple[ToolPattern, ...] = ()
     find_tools: bool = True
+    digests: bool = True
+    digest_key: str | None = field(default=None, repr=False)
 
     @property
     def file(self) -> Path:
@@ -59,6 +68,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         file_name=os.path.abspath(environ.get(CAUSEPATH_FILE) or DEFAULT_FILE),  # noqa: PTH100
         tool_patterns=() if off else tuple(_tool_patterns(tools)),
         find_tools=not off,
+        digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() != "off",
+        digest_key=environ.get(CAUSEPATH_DIGEST_KEY) or None,
     )
 
 

@@ -46,7 +46,7 @@ class Plugin:
 
     @harmless(None)
     def _enable(self, tracer_provider: TracerProvider | None) -> None:
-        settings = config.from_environment()
+        settings = self._settings = config.from_environment()
         self._patches: Patches | None = None
         self._found = measure.FoundTools()
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
@@ -80,6 +80,11 @@ class Plugin:
     def _patch(self, telemetry: Telemetry, provider: Provider, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
+            if self._settings.digests and telemetry.evidence is None:
+                from causepath.digest_key import digest_key
+                from causepath.evidence import Evidence
+
+                telemetry.evidence = Evidence(digest_key(self._settings.digest_key))
             self._changed().apply(provider, telemetry)
 
     @harmless(None)

@@ -23,6 +23,24 @@ class ToolCall(NamedTuple):
     """The arguments as the reply gives them, usually a mapping. Compared, never exported."""
 
 
+class Block(NamedTuple):
+    """A piece of a request or of a reply: what it means, not how it is sent."""
+
+    role: str
+    """`tools`, `system`, or who says it: `user`, `assistant`."""
+    kind: str
+    """`text`, `image`, `document`, `thinking`, `tool` (a declaration), `tool_use`, `tool_result`,
+    or the provider's own word."""
+    value: object = ""
+    """A text, the data of an image or document, blocks inside this one, or plain JSON data."""
+    name: str = ""
+    """Of a tool; the media type of data."""
+    id: str = ""
+    """Of the tool call. Not part of the meaning: the same call with another id is the same call."""
+    message: int = 0
+    """The number of the message it is in, -1 where it is in none."""
+
+
 class ModelRequest(NamedTuple):
     model: str
     streams: bool = False
@@ -58,6 +76,8 @@ class ModelReply(NamedTuple):
     """The conventions' word for it, e.g. `tool_call`."""
     usage: Usage = Usage()
     tool_calls: tuple[ToolCall, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    """Of a whole reply; those of a streamed one are read by the provider's `block_reader`."""
     awaits_tools: bool = False
     """Whether the provider expects another request with the results of `tool_calls`."""
     error: str | None = None

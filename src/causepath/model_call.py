@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
 
+    from causepath.blocks import Told
     from causepath.bodies import Body
     from causepath.messages import ModelRequest, ToolCall
     from causepath.others import OtherSpan
-    from causepath.provider import Provider
+    from causepath.provider import BlockReader, Provider
     from causepath.telemetry import Telemetry
 
 CALL_KEY = otel.create_key("causepath-model-call")
@@ -77,6 +78,9 @@ class ModelCall:
         self._attempts = 0
         self._attempt_start_ns = 0
         self._pause: Span | None = None
+        self._told: Told | None = None
+        self._block_reader: BlockReader | None = None
+        self._answer: Mapping[str, AttributeValue] | None = None
         self._ended_ns: int | None = None
         self._process = forks.process
         self.span: Span | None = None
@@ -184,6 +188,16 @@ class ModelCall:
             if asked.measured is not None and asked.measured.is_valid
         ]
 
+    @harmless(None)
+    def sends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The request is about to be sent; `args` and `kwargs` are those of the BODY seam."""
+        span, evidence = self.span, self._telemetry.evidence
+        if evidence is None or self._told is not None or span is None or not span.is_recording():
+            return
+        results = {asked.call.id: asked.measured for asked in self._delivered if asked.measured}
+        blocks = self._provider.read_blocks(args, kwargs)
+        self._told = evidence.given(span, self._run.conversations, blocks, results)
+
     # -- attempts
 
     @harmless(None)
@@ -253,6 +267,8 @@ class ModelCall:
 
             self._streams = True
             self._headers = response.headers
+            if self._told is not None:
+                self._block_reader = self._provider.block_reader()
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
@@ -264,6 +280,8 @@ class ModelCall:
             if gap_ns > self._longest_gap_ns and self._last_chunk_ns:
                 self._longest_gap_ns = gap_ns
             self._last_chunk_ns = now_ns
+            if self._block_reader is not None:
+                self._block_reader.event(event)
             what = self._look_at_event(event)
             if what & CONTENT:
                 self._chunks += 1
@@ -344,10 +362,20 @@ class ModelCall:
         if self._native and not self._streams:
             for name in self._provider.native_reply:
                 attributes.pop(name, None)
+        attributes.update(self._answered())
         if self._chunks:
             attributes[semconv.STREAM_CHUNKS] = self._chunks
             attributes[semconv.STREAM_LONGEST_GAP_MS] = self._longest_gap_ns / 1e6
         return attributes
+
+    def _answered(self) -> Mapping[str, Any]:
+        """The blocks of the reply, whole or as much of it as has come."""
+        evidence = self._telemetry.evidence
+        if self._answer is None and evidence is not None and self._told and self.span:
+            reader = self._block_reader
+            blocks = self._reply.blocks if reader is None else reader.blocks()
+            self._answer = evidence.answered(self.span, self._told, blocks)
+        return self._answer or {}
 
     # -- the end
 

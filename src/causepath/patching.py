@@ -67,6 +67,8 @@ def _wrapper(
             return lambda original: _call(original, provider, telemetry)
         case Seam.CALL, True:
             return lambda original: _async_call(original, provider, telemetry)
+        case Seam.BODY, False:
+            return _body
         case Seam.RESPONSE, False:
             return _response
         case Seam.RESPONSE, True:
@@ -107,6 +109,16 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
             return await original(self, *call.args, **call.kwargs)
 
     return request
+
+
+def _body(original: Any) -> Callable[..., Any]:
+    def build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _call_in_progress()
+        if call is not None:
+            call.sends(args, kwargs)
+        return original(self, *args, **kwargs)
+
+    return build_request
 
 
 def _response(original: Any) -> Callable[..., Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.messages import ModelReply, ModelRequest
+    from causepath.messages import Block, ModelReply, ModelRequest
 
 
 CONTENT = 1
@@ -30,6 +30,7 @@ class Seam(Enum):
     """What a patched function of an SDK means to us."""
 
     CALL = "one call of the model, with all its retries"
+    BODY = "a request is about to be encoded: plain data, as it is sent; once for each attempt"
     RESPONSE = "the response of a successful attempt becomes what the application gets"
     PAUSE = "the pause between a failed attempt and the next one"
     EVENTS = "the events of a streamed reply, one by one"
@@ -46,6 +47,15 @@ class Target:
     is_async: bool = False
 
 
+class BlockReader(Protocol):
+    """The blocks of a streamed reply, from its events."""
+
+    def event(self, event: Any) -> None: ...
+
+    def blocks(self) -> list[Block]:
+        """The blocks that have come, the last one perhaps in part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One SDK: what to patch in it, and how to read what passes there."""
@@ -57,10 +67,13 @@ class Provider:
     targets: tuple[Target, ...]
     read_request: Callable[[Any, tuple[Any, ...], dict[str, Any]], ModelRequest | None]
     """From the client and the arguments of the CALL seam; `None` where it is no model call."""
+    read_blocks: Callable[[tuple[Any, ...], dict[str, Any]], list[Block]]
+    """The blocks of a request in the order of its prompt, from the arguments of the BODY seam."""
     read_reply: Callable[[object], ModelReply | None]
     """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
     read_event: Callable[[ModelReply, Any], ModelReply]
     """The reply so far and one event of the EVENTS seam make the new reply."""
+    block_reader: Callable[[], BlockReader]
     look_at_event: Callable[[Any], int]
     """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`."""
     read_data: Callable[[bytes], Any]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from causepath.blocks import Conversations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -62,6 +64,7 @@ class Run:
     thread: int = 0
     """The thread of its latest request, which usually runs its tools too."""
     asked: dict[str, AskedTool] = field(default_factory=dict)
+    conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
+    from causepath.evidence import Evidence
     from causepath.messages import ModelRequest
     from causepath.provider import Provider
     from causepath.runs import AskedTool
@@ -63,6 +64,8 @@ class Telemetry:
         providers: Sequence[Provider],
         found_tools: Callable[[Sequence[FrameType], Sequence[str]], None] | None = None,
     ) -> None:
+        self.evidence: Evidence | None = None
+        """Where digests are asked for, once the first SDK is there to ask for them."""
         self._tracer_provider = tracer_provider
         self.providers = providers
         self._find_tools = found_tools

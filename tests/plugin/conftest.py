@@ -27,6 +27,7 @@ def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CAUSEPATH_DIGEST_KEY", "tests")
     guard._reported.clear()
     yield
     causepath.uninstrument()

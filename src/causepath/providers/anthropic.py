@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
+from causepath.messages import Block, ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
+from causepath.providers.anthropic_blocks import StreamedBlocks, input_blocks, output_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +35,9 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     options = kwargs["options"] if "options" in kwargs else args[1]
     if not _is_messages(options.method, options.url):
         return None
-    body = options.json_data
-    if not isinstance(body, Mapping):
+    body = _body(options)
+    if body is None:
         return None
-    extra = getattr(options, "extra_json", None)
-    if isinstance(extra, Mapping):
-        body = {**body, **extra}
     messages = body.get("messages")
     messages = messages if isinstance(messages, list | tuple) else ()
     url = client.base_url
@@ -53,6 +51,20 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         server_address=url.host,
         server_port=url.port or (80 if url.scheme == "http" else 443),
     )
+
+
+def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
+    """From the arguments of `client._build_request(options, *, retries_taken)`."""
+    body = _body(kwargs["options"] if "options" in kwargs else args[0])
+    return input_blocks(body) if body is not None else []
+
+
+def _body(options: Any) -> Mapping[str, Any] | None:
+    body = options.json_data
+    if not isinstance(body, Mapping):
+        return None
+    extra = getattr(options, "extra_json", None)
+    return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
 def _is_messages(method: str, url: str) -> bool:
@@ -115,6 +127,7 @@ def read_reply(result: object) -> ModelReply | None:
             for block in message.get("content") or ()
             if _get(block, "type") == "tool_use"
         ),
+        blocks=tuple(output_blocks(message)),
         awaits_tools=stop_reason == "tool_use",
     )
 
@@ -303,6 +316,7 @@ ANTHROPIC = Provider(
     targets=(
         Target(_CLIENT, "SyncAPIClient.request", Seam.CALL),
         Target(_CLIENT, "AsyncAPIClient.request", Seam.CALL, is_async=True),
+        Target(_CLIENT, "BaseClient._build_request", Seam.BODY),
         Target(_CLIENT, "SyncAPIClient._process_response", Seam.RESPONSE),
         Target(_CLIENT, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
         Target(_CLIENT, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
@@ -313,8 +327,10 @@ ANTHROPIC = Provider(
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
     read_request=read_request,
+    read_blocks=read_blocks,
     read_reply=read_reply,
     read_event=read_event,
+    block_reader=StreamedBlocks,
     look_at_event=look_at_event,
     read_data=read_data,
     read_document=read_document,

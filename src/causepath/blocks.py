@@ -1,0 +1,96 @@
+"""What a model call is given beyond what an earlier call of its run was given and had answered."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.trace import SpanContext
+
+MAX_LISTED = 128
+"""New blocks that a span lists; of more, it says how many."""
+
+MAX_COMPARED = 4_096
+"""Blocks of a call that later ones are compared with."""
+
+MAX_CONVERSATIONS = 8
+"""Calls of a run that a later one may carry on with, as several conversations may take turns."""
+
+
+@dataclass(eq=False, slots=True)
+class Told:
+    """The blocks of a call: what it was given, then what it answered. Eight bytes for each."""
+
+    span_id: int
+    blocks: array[int]
+    given: int
+    """How many of `blocks` are what it was given."""
+    carried: dict[int, list[SpanContext]] = field(default_factory=dict)
+    """By the number of a block: the spans whose outputs were recognised in it."""
+    sources: set[int] = field(default_factory=set)
+    """The ids of all spans whose outputs are known to be in what it was given."""
+
+    def answer(self, items: Sequence[str]) -> None:
+        if len(self.blocks) < MAX_COMPARED:
+            self.blocks.extend(map(hash, items))
+
+
+@dataclass(slots=True)
+class Given:
+    """A call's own blocks (`told`), of which the first `kept` are those of `previous`."""
+
+    told: Told
+    kept: int
+    previous: Told | None
+    carries_on: bool
+    """Whether what is kept holds an answer of `previous`, whose own causes go without saying."""
+
+
+@dataclass(eq=False, slots=True)
+class Conversations:
+    """The latest calls of a run, the latest last."""
+
+    calls: list[Told] = field(default_factory=list)
+
+    def given(self, span_id: int, items: Sequence[str]) -> Given:
+        """Compare a new call with the earlier ones, and remember it."""
+        blocks = array("q", map(hash, items[:MAX_COMPARED]))
+        kept, previous = 0, None
+        for call in reversed(self.calls):
+            same = _common(call.blocks, blocks)
+            if previous is None or same > kept:
+                kept, previous = same, call
+            if kept == len(call.blocks):
+                break  # it carries on where that one ended
+        told = Told(span_id, blocks, len(blocks))
+        carries_on = False
+        if previous is not None and kept:
+            told.carried = {n: found for n, found in previous.carried.items() if n < kept}
+            told.sources = {one.span_id for found in told.carried.values() for one in found}
+            carries_on = kept > previous.given
+            if carries_on:
+                told.sources |= {previous.span_id, *previous.sources}
+                if kept == len(previous.blocks):
+                    self.calls.remove(previous)
+        self.calls.append(told)
+        del self.calls[:-MAX_CONVERSATIONS]
+        return Given(told, kept, previous, carries_on)
+
+
+def _common(one: array[int], other: array[int]) -> int:
+    """How many leading blocks are the same."""
+    most = min(len(one), len(other))
+    if one[:most] == other[:most]:
+        return most
+    fewest = 0
+    while fewest + 1 < most:  # the same up to `fewest`, not up to `most`
+        middle = (fewest + most) // 2
+        if one[fewest:middle] == other[fewest:middle]:
+            fewest = middle
+        else:
+            most = middle
+    return fewest

@@ -1,0 +1,134 @@
+"""Evidence without content: what calls were given and answered as digests, and whose output it was.
+
+Everything here is worked out while the texts are at hand anyway, and none of them is kept.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from causepath import forks, semconv
+from causepath.blocks import MAX_LISTED, Conversations, Told
+from causepath.data_flow import DataFlow, Pieces, texts_in
+from causepath.digests import Digests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry.trace import Span, SpanContext
+
+    from causepath.messages import Block
+
+MAX_LINKS = 32
+"""Of content, on one span."""
+
+
+class Evidence:
+    """What model calls and tools of this process were given and put out. Usable from any thread."""
+
+    def __init__(self, key: bytes) -> None:
+        self._digests = Digests(key)
+        self._flow = DataFlow()
+        forks.living.add(self)
+
+    def after_fork(self) -> None:
+        self._flow.after_fork()
+
+    def given(
+        self,
+        span: Span,
+        conversations: Conversations,
+        blocks: Sequence[Block],
+        results: Mapping[str, SpanContext],
+    ) -> Told:
+        """Write down what a model call is given. `results`: the tools whose results it brings."""
+        context = span.get_span_context()
+        items = self._digests.items(blocks)
+        given = conversations.given(context.span_id, items)
+        told, new = given.told, items[given.kept :]
+        attributes: dict[str, Any] = {
+            semconv.INPUT_BLOCKS: tuple(new[:MAX_LISTED]),
+            semconv.INPUT_KEPT: given.kept,
+        }
+        if given.previous is not None:
+            attributes[semconv.INPUT_PREVIOUS] = f"{given.previous.span_id:016x}"
+        if len(new) > MAX_LISTED:
+            attributes[semconv.INPUT_OMITTED] = len(new) - MAX_LISTED
+        span.set_attributes(attributes)
+
+        sources = [] if given.carries_on else [*told.carried.values()]
+        told.sources.update(tool.span_id for tool in results.values())
+        for number in range(given.kept, len(blocks)):
+            block = blocks[number]
+            tool = results.get(block.id) if block.kind == "tool_result" else None
+            if tool is not None:
+                self._flow.produced(_pieces_of((block,)), tool, set())
+            elif block.kind != "tool_use":
+                found = self._flow.sources(_pieces_of((block,)))
+                others = [one for one in found if one.span_id not in told.sources]
+                if others:
+                    told.carried[number] = others
+                    sources.append(others)
+        told.sources.update(_link(span, chain.from_iterable(sources), {context.span_id}))
+        return told
+
+    def answered(self, span: Span, told: Told, blocks: Sequence[Block]) -> dict[str, Any]:
+        """What a model call answered, as attributes of its span."""
+        items = self._digests.items(blocks)
+        told.answer(items)
+        self._flow.produced(_pieces_of(blocks), span.get_span_context(), told.sources)
+        attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
+        if len(items) > MAX_LISTED:
+            attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
+        return attributes
+
+    def tool_given(
+        self, span: Span, arguments: Iterable[object], issuer: SpanContext | None
+    ) -> Pieces:
+        """Link a tool to those whose output its arguments carry, but for the call that asked."""
+        found = _pieces_in(arguments)
+        asked = {issuer.span_id} if issuer is not None else set()
+        _link(span, self._flow.sources(found, remember=False), asked)
+        return found
+
+    def tool_returned(self, span: Span, given: Pieces, result: object) -> None:
+        """Know the result of a tool again. The lines that it was given are not its output."""
+        found = _pieces_in((result,))
+        own = Pieces(found.wholes, found.parts - given.parts)
+        self._flow.produced(own, span.get_span_context(), frozenset())
+
+
+def _pieces_of(blocks: Iterable[Block]) -> Pieces:
+    """Of the texts in blocks; images and documents go as a whole."""
+    found = Pieces(set(), set())
+    for block in blocks:
+        value = block.value
+        if type(value) is str:
+            found.add(value)
+        elif type(value) is tuple:
+            inner = _pieces_of(value)
+            found.wholes.update(inner.wholes)
+            found.parts.update(inner.parts)
+        else:
+            for text in texts_in(value):
+                found.add(text)
+    return found
+
+
+def _pieces_in(values: Iterable[object]) -> Pieces:
+    found = Pieces(set(), set())
+    for value in values:
+        for text in texts_in(value):
+            found.add(text)
+    return found
+
+
+def _link(span: Span, sources: Iterable[SpanContext], but: set[int]) -> set[int]:
+    """Gives the ids of the spans that are linked, each once."""
+    linked: set[int] = set()
+    for source in sources:
+        if source.span_id not in but | linked and len(linked) < MAX_LINKS:
+            span.add_link(source, {semconv.LINK: "content"})
+            linked.add(source.span_id)
+    return linked

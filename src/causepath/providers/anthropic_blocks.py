@@ -1,0 +1,187 @@
+"""What stands in the requests and replies of Messages, block by block.
+
+What only says how to send a block (`cache_control`, and ids) is left out, as is what a reply may
+spell out and a request need not (fields that are null, citations), so that a block of a reply
+equals the same block when it is sent back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from causepath.messages import Block
+
+NOT_MEANT = frozenset({"cache_control", "caller", "citations", "id", "tool_use_id", "type"})
+"""Fields of a block that do not change what it says. Its type is its kind."""
+
+DATA = {"image": "image", "document": "document", "container_upload": "file"}
+THOUGHT = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
+
+
+def input_blocks(body: Mapping[str, Any]) -> list[Block]:
+    """The blocks of a request in the order of its prompt: tools, system, messages.
+
+    What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
+    """
+    found: list[Block] = []
+    tools = body.get("tools")
+    if isinstance(tools, list | tuple):
+        for tool in tools:
+            fields = fields_of(tool)
+            found.append(Block("tools", "tool", _meaning(fields), str(fields.get("name") or "")))
+    _read(found, "system", -1, body.get("system"))
+    messages = body.get("messages")
+    if isinstance(messages, list | tuple):
+        for number, message in enumerate(messages):
+            fields = message if type(message) is dict else fields_of(message)
+            role = fields.get("role")
+            _read(found, role if type(role) is str else "user", number, fields.get("content"))
+    return found
+
+
+def output_blocks(message: Any) -> list[Block]:
+    """The blocks of a reply: a `Message`, or the JSON of one."""
+    found: list[Block] = []
+    _read(found, "assistant", 0, fields_of(message).get("content"))
+    return found
+
+
+class StreamedBlocks:
+    """The blocks of a reply from the events of its stream, as far as they have come."""
+
+    def __init__(self) -> None:
+        self._found: list[Block] = []
+        self._open: Mapping[str, Any] | None = None
+        self._pieces: list[str] = []
+
+    def event(self, event: Any) -> None:
+        kind = event.type
+        if kind == "content_block_delta":
+            delta = event.delta.__dict__
+            piece = delta.get(PIECES.get(delta["type"]))
+            if piece is not None:
+                self._pieces.append(piece)
+        elif kind == "content_block_start":
+            self._close()
+            self._open = fields_of(event.content_block)
+        elif kind == "content_block_stop":
+            self._close()
+
+    def blocks(self) -> list[Block]:
+        self._close()
+        return self._found
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        fields, text = dict(self._open), "".join(self._pieces)
+        self._open = None
+        self._pieces.clear()
+        if text:
+            kind = fields.get("type")
+            if kind in THOUGHT:
+                fields["thinking"] = text
+            elif kind == "text":
+                fields["text"] = (fields.get("text") or "") + text
+            elif "input" in fields:
+                fields["input"] = _parsed(text)
+            else:
+                fields["content"] = text
+        _read(self._found, "assistant", 0, [fields])
+
+
+PIECES = {
+    "text_delta": "text",
+    "input_json_delta": "partial_json",
+    "thinking_delta": "thinking",
+    "compaction_delta": "content",
+}
+"""The kinds of a piece of a block, and the field of the event that holds it."""
+
+
+def _parsed(text: str) -> object:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:  # the stream broke off
+        return text
+
+
+def _read(found: list[Block], role: str, message: int, content: Any) -> None:
+    if type(content) is str:
+        found.append(Block(role, "text", content, "", "", message))
+        return
+    for block in content if isinstance(content, list | tuple) else ():
+        if type(block) is str:
+            found.append(Block(role, "text", block, "", "", message))
+            continue
+        fields = block if type(block) is dict else fields_of(block)
+        kind = fields.get("type")
+        name: Any = ""
+        call_id: Any = ""
+        if kind == "text":
+            value = fields.get("text")
+        elif kind == "tool_use":
+            name, call_id, value = fields.get("name"), fields.get("id"), fields.get("input")
+        elif kind == "tool_result":
+            call_id, value = fields.get("tool_use_id"), _inside(fields.get("content"))
+        elif type(kind) is not str:
+            kind, value = "unknown", _meaning(fields)
+        elif kind in THOUGHT:
+            # Where the thoughts themselves are withheld, the signature stands for them.
+            value = next((text for key in THOUGHT[kind] if (text := fields.get(key))), "")
+        elif kind in DATA:
+            name, value = _data(fields.get("source"))
+        else:
+            name, call_id = fields.get("name"), fields.get("id") or fields.get("tool_use_id")
+            value = _meaning(fields)
+        found.append(
+            Block(
+                role,
+                kind,
+                "" if value is None else value,
+                name if type(name) is str else "",
+                call_id if type(call_id) is str else "",
+                message,
+            )
+        )
+
+
+def _inside(content: Any) -> object:
+    """The content of a tool result: one text, however it is wrapped, or the blocks in it."""
+    if content is None or type(content) is str:
+        return content or ""
+    found: list[Block] = []
+    _read(found, "", 0, content)
+    if len(found) == 1 and found[0].kind == "text":
+        return found[0].value
+    return tuple(found)
+
+
+def _data(source: Any) -> tuple[str, object]:
+    """The media type and the data of an image or a document, or where it is to be found."""
+    fields = fields_of(source)
+    media_type = fields.get("media_type") or ""
+    if "content" in fields:
+        return media_type, _inside(fields["content"])
+    for key in ("data", "url", "file_id"):
+        if key in fields:
+            return media_type, fields[key]
+    return media_type, _meaning(fields)
+
+
+def _meaning(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        key: value for key, value in fields.items() if value is not None and key not in NOT_MEANT
+    }
+
+
+def fields_of(value: Any) -> Mapping[str, Any]:
+    """A mapping, or the fields of a model by name, those that its release does not know too."""
+    if isinstance(value, Mapping):
+        return value
+    own: dict[str, Any] = getattr(value, "__dict__", None) or {}
+    more = getattr(value, "__pydantic_extra__", None) if own else None
+    return {**own, **more} if more else own

@@ -1,0 +1,46 @@
+"""Keys met of late, as many as fit: in two generations, so that forgetting costs nothing.
+
+When the young generation is full it becomes the old one, and what only the old one knew is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A dict of at least the `generation` keys set last, and at most twice as many."""
+
+    def __init__(self, generation: int) -> None:
+        self._generation = generation
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: K) -> V | None:
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def among(self, keys: AbstractSet[K]) -> set[K]:
+        """Those of `keys` that are here."""
+        return (self._young.keys() & keys) | (self._old.keys() & keys)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if len(self._young) >= self._generation:
+            self._young, self._old = {}, self._young
+        self._young[key] = value
+
+    def add(self, keys: Iterable[K], value: V) -> None:
+        """Set all of `keys` at once, as one."""
+        if len(self._young) >= self._generation:
+            self._young, self._old = {}, self._young
+        self._young.update(dict.fromkeys(keys, value))

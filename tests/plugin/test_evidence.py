@@ -1,0 +1,503 @@
+"""What calls were given and answered as digests, and the links to whose output they carry."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import causepath
+from causepath.blocks import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
+from causepath.digests import Digests
+from causepath.providers.anthropic_blocks import input_blocks
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.support.script import Answer
+
+ASK: dict[str, Any] = {"model": "m", "max_tokens": 64}
+
+LONG = "The quick brown fox jumps over the lazy dog."
+OTHER = "Pack my box with five dozen liquor jugs, please."
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+@contextmanager
+def served(*answers: Answer) -> Iterator[Any]:
+    """A client of a stand-in that gives these answers."""
+    with (
+        MessagesApi(answers) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test", max_retries=0) as client,
+    ):
+        yield client
+
+
+def chats(recording: Recording) -> list[dict[str, Any]]:
+    """What every model call says of its blocks, in the order of their starts."""
+    spans = [span for span in recording.spans() if span.name.startswith("chat")]
+    spans.sort(key=lambda span: span.start_time or 0)
+    numbers = {f"{span.context.span_id:016x}": number for number, span in enumerate(spans)}
+    found = []
+    for span in spans:
+        told = {
+            name.removeprefix("causepath."): value
+            for name, value in (span.attributes or {}).items()
+            if name.startswith(("causepath.input.", "causepath.output."))
+        }
+        if "input.previous" in told:
+            told["input.previous"] = numbers[str(told["input.previous"])]
+        found.append(told)
+    return found
+
+
+def digests(recording: Recording) -> list[str]:
+    """Every block of the one call there is, given and answered."""
+    (told,) = chats(recording)
+    return [*told["input.blocks"], *told["output.blocks"]]
+
+
+# -- blocks
+
+
+def test_a_conversation_lists_each_block_once(recording: Recording) -> None:
+    answers = [Reply([Text("Let me see."), ToolUse("search", {"q": "fox"})]), Reply(LONG)]
+    with served(*answers) as client:
+        messages = [user("Who jumps?")]
+        tools = [{"name": "search", "input_schema": {"type": "object"}}]
+        first = client.messages.create(**ASK, system="Be brief.", tools=tools, messages=messages)
+        messages.append({"role": "assistant", "content": first.content})
+        call_id = first.content[-1].id
+        result = {"type": "tool_result", "tool_use_id": call_id, "content": "a fox"}
+        messages.append(user([result]))
+        client.messages.create(**ASK, system="Be brief.", tools=tools, messages=messages)
+    assert chats(recording) == [
+        {
+            "input.blocks": (
+                "tools:tool:289a6e620b36f909:50",
+                f"system:{text('Be brief.')}",
+                f"user:{text('Who jumps?')}",
+            ),
+            "input.kept": 0,
+            "output.blocks": (
+                f"assistant:{text('Let me see.')}",
+                "assistant:tool_use:f8f133cc7f5cd41a:11",
+            ),
+        },
+        {
+            "input.blocks": (f"user:{text('a fox', 'tool_result')}",),
+            "input.kept": 5,
+            "input.previous": 0,
+            "output.blocks": (f"assistant:{text(LONG)}",),
+        },
+    ]
+
+
+def text(said: str, kind: str = "text") -> str:
+    """A block of text, digested as the documentation says."""
+    key = blake2b(b"tests", digest_size=32).digest()
+    data = said.encode()
+    return f"{kind}:{blake2b(data, digest_size=8, key=key).hexdigest()}:{len(data)}"
+
+
+def items(*blocks: Any, system: Any = None) -> list[str]:
+    """The digests of what a request with these blocks says, without who says it."""
+    body = {"system": system, "messages": [user(list(blocks))] if blocks else []}
+    found = Digests(b"key").items(input_blocks(body))
+    return [item.partition(":")[2] for item in found]
+
+
+def block(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, **fields}
+
+
+class Model:
+    """As the SDK's models: fields in `__dict__`, those that it does not know apart."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+
+PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+BIG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(block("text", text="a"), "a", id="a text, as a block and as it is"),
+        pytest.param(
+            block("text", text="a"),
+            block("text", text="a", cache_control={"type": "ephemeral"}),
+            id="where the cache ends",
+        ),
+        pytest.param(
+            block("text", text="a"),
+            Model(type="text", text="a", citations=None),
+            id="a block of a reply",
+        ),
+        pytest.param(
+            block("tool_use", id="1", name="f", input={"a": 1, "b": [2]}),
+            Model(type="tool_use", id="2", name="f", input={"b": [2], "a": 1}, caller=None),
+            id="the order of arguments, and the id of the call",
+        ),
+        pytest.param(
+            block("tool_result", tool_use_id="1", content="r"),
+            block("tool_result", tool_use_id="2", content=[block("text", text="r")]),
+            id="a result, as a text and as a block",
+        ),
+        pytest.param(
+            block("tool_result", tool_use_id="1"),
+            block("tool_result", tool_use_id="2", content=""),
+            id="no result",
+        ),
+        pytest.param(
+            block("thinking", thinking="t", signature="s"),
+            Model(type="thinking", thinking="t", signature="s"),
+            id="thinking",
+        ),
+        pytest.param(
+            block("image", source=PNG),
+            block("image", source={**PNG}, cache_control={"type": "ephemeral"}),
+            id="an image",
+        ),
+        pytest.param(
+            block("web_search_tool_result", tool_use_id="1", content=[{"url": "u", "age": None}]),
+            Model(
+                type="web_search_tool_result", tool_use_id="1", content=[Model(url="u", age=None)]
+            ),
+            id="the result of a server's tool",
+        ),
+        pytest.param(
+            block("new_kind", what={"a": 1, "b": 2}),
+            block("new_kind", what={"b": 2, "a": 1}),
+            id="a kind that nobody knows yet",
+        ),
+        pytest.param(block("text", text="\ud800"), "\ud800", id="half a character"),
+        pytest.param(block("text", text=BIG), BIG[:-1] + "x", id="a megabyte"),
+    ],
+)
+def test_what_means_the_same_has_one_digest(one: Any, other: Any) -> None:
+    assert items(one) == items(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("a", "b", id="texts"),
+        pytest.param("a", "a ", id="white space"),
+        pytest.param(
+            block("tool_use", id="1", name="f", input={"page": -1}),
+            block("tool_use", id="1", name="f", input={"page": -2}),
+            id="numbers whose hashes are the same",
+        ),
+        pytest.param(
+            block("tool_use", id="1", name="f", input={"a": 1}),
+            block("tool_use", id="1", name="f", input={"a": True}),
+            id="numbers that are equal to others",
+        ),
+        pytest.param(
+            block("tool_use", id="1", name="f", input={}),
+            block("tool_use", id="1", name="g", input={}),
+            id="tools",
+        ),
+        pytest.param(
+            block("tool_result", tool_use_id="1", content=[block("text", text=c) for c in "ab"]),
+            block("tool_result", tool_use_id="1", content="ab"),
+            id="two texts and one",
+        ),
+        pytest.param(
+            block("image", source=PNG),
+            block("image", source={**PNG, "data": "iVBORw0KGgp="}),
+            id="images",
+        ),
+    ],
+)
+def test_what_means_something_else_has_another_digest(one: Any, other: Any) -> None:
+    assert items(one) != items(other)
+
+
+def test_a_system_prompt_is_the_same_as_text_and_as_blocks() -> None:
+    assert items(system="Be brief.") == items(system=[block("text", text="Be brief.")])
+
+
+def test_another_key_gives_other_digests() -> None:
+    blocks = input_blocks({"messages": [user("a")]})
+    assert Digests(b"one").items(blocks) != Digests(b"other").items(blocks)
+
+
+@settings(max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)
+def test_digests_are_the_same_each_time_and_change_nothing(value: Any) -> None:
+    ask = block("tool_use", id="1", name="f", input=value)
+    before = repr(ask)
+    digest = Digests(b"key")
+    body = {"messages": [user([ask])]}
+    first = digest.items(input_blocks(body))
+    assert digest.items(input_blocks(body)) == first == Digests(b"key").items(input_blocks(body))
+    assert repr(ask) == before
+
+
+REPLY = [
+    Thinking("Hm, let me think."),
+    Text("Let me see."),
+    ToolUse("search", {"q": "fox", "n": [1, 2]}, id="toolu_1"),
+    RawBlock({"type": "redacted_thinking", "data": "opaque"}),
+]
+
+
+def whole(client: Any) -> None:
+    client.messages.create(**ASK, messages=[user("Hi.")])
+
+
+def beta(client: Any) -> None:
+    client.beta.messages.create(**ASK, messages=[user("Hi.")])
+
+
+def raw_response(client: Any) -> None:
+    client.messages.with_raw_response.create(**ASK, messages=[user("Hi.")]).parse()
+
+
+def events(client: Any) -> None:
+    for _ in client.messages.create(**ASK, messages=[user("Hi.")], stream=True):
+        pass
+
+
+def helper(client: Any) -> None:
+    with client.messages.stream(**ASK, messages=[user("Hi.")]) as stream:
+        stream.get_final_message()
+
+
+def one_shot(client: Any) -> None:
+    client.messages.create(**ASK, messages=(message for message in [user("Hi.")]))
+
+
+@pytest.mark.parametrize("does", [whole, beta, raw_response, events, helper, one_shot])
+def test_a_call_says_the_same_of_its_blocks_however_it_is_made(
+    does: Callable[[Any], None], recording: Recording
+) -> None:
+    with served(Reply(REPLY)) as client:
+        does(client)
+    assert digests(recording) == [
+        f"user:{text('Hi.')}",
+        f"assistant:{text('Hm, let me think.', 'thinking')}",
+        f"assistant:{text('Let me see.')}",
+        "assistant:tool_use:ce57bb0d0df699d5:21",
+        f"assistant:{text('opaque', 'redacted_thinking')}",
+    ]
+
+
+def test_an_abandoned_stream_says_what_had_come(recording: Recording) -> None:
+    with served(Reply([Text("One."), Text("Two.")])) as client:
+        stream = client.messages.create(**ASK, messages=[user("Hi.")], stream=True)
+        for event in stream:
+            if event.type == "content_block_stop":
+                break
+        stream.close()
+    (told,) = chats(recording)
+    assert told["output.blocks"] == (f"assistant:{text('One.')}",)
+
+
+# -- kept and previous
+
+
+def ask(client: Any, *said: str) -> Any:
+    """User and assistant take turns in what was said."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[n % 2], "content": one} for n, one in enumerate(said)]
+    return client.messages.create(**ASK, messages=messages).content[0].text
+
+
+def deltas(recording: Recording) -> list[tuple[int, int | None, int]]:
+    """For each call how many blocks were kept, of which call, and how many are new."""
+    return [
+        (told["input.kept"], told.get("input.previous"), len(told["input.blocks"]))
+        for told in chats(recording)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        pytest.param(
+            [("a",), ("a", "1", "b"), ("a", "1", "b", "2", "c")],
+            [(0, None, 1), (2, 0, 1), (4, 1, 1)],
+            id="a conversation",
+        ),
+        pytest.param(
+            [("a",), ("b",), ("a", "1", "c"), ("b", "2", "d")],
+            [(0, None, 1), (0, 0, 1), (2, 0, 1), (2, 1, 1)],
+            id="two conversations take turns",
+        ),
+        pytest.param([("a",), ("a",)], [(0, None, 1), (1, 0, 0)], id="once more"),
+        pytest.param(
+            [("a",), ("a", "1", "b"), ("a", "1", "c")],
+            [(0, None, 1), (2, 0, 1), (2, 1, 1)],
+            id="back to an earlier turn",
+        ),
+        pytest.param(
+            [("a",), ("a", "x", "b")],
+            [(0, None, 1), (1, 0, 2)],
+            id="an answer that was changed",
+        ),
+    ],
+)
+def test_a_call_is_compared_with_the_one_it_carries_on(
+    requests: Sequence[Sequence[str]], expected: list[Any], recording: Recording
+) -> None:
+    answers = [Reply(str(number + 1)) for number in range(len(requests))]
+    with served(*answers) as client, causepath.agent("a"):
+        for said in requests:
+            ask(client, *said)
+    assert deltas(recording) == expected
+
+
+def test_of_very_many_blocks_some_are_left_out_and_counted(recording: Recording) -> None:
+    said = [str(n % 7) for n in range(1_001)]
+    with served(Reply("ok")) as client:
+        ask(client, *said)
+    (told,) = chats(recording)
+    assert (len(told["input.blocks"]), told["input.omitted"]) == (128, 873)
+
+
+def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
+    conversations = Conversations()
+    items_ = [f"user:text:{n:016x}:1" for n in range(10_000)]
+    for number in range(100):
+        given_ = conversations.given(number, items_)
+        given_.told.answer(["assistant:text:0:1"])
+    assert len(conversations.calls) <= MAX_CONVERSATIONS
+    assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
+
+
+def test_off_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAUSEPATH_DIGESTS", "off")
+    with Recording() as recording, served(*[Reply(LONG)] * 2) as client, causepath.agent("a"):
+        ask(client, ask(client, "Hi."))
+        assert chats(recording) == [{}, {}]
+        assert not any(span.links for span in recording.spans())
+
+
+# -- links of content
+
+
+def linked(recording: Recording) -> list[tuple[str, str]]:
+    """(from, to) of every content link, a call by its turn and a tool by its name."""
+    names = {
+        span.context.span_id: span.name.removeprefix("execute_tool ")
+        if "tool" in span.name
+        else str((span.attributes or {}).get("causepath.turn"))
+        for span in recording.spans()
+    }
+    return sorted(
+        (names[span.context.span_id], names[link.context.span_id])
+        for span in recording.spans()
+        for link in span.links
+        if (link.attributes or {}).get("causepath.link") == "content"
+    )
+
+
+LINES = f"First a line that is long enough to tell.\n  {LONG}  \nshort"
+
+
+@pytest.mark.parametrize(
+    ("answers", "prompts", "expected"),
+    [
+        pytest.param([LONG], ["{0}"], [("2", "1")], id="the whole answer"),
+        pytest.param(["Lisbon is"], ["{0}"], [("2", "1")], id="a short answer alone"),
+        pytest.param([LINES], [f"Say:\n{LONG}\nagain"], [("2", "1")], id="a line of it"),
+        pytest.param([LONG], ["Translate: {0}"], [("2", "1")], id="after other words"),
+        pytest.param([LONG], ["Translate: {0} Be brief."], [("2", "1")], id="between words"),
+        pytest.param([LONG], ["<draft>{0}</draft>"], [("2", "1")], id="in a tag"),
+        pytest.param([LONG], ['{{"draft": "{0}"}}'], [("2", "1")], id="in JSON"),
+        pytest.param([f"{LONG} {OTHER}"], [f"So: {OTHER}"], [("2", "1")], id="a sentence of it"),
+        pytest.param(["Short."], ["Not so short: {0}"], [], id="a short answer among words"),
+        pytest.param([LONG], [OTHER], [], id="something else"),
+        pytest.param([LONG, OTHER], ["{0}", "{1}"], [("2", "1"), ("3", "2")], id="a chain"),
+        pytest.param([LONG, OTHER], ["b", "{0}\n{1}"], [("3", "1"), ("3", "2")], id="a join"),
+        pytest.param([LONG, OTHER], ["{0}", "{0}"], [("2", "1"), ("3", "1")], id="a fork"),
+        pytest.param(
+            [
+                f"Here is what you have asked me for:\n{LONG}",
+                f"Here is what you have asked me for:\n{OTHER}",
+            ],
+            ["b", "{1}"],
+            [("3", "2")],
+            id="what two begin with tells neither",
+        ),
+        pytest.param([LONG, LONG], ["b", "{0}"], [("3", "1"), ("3", "2")], id="either of two"),
+    ],
+)
+def test_a_call_is_linked_to_whose_answer_it_carries(
+    answers: Sequence[str],
+    prompts: Sequence[str],
+    expected: list[tuple[str, str]],
+    recording: Recording,
+) -> None:
+    with served(*map(Reply, answers), Reply("ok"), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, "a")
+        for prompt in prompts:
+            ask(client, prompt.format(*answers))
+    assert linked(recording) == expected
+
+
+def test_a_line_that_was_given_first_is_nobodys_answer(recording: Recording) -> None:
+    with served(Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, f"Say: {LONG}")
+        ask(client, f"So: {LONG}")
+    assert linked(recording) == []
+
+
+def test_a_whole_answer_is_its_authors_whatever_that_was_given(recording: Recording) -> None:
+    with served(Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, f"Which is best? {LONG} {OTHER}")
+        ask(client, LONG)
+    assert linked(recording) == [("2", "1")]
+
+
+def test_a_line_that_is_said_again_is_still_the_first_ones(recording: Recording) -> None:
+    with served(Reply(LONG), Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, "a")
+        ask(client, f"Repeat: {LONG}")
+        ask(client, f"So: {LONG}")
+    assert linked(recording) == [("2", "1"), ("3", "1")]
+
+
+def test_a_conversation_needs_no_link_to_itself(recording: Recording) -> None:
+    with served(Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, "a")
+        ask(client, "a", LONG, f"You said: {LONG}")
+    assert linked(recording) == []
+
+
+def test_runs_of_one_process_are_linked_too(recording: Recording) -> None:
+    with served(Reply(LONG), Reply("ok")) as client:
+        ask(client, "a")
+        ask(client, f"Shorten this: {LONG}")
+    traces = {span.context.trace_id for span in recording.spans()}
+    assert (len(traces), linked(recording)) == (2, [("1", "1")])
+
+
+def test_the_arguments_that_a_model_gave_to_a_tool_are_its_answer(recording: Recording) -> None:
+    answers = [Reply([ToolUse("report", {"summary": LONG})]), Reply("ok")]
+    with served(*answers) as client, causepath.agent("a"):
+        first = client.messages.create(**ASK, messages=[user("a")])
+        ask(client, f"Shorten: {first.content[0].input['summary']}")
+    assert linked(recording)[-1] == ("2", "1")
