@@ -25,6 +25,11 @@ CUT = "cut off: the JSON that starts here never ends"
             [(1, '{"a":1}\n'), (2, "nonsense\n"), (3, '{"a":2')],
             id="lines are handed on as they are",
         ),
+        pytest.param(
+            '{\n "a": 1\n}\n{"b":2}\n{"c":3}\n',
+            [(1, '{\n "a": 1\n}'), (4, '{"b":2}'), (5, '{"c":3}')],
+            id="one document over lines, then lines",
+        ),
         pytest.param('{\n "a": 1\n}\n', [(1, '{\n "a": 1\n}\n')], id="one document over lines"),
         pytest.param(
             '\n{\n "a": "}"\n}\n{\n "b": 2\n}\n',

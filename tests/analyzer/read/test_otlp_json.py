@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from causepath_analyzer.model import Link, ModelCall, Skipped, Span, Tokens
 from causepath_analyzer.read import otlp_json
@@ -210,3 +211,22 @@ def test_a_span_that_cannot_be_read_is_told_and_its_neighbour_is_read(
 )
 def test_other_json_is_not_taken(document: Any) -> None:
     assert found(document) is None
+
+
+BATCH = request(wire_span())["resourceSpans"][0]
+
+
+@pytest.mark.parametrize(
+    ("document", "service", "scope"),
+    [
+        pytest.param(BATCH, "demo", "my.scope", id="one batch"),
+        pytest.param([BATCH], "demo", "my.scope", id="a list of batches"),
+        pytest.param(snake(BATCH), "demo", "my.scope", id="snake_case"),
+        pytest.param(BATCH["scopeSpans"], None, "my.scope", id="a list of scopes"),
+        pytest.param([wire_span()], None, None, id="a list of spans"),
+        pytest.param(wire_span(), None, None, id="one span"),
+    ],
+)
+def test_a_part_of_a_request_alone(document: Any, service: str | None, scope: str | None) -> None:
+    host = f"service:{service or ''}"
+    assert found(document) == [replace(EXPECTED, service=service, host=host, scope=scope)]

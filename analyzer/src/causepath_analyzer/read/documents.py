@@ -67,7 +67,7 @@ def documents(stream: BinaryIO, longest: int | None = None) -> Iterator[Document
             yield _too_long(number, longest)
         elif _complete(whole):
             yield Document(whole, number)
-        elif _mostly_lines(rest):
+        elif not _is_bracket(first) and _mostly_lines(rest):
             # The first line is damaged; those after it stand for themselves.
             yield from before
             yield from _lines(first, number, rest.splitlines(keepends=True), stream, longest)
@@ -83,7 +83,7 @@ def _lines(
             yield _too_long(number, longest)
             while line and not line.endswith(b"\n"):
                 line = stream.readline(_SKIPPED)
-        elif len(line) < _BRACKET and line.strip() in (b"{", b"["):
+        elif _is_bracket(line):
             # A document spread over lines, after others that were not.
             tail = line + stream.read(-1 if longest is None else longest)
             if _exceeds(tail, longest):
@@ -93,6 +93,11 @@ def _lines(
         elif not line.isspace():
             yield Document(line, number)
         number += 1
+
+
+def _is_bracket(line: bytes) -> bool:
+    """Whether a document that is spread over lines begins with `line`."""
+    return len(line) < _BRACKET and line.strip() in (b"{", b"[")
 
 
 def _exceeds(data: bytes, longest: int | None) -> bool:

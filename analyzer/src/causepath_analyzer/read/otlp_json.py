@@ -177,7 +177,8 @@ def read(document: bytes, where: str) -> list[Found] | None:
                 _read_batch(batch, where, found)
     if is_otlp:
         return found
-    return _salvage(document, where) if b"_spans" in document else None
+    # In another spelling, or a part of a request alone.
+    return _salvage(document, where) if any(mark in document for mark in _MARKS) else None
 
 
 def _partial(where: str, message: str | None) -> Skipped:
@@ -464,6 +465,9 @@ def _salvage(document: bytes, where: str) -> list[Found] | None:
         if request.get("status") == "PARTIAL" and "trace" in request:
             message = request.get("message")
             found.append(_partial(where, message if isinstance(message, str) else None))
+        for part in _parts(request):
+            is_otlp = True
+            found.extend(_salvage_batch(part, where))
         for inner in (request, *_objects([request.get("trace"), request.get("result")])):
             for key in ("resourceSpans", "resource_spans", "batches"):
                 if isinstance(inner.get(key), list):
@@ -471,6 +475,19 @@ def _salvage(document: bytes, where: str) -> list[Found] | None:
                     for batch in _objects(inner[key]):
                         found.extend(_salvage_batch(batch, where))
     return found if is_otlp else None
+
+
+_MARKS: Final = (b"_spans", b'"scopeSpans"', b'"startTimeUnixNano"')
+
+
+def _parts(request: dict[str, object]) -> Iterator[dict[str, object]]:
+    """A batch, a scope with its spans or a span that stands where a request should."""
+    if any(isinstance(request.get(key), list) for key in ("scopeSpans", "scope_spans")):
+        yield request
+    elif "startTimeUnixNano" in request:
+        yield {"scopeSpans": [{"spans": [request]}]}
+    elif any("startTimeUnixNano" in span for span in _objects(request.get("spans"))):
+        yield {"scopeSpans": [request]}
 
 
 def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
