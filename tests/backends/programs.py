@@ -213,11 +213,11 @@ class Running:
 
     def _reason(self) -> str:
         """What it said last, as one sentence."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("Error:")]
-        if not errors:
-            return f"{lines[-1] if lines else 'it said nothing'} (see {self.log})"
-        return errors[-1].removeprefix("Error:").strip()
+        text = self.log.read_text(errors="replace")
+        # Up to the line that has a date and says it again.
+        errors = re.findall(r"(?ms)^Error: (.+?)(?=^\d{4}/|\Z)", text)
+        said = errors[-1] if errors else next(reversed(text.splitlines()), "it said nothing")
+        return f"{' '.join(said.split())} (see {self.log})"
 
 
 def _answers(url: str) -> bool:
@@ -237,7 +237,7 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def check_free(variables: Mapping[str, str]) -> None:
+def check_free(variables: Mapping[str, str], usual: Mapping[str, str]) -> None:
     """See that nothing listens on any `*_ENDPOINT` of `variables`.
 
     Raises ProgramError with the variable to change.
@@ -245,6 +245,10 @@ def check_free(variables: Mapping[str, str]) -> None:
     for name, endpoint in variables.items():
         if name.endswith("_ENDPOINT"):
             host, _, port = endpoint.rpartition(":")
+            if not (host and port.isdecimal()):
+                raise ProgramError(
+                    f"{name} is {endpoint!r}, but a host and a port are needed: {usual[name]}"
+                )
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -274,21 +278,24 @@ def started(
 
 
 def stack() -> None:
-    """Collector and Jaeger on their usual ports, until interrupted."""
+    """Collector and Jaeger on their usual ports, until interrupted.
+
+    Raises ProgramError where they are not built, or the environment says something impossible.
+    """
     jaeger_configuration = CONFIGURATIONS / "jaeger" / "config.yaml"
     configuration = CONFIGURATIONS / f"{os.environ.get('PIPELINE', 'jaeger')}.yaml"
-    if not configuration.exists():
-        known = sorted(
-            path.stem for path in CONFIGURATIONS.glob("*.yaml") if path.stem != "builder"
-        )
+    known = sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml") if path.stem != "builder")
+    if configuration.stem not in known:
         raise ProgramError(
             f"no pipeline {configuration.stem!r}: PIPELINE is one of {', '.join(known)}"
         )
-    jaeger = {**defaults(jaeger_configuration), **os.environ}
-    collector = {**defaults(configuration), **os.environ}
-    mine = {name: collector[name] for name in defaults(configuration) if name != "JAEGER_ENDPOINT"}
-    check_free({name: jaeger[name] for name in defaults(jaeger_configuration)})
-    check_free(mine)
+    for name in ("jaeger", "otelcol"):
+        program(name)
+    usual = defaults(jaeger_configuration) | defaults(configuration)
+    jaeger = {name: os.environ.get(name, usual[name]) for name in defaults(jaeger_configuration)}
+    collector = {name: os.environ.get(name, usual[name]) for name in defaults(configuration)}
+    listening = {name: of for name, of in collector.items() if name != "JAEGER_ENDPOINT"}
+    check_free(jaeger | listening, usual)
     logs = Path(tempfile.mkdtemp(prefix="causepath-stack-"))
     traces = Path(collector.get("TRACES_FILE", "")).resolve()
     with (

@@ -1,0 +1,192 @@
+"""What each pipeline keeps, drops and counts, with the configuration as it is shipped."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.backends.spans import SECRET, of_service, span
+from tests.backends.stack import Collector, Jaeger, attributes_of, collector_running, eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.backends
+
+
+def arrived(collector: Collector, count: int) -> list[dict[str, Any]]:
+    """The spans in its file, once there are `count`."""
+    return eventually(collector.spans, lambda spans: len(spans) >= count)
+
+
+KEPT = {
+    "causepath.category": "llm",
+    "causepath.turn": 1,
+    "causepath.input.blocks": ["user:text:9f2c:21"],
+    "causepath.output.blocks": ["assistant:text:77aa:9"],
+    "gen_ai.request.model": "claude-opus-5-5",
+    "gen_ai.output.type": "text",
+    "gen_ai.tool.name": "search",
+    "gen_ai.tool.call.id": "toolu_1",
+    "gen_ai.usage.input_tokens": 21,
+    "gen_ai.usage.prompt_tokens": 21,
+    "gen_ai.response.finish_reasons": ["stop"],
+    "ai.response.finishReason": "stop",
+    "ai.toolCall.name": "search",
+    "llm.token_count.prompt": 21,
+    "llm.model_name": "claude-opus-5-5",
+    "tool.name": "search",
+    "openinference.span.kind": "LLM",
+    "traceloop.span.kind": "tool",
+    "traceloop.entity.name": "search",
+    "langfuse.observation.type": "generation",
+    "mlflow.spanType": "LLM",
+    "error.type": "RateLimitError",
+    "session.id": "s1",
+}
+CONTENT = [
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.definitions",
+    "gen_ai.tool.description",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+    "gen_ai.tool.args",
+    "gen_ai.tool.result",
+    "gen_ai.prompt",
+    "gen_ai.prompt.0.content",
+    "gen_ai.completion",
+    "gen_ai.completion.0.content",
+    "gen_ai.retrieval.query.text",
+    "input.value",
+    "output.value",
+    "llm.input_messages.0.message.content",
+    "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments",
+    "llm.prompt_template.variables",
+    "tool.parameters",
+    "retrieval.documents.0.document.content",
+    "embedding.embeddings.0.embedding.text",
+    "ai.prompt",
+    "ai.prompt.messages",
+    "ai.response.text",
+    "ai.response.toolCalls",
+    "ai.toolCall.args",
+    "ai.toolCall.result",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+    "langfuse.observation.input",
+    "langfuse.trace.output",
+    "langfuse.observation.status_message",
+    "mlflow.spanInputs",
+    "mlflow.spanOutputs",
+    "pydantic_ai.all_messages",
+    "all_messages_events",
+    "tool_arguments",
+    "tool_response",
+    "gcp.vertex.agent.llm_request",
+    "gcp.vertex.agent.tool_call_args",
+    "haystack.component.input",
+    "haystack.agent.step.tool.output",
+    "anthropic.tool_result.content",
+    "user_prompt",
+    "new_context",
+    "tool_input",
+    "response.model_output",
+    "error.message",
+]
+EVENTS = {
+    "exception": {
+        "exception.type": "ValueError",
+        "exception.message": SECRET,
+        "exception.stacktrace": SECRET,
+    },
+    "gen_ai.user.message": {"content": SECRET},
+    "gen_ai.content.prompt": {"gen_ai.prompt": SECRET},
+    "gen_ai.client.inference.operation.details": {"gen_ai.input.messages": SECRET},
+    "tool.output": {"output": SECRET},
+}
+
+
+def test_privacy_drops_what_was_said_and_keeps_the_rest(tmp_path: Path, jaeger: Jaeger) -> None:
+    said = span(
+        "chat claude-opus-5-5",
+        1,
+        KEPT | {name: f"{SECRET} {name}" for name in CONTENT},
+        failed=True,
+        events=EVENTS,
+    )
+    with collector_running(tmp_path / "c", "privacy", jaeger=jaeger.otlp) as collector:
+        collector.send(of_service("privacy", said))
+        (kept,) = arrived(collector, 1)
+        (trace,) = eventually(lambda: jaeger.traces("privacy"), bool)
+        assert SECRET not in collector.traces_file.read_text()
+        assert SECRET not in str(trace)
+    expected = {item["key"]: item["value"] for item in said["attributes"] if item["key"] in KEPT}
+    assert {item["key"]: item["value"] for item in kept["attributes"]} == expected
+    assert [event["name"] for event in kept["events"]] == list(EVENTS)
+    assert attributes_of(kept["events"][0]) == {"exception.type": "ValueError"}
+    assert kept["status"] == {"code": 2}
+
+
+def run(
+    seconds: float = 1, *, tokens: int = 100, failed: bool = False, calls: int = 1
+) -> list[dict[str, Any]]:
+    """A run with its model calls, in the order in which they end: the run itself last."""
+    root = span("invoke_agent a", seconds, {"causepath.category": "agent"})
+    attributes = {"causepath.category": "llm", "gen_ai.usage.input_tokens": tokens}
+    below = [
+        span("chat m", seconds / 2, attributes, parent=root, failed=failed) for _ in range(calls)
+    ]
+    return [*below, root]
+
+
+def test_sampling_keeps_whole_what_failed_was_slow_or_expensive(tmp_path: Path) -> None:
+    matter = {
+        "failed": run(failed=True),
+        "slow": run(90),
+        "expensive": run(tokens=60_000),
+        "long": run(calls=250),
+    }
+    ordinary = [run() for _ in range(30)]
+    with collector_running(
+        tmp_path / "c", "sampling", KEEP_PERCENT="0", AFTER_LAST_SPAN="1s"
+    ) as collector:
+        for spans in [*matter.values(), *ordinary]:
+            collector.send(of_service("s", *spans[:-1]))
+        for spans in [*matter.values(), *ordinary]:  # the ends come later, each by itself
+            collector.send(of_service("s", spans[-1]))
+        expected = sum(len(spans) for spans in matter.values())
+        found = arrived(collector, expected)
+        collector.running.stop()  # what was still waiting is decided on
+        found = collector.spans()
+    names = {spans[0]["traceId"]: name for name, spans in matter.items()}
+    kept = Counter(names.get(one["traceId"], "ordinary") for one in found)
+    assert kept == {name: len(spans) for name, spans in matter.items()}
+
+
+def test_sampling_keeps_a_share_of_the_rest_whole(tmp_path: Path) -> None:
+    with collector_running(
+        tmp_path / "c", "sampling", KEEP_PERCENT="30", AFTER_LAST_SPAN="1s"
+    ) as collector:
+        collector.send(of_service("s", *itertools.chain(*(run(calls=2) for _ in range(400)))))
+        eventually(lambda: len(collector.spans()), bool)
+        collector.running.stop()
+        kept = Counter(one["traceId"] for one in collector.spans())
+    assert set(kept.values()) == {3}
+    assert 60 < len(kept) < 180  # 120 are expected, by the random part of the id
+
+
+def test_a_run_goes_on_until_its_own_end_however_long_after_its_first_span(tmp_path: Path) -> None:
+    spans = run(90)
+    with collector_running(
+        tmp_path / "c", "sampling", KEEP_PERCENT="0", AFTER_LAST_SPAN="1s"
+    ) as collector:
+        collector.send(of_service("s", spans[0]))
+        collector.send(of_service("s", *run(failed=True)))
+        arrived(collector, 2)  # another run has come and gone meanwhile
+        collector.send(of_service("s", spans[1]))
+        assert len(arrived(collector, 4)) == 4
