@@ -113,12 +113,15 @@ class ModelCall(Struct, frozen=True, gc=False):
 
 
 class Content(Struct, frozen=True, gc=False):
-    """Recorded content, of which a long text is not kept: equal digests are equal texts."""
+    """Recorded content: equal digests are equal texts."""
 
     digest: int
     size: int
     """In bytes."""
     text: str | None = None
+    """A short text as it is."""
+    packed: bytes | None = None
+    """A longer one, compressed (zstd). The longest are not kept."""
 
 
 class ToolCall(Struct, frozen=True, gc=False):

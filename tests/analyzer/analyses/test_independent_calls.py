@@ -7,7 +7,8 @@ from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.findings import CODES
 from causepath_analyzer.analyses.independence import depends, elsewhere
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.model import Content, Trace
+from causepath_analyzer.model import Trace
+from causepath_analyzer.read import content
 from causepath_analyzer.read.tree import build
 from tests.support.drawn import MS, drawn
 
@@ -328,18 +329,51 @@ def test_all_together_is_no_sum() -> None:
         ("{}", '{"n": 17}', '{"n": 7}', False),
         (None, "short", "other", False),
         ("{}", '{"a": null}', '{"b": true}', False),
+        ("{}", '{"text": "no restaurant here"}', '{"kind": "restaurant"}', None),
+        ("{}", '{"said": "wait for \\"ORDER-4711\\""}', '{"q": "for \\"ORDER-4711\\""}', True),
+        ("{}", '{"name": "the \\"Old Mill\\" inn"}', '{"q": "\\"Old Mill\\""}', True),
     ],
     ids=str,
 )
 def test_values_tell(given: str | None, result: str, later: str, expected: bool | None) -> None:
-    def content(text: str | None) -> Content | None:
-        return None if text is None else Content(hash(text), len(text), text)
-
-    assert depends(content(given), content(result), content(later)) is expected
+    known = None if given is None else content.arguments(given)
+    assert depends(known, content.result(result), content.arguments(later)) is expected
 
 
-def test_a_long_text_is_known_by_its_digest_only() -> None:
-    known, unknown = Content(1, 9999), Content(2, 9999)
-    assert depends(None, known, known) is True
-    assert depends(None, known, unknown) is None
-    assert depends(None, None, unknown) is None
+LONG = "It was a dark and stormy night; the rain fell in torrents, except at intervals. " * 40
+
+
+@pytest.mark.parametrize(
+    ("result", "later", "expected"),
+    [
+        (f"{LONG} see https://example.com/items/a1b2c3d4?ref=1 {LONG}", '{"id": "a1b2c3d4"}', True),
+        (f"{LONG} ID0000a1b2c3d4 {LONG}", '{"id": "a1b2c3d4"}', True),
+        (f'{{"text": "{LONG}", "id": "A-4711-0815"}}', '{"q": "about A-4711-0815"}', True),
+        ("A-4711-0815", f"{LONG} A-4711-0815 {LONG}", True),
+        (LONG, '{"q": "the rain in Spain stays mainly"}', False),
+        (LONG, '{"q": "dark and stormy night"}', True),
+        (LONG, '{"q": "torrents"}', None),
+        (LONG, '{"city": "Springfield", "day": "2026-11-21"}', False),
+        (LONG, f"{LONG} and more of it", True),
+        (LONG * 40, '{"city": "Springfield"}', None),
+    ],
+    ids=[
+        "an id in an address",
+        "a part of a word",
+        "a value in JSON",
+        "a short result in a long argument",
+        "other words",
+        "a phrase",
+        "a common word",
+        "nothing",
+        "all of it",
+        "too long to be kept",
+    ],
+)
+def test_long_texts(result: str, later: str, expected: bool | None) -> None:
+    assert depends(None, content.result(result), content.arguments(later)) is expected
+    assert depends(content.arguments("{}"), content.result(result), None) is None
+
+
+def test_equal_texts_are_equal_however_long() -> None:
+    assert depends(None, content.result(LONG * 100), content.arguments(LONG * 100)) is True

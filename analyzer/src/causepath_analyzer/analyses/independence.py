@@ -14,7 +14,8 @@ not called independent of it.
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -253,36 +254,60 @@ def _recognisable(flow: DataFlow, span: int) -> bool:
 def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:
     """Whether the arguments `later` hold something of `result`, which was returned for `given`.
 
-    ``None`` where a text is not known, or too short to tell.
+    ``None`` where a text is not known, or too short or too plain to tell.
     """
     if result is None or later is None:
         return None
     if later.digest == result.digest:
         return True
-    if result.text is None or later.text is None:
+    returned, asked = _text(result), _text(later)
+    if returned is None or asked is None:
         return None
-    known = given.text if given is not None and given.text is not None else ""
+    known = (given is not None and _text(given)) or ""
+    searched = _as_read(returned)
     unsure = False
-    for value in _values(later.text):
+    for value in _values(asked):
         if value in known:
             continue
-        if len(value) < _LONG:
-            unsure = unsure or _is_word_of(value, result.text)
-        elif value in result.text or any(
-            word in result.text and word not in known for word in _telling(value)
+        if len(value) < _LONG or (_PLAIN_WORD.match(value) and value.islower()):
+            unsure = unsure or _is_word_of(value, searched)
+        elif value in searched or any(
+            word in searched and word not in known for word in _telling(value)
         ):
             return True
+    asked = _as_read(asked)
     if any(
-        len(value) >= _LONG and value in later.text and value not in known
-        for value in _values(result.text)
+        len(value) >= _LONG and value in asked and value not in known
+        for value in _values(returned)
         if not _PLAIN_WORD.match(value)
     ):
         return True
     return None if unsure else False
 
 
-def _values(text: str) -> Iterator[str]:
+def _text(content: Content) -> str | None:
+    if content.text is not None or content.packed is None:
+        return content.text
+    return _unpacked(content.packed)
+
+
+@lru_cache(maxsize=64)
+def _unpacked(packed: bytes) -> str:
+    import zstandard  # only traces with long results wait for it
+
+    return zstandard.ZstdDecompressor().decompress(packed).decode("utf-8", "surrogatepass")
+
+
+@lru_cache(maxsize=64)
+def _as_read(text: str) -> str:
+    """`text`, and without the escapes of JSON where there are some."""
+    return "\n".join((text, *_values(text))) if "\\" in text else text
+
+
+@lru_cache(maxsize=64)
+def _values(text: str) -> tuple[str, ...]:
     """The values in JSON `text`, as texts; any other text is one value."""
+    found: list[str] = []
     try:
         waiting = [msgspec.json.decode(text.encode("utf-8", "surrogatepass"))]
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
@@ -295,9 +320,10 @@ def _values(text: str) -> Iterator[str]:
             waiting.extend(value)
         elif isinstance(value, str):
             if value.strip():
-                yield value.strip()
+                found.append(value.strip())
         elif value is not None and not isinstance(value, bool):
-            yield str(value)
+            found.append(str(value))
+    return tuple(found)
 
 
 def _telling(value: str) -> Sequence[str]:

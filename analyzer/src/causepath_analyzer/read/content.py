@@ -1,20 +1,25 @@
 """What can be told from recorded content without keeping it: who was asked what, and how much.
 
 Content may be absent, redacted or cut off in any trace, so nothing here is needed for times or
-tokens. Texts are parsed where they must be and dropped; what stays is short.
+tokens. Texts are parsed where they must be and dropped; what stays is short, or compressed where it
+tells what a later tool was given.
 """
 
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Content
+
+if TYPE_CHECKING:
+    from zstandard import ZstdCompressor
 
 
 class Unread(Struct, frozen=True, gc=False):
@@ -32,6 +37,8 @@ def text_of(value: object) -> str | None:
 
 
 _KEPT: Final = 240
+_PACKED: Final = 1 << 16
+"""Bytes of the longest text that is kept: some 16 KB once it is compressed."""
 _PARSED: Final = 1 << 20
 _REDACTED: Final = "<REDACTED>"
 _WRAPPERS_IN: Final = ("inputs", "kwargs", "input")
@@ -63,7 +70,20 @@ def _content(value: object, wrappers: Sequence[str]) -> Content | None:
             pass  # cut off by a length limit, or text that only begins like JSON
     data = plain.encode("utf-8", "surrogatepass")
     digest = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
-    return Content(digest, len(data), plain if len(plain) <= _KEPT else None)
+    if len(plain) <= _KEPT:
+        return Content(digest, len(data), plain)
+    return Content(digest, len(data), packed=_compress(data) if len(data) <= _PACKED else None)
+
+
+def _compress(data: bytes) -> bytes:
+    return _compressor().compress(data)
+
+
+@cache
+def _compressor() -> "ZstdCompressor":
+    import zstandard  # only traces with long results wait for it
+
+    return zstandard.ZstdCompressor(level=1)
 
 
 def _unwrapped(value: object, wrappers: Sequence[str]) -> object:
