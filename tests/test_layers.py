@@ -110,7 +110,9 @@ ANALYZER: dict[str, set[str]] = {
     "read": {"asking", "errors", "attributes", "http_client", "model", "read"},
     "analyses": {"errors", "model", "analyses"},
     "report": {"errors", "model", "analyses", "report"},
+    "jobs": {"errors", "model", "read", "analyses", "report", "jobs"},
     "cli": {
+        "jobs",
         "asking",
         "errors",
         "http_client",

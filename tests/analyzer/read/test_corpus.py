@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.read import read
-from causepath_analyzer.report.json import report_json
+from causepath_analyzer.report.json import report_json, trace_json
 from tests.analyzer.corpus import corpus
 
 SAME_ID_TWICE = "jaegerui_traceWithMultipleSpansWithTheSameValueInDifferentTags.json"
@@ -182,7 +182,11 @@ def test_what_is_readable_in_a_damaged_file_is_read() -> None:
 def reported(name: str) -> dict[str, Any]:
     reading = read([str(corpus(name))])
     runs = [explained(trace) for trace in reading.traces]
-    report = msgspec.json.decode(report_json(reading.inputs, runs, summary(runs), "async"))
+    report = msgspec.json.decode(
+        report_json(
+            reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)), "async"
+        )
+    )
     del report["inputs"]
     return dict(report)
 

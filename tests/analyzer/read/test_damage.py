@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import CausepathError
 from causepath_analyzer.read import Options, SpansByTrace, read, read_stream, traces
 from causepath_analyzer.read.source import unpacked
-from causepath_analyzer.report.json import report_json
+from causepath_analyzer.report.json import report_json, trace_json
 from tests.analyzer.read.samples import OTLP, PYTHON_SDK, SAMPLES, text
 from tests.analyzer.read.test_formats import PROTO, framed
 
@@ -42,7 +42,9 @@ def report(data: bytes, options: Options = FEW_BYTES) -> bytes:
     except CausepathError as error:
         return str(error).encode()
     runs = [explained(trace) for trace in reading.traces]
-    return report_json(reading.inputs, runs, summary(runs), "async")
+    return report_json(
+        reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)), "async"
+    )
 
 
 VALUES = [

@@ -4,10 +4,10 @@ import json
 
 from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Input, Skipped
-from causepath_analyzer.report.json import check_json, report_json
+from causepath_analyzer.report.json import check_json, report_json, trace_json
 from tests.support.drawn import MS, drawn
 
 TRACE = drawn(
@@ -60,7 +60,7 @@ def section(span: str, start: int, end: int, kind: str, edge: str) -> dict[str, 
 
 def test_report() -> None:
     run = explained(TRACE)
-    report = json.loads(report_json(INPUTS, [run], summary([run]), "async"))
+    report = json.loads(report_json(INPUTS, [trace_json(run)], summary([brief(run)]), "async"))
     by = report["summary"].pop("by")
     assert report == {
         "schema": "causepath.report/1",
@@ -179,7 +179,7 @@ def test_report() -> None:
 
 def test_time_that_nothing_covers_has_no_span() -> None:
     run = explained(drawn("other a |--|\nother b      |--|", unit_ns=MS))
-    report = json.loads(report_json([], [run], summary([run]), "truncate"))
+    report = json.loads(report_json([], [trace_json(run)], summary([brief(run)]), "truncate"))
     assert report["policy"] == {"overflow": "truncate"}
     assert report["traces"][0]["path"][1] == {
         "span_id": None,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.tree import build
 from causepath_analyzer.report.check_text import check_text
@@ -68,7 +68,7 @@ def test_many_runs() -> None:
         other("1" * 32, AGENT),
         other("2" * 32, "agent research |-----|    error=timeout"),
     ]
-    found = summary(explained(trace, with_cost=True) for trace in traces)
+    found = summary(brief(explained(trace, with_cost=True)) for trace in traces)
     assert plain(summary_text(found, BLOCKS, ["t"])) == (GOLDEN / "summary.txt").read_text()
 
 
@@ -103,7 +103,7 @@ def test_nothing_in_a_trace_can_steer_the_terminal(marks: Marks) -> None:
     run = explained(build(hostile))
     lines = [
         *run_text(run, marks, [HOSTILE]),
-        *summary_text(summary([run]), marks, [HOSTILE]),
+        *summary_text(summary([brief(run)]), marks, [HOSTILE]),
     ]
     text = "\n".join(line.plain for line in lines)
     assert span.name not in text

@@ -66,7 +66,7 @@ def explained(
 
 
 def _health(mended: Health, path: CriticalPath) -> Health:
-    notes = mended.notes
-    if path.fault is not None:
-        notes = (*notes, f"the critical path is wrong, please report this: {path.fault}")
-    return replace(mended, notes=notes)
+    if path.fault is None:
+        return mended
+    note = f"the critical path is wrong, please report this: {path.fault}"
+    return replace(mended, notes=(*mended.notes, note))

@@ -1,6 +1,5 @@
 """Many runs at once: how long they take, what they wait for, what would help how many of them."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -8,10 +7,27 @@ from typing import Final
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.critical_path import Section
 from causepath_analyzer.analyses.findings import Evidence
+from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health
+
+
+class Brief(Struct, frozen=True, array_like=True):
+    """What a summary keeps of a run, which needs no more of its trace.
+
+    ``cost_usd`` is ``None`` if it is not known. ``places`` are ns on the critical path by kind,
+    operation, agent and turn, ``findings`` code, saving in ns and evidence of each.
+    """
+
+    start_ns: int
+    trace_id: str
+    wall_ns: int
+    failed: bool
+    cost_usd: Decimal | None
+    places: tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]
+    findings: tuple[tuple[str, int, Evidence], ...]
+    health: Health
 
 
 class Spread(Struct, frozen=True):
@@ -71,28 +87,46 @@ class Summary(Struct, frozen=True):
     """So many characters of their ids tell all runs apart."""
 
 
-def summary(runs: Iterable[Run]) -> Summary:
-    """The summary of `runs`, which are looked at once, in any order."""
+def brief(run: Run) -> Brief:
+    """What `summary` needs of `run`."""
+    trace = run.trace
+    return Brief(
+        start_ns=trace.start_ns,
+        trace_id=trace.trace_id,
+        wall_ns=trace.wall_ns,
+        failed=any(trace.spans[i].error is not None for i in trace.roots),
+        cost_usd=run.spent_usd,
+        places=_places(run),
+        findings=tuple([(one.code, one.saving_ns, one.evidence) for one in run.findings]),
+        health=run.health,
+    )
+
+
+def summary(runs: Iterable[Brief]) -> Summary:
+    """The summary of `runs`, which are looked at once, in order of their start."""
     walls: list[Slow] = []
     failed = 0
-    by_key: dict[tuple[str, str], list[int]] = {}
+    by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
     found: dict[str, list[tuple[str, int, Evidence]]] = {}
     cost: Decimal | None = Decimal(0)
     healths: list[Health] = []
     for run in runs:
-        trace = run.trace
-        walls.append(Slow(trace.trace_id, trace.wall_ns))
-        failed += any(trace.spans[i].error is not None for i in trace.roots)
+        walls.append(Slow(run.trace_id, run.wall_ns))
+        failed += run.failed
         healths.append(run.health)
-        spent = run.spent_usd
+        spent = run.cost_usd
         cost = cost + spent if cost is not None and spent is not None else None
-        for key, spent_ns in _places(run).items():
-            by_key.setdefault(key, []).append(spent_ns)
-        for finding in run.findings:
-            told = (trace.trace_id, finding.saving_ns, finding.evidence)
-            found.setdefault(finding.code, []).append(told)
+        for known, spent_ns in zip(by_key.values(), run.places, strict=True):
+            for key, part_ns in spent_ns.items():
+                known.setdefault(key, []).append(part_ns)
+        for code, saving_ns, evidence in run.findings:
+            found.setdefault(code, []).append((run.trace_id, saving_ns, evidence))
     total_ns = sum(slow.wall_ns for slow in walls)
-    rows = [_row(key, spent, total_ns, len(walls)) for key, spent in by_key.items()]
+    rows = [
+        _row(by, key, every, total_ns, len(walls))
+        for by, known in by_key.items()
+        for key, every in known.items()
+    ]
     return Summary(
         traces=len(walls),
         failed=failed,
@@ -147,21 +181,36 @@ def _nearest_rank(ordered: Sequence[int], percent: int) -> int:
 _BY: Final = ("kind", "operation", "agent", "turn")
 
 
-def _places(run: Run) -> Mapping[tuple[str, str], int]:
-    """Time on the critical path of `run` by kind, operation, agent and turn, in ns."""
-    spent: dict[tuple[str, str], int] = {}
-    turns = _turn_starts(run)
-    agents = _agents(run)
+def _places(
+    run: Run,
+) -> tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]:
+    """Time on the critical path of `run` in ns by each of `_BY`."""
+    spent: dict[tuple[int, Kind], int] = {}
+    by_turn: dict[int, int] = {}
+    starts = _turn_starts(run)
+    turn = 0
     for section in run.path.sections:
-        length = section.end_ns - section.start_ns
-        for key in (
-            ("kind", section.kind),
-            ("operation", _operation(run, section)),
-            ("agent", agents[section.span] if section.span != NO_SPAN else section.kind),
-            ("turn", _turn(turns, section.start_ns)),
-        ):
-            spent[key] = spent.get(key, 0) + length
-    return spent
+        start_ns = section.start_ns
+        length = section.end_ns - start_ns
+        while turn < len(starts) and starts[turn] <= start_ns:
+            turn += 1
+        by_turn[turn] = by_turn.get(turn, 0) + length
+        key = section.span, section.kind
+        spent[key] = spent.get(key, 0) + length
+    agents = _agents(run)
+    operations: dict[str, int] = {}
+    by_agent: dict[str, int] = {}
+    for (span, kind), length in spent.items():
+        operation = _operation(run, span, kind)
+        operations[operation] = operations.get(operation, 0) + length
+        agent = agents[span] if span != NO_SPAN else kind
+        by_agent[agent] = by_agent.get(agent, 0) + length
+    roles: dict[str, int] = {}
+    for turn, length in by_turn.items():
+        role = _role(turn, len(starts))
+        roles[role] = roles.get(role, 0) + length
+    kinds: dict[str, int] = dict(run.wall.path.items())
+    return kinds, operations, by_agent, roles
 
 
 def _turn_starts(run: Run) -> Sequence[int]:
@@ -170,53 +219,52 @@ def _turn_starts(run: Run) -> Sequence[int]:
     return () if longest is None else sorted(run.trace.spans[i].start_ns for i in longest.calls)
 
 
-def _turn(starts: Sequence[int], at_ns: int) -> str:
-    """The role of the turn that goes on at `at_ns`: its call, its tools, and what follows them."""
-    turn = bisect_right(starts, at_ns)
-    if not starts:
+def _role(turn: int, turns: int) -> str:
+    """The role of one of so many turns: its call, its tools, and what follows them."""
+    if not turns:
         return "none"
     if turn == 0:
         return "before"
-    if len(starts) == 1:
+    if turns == 1:
         return "only"
-    return "first" if turn == 1 else "last" if turn == len(starts) else "middle"
+    return "first" if turn == 1 else "last" if turn == turns else "middle"
 
 
 def _agents(run: Run) -> Sequence[str]:
     """For each span the name of the agent it works for: the nearest one above, else the root."""
     spans, parents = run.trace.spans, run.trace.parents
     names = [""] * len(spans)
-    for i in run.trace.top_down():
+    for i in run.kinds.top_down:
         parent = parents[i]
         own = spans[i].category == "agent" or parent == NO_SPAN
         names[i] = spans[i].name.removeprefix("invoke_agent ") if own else names[parent]
     return names
 
 
-def _operation(run: Run, section: Section) -> str:
-    """What a section was doing, in words that are the same in every run: the tool, the model."""
-    if section.span == NO_SPAN:
-        return section.kind
-    if section.kind == "retry":
+def _operation(run: Run, span: int, kind: Kind) -> str:
+    """What `span` was doing, in words that are the same in every run: the tool, the model."""
+    if span == NO_SPAN:
+        return kind
+    if kind == "retry":
         return "retries and back-off"
     spans = run.trace.spans
-    call = run.kinds.calls[section.span]
+    call = run.kinds.calls[span]
     if call != NO_SPAN:
         model_call = spans[call].model_call
         model = (model_call and model_call.model) or spans[call].name
-        return model if section.kind == "llm" else f"{model} {_PHASES[section.kind]}"
-    return spans[section.span].name
+        return model if kind == "llm" else f"{model} {_PHASES[kind]}"
+    return spans[span].name
 
 
 _PHASES: Final = {"first_token": "first token", "generation": "generation"}
 
 
-def _row(key: tuple[str, str], spent: Sequence[int], total_ns: int, runs: int) -> Row:
+def _row(by: str, key: str, spent: Sequence[int], total_ns: int, runs: int) -> Row:
     wall_ns = sum(spent)
     each = spread([*spent, *[0] * (runs - len(spent))])
     return Row(
-        by=key[0],
-        key=key[1],
+        by=by,
+        key=key,
         wall_ns=wall_ns,
         share=wall_ns / total_ns if total_ns else 0.0,
         p50_ns=each.p50,

@@ -89,5 +89,5 @@ def check(
         write(check_json(reading.inputs, len(runs), results, overflow), None)
     else:
         show(check_text(results, id_length([entry.trace_id for entry in chosen])), color)
-    unreadable = status_of(reading, named, strict=strict)
+    unreadable = status_of(reading.inputs, named, strict=strict)
     return unreadable or _STATUS[overall(results)]

@@ -37,4 +37,4 @@ def doctor(
         write(doctor_json(reading.inputs, found), None)
     else:
         show(doctor_text(reading.inputs, found), color)
-    return status_of(reading, named, strict=strict)
+    return status_of(reading.inputs, named, strict=strict)

@@ -3,7 +3,7 @@
 import gc
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,8 +14,12 @@ from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
+from causepath_analyzer.jobs.share import Task
+from causepath_analyzer.jobs.team import LEAST_BYTES, Team, cores
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import FORMATS, Options, Reading, read
+from causepath_analyzer.read.parts import shares
+from causepath_analyzer.read.recognise import NotApartError
 from causepath_analyzer.read.source import STDIN
 from causepath_analyzer.report.words import count
 
@@ -116,6 +120,25 @@ def read_inputs(paths: Sequence[str], options: Options) -> Reading:
     return reading
 
 
+def read_together(paths: Sequence[str], task: Task, jobs: int | None) -> Team | None:
+    """Reads `paths` with up to `jobs` processes (``None``: as many as are worth it).
+
+    ``None`` if one process is enough, or if only one can do it.
+    """
+    parts = shares(paths, task.options, jobs or cores(), 1 if jobs else LEAST_BYTES)
+    if len(parts) < 2:
+        return None
+    progress = Progress()
+    try:
+        team = Team(task, parts, progress)
+    except NotApartError:
+        return None
+    finally:
+        progress.done()
+    complain_about(complaints(team.inputs))
+    return team
+
+
 def complaints(inputs: Sequence[Input]) -> list[str]:
     """A sentence with file and place for everything that was not understood."""
     found = []
@@ -134,9 +157,9 @@ def _place(path: str, where: str) -> str:
     return f"{path}: {where}" if is_address(path) else f"{path}:{where.removeprefix('line ')}"
 
 
-def status_of(reading: Reading, paths: Sequence[str], *, strict: bool) -> ExitStatus:
+def status_of(inputs: Sequence[Input], paths: Sequence[str], *, strict: bool) -> ExitStatus:
     """Unreadable if a file the user named is, or with `strict` if anything was skipped."""
-    for entry in reading.inputs:
+    for entry in inputs:
         if entry.path in paths and isinstance(entry.problem, UnreadableInputError):
             return ExitStatus.UNREADABLE
         if strict and (entry.skipped_total or entry.problem is not None):
@@ -148,14 +171,23 @@ def picked(traces: Sequence[Trace], trace_id: str | None) -> Sequence[Trace]:
     """The trace whose id starts with `trace_id`, or all. Raises `UsageError` if not exactly one."""
     if trace_id is None:
         return traces
-    wanted = trace_id.lower()
-    found = [trace for trace in traces if trace.trace_id.lower().startswith(wanted)]
-    exact = [trace for trace in found if trace.trace_id.lower() == wanted]
-    if len(exact) == 1 or len(found) == 1:
-        return exact or found
+    ids = [trace.trace_id for trace in traces]
+    found = picked_ids(ids, trace_id)
+    if len(found) == 1:
+        return [trace for trace in traces if trace.trace_id == found[0]]
     if found:
-        ids = ", ".join(trace.trace_id for trace in found[:3])
-        raise UsageError(f"{count(len(found), 'trace')} start with {trace_id}: {ids}, ...")
-    ids = ", ".join(trace.trace_id for trace in traces[:3])
-    more = ", ..." if len(traces) > 3 else ""
-    raise UsageError(f"no trace starts with {trace_id}; there are {len(traces):,}: {ids}{more}")
+        raise UsageError(
+            f"{count(len(found), 'trace')} start with {trace_id}: {', '.join(found[:3])}, ..."
+        )
+    more = ", ..." if len(ids) > 3 else ""
+    raise UsageError(
+        f"no trace starts with {trace_id}; there are {len(ids):,}: {', '.join(ids[:3])}{more}"
+    )
+
+
+def picked_ids(trace_ids: Iterable[str], start: str) -> Sequence[str]:
+    """Those of `trace_ids` that begin with `start`; the one that is `start`, if it is there."""
+    wanted = start.lower()
+    found = [trace_id for trace_id in trace_ids if trace_id.lower().startswith(wanted)]
+    exact = [trace_id for trace_id in found if trace_id.lower() == wanted]
+    return exact if len(exact) == 1 else found

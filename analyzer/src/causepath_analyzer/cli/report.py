@@ -7,7 +7,6 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from causepath_analyzer.analyses.critical_path import Overflow
-from causepath_analyzer.analyses.independence import elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.inputs import (
@@ -21,14 +20,17 @@ from causepath_analyzer.cli.inputs import (
     TraceOption,
     named_paths,
     picked,
+    picked_ids,
     read_inputs,
     read_options,
+    read_together,
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
-from causepath_analyzer.model import Trace
-from causepath_analyzer.read import Reading
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.jobs.share import Row, Task, rows_of
+from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
@@ -49,6 +51,17 @@ OutputOption = Annotated[
 ]
 
 
+JobsOption = Annotated[
+    int | None,
+    Parameter(
+        metavar="N",
+        env_var="CAUSEPATH_JOBS",
+        help="Processes to read and analyse with; by default one for each core, or for each 20 MB "
+        "if that is less.",
+    ),
+]
+
+
 def report(
     *paths: PathArgument,
     json: Json = False,
@@ -61,34 +74,58 @@ def report(
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
+    jobs: JobsOption = None,
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
     named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, trace)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least one process is needed")
+    task = Task(read_options(named, format, max_bytes, server), overflow, with_json=json)
+    inputs, found = _found(named, task, jobs, trace)
     shown = (*named, *as_typed(server))
     if json:
-        write(as_json(reading, chosen, overflow), output)
+        write(as_json(inputs, found, overflow), output)
     elif output is not None:
-        save(as_text(chosen, shown, overflow, marks(ascii_only=ascii_only)), output)
+        save(as_text(found, shown, overflow, marks(ascii_only=ascii_only)), output)
     else:
-        show(as_text(chosen, shown, overflow, marks(ascii_only=ascii_only)), color)
-    return status_of(reading, named, strict=strict)
+        show(as_text(found, shown, overflow, marks(ascii_only=ascii_only)), color)
+    return status_of(inputs, named, strict=strict)
 
 
-def as_text(
-    traces: Sequence[Trace], paths: Sequence[str], overflow: Overflow, marks: Marks
-) -> list[Text]:
+Found = Trace | Sequence[Row]
+"""One trace to be shown as a whole, or a row for each."""
+
+
+def _found(
+    paths: Sequence[str], task: Task, jobs: int | None, trace: str | None
+) -> tuple[Sequence[Input], Found]:
+    """What became of every file in `paths`, and what was found in them."""
+    team = read_together(paths, task, jobs)
+    if team is not None:
+        with team:
+            only = [*team.trace_ids] if trace is None else picked_ids(team.trace_ids, trace)
+            if len(only) == 1:
+                return team.inputs, found_in([team.whole(only[0])], task)
+            if trace is None:
+                return team.inputs, team.rows()
+    reading = read_inputs(paths, task.options)
+    return reading.inputs, found_in(picked(reading.traces, trace), task)
+
+
+def found_in(traces: Sequence[Trace], task: Task) -> Found:
+    """What is to be told of `traces`, which one process has read."""
+    return traces[0] if len(traces) == 1 and not task.with_json else rows_of(traces, task)
+
+
+def as_text(found: Found, paths: Sequence[str], overflow: Overflow, marks: Marks) -> list[Text]:
     """The report on one trace, or the summary of many."""
-    if len(traces) == 1:
-        return run_text(explained(traces[0], overflow, with_cost=True), marks, paths)
-    others = elsewhere(traces)
-    runs = (explained(trace, overflow, with_cost=True, others=others) for trace in traces)
-    return summary_text(summary(runs), marks, paths)
+    if isinstance(found, Trace):
+        return run_text(explained(found, overflow, with_cost=True), marks, paths)
+    return summary_text(summary(row.brief for row in found), marks, paths)
 
 
-def as_json(reading: Reading, traces: Sequence[Trace], overflow: Overflow) -> bytes:
-    """The report on every one of `traces`, and their summary."""
-    others = elsewhere(traces)
-    runs = [explained(trace, overflow, with_cost=True, others=others) for trace in traces]
-    return report_json(reading.inputs, runs, summary(runs), overflow)
+def as_json(inputs: Sequence[Input], found: Found, overflow: Overflow) -> bytes:
+    """The report on every trace, and their summary."""
+    assert not isinstance(found, Trace)
+    summed = summary(row.brief for row in found)
+    return report_json(inputs, [row.json for row in found], summed, overflow)

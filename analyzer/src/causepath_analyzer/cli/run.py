@@ -25,8 +25,10 @@ from causepath_analyzer.cli.report import (
     OutputOption,
     as_json,
     as_text,
+    found_in,
 )
 from causepath_analyzer.errors import ExitStatus, NoTracesError, UsageError
+from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.read import Reading, SpansByTrace, read_stream, traces
 from causepath_analyzer.read.source import open_source
 
@@ -70,16 +72,14 @@ def run(
         complain(str(error))
         return status or ExitStatus.NO_TRACES
     shown = os.path.relpath(file)
+    found = found_in(reading.traces, Task(overflow=overflow, with_json=json))
     if json:
-        write(as_json(reading, reading.traces, overflow), output)
+        write(as_json(reading.inputs, found, overflow), output)
     elif output is not None:
-        save(
-            as_text(reading.traces, [shown], overflow, marks(ascii_only=ascii_only)),
-            output,
-        )
+        save(as_text(found, [shown], overflow, marks(ascii_only=ascii_only)), output)
     else:
         kind = marks(ascii_only=ascii_only, stream=sys.stderr)
-        show(as_text(reading.traces, [shown], overflow, kind), color, stream=sys.stderr)
+        show(as_text(found, [shown], overflow, kind), color, stream=sys.stderr)
     return status
 
 

@@ -58,7 +58,7 @@ def verify(
         write(verify_json(measured), None)
     else:
         show(verify_text(measured), color)
-    unreadable = status_of(reading, named, strict=strict)
+    unreadable = status_of(reading.inputs, named, strict=strict)
     verdict = {
         True: ExitStatus.FINE,
         False: ExitStatus.BUDGET_BROKEN,

@@ -92,4 +92,4 @@ def whatif(
         if profile_:
             lines += [*([Text()] if lines else []), *profile_text(curves, PERCENTS)]
         show(lines, color)
-    return status_of(reading, named, strict=strict)
+    return status_of(reading.inputs, named, strict=strict)

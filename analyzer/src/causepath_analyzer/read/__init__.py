@@ -23,16 +23,18 @@ from causepath_analyzer.read.tree import build
 
 __all__ = [
     "FORMATS",
+    "MOST_SKIPPED",
     "Options",
     "Progress",
     "Reading",
     "SpansByTrace",
     "read",
+    "read_file",
     "read_stream",
     "traces",
 ]
 
-_MOST_SKIPPED: Final = 1000
+MOST_SKIPPED: Final = 1000
 
 
 class Reading(Struct, frozen=True):
@@ -62,7 +64,7 @@ def read(
         if is_address(path):
             inputs.append(_read_server(path, spans, progress, options))
             continue
-        found = [_read_file(file, spans, progress, options) for file in files(path)]
+        found = [read_file(file, spans, progress, options) for file in files(path)]
         inputs.extend(found or [Input(path, None, 0, problem=_no_files(path))])
     return traces(inputs, spans)
 
@@ -113,9 +115,8 @@ def _incomplete(trace: Trace, why: str | None) -> Trace:
     return replace(trace, health=replace(trace.health, notes=notes))
 
 
-def _read_file(
-    path: str, spans: SpansByTrace, progress: Progress | None, options: Options
-) -> Input:
+def read_file(path: str, spans: SpansByTrace, progress: Progress | None, options: Options) -> Input:
+    """Adds the spans in the file `path` to `spans`."""
     try:
         stream = open_source(path, options.max_bytes)
     except UnreadableInputError as error:
@@ -172,7 +173,7 @@ def _read_server(
         address,
         format_name,
         count,
-        tuple(skipped[:_MOST_SKIPPED]),
+        tuple(skipped[:MOST_SKIPPED]),
         total,
         problem,
         tuple(notes),
@@ -205,7 +206,7 @@ def read_stream(
                     count += 1
                 else:
                     total += 1
-                    if total <= _MOST_SKIPPED:
+                    if total <= MOST_SKIPPED:
                         skipped.append(found)
             if progress is not None:
                 progress(path, count)

@@ -57,11 +57,17 @@ class Options(Struct, frozen=True):
 
     ``max_bytes`` bounds what compressed data, a pipe or a device may give; one document of it may
     have a 32nd part. A plain file may be as large as it is. ``wanted`` is asked of servers.
+    A document in one of the formats ``refused`` raises `NotApartError`.
     """
 
     format: str | None = None
     max_bytes: int = MOST_BYTES
     wanted: Wanted = Wanted()
+    refused: frozenset[str] = frozenset()
+
+
+class NotApartError(Exception):
+    """What is read in parts can only be read as a whole; never shown to anybody."""
 
 
 DEFAULTS: Final = Options()
@@ -90,6 +96,7 @@ class Recogniser:
         ]
         self._binary = [row for row in BINARY_FORMATS if options.format in (None, row.name)]
         self._forced = options.format
+        self._refused = options.refused
         self.format: str | None = None
         self.signals: set[str] = set()
         self.is_json = False
@@ -164,6 +171,8 @@ class Recogniser:
 
     def _prefer(self, fitting: JsonFormat) -> None:
         """What fitted one document most likely fits the next."""
+        if fitting.name in self._refused:
+            raise NotApartError
         if self.format is None:
             self.format = fitting.name
         if self._formats[0] is not fitting:

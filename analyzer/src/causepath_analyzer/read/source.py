@@ -105,6 +105,11 @@ def lost(stream: BinaryIO) -> Sequence[Skipped]:
     return raw.missing if isinstance(raw, _Pieces) else ()
 
 
+def is_compressed(head: bytes) -> bool:
+    """Whether a file that begins with `head` has to be unpacked."""
+    return head.startswith((_GZIP, _ZSTD)) or head[_LENGTH_BYTES:_HEADER] == _ZSTD
+
+
 def knows_its_size(stream: BinaryIO) -> bool:
     """Whether `stream` is a plain file, whose owner knows what reading it takes."""
     return not isinstance(getattr(stream, "raw", None), _Pieces)

@@ -1,0 +1,130 @@
+"""What the processes of one command say to each other: structs in msgpack, each with its length.
+
+the command                          a worker
+Read(task, parts)              ->
+                               <-    WasRead(inputs, trace ids), or NotApart: then it ends
+Give(trace ids of others)      ->
+                               <-    Spans(trace) for each of them
+Spans(trace) from others       ->
+Build()                        ->
+                               <-    Shown(orders)
+Analyse(what all have shown)   ->
+                               <-    Rows, until one is empty
+"""
+
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from causepath_analyzer.analyses.independence import Elsewhere, Orders
+from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
+from causepath_analyzer.jobs.share import Row, Task
+from causepath_analyzer.model import Input, Skipped, Span
+from causepath_analyzer.read.parts import Part
+
+_LENGTH: Final = 8
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Read(Struct, frozen=True, tag=True):
+    task: Task
+    parts: tuple[Part, ...]
+
+
+class InputRead(Struct, frozen=True):
+    """An `Input`, its problem in words."""
+
+    path: str
+    format: str | None
+    spans: int
+    skipped: tuple[Skipped, ...]
+    skipped_total: int
+    problem: str | None
+    unreadable: bool
+
+
+class WasRead(Struct, frozen=True, tag=True):
+    inputs: tuple[InputRead, ...]
+    trace_ids: tuple[str, ...]
+
+
+class NotApart(Struct, frozen=True, tag=True):
+    pass
+
+
+class Give(Struct, frozen=True, tag=True):
+    trace_ids: tuple[str, ...]
+
+
+class Spans(Struct, frozen=True, tag=True):
+    """``spans`` are packed: who only hands them on need not look at them."""
+
+    trace_id: str
+    spans: bytes
+
+
+class Build(Struct, frozen=True, tag=True):
+    pass
+
+
+class Shown(Struct, frozen=True, tag=True):
+    orders: Orders
+
+
+class Analyse(Struct, frozen=True, tag=True):
+    others: Elsewhere
+
+
+class Rows(Struct, frozen=True, tag=True):
+    rows: tuple[Row, ...]
+
+
+Asked = Read | Give | Spans | Build | Analyse
+Answered = WasRead | NotApart | Spans | Shown | Rows
+
+ASKED: Final = msgspec.msgpack.Decoder(Asked)
+ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
+_SPANS: Final = msgspec.msgpack.Decoder(list[Span])
+
+
+def send(stream: BinaryIO, message: Asked | Answered) -> None:
+    """Raises `OSError` if nobody listens any more."""
+    data = _ENCODER.encode(message)
+    stream.write(len(data).to_bytes(_LENGTH, "big"))
+    stream.write(data)
+
+
+def received(stream: BinaryIO) -> bytes:
+    """The next message. Raises `EOFError` if the other side has ended."""
+    length = stream.read(_LENGTH)
+    data = stream.read(int.from_bytes(length, "big")) if len(length) == _LENGTH else b""
+    if not data or len(data) < int.from_bytes(length, "big"):
+        raise EOFError
+    return data
+
+
+def packed(trace_id: str, spans: list[Span]) -> Spans:
+    return Spans(trace_id, _ENCODER.encode(spans))
+
+
+def unpacked(message: Spans) -> list[Span]:
+    return _SPANS.decode(message.spans)
+
+
+def input_read(entry: Input) -> InputRead:
+    return InputRead(
+        entry.path,
+        entry.format,
+        entry.spans,
+        entry.skipped,
+        entry.skipped_total,
+        None if entry.problem is None else str(entry.problem),
+        isinstance(entry.problem, UnreadableInputError),
+    )
+
+
+def input_of(entry: InputRead) -> Input:
+    kind = UnreadableInputError if entry.unreadable else NoTracesError
+    problem: CausepathError | None = None if entry.problem is None else kind(entry.problem)
+    return Input(entry.path, entry.format, entry.spans, entry.skipped, entry.skipped_total, problem)

@@ -1,0 +1,207 @@
+"""Several processes that read and analyse together; the command itself is the first of them.
+
+Each reads a share of the input. Traces that lie in several shares then go to the first one that has
+a part of them, so that every trace is analysed whole; what calls do in other runs is told around
+before findings are looked for. Whatever can not be shared is left to one process.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import BinaryIO, Final, Self, cast
+
+from causepath_analyzer.errors import CausepathError
+from causepath_analyzer.jobs.messages import (
+    ANSWERED,
+    Analyse,
+    Answered,
+    Asked,
+    Build,
+    Give,
+    Read,
+    Rows,
+    Shown,
+    Spans,
+    WasRead,
+    input_of,
+    received,
+    send,
+    unpacked,
+)
+from causepath_analyzer.jobs.share import Row, Share, Task
+from causepath_analyzer.model import Trace
+from causepath_analyzer.read import Progress
+from causepath_analyzer.read.parts import Part, joined
+from causepath_analyzer.read.recognise import NotApartError
+
+LEAST_BYTES: Final = 20_000_000
+"""Of input for each process: for less the start of another one is not worth it."""
+
+
+def cores() -> int:
+    """How many processes can run at once here."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Worker:
+    """A process with a share of its own."""
+
+    def __init__(self) -> None:
+        # A group of its own: Ctrl-C is for the command, which then ends it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "causepath_analyzer.jobs.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            process_group=0 if os.name == "posix" else None,
+        )
+        self._asked = cast("BinaryIO", self._process.stdin)
+        self._answers = cast("BinaryIO", self._process.stdout)
+
+    def ask(self, *messages: Asked) -> None:
+        try:
+            for message in messages:
+                send(self._asked, message)
+            self._asked.flush()
+        except OSError:
+            raise self._lost() from None
+
+    def answer(self) -> Answered:
+        try:
+            answer: Answered = ANSWERED.decode(received(self._answers))
+        except (EOFError, OSError):
+            raise self._lost() from None
+        return answer
+
+    def _lost(self) -> CausepathError:
+        status = self._process.wait()
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return CausepathError(
+            f"a process that helped to read {how}; with --jobs 1 there is only one, "
+            "which takes less memory"
+        )
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._asked, self._answers):
+            with suppress(OSError):
+                stream.close()
+
+
+class Team:
+    """All traces of an input, in this process and in workers; a context, which ends these.
+
+    ``inputs`` tell what became of every file, ``trace_ids`` are in no order.
+    """
+
+    def __init__(self, task: Task, parts: Sequence[Sequence[Part]], progress: Progress) -> None:
+        """Reads `parts`, of which each is the share of one process.
+
+        Raises `NotApartError` if they cannot be read apart.
+        """
+        self._own = Share(task)
+        self._workers: list[Worker] = []
+        try:
+            self._read(task, parts, progress)
+        except BaseException:
+            self.end()
+            raise
+
+    def _read(self, task: Task, parts: Sequence[Sequence[Part]], progress: Progress) -> None:
+        for share in parts[1:]:
+            worker = Worker()
+            self._workers.append(worker)
+            worker.ask(Read(task, tuple(share)))
+        entries = [*self._own.read(parts[0], progress)]
+        self._held: list[Sequence[str]] = [self._own.trace_ids]
+        for worker in self._workers:
+            answer = worker.answer()
+            if not isinstance(answer, WasRead):
+                raise NotApartError
+            entries += map(input_of, answer.inputs)
+            self._held.append(answer.trace_ids)
+        self.inputs = joined([part for share in parts for part in share], entries)
+        self.trace_ids = {trace_id for held in self._held for trace_id in held}
+        if not self.trace_ids:
+            raise NotApartError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ends the workers, whatever they do."""
+        for worker in self._workers:
+            worker.end()
+
+    def whole(self, trace_id: str) -> Trace:
+        """One of the traces."""
+        for worker, held in zip(self._workers, self._held[1:], strict=True):
+            if trace_id in held:
+                for spans in self._given(worker, [trace_id]):
+                    self._own.taken(spans.trace_id, unpacked(spans))
+        return next(trace for trace in self._own.build() if trace.trace_id == trace_id)
+
+    def rows(self) -> list[Row]:
+        """A row for every trace, in order of start; the traces themselves are dropped."""
+        self._exchange()
+        workers = self._workers
+        for worker in workers:
+            worker.ask(Build())
+        self._own.build()
+        orders = self._own.orders()
+        for worker in workers:
+            answer = worker.answer()
+            assert isinstance(answer, Shown)
+            orders.join(answer.orders)
+        others = orders.elsewhere()
+        for worker in workers:
+            worker.ask(Analyse(others))
+        rows = list(self._own.rows(others))
+        for worker in workers:
+            while chunk := self._rows(worker):
+                rows += chunk
+        return sorted(rows, key=in_order)
+
+    def _exchange(self) -> None:
+        """Gives what was read of a trace to the first share that has something of it."""
+        owners: dict[str, int] = {}
+        for share, held in enumerate(self._held):
+            for trace_id in held:
+                owners.setdefault(trace_id, share)
+        forwarded: list[list[Spans]] = [[] for _ in self._workers]
+        for share, worker in enumerate(self._workers, start=1):
+            given = [trace_id for trace_id in self._held[share] if owners[trace_id] != share]
+            for spans in self._given(worker, given):
+                owner = owners[spans.trace_id]
+                if owner == 0:
+                    self._own.taken(spans.trace_id, unpacked(spans))
+                else:
+                    forwarded[owner - 1].append(spans)
+        # Only now: a worker that still gives away does not listen.
+        for worker, messages in zip(self._workers, forwarded, strict=True):
+            worker.ask(*messages)
+
+    def _given(self, worker: Worker, trace_ids: Sequence[str]) -> Iterator[Spans]:
+        worker.ask(Give(tuple(trace_ids)))
+        for _ in trace_ids:
+            answer = worker.answer()
+            assert isinstance(answer, Spans)
+            yield answer
+
+    def _rows(self, worker: Worker) -> Sequence[Row]:
+        answer = worker.answer()
+        assert isinstance(answer, Rows)
+        return answer.rows
+
+
+def in_order(row: Row) -> tuple[int, str]:
+    """Sorts rows as traces are sorted."""
+    return row.brief.start_ns, row.brief.trace_id
