@@ -32,6 +32,7 @@ app = App(
     ),
     version=__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 app.default(report.report)
 app.command(report.report, name="report")
@@ -69,5 +70,6 @@ def invoke(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
+        complain("interrupted")
         return _INTERRUPTED
     return status if isinstance(status, int) else ExitStatus.FINE

@@ -59,6 +59,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             process_group=0 if os.name == "posix" else None,
         )
+        self.pid = self._process.pid
         self._asked = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
 
@@ -105,7 +106,7 @@ class Team:
         Raises `NotApartError` if they cannot be read apart.
         """
         self._own = Share(task)
-        self._workers: list[Worker] = []
+        self.workers: list[Worker] = []
         try:
             self._read(task, parts, progress)
         except BaseException:
@@ -115,11 +116,11 @@ class Team:
     def _read(self, task: Task, parts: Sequence[Sequence[Part]], progress: Progress) -> None:
         for share in parts[1:]:
             worker = Worker()
-            self._workers.append(worker)
+            self.workers.append(worker)
             worker.ask(Read(task, tuple(share)))
         entries = [*self._own.read(parts[0], progress)]
         self._held: list[Sequence[str]] = [self._own.trace_ids]
-        for worker in self._workers:
+        for worker in self.workers:
             answer = worker.answer()
             if not isinstance(answer, WasRead):
                 raise NotApartError
@@ -138,12 +139,12 @@ class Team:
 
     def end(self) -> None:
         """Ends the workers, whatever they do."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.end()
 
     def whole(self, trace_id: str) -> Trace:
         """One of the traces."""
-        for worker, held in zip(self._workers, self._held[1:], strict=True):
+        for worker, held in zip(self.workers, self._held[1:], strict=True):
             if trace_id in held:
                 for spans in self._given(worker, [trace_id]):
                     self._own.taken(spans.trace_id, unpacked(spans))
@@ -152,7 +153,7 @@ class Team:
     def rows(self) -> list[Row]:
         """A row for every trace, in order of start; the traces themselves are dropped."""
         self._exchange()
-        workers = self._workers
+        workers = self.workers
         for worker in workers:
             worker.ask(Build())
         self._own.build()
@@ -176,8 +177,8 @@ class Team:
         for share, held in enumerate(self._held):
             for trace_id in held:
                 owners.setdefault(trace_id, share)
-        forwarded: list[list[Spans]] = [[] for _ in self._workers]
-        for share, worker in enumerate(self._workers, start=1):
+        forwarded: list[list[Spans]] = [[] for _ in self.workers]
+        for share, worker in enumerate(self.workers, start=1):
             given = [trace_id for trace_id in self._held[share] if owners[trace_id] != share]
             for spans in self._given(worker, given):
                 owner = owners[spans.trace_id]
@@ -186,7 +187,7 @@ class Team:
                 else:
                     forwarded[owner - 1].append(spans)
         # Only now: a worker that still gives away does not listen.
-        for worker, messages in zip(self._workers, forwarded, strict=True):
+        for worker, messages in zip(self.workers, forwarded, strict=True):
             worker.ask(*messages)
 
     def _given(self, worker: Worker, trace_ids: Sequence[str]) -> Iterator[Spans]:

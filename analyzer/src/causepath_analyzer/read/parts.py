@@ -26,6 +26,8 @@ from causepath_analyzer.read.source import STDIN, files, is_compressed
 
 _BUFFER: Final = 1 << 20
 _LONGEST_LINE: Final = 1 << 26
+_MOST_LINES: Final = 100
+"""So many lines are looked at for one that stands for itself."""
 _UNPACKED: Final = 8
 """What compressed files are larger by, about."""
 _LINE: Final = re.compile(r"line (\d+)")
@@ -115,9 +117,11 @@ def _cuts(file: str, size: int, targets: Sequence[int]) -> Iterator[int]:
         for target in targets:
             stream.seek(target)
             stream.readline()
-            at = stream.tell()
-            if at < size and stream.read(1) == b"{":
-                yield at
+            for _ in range(_MOST_LINES):
+                at = stream.tell()
+                if at >= size or _fits(LINES, stream.readline(_LONGEST_LINE)):
+                    yield at
+                    break
 
 
 def _first_line(file: str) -> bytes:
