@@ -69,12 +69,14 @@ class Pieces(NamedTuple):
             self.parts.update([hash(line) for line in lines if len(line) >= LINE])
 
 
+DATA_CLASSES = ("__dataclass_fields__", "__pydantic_fields__")
+
 MAX_TEXTS = 1_000
 """Of one value."""
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """The texts in plain data, or in an object with fields."""
+    """The texts in plain data, and in the fields of data classes and models."""
     waiting, left = [value], MAX_TEXTS
     while waiting and left:
         left -= 1
@@ -82,13 +84,13 @@ def texts_in(value: object) -> Iterator[str]:
         # Asking the type, as an object may answer for its class and attributes in any way it likes.
         kind = type(inner)
         if issubclass(kind, str):
-            yield str(inner)
+            yield str.__str__(inner)
         elif issubclass(kind, dict):
-            waiting.extend(reversed(list(inner.values())[:MAX_TEXTS]))
+            waiting.extend(reversed(list(dict.values(inner))[:MAX_TEXTS]))
         elif issubclass(kind, list | tuple | set | frozenset):
             waiting.extend(reversed(list(inner)[:MAX_TEXTS]))
-        elif getattr(kind, "__dictoffset__", 0) and not issubclass(kind, type):
-            waiting.extend(reversed(list(object.__getattribute__(inner, "__dict__").values())))
+        elif any(mark in vars(base) for mark in DATA_CLASSES for base in kind.__mro__[:-1]):
+            waiting.extend(reversed(list(getattr(inner, "__dict__", {}).values())))
 
 
 class DataFlow:

@@ -83,9 +83,7 @@ class Evidence:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
         return attributes
 
-    def tool_given(
-        self, span: Span, arguments: Iterable[object], issuer: SpanContext | None
-    ) -> Pieces:
+    def tool_given(self, span: Span, arguments: object, issuer: SpanContext | None) -> Pieces:
         """Link a tool to those whose output its arguments carry, but for the call that asked."""
         found = _pieces_in(arguments)
         asked = {issuer.span_id} if issuer is not None else set()
@@ -94,7 +92,7 @@ class Evidence:
 
     def tool_returned(self, span: Span, given: Pieces, result: object) -> None:
         """Know the result of a tool again. The lines that it was given are not its output."""
-        found = _pieces_in((result,))
+        found = _pieces_in(result)
         own = Pieces(found.wholes, found.parts - given.parts)
         self._flow.produced(own, span.get_span_context(), frozenset())
 
@@ -116,11 +114,10 @@ def _pieces_of(blocks: Iterable[Block]) -> Pieces:
     return found
 
 
-def _pieces_in(values: Iterable[object]) -> Pieces:
+def _pieces_in(value: object) -> Pieces:
     found = Pieces(set(), set())
-    for value in values:
-        for text in texts_in(value):
-            found.add(text)
+    for text in texts_in(value):
+        found.add(text)
     return found
 
 

@@ -56,6 +56,7 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
                 raise
         if inspect.iscoroutine(result):
             return _finish(result, operation)
+        operation.returned(result)
         operation.end()
         return result
 
@@ -65,7 +66,9 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
 async def _finish(awaitable: Any, operation: Operation) -> Any:
     """The rest of a plain function that gave back a coroutine."""
     with operation:
-        return await awaitable
+        result = await awaitable
+        operation.returned(result)
+        return result
 
 
 def _coroutine(function: Any, opened: Any) -> Callable[..., Any]:
@@ -74,7 +77,9 @@ def _coroutine(function: Any, opened: Any) -> Callable[..., Any]:
         if operation is None:
             return await function(*args, **kwargs)
         with operation:
-            return await function(*args, **kwargs)
+            result = await function(*args, **kwargs)
+            operation.returned(result)
+            return result
 
     return call
 

@@ -97,6 +97,7 @@ class Sessions:
 
 @harmless(None)
 def _look_at_result(operation: Operation, result: Any) -> None:
+    operation.returned(result)
     # `isError` in releases before 2.0.
     if getattr(result, "is_error", None) is True or getattr(result, "isError", None) is True:
         operation.fail(TOOL_ERROR)

@@ -41,6 +41,8 @@ class Operation:
         self._on_end = on_end
         self._read_error = read_error
         self._process = forks.process
+        self.on_result: Callable[[object], None] | None = None
+        """Who wants to see what the operation gives back."""
 
     def __enter__(self) -> Self:
         self._token = otel.attach(self._context)
@@ -58,6 +60,12 @@ class Operation:
     def step(self) -> Step:
         """The context of the operation for one step of a generator."""
         return Step(self._context)
+
+    @harmless(None)
+    def returned(self, result: object) -> None:
+        """The application is about to get `result`."""
+        if self.on_result is not None and self._process is forks.process:
+            self.on_result(result)
 
     def fail(self, error_type: str) -> None:
         """What the operation does has failed, whether or not that is an exception."""

@@ -157,16 +157,26 @@ def _async_pause(original: Any) -> Callable[..., Any]:
 
 def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with telemetry.sdk_tool_call(provider, self.name, original, args, kwargs) or nullcontext():
+        operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
+        if operation is None:
             return original(self, *args, **kwargs)
+        with operation:
+            result = original(self, *args, **kwargs)
+            operation.returned(result)
+            return result
 
     return call
 
 
 def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with telemetry.sdk_tool_call(provider, self.name, original, args, kwargs) or nullcontext():
+        operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
+        if operation is None:
             return await original(self, *args, **kwargs)
+        with operation:
+            result = await original(self, *args, **kwargs)
+            operation.returned(result)
+            return result
 
     return call
 

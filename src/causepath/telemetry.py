@@ -322,7 +322,7 @@ class Telemetry:
             semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
             semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
         }
-        return self._tool(name, asked, about)
+        return self._tool(name, asked, (args, kwargs), about)
 
     @harmless(None)
     def sdk_tool_call(
@@ -357,7 +357,7 @@ class Telemetry:
         if asked is None and attributes_of(current).get(semconv.OPERATION) == "execute_tool":
             current.set_attributes(about)
             return None
-        return self._tool(asked.call.name if asked else name, asked, about, read_error)
+        return self._tool(asked.call.name if asked else name, asked, arguments, about, read_error)
 
     def _take(
         self,
@@ -382,6 +382,7 @@ class Telemetry:
         self,
         name: str,
         asked: AskedTool | None,
+        arguments: object,
         about: Mapping[str, Any],
         read_error: Callable[[BaseException], str] | None = None,
     ) -> Operation:
@@ -403,7 +404,17 @@ class Telemetry:
             asked.run.touched_ns = time.time_ns()
         # What the tool asks a model for is a conversation of its own.
         context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
-        return Operation(span, context, _toucher(asked.run) if asked else None, read_error)
+        operation = Operation(span, context, _toucher(asked.run) if asked else None, read_error)
+        self._look_at_tool(operation, asked, arguments)
+        return operation
+
+    @harmless(None)
+    def _look_at_tool(self, operation: Operation, asked: AskedTool | None, given: object) -> None:
+        """Whose output a tool is given, and what of others is its own."""
+        span, evidence = operation.span, self.evidence
+        if evidence is not None and span.is_recording():
+            pieces = evidence.tool_given(span, given, asked.issuer if asked else None)
+            operation.on_result = lambda result: evidence.tool_returned(span, pieces, result)
 
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:

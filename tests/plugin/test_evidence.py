@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -501,3 +504,64 @@ def test_the_arguments_that_a_model_gave_to_a_tool_are_its_answer(recording: Rec
         first = client.messages.create(**ASK, messages=[user("a")])
         ask(client, f"Shorten: {first.content[0].input['summary']}")
     assert linked(recording)[-1] == ("2", "1")
+
+
+# -- tools
+
+
+@causepath.tool
+def search(query: str) -> dict[str, Any]:
+    return {"hits": [{"text": LONG}], "for": query}
+
+
+@causepath.tool
+async def search_async(query: str) -> list[Page]:
+    return [Page(LONG, query)]
+
+
+@causepath.tool
+def echo(said: str) -> str:
+    return said
+
+
+@dataclass
+class Page:
+    body: str
+    query: str
+
+
+def test_a_result_that_the_application_hands_on_is_linked(recording: Recording) -> None:
+    with served(Reply("ok"), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, f"Sum up: {search('fox')['hits'][0]['text']}")
+        ask(client, f"Shorten: {asyncio.run(search_async('fox'))[0].body}")
+    assert linked(recording) == [("1", "search"), ("2", "search"), ("2", "search_async")]
+
+
+def test_an_answer_that_the_application_gives_to_a_tool_is_linked(recording: Recording) -> None:
+    with served(Reply(OTHER)) as client, causepath.agent("a"):
+        search(ask(client, "a"))
+    assert linked(recording) == [("search", "1")]
+
+
+def test_what_a_tool_was_given_is_not_its_own(recording: Recording) -> None:
+    with served(Reply(OTHER), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, f"Shorten: {echo('Say: ' + ask(client, 'a'))}")
+    assert linked(recording) == [("2", "1"), ("echo", "1")]
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_result_that_was_delivered_is_known_in_other_runs(
+    measured: bool, recording: Recording
+) -> None:
+    answers = [Reply([ToolUse("search", {"query": OTHER})]), Reply("ok"), Reply("ok")]
+    with served(*answers) as client:
+        messages = [user("a")]
+        reply = client.messages.create(**ASK, messages=messages)
+        (call,) = reply.content
+        result = json.dumps(search(**call.input)) if measured else LONG
+        messages.append({"role": "assistant", "content": reply.content})
+        messages.append(user([block("tool_result", tool_use_id=call.id, content=result)]))
+        client.messages.create(**ASK, messages=messages)
+        ask(client, f"Is this so? {LONG}")
+    # The tool got its query from the call that asked for it: that is a link of another kind.
+    assert linked(recording) == [("1", "search")]
