@@ -1,0 +1,94 @@
+"""A loop of model calls: what the plugin tells with content off proves that the calls do not need
+each other, or shows that they do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+import causepath
+from causepath.file import file_exporter
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import Latency, Reply, Request
+
+CAUSEPATH = Path(sysconfig.get_path("scripts")) / "causepath"
+
+ITEMS = ("Lisbon", "Porto", "Faro", "Braga")
+
+
+def answer(request: Request) -> Reply:
+    """Another sentence for each request, long enough to be known again."""
+    said = request.messages[-1]["content"]
+    told = f"What there is to say of number {len(said)} was said {hash(said) % 1000} times before."
+    return Reply(told, latency=Latency(before_headers=0.08))
+
+
+Ask = Callable[[str], str]
+
+
+def for_each(ask: Ask, conclude: Ask) -> None:  # noqa: ARG001
+    for item in ITEMS:
+        ask(f"Describe {item} in a sentence.")
+
+
+def handed_on(ask: Ask, conclude: Ask) -> None:  # noqa: ARG001
+    draft = "A short text."
+    for item in ITEMS:
+        draft = ask(f"Add what one should know of {item} to this: {draft}")
+
+
+def summed_up(ask: Ask, conclude: Ask) -> None:
+    """The calls of the loop are independent; the last one needs them all."""
+    told = [ask(f"Describe {item} in a sentence.") for item in ITEMS]
+    conclude("\n".join(["Sum this up.", *(f"- {one}" for one in told)]))
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        pytest.param(for_each, [("CP102", "proved", len(ITEMS))], id="for each item"),
+        pytest.param(handed_on, [], id="each is given what the one before answered"),
+        pytest.param(summed_up, [("CP102", "proved", len(ITEMS))], id="the last needs all others"),
+    ],
+)
+def test_a_loop_of_model_calls(
+    agent: Callable[[Ask, Ask], None], expected: list[Any], tmp_path: Path
+) -> None:
+    traces = tmp_path / "traces.jsonl"
+    with (
+        MessagesApi(answer) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        Recording() as recording,
+    ):
+        recording.provider.add_span_processor(SimpleSpanProcessor(file_exporter(traces, print)))
+
+        def request(said: str) -> dict[str, Any]:
+            return {
+                "model": "m",
+                "max_tokens": 64,
+                "messages": [{"role": "user", "content": said}],
+            }
+
+        def ask(said: str) -> str:
+            return str(client.messages.create(**request(said)).content[0].text)
+
+        def conclude(said: str) -> str:
+            return str(client.messages.create(**request(said)).content[0].text)
+
+        with causepath.agent("loop"):
+            agent(ask, conclude)
+    report = subprocess.run([CAUSEPATH, traces, "--json"], check=True, capture_output=True)
+    (trace,) = json.loads(report.stdout)["traces"]
+    found = [(f["code"], f["evidence"], len(f["span_ids"])) for f in trace["findings"]]
+    assert found == expected
+    assert not any(item in traces.read_text() for item in ITEMS)
