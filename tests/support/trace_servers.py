@@ -93,7 +93,7 @@ def as_json(value: object, status: int = 200) -> Answer:
 PAGE: Answer = (200, "text/html; charset=utf-8", b"<!doctype html><title>Sign in</title>")
 
 
-def jaeger(traces: list[dict[str, Any]]) -> Respond:
+def jaeger(traces: list[dict[str, Any]], *, by_time: bool = True) -> Respond:
     """Jaeger with `traces` in the form of its own API."""
 
     def services(trace: dict[str, Any]) -> set[str]:
@@ -110,7 +110,8 @@ def jaeger(traces: list[dict[str, Any]]) -> Respond:
                 return max((t for t in times if start <= t <= end), default=-1)
 
             found = [t for t in traces if query["service"] in services(t) and latest(t) >= 0]
-            found.sort(key=latest, reverse=True)
+            # Jaeger's memory gives what was written last, Elasticsearch what started last.
+            found.sort(key=latest if by_time else traces.index, reverse=True)
             return as_json({"data": found[: int(query["limit"])], "errors": None})
         if path.startswith("/api/traces/"):
             wanted = path.rpartition("/")[2]

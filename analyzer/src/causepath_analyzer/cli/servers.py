@@ -44,7 +44,7 @@ class Server:
     ] = None
     limit: Annotated[
         int | None,
-        Parameter(metavar="N", help=f"The latest N traces. Default {DEFAULT_LIMIT}."),
+        Parameter(metavar="N", help=f"At most N traces. Default {DEFAULT_LIMIT}."),
     ] = None
     header: Annotated[
         list[str] | None,

@@ -219,7 +219,7 @@ def _jaeger_traces(server: _Server, base: str, ids: Sequence[str]) -> Iterator[F
 
 
 def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Found]:
-    """The traces of a search, newest first, as far as the server keeps to that."""
+    """The traces of a search, later parts of the window first."""
     service = server.wanted.service or query.get("service")
     if service is None:
         service = _only(server, _names(server.good(server.get(f"{base}/api/services"))) or [])
@@ -233,19 +233,15 @@ def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Fo
         if key in ("operation", "tags", "minDuration", "maxDuration") and value
     }
     seen: set[str] = set()
-    page, number = min(limit, _JAEGER_PAGE), 0
-    while True:
+    asked = {"service": service, "lookback": "custom", **rest}
+    windows = [(start_us, end_us, min(limit, _JAEGER_PAGE))]
+    number = 0
+    while windows and len(seen) < limit:
+        since_us, until_us, page = windows.pop()
         number += 1
-        asked = {
-            "service": service,
-            "start": start_us,
-            "end": end_us,
-            "lookback": "custom",
-            "limit": page,
-            **rest,
-        }
+        window = {"start": since_us, "end": until_us, "limit": page}
         try:
-            found = _traces(server, server.get(f"{base}/api/traces", asked))
+            found = _traces(server, server.get(f"{base}/api/traces", {**asked, **window}))
         except UnreadableInputError as error:
             if not seen:
                 raise
@@ -255,25 +251,32 @@ def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Fo
             yield Skipped(f"page {number}", f"the server says: {problem.msg}")
         briefs = [(_brief(raw), raw) for raw in found.data or ()]
         new = [(brief, raw) for brief, raw in briefs if brief.traceID not in seen]
-        full = len(briefs) >= page
         over = len(new) > limit - len(seen)
         new = new[: limit - len(seen)]
         seen.update(brief.traceID for brief, _ in new)
         if new:
             yield Document(f"page {number}", _page([raw for _, raw in new]))
-        if len(seen) >= limit:
-            if full or over:
-                yield Note(f"{limit:,} traces, which is the --limit: there may be more")
-            return
-        if not full:
-            break
-        if new:
-            # Every trace that is still missing has its latest span before that of all of these.
-            end_us = min(end_us, min(_latest(brief, end_us) for brief, _ in briefs))
-        else:
-            page *= 2  # more traces than a page at the same microsecond
+        if over or len(briefs) >= page:
+            windows += _halves(since_us, until_us, page, [brief for brief, _ in briefs])
+    if windows:
+        yield Note(f"{limit:,} traces, which is the --limit: there may be more")
     if not seen:
         raise _nothing(server, service, _names(server.get(f"{base}/api/services")), start_us)
+
+
+def _halves(
+    since_us: int, until_us: int, page: int, found: Sequence["_Brief"]
+) -> list[tuple[int, int, int]]:
+    """Two windows to ask for instead of one that has more traces than a page; the later one last.
+
+    A server may give any page of a window: Jaeger's memory gives what came last, others what
+    started last. So a full page says only that there is more in the window, and about where.
+    """
+    starts = [s.startTime for b in found for s in b.spans if since_us <= s.startTime <= until_us]
+    if since_us >= until_us or not starts:
+        return [(since_us, until_us, 2 * page)]
+    middle = min((min(starts) + max(starts)) // 2, until_us - 1)
+    return [(since_us, middle, page), (middle + 1, until_us, page)]
 
 
 def _traces(server: _Server, answer: Answer) -> _Traces:
@@ -291,11 +294,6 @@ def _brief(raw: Raw) -> _Brief:
         return _BRIEF.decode(raw)
     except msgspec.DecodeError:
         return _Brief()  # damaged: the reader says how
-
-
-def _latest(brief: _Brief, end_us: int) -> int:
-    """The latest start, within the window, of a span of the trace."""
-    return max((s.startTime for s in brief.spans if s.startTime <= end_us), default=end_us)
 
 
 def _page(traces: Sequence[Raw]) -> bytes:
