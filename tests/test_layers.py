@@ -111,6 +111,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses": {"errors", "model", "analyses"},
     "report": {"errors", "model", "analyses", "report"},
     "jobs": {"errors", "model", "read", "analyses", "report", "jobs"},
+    "export": {"attributes", "errors", "model", "analyses", "export"},
     "cli": {
         "jobs",
         "asking",
@@ -121,6 +122,7 @@ ANALYZER: dict[str, set[str]] = {
         "read",
         "analyses",
         "report",
+        "export",
         "cli",
         "__init__",
     },

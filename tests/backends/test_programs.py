@@ -69,7 +69,9 @@ def test_what_is_wrong_is_said_in_one_sentence(variables: dict[str, str], said: 
 
 def test_a_collector_that_does_not_come_up_says_why(tmp_path: Path) -> None:
     with (
-        pytest.raises(ProgramError, match=r"^otelcol did not start: .*'limit_mib' expected type 'uint32'"),
+        pytest.raises(
+            ProgramError, match=r"^otelcol did not start: .*'limit_mib' expected type 'uint32'"
+        ),
         collector_running(tmp_path / "a", "jaeger", MEMORY_LIMIT_MIB="much"),
     ):
         pass

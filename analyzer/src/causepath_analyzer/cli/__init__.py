@@ -8,7 +8,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 from causepath_analyzer import __version__
-from causepath_analyzer.cli import check, doctor, explain, report, run, verify, whatif
+from causepath_analyzer.cli import check, doctor, explain, export, report, run, verify, whatif
 from causepath_analyzer.cli.output import complain
 from causepath_analyzer.errors import CausepathError, ExitStatus
 
@@ -39,6 +39,7 @@ app.command(report.report, name="report")
 app.command(check.check, name="check")
 app.command(doctor.doctor, name="doctor")
 app.command(explain.explain, name="explain")
+app.command(export.export, name="export")
 app.command(run.run, name="run")
 app.command(verify.verify, name="verify")
 app.command(whatif.whatif, name="whatif")

@@ -17,7 +17,7 @@ from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageErr
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import LEAST_BYTES, Team, cores
 from causepath_analyzer.model import Input, Trace
-from causepath_analyzer.read import FORMATS, Options, Reading, read
+from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
 from causepath_analyzer.read.parts import shares
 from causepath_analyzer.read.recognise import NotApartError
 from causepath_analyzer.read.source import STDIN
@@ -107,11 +107,11 @@ def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return (path,)
 
 
-def read_inputs(paths: Sequence[str], options: Options) -> Reading:
+def read_inputs(paths: Sequence[str], options: Options, keep: Keep | None = None) -> Reading:
     """Reads `paths` and says on standard error what in them was not understood."""
     progress = Progress()
     try:
-        reading = read(paths, progress, options)
+        reading = read(paths, progress, options, keep)
     finally:
         progress.done()
     # What was read lives to the end: the collector need not go through it again and again.

@@ -100,7 +100,7 @@ def connection(server: Server) -> Connection:
     """How to talk to servers. Raises `UsageError` for what is not understood."""
     return Connection(
         timeout_s=_timeout_s(server.timeout),
-        headers=(*_from_environment(), *map(_header, server.header or ())),
+        headers=(*headers_in(HEADERS_VARIABLE), *map(_header, server.header or ())),
         ca_file=server.ca_file or os.environ.get(CA_FILE_VARIABLE) or None,
         insecure=server.insecure,
     )
@@ -139,15 +139,13 @@ def _timeout_s(flag: str | None) -> float:
     return seconds
 
 
-def _from_environment() -> list[tuple[str, str]]:
-    """The headers in `HEADERS_VARIABLE`, names and values percent-encoded where needed."""
+def headers_in(variable: str) -> list[tuple[str, str]]:
+    """The headers in `variable`, names and values percent-encoded where needed."""
     found = []
-    for entry in os.environ.get(HEADERS_VARIABLE, "").split(","):
+    for entry in os.environ.get(variable, "").split(","):
         if entry.strip():
             name, equals, value = entry.partition("=")
-            found.append(
-                _checked(unquote(name).strip(), unquote(value).strip(), equals, HEADERS_VARIABLE)
-            )
+            found.append(_checked(unquote(name).strip(), unquote(value).strip(), equals, variable))
     return found
 
 
@@ -159,7 +157,7 @@ def _header(text: str) -> tuple[str, str]:
 def _checked(name: str, value: str, mark: str, where: str) -> tuple[str, str]:
     """The header. A message never shows its value, which may be a secret."""
     if not mark or _NAME.fullmatch(name) is None:
-        how = "name=value" if where == HEADERS_VARIABLE else '"Authorization: Bearer TOKEN"'
+        how = "name=value" if where.isupper() else '"Authorization: Bearer TOKEN"'
         raise UsageError(f"{where}: no header; write it like {how}")
     if not value.isprintable() or not value.isascii():
         raise UsageError(f"{where}: the value of {name} has characters that no header can have")

@@ -18,11 +18,12 @@ from causepath_analyzer.errors import (
 from causepath_analyzer.model import Input, Skipped, Span, Trace
 from causepath_analyzer.read.format import Repeats
 from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, GATHERED, Options, Recogniser
-from causepath_analyzer.read.source import files, open_source, unpacked
+from causepath_analyzer.read.source import STDIN, files, lost, open_source, unpacked, what_is_in
 from causepath_analyzer.read.tree import build
 
 __all__ = [
     "FORMATS",
+    "Keep",
     "MOST_SKIPPED",
     "Options",
     "Progress",
@@ -49,22 +50,29 @@ Progress = Callable[[str, int], None]
 """Called now and then with the path being read and the number of spans found in it so far."""
 
 
+Keep = Callable[[str | None, bytes], None]
+"""Called with the format and the unpacked bytes of every input that was read."""
+
+
 def read(
-    paths: Sequence[str], progress: Progress | None = None, options: Options = DEFAULTS
+    paths: Sequence[str],
+    progress: Progress | None = None,
+    options: Options = DEFAULTS,
+    keep: Keep | None = None,
 ) -> Reading:
     """Reads every file in `paths` (``-`` is standard input; folders are gone through; an address
     is asked for what ``options.wanted`` says).
 
-    What cannot be read is told in the inputs, not raised. Only if there is no span at all, the
-    most serious problem is raised.
+    `keep` is given what was read. What cannot be read is told in the inputs, not raised. Only if
+    there is no span at all, the most serious problem is raised.
     """
     spans: SpansByTrace = {}
     inputs: list[Input] = []
     for path in paths:
         if is_address(path):
-            inputs.append(_read_server(path, spans, progress, options))
+            inputs.append(_read_server(path, spans, progress, options, keep))
             continue
-        found = [read_file(file, spans, progress, options) for file in files(path)]
+        found = [read_file(file, spans, progress, options, keep) for file in files(path)]
         inputs.extend(found or [Input(path, None, 0, problem=_no_files(path))])
     return traces(inputs, spans)
 
@@ -115,18 +123,44 @@ def _incomplete(trace: Trace, why: str | None) -> Trace:
     return replace(trace, health=replace(trace.health, notes=notes))
 
 
-def read_file(path: str, spans: SpansByTrace, progress: Progress | None, options: Options) -> Input:
+def read_file(
+    path: str,
+    spans: SpansByTrace,
+    progress: Progress | None,
+    options: Options,
+    keep: Keep | None = None,
+) -> Input:
     """Adds the spans in the file `path` to `spans`."""
     try:
         stream = open_source(path, options.max_bytes)
     except UnreadableInputError as error:
         return Input(path, None, 0, problem=error)
     with stream:
-        return read_stream(path, stream, spans, progress, options)
+        if keep is None:
+            return read_stream(path, stream, spans, progress, options)
+        if path == STDIN:  # which can be read only once
+            data = what_is_in(stream)
+            with io.BufferedReader(io.BytesIO(data)) as kept:
+                entry = read_stream(path, kept, spans, progress, options)
+            keep(entry.format, data)
+            missing = lost(stream)
+            return replace(
+                entry,
+                skipped=(*entry.skipped, *missing),
+                skipped_total=entry.skipped_total + len(missing),
+            )
+        entry = read_stream(path, stream, spans, progress, options)
+    with open_source(path, options.max_bytes) as again:
+        keep(entry.format, what_is_in(again))
+    return entry
 
 
 def _read_server(
-    address: str, spans: SpansByTrace, progress: Progress | None, options: Options
+    address: str,
+    spans: SpansByTrace,
+    progress: Progress | None,
+    options: Options,
+    keep: Keep | None,
 ) -> Input:
     """Raises `UsageError` where it has to be said what is wanted of the server."""
     from causepath_analyzer.read.servers import Note, documents  # readers of files need not wait
@@ -153,6 +187,8 @@ def _read_server(
                 continue
             with unpacked(io.BufferedReader(io.BytesIO(found.data))) as stream:
                 entry = read_stream(found.where, stream, spans, None, options)
+            if keep is not None:
+                keep(entry.format, found.data)
             count += entry.spans
             total += entry.skipped_total
             skipped += [Skipped(found.where, one.why) for one in entry.skipped]

@@ -66,7 +66,7 @@ def read(stream: BinaryIO) -> Iterator[Found]:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from opentelemetry.proto.trace.v1 import trace_pb2
 
-    for where, message in _resource_spans(stream):
+    for where, message in resource_spans(stream):
         if message is None:
             # Framed messages go on after it; anything else ends here.
             yield Skipped(where, "cut off or no OTLP protobuf from here on")
@@ -80,7 +80,7 @@ def read(stream: BinaryIO) -> Iterator[Found]:
         yield from _batch(batch, where)
 
 
-def _resource_spans(stream: BinaryIO) -> Iterator[tuple[str, bytes | None]]:
+def resource_spans(stream: BinaryIO) -> Iterator[tuple[str, bytes | None]]:
     """Place and bytes of each ``ResourceSpans``; no bytes where the stream breaks off."""
     first = stream.read(1)
     if first == b"\0":

@@ -143,7 +143,7 @@ class Recogniser:
             return self._read_json(document.data, where)
         except (UnicodeDecodeError, msgspec.DecodeError):
             try:
-                return self._read_json(_mended(document.data), where)
+                return self._read_json(mended(document.data), where)
             except (UnicodeDecodeError, msgspec.DecodeError) as error:
                 look = text_looks_like(document.data)
                 self.is_json = self.is_json or look is not None
@@ -203,7 +203,7 @@ _LONE_SURROGATE: Final = re.compile(
 _NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
 
 
-def _mended(data: bytes) -> bytes:
+def mended(data: bytes) -> bytes:
     """`data` in UTF-8, without what real exporters write and JSON forbids."""
     if not data.startswith((b"{", b"[", b" ")):
         return data.strip()  # not worth the time: no document of any format

@@ -15,6 +15,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -121,6 +122,15 @@ def read_exactly(stream: BinaryIO, length: int) -> bytes:
     while length > 0 and (piece := stream.read(min(length, _BUFFER))):
         pieces.append(piece)
         length -= len(piece)
+    return b"".join(pieces)
+
+
+def what_is_in(stream: BinaryIO) -> bytes:
+    """All of `stream`, or of a damaged one what can be had; `lost` tells what cannot."""
+    pieces = []
+    with suppress(OSError):  # whoever reads it as a trace says so
+        while piece := stream.read(_BUFFER):
+            pieces.append(piece)
     return b"".join(pieces)
 
 

@@ -1,0 +1,219 @@
+"""``causepath export PATHS --to FORMAT``: the analysis in the formats of other programs."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cyclopts import Parameter
+from msgspec import Struct
+
+from causepath_analyzer.analyses.independence import elsewhere
+from causepath_analyzer.analyses.run import Run, explained
+from causepath_analyzer.asking import is_address
+from causepath_analyzer.cli.inputs import (
+    MAX_BYTES,
+    FormatOption,
+    Json,
+    MaxBytesOption,
+    OverflowOption,
+    PathArgument,
+    Strict,
+    TraceOption,
+    named_paths,
+    picked,
+    read_inputs,
+    read_options,
+    status_of,
+)
+from causepath_analyzer.cli.output import complain, write
+from causepath_analyzer.cli.servers import NO_SERVER, Server, connection
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.export.folded import Weight, folded
+from causepath_analyzer.export.perfetto import perfetto
+from causepath_analyzer.export.speedscope import speedscope
+from causepath_analyzer.export.table import as_csv, as_parquet
+from causepath_analyzer.report.words import count, harmless
+
+SCHEMA: Final = "causepath.export/1"
+
+Target = Literal["jaeger", "otlp", "perfetto", "speedscope", "folded", "csv", "parquet"]
+_MOST_BYTES_AT_ONCE: Final = 4 << 20
+"""Receivers refuse requests that are too large: the collector above 20 MB."""
+
+
+class Exported(Struct, frozen=True):
+    """What was written where. ``anew`` spans were written from what was understood of them."""
+
+    schema: str
+    to: Target
+    target: str
+    traces: int
+    spans: int
+    anew: int = 0
+    copy: bool = False
+    rejected: int = 0
+    message: str = ""
+
+
+def export(
+    *paths: PathArgument,
+    to: Annotated[Target, Parameter(help="The format.")],
+    output: Annotated[
+        str | None,
+        Parameter(
+            name=["--output", "-o"],
+            metavar="FILE|URL",
+            help="Where to; else standard output. For jaeger and otlp also a receiver of OTLP "
+            "over HTTP; for jaeger else OTEL_EXPORTER_OTLP_ENDPOINT or http://localhost:4318.",
+        ),
+    ] = None,
+    copy: Annotated[
+        bool | None,
+        Parameter(
+            negative="--no-copy",
+            help="jaeger, otlp: give the spans new ids and another service, and a link to the "
+            "original. Default for jaeger, which shows a span twice that it has already.",
+        ),
+    ] = None,
+    weight: Annotated[
+        Weight,
+        Parameter(help="folded: weigh by time on the critical path, or by own time."),
+    ] = "path",
+    json: Json = False,
+    trace: TraceOption = None,
+    overflow: OverflowOption = "async",
+    strict: Strict = False,
+    format: FormatOption = None,  # noqa: A002 - the flag is called so
+    max_bytes: MaxBytesOption = MAX_BYTES,
+    server: Server = NO_SERVER,
+) -> int:
+    """Write traces with their critical path for other programs.
+
+    `jaeger` and `otlp` are the spans with the tags `causepath.critical_path`, `causepath.path_ns`
+    and more; `perfetto` (ui.perfetto.dev) and `speedscope` are timelines, `folded` is for flame
+    graphs of the critical path, `csv` and `parquet` have a row for each span.
+
+    Examples:
+
+        causepath export traces.jsonl --to jaeger
+        causepath export traces.jsonl --to perfetto -o run.json
+        causepath export traces/ --to folded | inferno-flamegraph > path.svg
+    """
+    _check(paths, to, output, copy, server, json=json)
+    named = named_paths(paths)
+    addresses = (*named, output) if output is not None and is_address(output) else named
+    options = read_options(addresses, format, max_bytes, server)
+    kept: list[tuple[str | None, bytes]] = []
+    wire = to in ("jaeger", "otlp")
+    keep = (lambda name, data: kept.append((name, data))) if wire else None
+    reading = read_inputs(named, options, keep)
+    chosen = picked(reading.traces, trace)
+    others = elsewhere(chosen)
+    runs = [explained(t, overflow, with_cost=wire, others=others) for t in chosen]
+    if wire:
+        done = _otlp(
+            runs, kept, to, output, copy=to == "jaeger" if copy is None else copy, server=server
+        )
+    else:
+        write(_written(to, runs, weight), output)
+        spans = sum(len(run.trace.spans) for run in runs)
+        done = Exported(SCHEMA, to, output or "-", len(runs), spans)
+    if json:
+        write(msgspec.json.format(msgspec.json.encode(done), indent=1) + b"\n", None)
+    elif done.target != "-":
+        print("\n".join(harmless(line) for line in _told(done)))
+    if done.rejected or done.message:
+        complain(f"{done.target}: rejected {count(done.rejected, 'span')}: {done.message}")
+    if done.anew:
+        complain(
+            f"{count(done.anew, 'span')} in formats other than OTLP and Jaeger: written from what "
+            "was understood; other attributes and long texts are left out"
+        )
+    return status_of(reading.inputs, named, strict=strict)
+
+
+def _check(
+    paths: Sequence[str],
+    to: Target,
+    output: str | None,
+    copy: bool | None,
+    server: Server,
+    *,
+    json: bool,
+) -> None:
+    """Raises `UsageError` for what cannot be together."""
+    wire = to in ("jaeger", "otlp")
+    if copy is not None and not wire:
+        raise UsageError(f"--copy is for jaeger and otlp, not for {to}")
+    if output is not None and is_address(output) and not wire:
+        raise UsageError(f"{output}: {to} is a file: name it with -o FILE")
+    if (
+        output is not None
+        and is_address(output)
+        and server.header
+        and not any(map(is_address, paths))
+    ):
+        raise UsageError(
+            "--header goes to where traces are read from; for where they are sent to set "
+            "OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    to_stdout = output is None and to != "jaeger"
+    if to_stdout and json:
+        raise UsageError("--json tells what was written to a file: name it with -o FILE")
+    if to_stdout and to == "parquet" and sys.stdout.isatty():
+        raise UsageError("parquet is no text for a terminal: name a file with -o FILE")
+
+
+def _otlp(
+    runs: Sequence[Run],
+    kept: Sequence[tuple[str | None, bytes]],
+    to: Target,
+    output: str | None,
+    *,
+    copy: bool,
+    server: Server,
+) -> Exported:
+    # Protobuf takes a tenth of a second to import, which other commands need not wait for.
+    from causepath_analyzer.cli.receiver import endpoint, send
+    from causepath_analyzer.export.otlp import lines, marked, requests
+    from causepath_analyzer.read.originals import CARRIED, originals
+
+    carried = (batch for name, data in kept if name in CARRIED for batch in originals(name, data))
+    found = marked(runs, carried, copy=copy)
+    done = Exported(SCHEMA, to, output or "-", len(runs), found.spans, found.anew, copy)
+    if (output is None and to == "jaeger") or (output is not None and is_address(output)):
+        sent = send(
+            requests(found.batches, _MOST_BYTES_AT_ONCE), endpoint(output), connection(server)
+        )
+        return msgspec.structs.replace(
+            done, target=sent.endpoint, rejected=sent.rejected, message=sent.message
+        )
+    write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines(found.batches)), output)
+    return done
+
+
+def _written(to: Target, runs: Sequence[Run], weight: Weight) -> bytes:
+    match to:
+        case "perfetto":
+            return perfetto(runs)
+        case "speedscope":
+            return speedscope(runs)
+        case "folded":
+            return folded(runs, weight)
+        case "parquet":
+            return as_parquet(runs)
+        case _:
+            return as_csv(runs)
+
+
+def _told(done: Exported) -> list[str]:
+    """What a person is told, with what to look for."""
+    sent = is_address(done.target)
+    what = f"{count(done.spans, 'span')} of {count(done.traces, 'trace')}"
+    told = [f"{what} {'sent' if sent else 'written'} to {done.target}"]
+    if done.copy:
+        told.append(
+            'a copy with new ids: service "NAME (causepath)", tag causepath.critical_path=true'
+        )
+    return told

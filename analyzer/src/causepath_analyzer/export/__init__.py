@@ -1,0 +1,1 @@
+"""Finished analyses in the formats of other programs: bytes out, nothing printed or sent."""

@@ -1,0 +1,387 @@
+"""Traces with what the analysis says of them, as OTLP: the path can be seen and searched anywhere.
+
+Spans that came as OTLP or from Jaeger are carried over with everything on them; of other formats
+a span is written anew from what was understood, in the names of the current convention.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+from msgspec import Struct
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from causepath_analyzer import attributes as names
+from causepath_analyzer import model
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.export.rows import Row, rows
+
+PREFIXES: Final = (
+    "causepath.critical_path",
+    "causepath.path_ns",
+    "causepath.path.",
+    "causepath.findings",
+    "causepath.wall",
+    "causepath.cost_usd",
+)
+"""What the attributes begin with that are written here, and replaced when they are there."""
+PATH_EVENT: Final = "causepath.path"
+FINDING_EVENT: Final = "causepath.finding"
+COPY_OF: Final = "copy_of"
+COPIED_SERVICE: Final = "{} (causepath)"
+
+_MOST_EVENTS: Final = 100
+"""Sections of the path that are told as events on one span; the sum is exact all the same."""
+_KINDS: Final[Mapping[model.SpanKind, int]] = {
+    "internal": 1,
+    "server": 2,
+    "client": 3,
+    "producer": 4,
+    "consumer": 5,
+}
+_ERROR: Final = 2
+
+
+class Marked(Struct, frozen=True):
+    """``batches`` with all spans; ``anew`` of them were written from what was understood."""
+
+    batches: tuple[ResourceSpans, ...]
+    spans: int
+    anew: int
+
+
+def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: bool) -> Marked:
+    """The spans of `runs` with what is known about each.
+
+    Those among `originals` are taken as they are. A `copy` has ids of its own, that of the trace
+    among them, a link from every span to the one it stands for, and another service.
+    """
+    by_id = {run.trace.trace_id: run for run in runs}
+    told: dict[tuple[str, str], Row] = {}
+    for run in runs:
+        for row in rows(run):
+            told[run.trace.trace_id, row.span.span_id] = row
+    batches: list[ResourceSpans] = []
+    carried: set[str] = set()
+    count = 0
+    for batch in originals:
+        kept = _kept(batch, by_id)
+        for span in _spans(kept):
+            trace = span.trace_id.hex()
+            carried.add(trace)
+            count += 1
+            _mark(span, _row_of(span, told), by_id[trace])
+        if kept.scope_spans:
+            batches.append(kept)
+    anew = 0
+    for run in runs:
+        if run.trace.trace_id not in carried:
+            batches += _written(run, [told[run.trace.trace_id, s.span_id] for s in run.trace.spans])
+            anew += len(run.trace.spans)
+    if copy:
+        for batch in batches:
+            _make_copy(batch)
+    return Marked(tuple(batches), count + anew, anew)
+
+
+def requests(batches: Iterable[ResourceSpans], most_bytes: int) -> Iterator[bytes]:
+    """Export requests in protobuf, none much larger than `most_bytes` unless one span is."""
+    request, size = ExportTraceServiceRequest(), 0
+    for batch in batches:
+        for part in _parts(batch, most_bytes):
+            length = part.ByteSize()
+            if size and size + length > most_bytes:
+                yield request.SerializeToString()
+                request, size = ExportTraceServiceRequest(), 0
+            request.resource_spans.append(part)
+            size += length
+    if size:
+        yield request.SerializeToString()
+
+
+def lines(batches: Iterable[ResourceSpans]) -> Iterator[dict[str, Any]]:
+    """OTLP/JSON, one object for each line of a file."""
+    for batch in batches:
+        whole = MessageToDict(batch, use_integers_for_enums=True)
+        for group in whole.get("scopeSpans", ()):
+            for wire in group.get("spans", ()):
+                _with_hex_ids(wire)
+                for link in wire.get("links", ()):
+                    _with_hex_ids(link)
+        yield {"resourceSpans": [whole]}
+
+
+def _with_hex_ids(owner: dict[str, Any]) -> None:
+    """Protobuf's JSON has ids in base64, OTLP's in hex."""
+    import binascii
+
+    for name in ("traceId", "spanId", "parentSpanId"):
+        if name in owner:
+            owner[name] = binascii.a2b_base64(owner[name]).hex()
+
+
+def _parts(batch: ResourceSpans, most_bytes: int) -> Iterator[ResourceSpans]:
+    if batch.ByteSize() <= most_bytes:
+        yield batch
+        return
+    for group in batch.scope_spans:
+        part = _empty(batch, group)
+        size = 0
+        for span in group.spans:
+            length = span.ByteSize()
+            if size and size + length > most_bytes:
+                yield part
+                part, size = _empty(batch, group), 0
+            part.scope_spans[0].spans.append(span)
+            size += length
+        if size:
+            yield part
+
+
+def _empty(batch: ResourceSpans, group: ScopeSpans) -> ResourceSpans:
+    return ResourceSpans(
+        resource=batch.resource,
+        schema_url=batch.schema_url,
+        scope_spans=[ScopeSpans(scope=group.scope, schema_url=group.schema_url)],
+    )
+
+
+def _spans(batch: ResourceSpans) -> Iterator[Span]:
+    for group in batch.scope_spans:
+        yield from group.spans
+
+
+def _kept(batch: ResourceSpans, runs: Mapping[str, Run]) -> ResourceSpans:
+    """A copy of `batch` with the spans of `runs` only."""
+    kept = ResourceSpans(resource=batch.resource, schema_url=batch.schema_url)
+    for group in batch.scope_spans:
+        spans = [span for span in group.spans if span.trace_id.hex() in runs]
+        if spans:
+            kept.scope_spans.append(
+                ScopeSpans(scope=group.scope, schema_url=group.schema_url, spans=spans)
+            )
+    return kept
+
+
+def _row_of(span: Span, told: Mapping[tuple[str, str], Row]) -> Row | None:
+    """The row of `span`; none if another record stands for it."""
+    trace, own = span.trace_id.hex(), span.span_id.hex()
+    # Where client and server share an id, the client's half was given another one.
+    half = told.get((trace, f"{own}-client")) if span.kind == _KINDS["client"] else None
+    return half or told.get((trace, own))
+
+
+def _mark(span: Span, row: Row | None, run: Run) -> None:
+    """Writes on `span` what is known about it, in place of what was written before."""
+    ours = [p for p in span.attributes if not p.key.startswith(PREFIXES)]
+    del span.attributes[:]
+    span.attributes.extend(ours)
+    events = [e for e in span.events if e.name not in (PATH_EVENT, FINDING_EVENT)]
+    del span.events[:]
+    span.events.extend(events)
+    if row is not None:
+        _add(span.attributes, _marks(row, run))
+        span.events.extend(_events(row, run))
+
+
+def _marks(row: Row, run: Run) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if row.on_path:
+        found["causepath.critical_path"] = True
+        found["causepath.path_ns"] = row.path_ns
+        found["causepath.path.kind"] = row.kind
+        found["causepath.path.edge"] = row.sections[0].edge
+    if row.codes:
+        found["causepath.findings"] = ",".join(row.codes)
+    trace = run.trace
+    if row.span is trace.spans[trace.main_root]:
+        found["causepath.wall_ns"] = trace.wall_ns
+        found.update({f"causepath.wall.{k}_ns": spent for k, spent in run.wall.path.items()})
+        if run.cost_usd is not None:
+            found["causepath.cost_usd"] = f"{run.cost_usd:f}"
+    return found
+
+
+def _events(row: Row, run: Run) -> Iterator[Span.Event]:
+    for section in row.sections[:_MOST_EVENTS]:
+        event = Span.Event(time_unix_nano=section.start_ns, name=PATH_EVENT)
+        said = {"kind": section.kind, "edge": section.edge}
+        _add(event.attributes, {**said, "duration_ns": section.end_ns - section.start_ns})
+        yield event
+    for finding in row.first_of:
+        event = Span.Event(time_unix_nano=row.span.start_ns, name=FINDING_EVENT)
+        _add(
+            event.attributes,
+            {
+                "code": finding.code,
+                "title": finding.title,
+                "saving_ns": finding.saving_ns,
+                "evidence": finding.evidence,
+                "why": finding.why,
+                "fix": finding.fix,
+                "spans": [run.trace.spans[i].span_id for i in finding.spans],
+            },
+        )
+        yield event
+
+
+# Written anew ---------------------------------------------------------------------------------
+
+
+def _written(run: Run, told: Sequence[Row]) -> Iterator[ResourceSpans]:
+    """The spans of a run whose format says less than OTLP, or says it otherwise."""
+    for row in told:
+        span = row.span
+        about: dict[str, object] = {}
+        if span.service is not None:
+            about[names.SERVICE_NAME] = span.service
+        if span.host and not span.host.startswith("service:"):
+            about["host.name"] = span.host
+        batch = ResourceSpans(
+            scope_spans=[
+                ScopeSpans(
+                    scope=InstrumentationScope(
+                        name=span.scope or "", version=span.scope_version or ""
+                    ),
+                    spans=[_span(row, run)],
+                )
+            ]
+        )
+        _add(batch.resource.attributes, about)
+        yield batch
+
+
+def _span(row: Row, run: Run) -> Span:
+    span = row.span
+    trace = _identity(span.trace_id, 16)
+    wire = Span(
+        trace_id=trace,
+        span_id=_identity(span.span_id, 8),
+        parent_span_id=_identity(row.parent_id, 8) if row.parent_id else b"",
+        name=span.name,
+        kind=_KINDS[span.kind],  # type: ignore[arg-type]
+        start_time_unix_nano=span.start_ns,
+        end_time_unix_nano=span.ended_ns,
+        status=Status(code=_ERROR if span.error is not None else 0),  # type: ignore[arg-type]
+    )
+    for link in span.links:
+        cause = wire.links.add(trace_id=trace, span_id=_identity(link.span_id, 8))
+        if link.why is not None:
+            _add(cause.attributes, {names.LINK: link.why})
+    _add(wire.attributes, _understood(span))
+    _mark(wire, row, run)
+    return wire
+
+
+def _understood(span: model.Span) -> dict[str, object]:
+    found: dict[str, object] = {names.CATEGORY: span.category}
+    if span.error not in (None, "error"):
+        found[names.ERROR_TYPE] = span.error
+    if span.session is not None:
+        found[names.SESSION[0]] = span.session
+    if span.user is not None:
+        found[names.USER[0]] = span.user
+    if span.where is not None:
+        found[names.CODE_FILE[0]] = span.where
+    if span.model_call is not None:
+        found.update(_call(span.model_call))
+    if span.tool_call is not None:
+        found.update(_tool(span.tool_call))
+    if span.repeats is not None:
+        found.update(_usage(span.repeats))
+    return {name: said for name, said in found.items() if said is not None}
+
+
+def _call(call: model.ModelCall) -> dict[str, object]:
+    return {
+        names.OPERATION: "chat",
+        "gen_ai.request.model": call.model,
+        names.PROVIDER[0]: call.provider,
+        **(_usage(call.tokens) if call.tokens is not None else {}),
+        names.TIME_TO_FIRST_TOKEN[0][0]: None if call.ttft_ns is None else call.ttft_ns / 1e9,
+        names.FINISH_REASONS[0]: list(call.finish_reasons) or None,
+        names.STREAMED[0]: call.streamed,
+        names.TURN: call.turn,
+        names.RESPONSE_ID[0]: call.response_id,
+        **dict(zip(names.ISSUED, call.issued, strict=False)),
+    }
+
+
+def _usage(tokens: model.Tokens) -> dict[str, object]:
+    return {
+        names.INPUT_TOKENS[0]: tokens.input,
+        names.OUTPUT_TOKENS[0]: tokens.output,
+        names.CACHE_READ_TOKENS[0]: tokens.cache_read or None,
+        names.CACHE_WRITE_TOKENS[0]: tokens.cache_write or None,
+        names.REASONING_TOKENS[0]: tokens.reasoning or None,
+        names.CACHE_WRITE_1H_TOKENS[0]: tokens.cache_write_1h or None,
+    }
+
+
+def _tool(call: model.ToolCall) -> dict[str, object]:
+    return {
+        names.TOOL_NAME[0]: call.name,
+        names.TOOL_CALL_ID[0]: call.call_id,
+        names.TOOL_INFERRED: call.inferred or None,
+        names.TOOL_READ_ONLY: call.read_only,
+        names.CONTENT_IN[0]: None if call.arguments is None else call.arguments.text,
+        names.CONTENT_OUT[0]: None if call.result is None else call.result.text,
+    }
+
+
+# Copies ---------------------------------------------------------------------------------------
+
+
+def _make_copy(batch: ResourceSpans) -> None:
+    for span in _spans(batch):
+        trace, own = span.trace_id, span.span_id
+        for link in span.links:
+            if link.trace_id == trace:
+                link.trace_id, link.span_id = _copied(trace, 16), _copied(trace + link.span_id, 8)
+        source = span.links.add(trace_id=trace, span_id=own)
+        _add(source.attributes, {names.LINK: COPY_OF})
+        span.trace_id, span.span_id = _copied(trace, 16), _copied(trace + own, 8)
+        if span.parent_span_id:
+            span.parent_span_id = _copied(trace + span.parent_span_id, 8)
+    for pair in batch.resource.attributes:
+        if pair.key == names.SERVICE_NAME:
+            pair.value.string_value = COPIED_SERVICE.format(pair.value.string_value)
+
+
+def _copied(identity: bytes, size: int) -> bytes:
+    """The id of a copy: always the same for the same original."""
+    return hashlib.blake2b(identity, digest_size=size, person=b"causepath copy").digest()
+
+
+def _identity(text: str, size: int) -> bytes:
+    """An id of `size` bytes; one of another form, as Langfuse has, becomes its digest."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) == size:
+        return found
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=size).digest()
+
+
+def _add(target: Any, said: Mapping[str, object]) -> None:
+    target.extend(KeyValue(key=name, value=_value(value)) for name, value in said.items())
+
+
+def _value(value: object) -> AnyValue:
+    match value:
+        case bool():
+            return AnyValue(bool_value=value)
+        case int():
+            return AnyValue(int_value=value)
+        case float():
+            return AnyValue(double_value=value)
+        case list():
+            whole = AnyValue()
+            whole.array_value.values.extend(map(_value, value))
+            return whole
+        case _:
+            return AnyValue(string_value=str(value).encode("utf-8", "replace").decode())

@@ -1,0 +1,127 @@
+"""A timeline for ui.perfetto.dev and chrome://tracing, in Chrome's JSON of trace events.
+
+A run is a process. Its first thread is the critical path, the others are its spans in lanes, so
+that what ran at once is side by side. Arrows are causes: from the model call that asked for a tool
+to the tool, from a tool to the call that got its result.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.export.folded import UNCOVERED, frame
+from causepath_analyzer.export.lanes import Edge, lanes
+from causepath_analyzer.export.rows import Row, rows
+from causepath_analyzer.model import NO_SPAN
+
+_PATH_THREAD: Final = 1
+
+Event = dict[str, Any]
+
+
+def perfetto(runs: Sequence[Run]) -> bytes:
+    """The timeline of `runs`. Times are microseconds from the earliest start, exact to the ns."""
+    origin_ns = min(run.trace.start_ns for run in runs)
+    events = [
+        event
+        for process, run in enumerate(runs, start=1)
+        for event in _events(run, process, origin_ns)
+    ]
+    return msgspec.json.encode(
+        {
+            "traceEvents": events,
+            "displayTimeUnit": "ns",
+            "otherData": {"exporter": "causepath", "origin_unix_ns": str(origin_ns)},
+        }
+    )
+
+
+def _events(run: Run, process: int, origin_ns: int) -> Iterator[Event]:
+    trace = run.trace
+    root = frame(trace.spans[trace.main_root].name)
+    yield _named("process_name", f"{root} {trace.trace_id[:8]}", process, 0)
+    yield _named("thread_name", "critical path", process, _PATH_THREAD)
+    for section in run.path.sections:
+        name = UNCOVERED
+        args: dict[str, object] = {"kind": section.kind, "edge": section.edge}
+        if section.span != NO_SPAN:
+            name = frame(trace.spans[section.span].name)
+            args["span_id"] = trace.spans[section.span].span_id
+        at = {"pid": process, "tid": _PATH_THREAD}
+        start, end = _us(section.start_ns - origin_ns), _us(section.end_ns - origin_ns)
+        yield {"ph": "B", "name": name, "cat": section.kind, "ts": start, **at, "args": args}
+        yield {"ph": "E", "ts": end, **at}
+    told = rows(run)
+    flows = _flows(run)
+    for number, lane in enumerate(lanes(trace), start=_PATH_THREAD + 1):
+        yield _named("thread_name", f"spans {number - _PATH_THREAD}", process, number)
+        for edge in lane:
+            yield from _slice(edge, told[edge.span], flows, process, number, origin_ns)
+
+
+def _slice(
+    edge: Edge,
+    row: Row,
+    flows: "dict[int, list[tuple[str, bool]]]",
+    process: int,
+    thread: int,
+    origin_ns: int,
+) -> Iterator[Event]:
+    at = {"ts": _us(edge.at_ns - origin_ns), "pid": process, "tid": thread}
+    if not edge.opens:
+        yield {"ph": "E", **at}
+        return
+    name, category = frame(row.span.name), row.span.category
+    yield {"ph": "B", "name": name, "cat": category, **at, "args": _args(row)}
+    # After the slice begins and before anything lies on it: the arrow belongs to this slice.
+    for flow, leaves in flows.get(edge.span, ()):
+        arrow = {"name": "cause", "cat": "cause", "id": f"{process}.{flow}", **at}
+        yield {"ph": "s", **arrow} if leaves else {"ph": "f", "bp": "e", **arrow}
+
+
+def _flows(run: Run) -> "dict[int, list[tuple[str, bool]]]":
+    """For each span the arrows that leave it (true) or end in it."""
+    found: dict[int, list[tuple[str, bool]]] = {}
+    spans = run.trace.spans
+    number = {span.span_id: i for i, span in enumerate(spans)}
+    causes = {(issuer, i) for i, issuer in enumerate(run.causes.issuers) if issuer != NO_SPAN}
+    for i, span in enumerate(spans):
+        for link in span.links:
+            cause = number.get(link.span_id)
+            if link.why is not None and cause is not None and cause != i:
+                causes.add((cause, i))
+    for cause, effect in sorted(causes):
+        if spans[cause].start_ns <= spans[effect].start_ns:
+            found.setdefault(cause, []).append((f"{cause}-{effect}", True))
+            found.setdefault(effect, []).append((f"{cause}-{effect}", False))
+    return found
+
+
+def _args(row: Row) -> dict[str, object]:
+    span = row.span
+    args: dict[str, object] = {"span_id": span.span_id, "on_path": row.on_path}
+    if row.on_path:
+        args |= {"path_ns": row.path_ns, "kind": row.kind}
+    if span.service is not None:
+        args["service"] = span.service
+    if span.model_call is not None:
+        call = span.model_call
+        args["model"] = call.model
+        if call.tokens is not None:
+            args |= {"input_tokens": call.tokens.input, "output_tokens": call.tokens.output}
+    if span.error is not None:
+        args["error"] = span.error
+    if row.codes:
+        args["findings"] = ",".join(row.codes)
+    return {name: said for name, said in args.items() if said is not None}
+
+
+def _named(kind: str, name: str, process: int, thread: int) -> Event:
+    return {"ph": "M", "name": kind, "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def _us(ns: int) -> msgspec.Raw:
+    """Microseconds with all three digits of the nanoseconds, which a float may not keep."""
+    return msgspec.Raw(b"%d.%03d" % divmod(ns, 1000))
