@@ -4,6 +4,7 @@ Spans that came as OTLP or from Jaeger are carried over with everything on them;
 a span is written anew from what was understood, in the names of the current convention.
 """
 
+import binascii
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer import model
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.export.rows import Row, rows
+from causepath_analyzer.ids import SPAN_BYTES, TRACE_BYTES, id_bytes
 
 PREFIXES: Final = (
     "causepath.critical_path",
@@ -59,27 +61,27 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
     Those among `originals` are taken as they are. A `copy` has ids of its own, that of the trace
     among them, a link from every span to the one it stands for, and another service.
     """
-    by_id = {run.trace.trace_id: run for run in runs}
-    told: dict[tuple[str, str], Row] = {}
-    for run in runs:
-        for row in rows(run):
-            told[run.trace.trace_id, row.span.span_id] = row
+    by_id = {id_bytes(run.trace.trace_id, TRACE_BYTES): run for run in runs}
+    told = {
+        trace: {id_bytes(row.span.span_id, SPAN_BYTES): row for row in rows(run)}
+        for trace, run in by_id.items()
+    }
     batches: list[ResourceSpans] = []
-    carried: set[str] = set()
+    carried: set[bytes] = set()
     count = 0
     for batch in originals:
         kept = _kept(batch, by_id)
         for span in _spans(kept):
-            trace = span.trace_id.hex()
+            trace = span.trace_id
             carried.add(trace)
             count += 1
-            _mark(span, _row_of(span, told), by_id[trace])
+            _mark(span, _row_of(span, told[trace]), by_id[trace])
         if kept.scope_spans:
             batches.append(kept)
     anew = 0
-    for run in runs:
-        if run.trace.trace_id not in carried:
-            batches += _written(run, [told[run.trace.trace_id, s.span_id] for s in run.trace.spans])
+    for trace, run in by_id.items():
+        if trace not in carried:
+            batches += _written(run, tuple(told[trace].values()))
             anew += len(run.trace.spans)
     if copy:
         for batch in batches:
@@ -109,6 +111,8 @@ def lines(batches: Iterable[ResourceSpans]) -> Iterator[dict[str, Any]]:
         for group in whole.get("scopeSpans", ()):
             for wire in group.get("spans", ()):
                 _with_hex_ids(wire)
+                if wire.setdefault("startTimeUnixNano", "0") == "0":  # 0 is not written
+                    wire.setdefault("endTimeUnixNano", "0")
                 for link in wire.get("links", ()):
                     _with_hex_ids(link)
         yield {"resourceSpans": [whole]}
@@ -116,8 +120,6 @@ def lines(batches: Iterable[ResourceSpans]) -> Iterator[dict[str, Any]]:
 
 def _with_hex_ids(owner: dict[str, Any]) -> None:
     """Protobuf's JSON has ids in base64, OTLP's in hex."""
-    import binascii
-
     for name in ("traceId", "spanId", "parentSpanId"):
         if name in owner:
             owner[name] = binascii.a2b_base64(owner[name]).hex()
@@ -154,11 +156,11 @@ def _spans(batch: ResourceSpans) -> Iterator[Span]:
         yield from group.spans
 
 
-def _kept(batch: ResourceSpans, runs: Mapping[str, Run]) -> ResourceSpans:
+def _kept(batch: ResourceSpans, runs: Mapping[bytes, Run]) -> ResourceSpans:
     """A copy of `batch` with the spans of `runs` only."""
     kept = ResourceSpans(resource=batch.resource, schema_url=batch.schema_url)
     for group in batch.scope_spans:
-        spans = [span for span in group.spans if span.trace_id.hex() in runs]
+        spans = [span for span in group.spans if span.trace_id in runs]
         if spans:
             kept.scope_spans.append(
                 ScopeSpans(scope=group.scope, schema_url=group.schema_url, spans=spans)
@@ -166,12 +168,13 @@ def _kept(batch: ResourceSpans, runs: Mapping[str, Run]) -> ResourceSpans:
     return kept
 
 
-def _row_of(span: Span, told: Mapping[tuple[str, str], Row]) -> Row | None:
+def _row_of(span: Span, told: Mapping[bytes, Row]) -> Row | None:
     """The row of `span`; none if another record stands for it."""
-    trace, own = span.trace_id.hex(), span.span_id.hex()
     # Where client and server share an id, the client's half was given another one.
-    half = told.get((trace, f"{own}-client")) if span.kind == _KINDS["client"] else None
-    return half or told.get((trace, own))
+    half = None
+    if span.kind == _KINDS["client"]:
+        half = told.get(id_bytes(f"{span.span_id.hex()}-client", SPAN_BYTES))
+    return half or told.get(span.span_id)
 
 
 def _mark(span: Span, row: Row | None, run: Run) -> None:
@@ -256,11 +259,11 @@ def _written(run: Run, told: Sequence[Row]) -> Iterator[ResourceSpans]:
 
 def _span(row: Row, run: Run) -> Span:
     span = row.span
-    trace = _identity(span.trace_id, 16)
+    trace = id_bytes(span.trace_id, TRACE_BYTES)
     wire = Span(
         trace_id=trace,
-        span_id=_identity(span.span_id, 8),
-        parent_span_id=_identity(row.parent_id, 8) if row.parent_id else b"",
+        span_id=id_bytes(span.span_id, SPAN_BYTES),
+        parent_span_id=id_bytes(row.parent_id, SPAN_BYTES) if row.parent_id else b"",
         name=span.name,
         kind=_KINDS[span.kind],  # type: ignore[arg-type]
         start_time_unix_nano=span.start_ns,
@@ -268,7 +271,7 @@ def _span(row: Row, run: Run) -> Span:
         status=Status(code=_ERROR if span.error is not None else 0),  # type: ignore[arg-type]
     )
     for link in span.links:
-        cause = wire.links.add(trace_id=trace, span_id=_identity(link.span_id, 8))
+        cause = wire.links.add(trace_id=trace, span_id=id_bytes(link.span_id, SPAN_BYTES))
         if link.why is not None:
             _add(cause.attributes, {names.LINK: link.why})
     _add(wire.attributes, _understood(span))
@@ -354,17 +357,6 @@ def _make_copy(batch: ResourceSpans) -> None:
 def _copied(identity: bytes, size: int) -> bytes:
     """The id of a copy: always the same for the same original."""
     return hashlib.blake2b(identity, digest_size=size, person=b"causepath copy").digest()
-
-
-def _identity(text: str, size: int) -> bytes:
-    """An id of `size` bytes; one of another form, as Langfuse has, becomes its digest."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        found = b""
-    if len(found) == size:
-        return found
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=size).digest()
 
 
 def _add(target: Any, said: Mapping[str, object]) -> None:

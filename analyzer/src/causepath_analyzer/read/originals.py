@@ -6,7 +6,6 @@ whole; other formats are written anew from what was understood (see `export`).
 """
 
 import binascii
-import hashlib
 import io
 import json
 import math
@@ -21,6 +20,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from causepath_analyzer import attributes as names
+from causepath_analyzer.ids import SPAN_BYTES, TRACE_BYTES, id_bytes
 from causepath_analyzer.read import normalise, otlp_protobuf
 from causepath_analyzer.read.documents import Document, documents
 from causepath_analyzer.read.format import span_id, trace_id
@@ -54,29 +54,6 @@ def originals(format_name: str | None, data: bytes) -> Iterator[ResourceSpans]:
     for document in documents(io.BytesIO(data)):
         if isinstance(document, Document):
             yield from read(_decoded(document.data))
-
-
-def trace_bytes(identity: str) -> bytes:
-    """A trace id as 16 bytes; one that is no hex becomes its digest."""
-    return _id_bytes(trace_id(identity), 16)
-
-
-def span_bytes(identity: str | None) -> bytes:
-    """A span id as 8 bytes, none for none; one that is no hex becomes its digest."""
-    found = span_id(identity)
-    return _id_bytes(found, 8) if found else b""
-
-
-def _id_bytes(identity: str, size: int) -> bytes:
-    try:
-        found = bytes.fromhex(identity)
-    except ValueError:
-        found = b""
-    return (
-        found
-        if len(found) == size
-        else hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=size).digest()
-    )
 
 
 def value(found: object, deep: int = 0) -> AnyValue:
@@ -188,9 +165,9 @@ def _otlp_span(wire: Object) -> Span | None:
         return None
     status = _object(wire.get("status"))
     return Span(
-        trace_id=trace_bytes(_hex(_get(wire, "traceId"), 32)),
-        span_id=span_bytes(_hex(own, 16)),
-        parent_span_id=span_bytes(_hex(_get(wire, "parentSpanId"), 16)),
+        trace_id=_trace_bytes(_get(wire, "traceId")),
+        span_id=_span_bytes(own),
+        parent_span_id=_span_bytes(_get(wire, "parentSpanId")),
         trace_state=_text(_get(wire, "traceState")),
         flags=_whole(wire.get("flags")) & 0xFFFFFFFF,
         name=_text(wire.get("name")),
@@ -208,8 +185,8 @@ def _otlp_span(wire: Object) -> Span | None:
         ],
         links=[
             Span.Link(
-                trace_id=trace_bytes(_hex(_get(link, "traceId"), 32)),
-                span_id=span_bytes(_hex(_get(link, "spanId"), 16)),
+                trace_id=_trace_bytes(_get(link, "traceId")),
+                span_id=_span_bytes(_get(link, "spanId")),
                 trace_state=_text(_get(link, "traceState")),
                 attributes=_otlp_attributes(link),
             )
@@ -222,7 +199,18 @@ def _otlp_span(wire: Object) -> Span | None:
     )
 
 
+def _trace_bytes(identity: object) -> bytes:
+    return id_bytes(trace_id(_hex(identity, 2 * TRACE_BYTES)), TRACE_BYTES)
+
+
+def _span_bytes(identity: object) -> bytes:
+    """No bytes for no id, which is an absent or all-zero one."""
+    found = span_id(_hex(identity, 2 * SPAN_BYTES))
+    return id_bytes(found, SPAN_BYTES) if found else b""
+
+
 def _hex(identity: object, digits: int) -> str:
+    """An id that was written as a number, as its digits."""
     if isinstance(identity, int) and 0 <= identity < 1 << 4 * digits:
         return f"{identity:0{digits}x}"
     return identity if isinstance(identity, str) else ""
@@ -323,7 +311,7 @@ def _jaeger_span(wire: Object, trace: object, process: Object) -> ResourceSpans 
     if not isinstance(wire.get("operationName"), str):
         return None
     tags = _tags(wire.get("tags"))
-    identity = _hex(wire.get("traceID") or trace, 32)
+    identity = wire.get("traceID") or trace
     parent, links = _references(wire, identity)
     duration_us = normalise.whole(wire.get("duration"))
     failed = tags.get(names.STATUS_CODE) == "ERROR" or normalise.flag(tags.get("error")) is True
@@ -335,8 +323,8 @@ def _jaeger_span(wire: Object, trace: object, process: Object) -> ResourceSpans 
     if isinstance(service, str):
         about = {names.SERVICE_NAME: service, **about}
     span = Span(
-        trace_id=trace_bytes(identity),
-        span_id=span_bytes(own),
+        trace_id=_trace_bytes(identity),
+        span_id=_span_bytes(own),
         parent_span_id=parent,
         trace_state=_text(tags.get(_TRACE_STATE)),
         name=_text(wire.get("operationName")),
@@ -358,7 +346,7 @@ def _jaeger_span(wire: Object, trace: object, process: Object) -> ResourceSpans 
     )
 
 
-def _references(wire: Object, trace: str) -> "tuple[bytes, list[Span.Link]]":
+def _references(wire: Object, trace: object) -> "tuple[bytes, list[Span.Link]]":
     """The parent as `jaeger_json` finds it, and all other references as links."""
     every = list(_objects(wire.get("references")))
     here = [r for r in every if not r.get("traceID") or r.get("traceID") == wire.get("traceID")]
@@ -368,13 +356,13 @@ def _references(wire: Object, trace: str) -> "tuple[bytes, list[Span.Link]]":
     above = parent.get("spanID") if parent is not None else wire.get("parentSpanID")
     links = [
         Span.Link(
-            trace_id=trace_bytes(_hex(r.get("traceID") or trace, 32)),
-            span_id=span_bytes(_hex(r.get("spanID"), 16)),
+            trace_id=_trace_bytes(r.get("traceID") or trace),
+            span_id=_span_bytes(r.get("spanID")),
         )
         for r in every
         if r is not parent
     ]
-    return span_bytes(_hex(above, 16)), links
+    return _span_bytes(above), links
 
 
 def _log(wire: Object) -> Span.Event:
