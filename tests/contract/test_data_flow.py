@@ -36,12 +36,12 @@ def answer(request: Request) -> Reply:
 Ask = Callable[[str], str]
 
 
-def for_each(ask: Ask, conclude: Ask) -> None:  # noqa: ARG001
+def for_each(ask: Ask, conclude: Ask) -> None:
     for item in ITEMS:
         ask(f"Describe {item} in a sentence.")
 
 
-def handed_on(ask: Ask, conclude: Ask) -> None:  # noqa: ARG001
+def handed_on(ask: Ask, conclude: Ask) -> None:
     draft = "A short text."
     for item in ITEMS:
         draft = ask(f"Add what one should know of {item} to this: {draft}")
