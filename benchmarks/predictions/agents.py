@@ -154,6 +154,31 @@ def model_calls_in_a_loop(setting: Setting) -> None:
     asyncio.run(agent())
 
 
+def loop_over_items(setting: Setting) -> None:
+    """The plugin's digests show that no summary needs another one."""
+
+    def summarise(part: str) -> Any:
+        return setting.ask([user(f"summarise {part}")])
+
+    parts = [f"part number {n}" for n in range(4)]
+    (all_at_once if setting.fixed else one_by_one)(summarise, parts)
+
+
+def rounds_of_a_loop(setting: Setting) -> None:
+    """Look something up, then ask about it, for one item after the other."""
+
+    @causepath.tool(read_only=True)
+    def search(item: str) -> str:
+        setting.wait(item, 0.1)
+        return f"A page that says all there is to say about {item}, and a little more than that."
+
+    def answer(item: str) -> Any:
+        return setting.ask([user(f"What does this say? {search(item)}")])
+
+    items = [f"item-number-{n}" for n in range(4)]
+    (all_at_once if setting.fixed else one_by_one)(answer, items)
+
+
 def look_ups_first(setting: Setting) -> None:
     tracer = trace.get_tracer("agent")
 
@@ -322,6 +347,8 @@ CASES: dict[str, Case] = {
     "a pool too small": Case(small_pool, ("CP101=6",)),
     "sub-agents in sequence": Case(sub_agents, ("CP101",)),
     "model calls in a loop": Case(model_calls_in_a_loop, ("together llm",)),
+    "a loop over items": Case(loop_over_items, ("CP102",)),
+    "rounds of a loop": Case(rounds_of_a_loop, ("CP102",)),
     "look-ups before the first call": Case(look_ups_first, ("together retrieval",)),
     "tools while it streams": Case(tools_while_streaming, ("eager tool:search",)),
     "equal calls repeated": Case(equal_calls, ("cache tool:look_up=0ms",)),

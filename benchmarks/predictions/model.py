@@ -70,6 +70,11 @@ def _sub_agents(asked: Asked) -> Answer:
     return _reply(asked, "Done." if asked.turn else _tools("delegate", 3))
 
 
+def _tells(asked: Asked) -> Answer:
+    """A sentence that is long enough to be known again."""
+    return _reply(asked, f"This is all that there is to say about: {asked.request.question}")
+
+
 def _streams(asked: Asked) -> Answer:
     """Three tools in one streamed reply, written at a steady pace."""
     if asked.turn:
@@ -131,6 +136,8 @@ _SCENARIOS: dict[str, Callable[[Asked], Answer]] = {
     "a pool too small": _asks(6),
     "sub-agents in sequence": _sub_agents,
     "tools while it streams": _streams,
+    "a loop over items": _tells,
+    "rounds of a loop": _tells,
     "equal calls repeated": _repeats,
     "retries with back-off": _limited,
     "a slow model": _models,

@@ -315,8 +315,10 @@ CONTENT_OUT: Final = (
 INPUT_BLOCKS: Final = "causepath.input.blocks"
 INPUT_KEPT: Final = "causepath.input.kept"
 INPUT_PREVIOUS: Final = "causepath.input.previous"
+INPUT_OMITTED: Final = "causepath.input.omitted"
 OUTPUT_BLOCKS: Final = "causepath.output.blocks"
-"""Each block as ``role:kind:digest:size``; of the input only what is new since ``previous``."""
+"""Each block as ``role:kind:digest:size``; of the input only what is new since ``previous``,
+and of that not all if it is much."""
 FIRST_MESSAGES: Final = tuple(
     tuple(
         name.format(n)
@@ -421,6 +423,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "blocks": (INPUT_BLOCKS,),
     "blocks_kept": (INPUT_KEPT,),
     "blocks_previous": (INPUT_PREVIOUS,),
+    "blocks_omitted": (INPUT_OMITTED,),
     "blocks_out": (OUTPUT_BLOCKS,),
     "first_role": FIRST_ROLE,
     "first_message": FIRST_MESSAGES[0],

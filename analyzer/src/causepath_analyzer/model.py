@@ -77,13 +77,14 @@ class Blocks(Struct, frozen=True, gc=False):
     """What a model was given and what it answered, as digests.
 
     ``given`` are the new blocks only: the first ``kept`` are those of the call with the span id
-    ``previous``, what that was given and then what it answered.
+    ``previous``, what that was given and then what it answered. ``unlisted`` more were given.
     """
 
     given: tuple[Block, ...]
     answered: tuple[Block, ...]
     kept: int = 0
     previous: str = ""
+    unlisted: int = 0
 
 
 class ModelCall(Struct, frozen=True, gc=False):

@@ -89,6 +89,7 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
                 "causepath.input.blocks": ("system:text:0a:7", "user:tool_result:ff:2048"),
                 "causepath.input.kept": 3,
                 "causepath.input.previous": "b7ad6b7169203331",
+                "causepath.input.omitted": 2,
                 "causepath.output.blocks": ("assistant:text:10:40",),
             },
             {
@@ -97,6 +98,7 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
                     (Block("assistant", "text", 16, 40),),
                     3,
                     "b7ad6b7169203331",
+                    2,
                 ),
             },
         ),

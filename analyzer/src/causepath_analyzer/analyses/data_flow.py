@@ -41,10 +41,11 @@ class _Part(Struct, frozen=True):
     call: int
     answered: bool
     sources: frozenset[int]
+    unlisted: int = 0
 
     @property
     def end(self) -> int:
-        return self.start + len(self.blocks)
+        return self.start + len(self.blocks) + self.unlisted
 
 
 class DataFlow:
@@ -107,6 +108,8 @@ class DataFlow:
             return None
         parts = []
         while part is not None:
+            if part.unlisted:
+                return None
             parts.append(part.blocks)
             part = part.before
         return tuple(block.digest for blocks in reversed(parts) for block in blocks)
@@ -168,24 +171,25 @@ class DataFlow:
                 return None
             answered = self._blocks(earlier).answered
             source = frozenset((earlier,))
-            whole = _Part(given, given.end, answered, earlier, answered=True, sources=source)
+            whole = _Part(given, given.end, answered, earlier, True, source)
             before = self._first(whole, blocks.kept)
             if before is None:
                 return None
         sources = self._from(before, blocks.given, call)
-        return _Part(before, blocks.kept, blocks.given, call, answered=False, sources=sources)
+        return _Part(before, blocks.kept, blocks.given, call, False, sources, blocks.unlisted)
 
     def _first(self, part: _Part | None, kept: int) -> _Part | None:
         """The first `kept` blocks of the conversation that ends with `part`."""
         if part is None or part.end < kept:
-            return None  # not all of them were listed
+            return None  # more than there are
         while part is not None and part.start >= kept:
             part = part.before
         if part is None or part.end == kept:
             return part
         blocks = part.blocks[: kept - part.start]
         sources = part.sources if part.answered else self._from(part.before, blocks, part.call)
-        return _Part(part.before, part.start, blocks, part.call, part.answered, sources)
+        unlisted = kept - part.start - len(blocks)
+        return _Part(part.before, part.start, blocks, part.call, part.answered, sources, unlisted)
 
     def _from(self, before: _Part | None, blocks: Iterable[Block], call: int) -> frozenset[int]:
         """The sources of a conversation that goes on with `blocks`, which `call` was given."""

@@ -28,9 +28,9 @@ Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
 
 _LONG: Final = 8
-_RECOGNISED: Final = 32
-"""So many characters of a text are found again wherever they are handed on, where blocks are told
-(the emitter looks for equal blocks, and for equal lines of this length)."""
+_RECOGNISED: Final = 40
+"""Bytes of a text that is found again wherever it is handed on, if blocks are told: the emitter
+looks for equal blocks, and for lines and sentences of 32 characters without what is around them."""
 _WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
 _PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
 _MOST_OPERATIONS: Final = 24

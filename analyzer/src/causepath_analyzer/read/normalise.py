@@ -311,7 +311,8 @@ def blocks(facts: Facts) -> Blocks | None:
         return None
     previous = nonempty(facts.get("blocks_previous")) or ""
     kept = _count(facts.get("blocks_kept")) or 0
-    return Blocks(given, answered, kept if previous else 0, previous if kept else "")
+    omitted = _count(facts.get("blocks_omitted")) or 0
+    return Blocks(given, answered, kept if previous else 0, previous if kept else "", omitted)
 
 
 def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
@@ -333,7 +334,7 @@ def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
     return tuple(found)
 
 
-_BLOCK: Final = re.compile(r"([a-z_]{1,32}):([\w.-]{1,64}):([0-9a-f]{1,64}):([0-9]{1,15})")
+_BLOCK: Final = re.compile(r"([^:]{0,64}):([^:]{0,64}):([0-9a-f]{1,64}):([0-9]{1,15})")
 _TEXTS: Final = msgspec.json.Decoder(list[str])
 
 
