@@ -15,6 +15,7 @@ from causepath.callsite import application_frames
 from causepath.guard import harmless, report
 from causepath.messages import ModelReply
 from causepath.operation import detach
+from causepath.pacing import connecting
 from causepath.provider import CONTENT, FACTS, LAST
 from causepath.spans import attributes_of
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from causepath.bodies import Body
     from causepath.messages import ModelRequest, ToolCall
     from causepath.others import OtherSpan
+    from causepath.pacing import Connecting, Pacing
     from causepath.provider import BlockReader, Provider
     from causepath.telemetry import Telemetry
 
@@ -45,6 +47,8 @@ class ModelCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     """The arguments to go on with."""
+    is_async = False
+    """Whether the application awaits it."""
 
     def __init__(
         self,
@@ -72,9 +76,9 @@ class ModelCall:
         self._body: Body | None = None
         self._closed = False
         self._error: str | None = None
-        self._chunks = 0
-        self._last_chunk_ns = 0
-        self._longest_gap_ns = 0
+        self._pace: Pacing | None = None
+        self._first_chunk_ns: int | None = None
+        self._connecting: Connecting | None = None
         self._attempts = 0
         self._attempt_start_ns = 0
         self._pause: Span | None = None
@@ -84,7 +88,7 @@ class ModelCall:
         self._ended_ns: int | None = None
         self._process = forks.process
         self.span: Span | None = None
-        self.inside = False
+        self.waiting_since_ns = 0
 
         self._start_ns = time.time_ns()
         self._run, parent, around = telemetry.run_of(request, other, self._start_ns, tracer)
@@ -141,8 +145,9 @@ class ModelCall:
     def adopt(self, span: Span) -> None:
         """The SDK started its own span for this call."""
         self.span = span
-        # Nothing below the span may begin before it.
-        self._attempt_start_ns = getattr(span, "start_time", None) or time.time_ns()
+        # Nothing below the span may begin before it, and times are counted from its start.
+        self._start_ns = getattr(span, "start_time", None) or time.time_ns()
+        self._attempt_start_ns = self._start_ns
         span.update_name(_chat_name(self._request))
         self._set_missing(span, semconv.parameter_attributes(self._request))
         span.set_attributes(self._own_attributes())
@@ -201,15 +206,22 @@ class ModelCall:
     # -- attempts
 
     @harmless(None)
+    def sending(self, request: Any) -> None:
+        """An attempt is about to be sent."""
+        self._connecting = connecting(request, is_async=self.is_async)
+
+    @harmless(None)
     def attempt_failed(self, response: Any, error: BaseException | None) -> None:
         """The pause before the next attempt begins."""
         status = getattr(response, "status_code", None)
+        retry_after = None if response is None else response.headers.get("retry-after")
         now_ns = time.time_ns()
         self._end_attempt(
             now_ns,
             "retry",
             status,
             str(status) if status else self._provider.read_error(error) if error else None,
+            retry_after,
         )
         if self.span is not None:
             self._pause = self._tracer.start_span(
@@ -228,7 +240,14 @@ class ModelCall:
             self._pause.end(end_time=self._attempt_start_ns)
             self._pause = None
 
-    def _end_attempt(self, now_ns: int, kind: str, status: object, error_type: str | None) -> None:
+    def _end_attempt(
+        self,
+        now_ns: int,
+        kind: str,
+        status: object,
+        error_type: str | None,
+        retry_after: str | None = None,
+    ) -> None:
         self._attempts += 1
         if self.span is None:
             return
@@ -241,6 +260,8 @@ class ModelCall:
                     semconv.CATEGORY: kind,
                     semconv.HTTP_STATUS: status if isinstance(status, int) else None,
                     semconv.ERROR_TYPE: error_type,
+                    semconv.RETRY_AFTER: (retry_after,) if retry_after else None,
+                    **(self._connecting.attributes() if self._connecting is not None else {}),
                 }
             ),
             start_time=self._attempt_start_ns,
@@ -266,6 +287,7 @@ class ModelCall:
             from causepath.proxies import ObservedBody
 
             self._streams = True
+            self._pace = self._telemetry.pacing()
             self._headers = response.headers
             if self._told is not None:
                 self._block_reader = self._provider.block_reader()
@@ -276,16 +298,16 @@ class ModelCall:
         """The application is about to get this event of a streamed reply."""
         try:  # as `harmless`, but cheaper: this is the one thing that happens thousands of times
             now_ns = time.time_ns()
-            gap_ns = now_ns - self._last_chunk_ns
-            if gap_ns > self._longest_gap_ns and self._last_chunk_ns:
-                self._longest_gap_ns = gap_ns
-            self._last_chunk_ns = now_ns
+            pace = self._pace
+            if pace is None:
+                pace = self._pace = self._telemetry.pacing()
+            pace.event(now_ns, self.waiting_since_ns)
             if self._block_reader is not None:
                 self._block_reader.event(event)
             what = self._look_at_event(event)
             if what & CONTENT:
-                self._chunks += 1
-                if self._chunks == 1:
+                pace.chunk(now_ns)
+                if pace.chunks == 1:
                     self._first_chunk(now_ns)
             if what & FACTS:
                 before = self._reply
@@ -300,7 +322,7 @@ class ModelCall:
     @harmless(None)
     def reading(self) -> Callable[[bytes], None] | None:
         """The body is about to be read. If nobody parses its events, its bytes have to tell."""
-        if self.inside or self._body is not None:
+        if self.waiting_since_ns or self._body is not None:
             return None
         from causepath.bodies import Body
 
@@ -313,6 +335,7 @@ class ModelCall:
             self.event(event)
 
     def _first_chunk(self, now_ns: int) -> None:
+        self._first_chunk_ns = now_ns
         if self.span is not None and self.span.is_recording():
             # The SDK's own spans say the same a moment later, in its own words.
             self.span.set_attribute(
@@ -363,9 +386,10 @@ class ModelCall:
             for name in self._provider.native_reply:
                 attributes.pop(name, None)
         attributes.update(self._answered())
-        if self._chunks:
-            attributes[semconv.STREAM_CHUNKS] = self._chunks
-            attributes[semconv.STREAM_LONGEST_GAP_MS] = self._longest_gap_ns / 1e6
+        if self._pace is not None:
+            attributes.update(self._pace.attributes(self._start_ns))
+        if self._connecting is not None and not self._attempts:
+            attributes.update(self._connecting.attributes())
         return attributes
 
     def _answered(self) -> Mapping[str, Any]:
@@ -396,7 +420,9 @@ class ModelCall:
     @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
         """Nothing more comes. May be told more than once: by events, the body, a collector."""
-        if self._closed or self.inside or self._process is not forks.process or sys.is_finalizing():
+        if self._closed or self.waiting_since_ns or self._process is not forks.process:
+            return
+        if sys.is_finalizing():
             return
         self._closed = True
         if isinstance(error, Exception) and self._error is None:
@@ -435,6 +461,8 @@ class ModelCall:
             return
         self._ended_ns = end_ns
         run = self._run
+        if self._telemetry.metrics.wanted():
+            self._measure(end_ns, error)
         if self._telemetry.runs.call_over(run, end_ns):
             return  # another call of the run is in progress
         if error is not None:
@@ -443,6 +471,26 @@ class ModelCall:
                 self._telemetry.end_run(run, end_ns, error)
         elif not self._reply.tool_calls or (self._complete and not self._reply.awaits_tools):
             self._telemetry.end_run(run, end_ns)
+
+    def _measure(self, end_ns: int, error: str | None) -> None:
+        request, reply = self._request, self._reply
+        self._telemetry.metrics.model_call(
+            semconv.present(
+                {
+                    semconv.OPERATION: "chat",
+                    semconv.PROVIDER: self._provider.name,
+                    semconv.REQUEST_MODEL: request.model or None,
+                    semconv.RESPONSE_MODEL: reply.model,
+                    semconv.SERVER_ADDRESS: request.server_address,
+                    semconv.SERVER_PORT: request.server_port,
+                    semconv.ERROR_TYPE: error,
+                }
+            ),
+            reply.usage,
+            end_ns - self._start_ns,
+            None if self._first_chunk_ns is None else self._first_chunk_ns - self._start_ns,
+            (self._pace.chunk_gaps_ns if self._pace is not None else None) or (),
+        )
 
 
 def _chat_name(request: ModelRequest) -> str:

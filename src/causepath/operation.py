@@ -32,7 +32,7 @@ class Operation:
         self,
         span: Span,
         context: Context,
-        on_end: Callable[[int], None] | None = None,
+        on_end: Callable[[int, str | None], None] | None = None,
         read_error: Callable[[BaseException], str] | None = None,
     ) -> None:
         self.span = span
@@ -40,6 +40,7 @@ class Operation:
         self._token: Any = None
         self._on_end = on_end
         self._read_error = read_error
+        self._error: str | None = None
         self._process = forks.process
         self.on_result: Callable[[object], None] | None = None
         """Who wants to see what the operation gives back."""
@@ -69,6 +70,7 @@ class Operation:
 
     def fail(self, error_type: str) -> None:
         """What the operation does has failed, whether or not that is an exception."""
+        self._error = error_type
         self.span.set_status(StatusCode.ERROR)
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
 
@@ -82,7 +84,7 @@ class Operation:
         now_ns = time.time_ns()
         self.span.end(end_time=now_ns)
         if self._on_end is not None:
-            self._on_end(now_ns)
+            self._on_end(now_ns, self._error)
 
 
 class Step:

@@ -105,6 +105,7 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
         if call is None:
             with _no_call():
                 return await original(self, *args, **kwargs)
+        call.is_async = True
         with call:
             return await original(self, *call.args, **call.kwargs)
 
@@ -114,9 +115,12 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
 def _body(original: Any) -> Callable[..., Any]:
     def build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = _call_in_progress()
-        if call is not None:
-            call.sends(args, kwargs)
-        return original(self, *args, **kwargs)
+        if call is None:
+            return original(self, *args, **kwargs)
+        call.sends(args, kwargs)
+        request = original(self, *args, **kwargs)
+        call.sending(request)
+        return request
 
     return build_request
 

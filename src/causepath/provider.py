@@ -30,7 +30,7 @@ class Seam(Enum):
     """What a patched function of an SDK means to us."""
 
     CALL = "one call of the model, with all its retries"
-    BODY = "a request is about to be encoded: plain data, as it is sent; once for each attempt"
+    BODY = "the request of one attempt is built from plain data, and about to be sent"
     RESPONSE = "the response of a successful attempt becomes what the application gets"
     PAUSE = "the pause between a failed attempt and the next one"
     EVENTS = "the events of a streamed reply, one by one"

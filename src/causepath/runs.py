@@ -57,6 +57,9 @@ class Run:
     """The (trace id, span id) of the span in `parent`."""
     span: Span | None = None
     """The span of an inferred run, which we have to end."""
+    name: str | None = None
+    """Of the agent."""
+    began_ns: int = 0
     turns: int = 0
     calls: int = 0
     """Model calls in progress."""

@@ -24,8 +24,14 @@ TURN = "causepath.turn"
 TOOLS_DECLARED = "causepath.tools.declared"
 TOOL_READ_ONLY = "causepath.tool.read_only"
 TOOL_INFERRED = "causepath.tool.inferred"
+STREAM_EVENTS = "causepath.stream.events"
 STREAM_CHUNKS = "causepath.stream.chunks"
+STREAM_FIRST_EVENT_MS = "causepath.stream.first_event_ms"
+STREAM_LAST_EVENT_MS = "causepath.stream.last_event_ms"
 STREAM_LONGEST_GAP_MS = "causepath.stream.longest_gap_ms"
+STREAM_HELD_MS = "causepath.stream.held_ms"
+CONNECTION_WAIT_MS = "causepath.connection.wait_ms"
+CONNECTION_NEW = "causepath.connection.new"
 USAGE_PARTIAL = "causepath.usage.partial"
 LINK = "causepath.link"
 INPUT_BLOCKS = "causepath.input.blocks"
@@ -56,6 +62,7 @@ MCP_METHOD = "mcp.method.name"
 
 ERROR_TYPE = error_attributes.ERROR_TYPE
 HTTP_STATUS = http_attributes.HTTP_RESPONSE_STATUS_CODE
+RETRY_AFTER = "http.response.header.retry-after"
 SERVER_ADDRESS = server_attributes.SERVER_ADDRESS
 SERVER_PORT = server_attributes.SERVER_PORT
 

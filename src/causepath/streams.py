@@ -6,6 +6,7 @@ over, however that comes about: read to its end, closed, broken, or dropped and 
 
 from __future__ import annotations
 
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """Who wants to know. No method raises; `closed` may be called more than once."""
 
-    inside: bool
-    """Whether the next event is being fetched just now. What closes the body then may be an
-    exception on its way out, so the end is told when it is out, with the exception."""
+    waiting_since_ns: int
+    """Since when the next event is being fetched, 0 while the consumer has the one before.
+
+    What closes the body while it is being fetched may be an exception on its way out, so the end is
+    told when it is out, with the exception."""
 
     def event(self, event: Any) -> None: ...
 
@@ -35,19 +38,19 @@ def observed_events(
     if reader is None:
         yield from events
         return
-    reader.inside = True
+    reader.waiting_since_ns = time_ns()
     try:
         for event in events:
             reader.event(event)
-            reader.inside = False
+            reader.waiting_since_ns = 0
             yield event
-            reader.inside = True
+            reader.waiting_since_ns = time_ns()
     except BaseException as error:
-        reader.inside = False
+        reader.waiting_since_ns = 0
         if not isinstance(error, GeneratorExit):
             reader.closed(error)
         raise
-    reader.inside = False
+    reader.waiting_since_ns = 0
     reader.closed()
 
 
@@ -56,15 +59,15 @@ async def observed_async_events(
 ) -> AsyncIterator[Any]:
     """The same events, each shown to the reader, if any, before the application gets it."""
     reader = find_reader() or _Nobody()
-    reader.inside = True
+    reader.waiting_since_ns = time_ns()
     try:
         async for event in events:
             reader.event(event)
-            reader.inside = False
+            reader.waiting_since_ns = 0
             yield event
-            reader.inside = True
+            reader.waiting_since_ns = time_ns()
     except BaseException as error:
-        reader.inside = False
+        reader.waiting_since_ns = 0
         if not isinstance(error, GeneratorExit):
             reader.closed(error)
         raise
@@ -73,14 +76,14 @@ async def observed_async_events(
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
-    reader.inside = False
+    reader.waiting_since_ns = 0
     reader.closed()
 
 
 class _Nobody:
     """Wants to know nothing: an asynchronous generator has no `yield from`."""
 
-    inside = False
+    waiting_since_ns = 0
 
     def event(self, event: Any) -> None: ...
 

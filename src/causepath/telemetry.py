@@ -19,9 +19,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 from causepath import forks, semconv
 from causepath.callsite import application_frames
 from causepath.guard import harmless
+from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
 from causepath.operation import Operation, Step
 from causepath.others import OtherSpan, OtherSpans
+from causepath.pacing import Pacing
 from causepath.runs import Run, Runs
 from causepath.spans import (
     SCOPE,
@@ -76,6 +78,7 @@ class Telemetry:
         self._janitor: threading.Thread | None = None
         self._janitor_lock = threading.Lock()
         self.runs = Runs()
+        self.metrics = Metrics()
         self.others = OtherSpans()
         forks.living.add(self)
 
@@ -198,7 +201,8 @@ class Telemetry:
             start_time=now_ns,
         )
         run = self._run_below(span, here, owned=True)
-        run.touched_ns = now_ns
+        run.name = name
+        run.began_ns = run.touched_ns = now_ns
         for left in self.runs.opened(run):
             self.end_run(left, left.touched_ns)
         self._watch_idle_runs()
@@ -275,6 +279,7 @@ class Telemetry:
                 run.span.set_status(StatusCode.ERROR)
                 run.span.set_attribute(semconv.ERROR_TYPE, error)
             run.span.end(end_time=end_ns)
+            self._measure_run(run, run.began_ns, end_ns, error)
 
     @harmless(None)
     def end_idle_runs(self, idle_seconds: float = 0) -> None:
@@ -404,7 +409,14 @@ class Telemetry:
             asked.run.touched_ns = time.time_ns()
         # What the tool asks a model for is a conversation of its own.
         context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
-        operation = Operation(span, context, _toucher(asked.run) if asked else None, read_error)
+        start_ns = time.time_ns()
+
+        def over(end_ns: int, error: str | None) -> None:
+            if asked is not None:
+                asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
+            self.measure_tool(name, start_ns, end_ns, error)
+
+        operation = Operation(span, context, over, read_error)
         self._look_at_tool(operation, asked, arguments)
         return operation
 
@@ -433,7 +445,42 @@ class Telemetry:
             },
         )
         run = self._run_below(span, here)
-        return Operation(span, run.parent)
+        run.name = name
+        run.began_ns = time.time_ns()
+
+        def over(end_ns: int, error: str | None) -> None:
+            self._measure_run(run, run.began_ns, end_ns, error)
+
+        return Operation(span, run.parent, over)
+
+    # -- metrics
+
+    def pacing(self) -> Pacing:
+        """For the events of one streamed reply."""
+        pace = Pacing()
+        if self.metrics.wanted():
+            pace.chunk_gaps_ns = []
+        return pace
+
+    @harmless(None)
+    def _measure_run(self, run: Run, start_ns: int, end_ns: int, error: str | None) -> None:
+        if self.metrics.wanted():
+            attributes = {
+                semconv.OPERATION: "invoke_agent",
+                semconv.AGENT_NAME: run.name,
+                semconv.ERROR_TYPE: error,
+            }
+            self.metrics.run(
+                semconv.present(attributes), end_ns - start_ns, run.turns, len(run.known)
+            )
+
+    @harmless(None)
+    def measure_tool(self, name: str, start_ns: int, end_ns: int, error: str | None) -> None:
+        """A tool call was carried out, and seen from its start to its end."""
+        if self.metrics.wanted():
+            attributes = {**tool_attributes(name, None), semconv.ERROR_TYPE: error}
+            attributes.pop(semconv.CATEGORY)
+            self.metrics.tool_call(semconv.present(attributes), end_ns - start_ns)
 
 
 def _run_in(context: Context) -> Run | None:
@@ -457,10 +504,3 @@ def _agent_name() -> str | None:
             module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
         return None if not module or module.startswith("<") else module.rpartition(".")[2]
     return None
-
-
-def _toucher(run: Run) -> Callable[[int], None]:
-    def touch(now_ns: int) -> None:
-        run.touched_ns = max(run.touched_ns, now_ns)
-
-    return touch

@@ -82,8 +82,17 @@ class SpanWatcher:
     @harmless(None)
     def on_end(self, span: Any) -> None:
         if self._telemetry is not None:
-            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
-            self._telemetry.span_ended(span.context, span.end_time or time.time_ns(), error)
+            attributes = span.attributes or {}
+            error = attributes.get(semconv.ERROR_TYPE)
+            end_ns = span.end_time or time.time_ns()
+            self._telemetry.span_ended(span.context, end_ns, error)
+            if (
+                attributes.get(semconv.OPERATION) == "execute_tool"
+                and span.start_time is not None
+                and any(is_native(provider, span) for provider in self._telemetry.providers)
+            ):
+                name = str(attributes.get(semconv.TOOL_NAME))
+                self._telemetry.measure_tool(name, span.start_time, end_ns, error)
 
     def shutdown(self) -> None:
         self._telemetry = None

@@ -1,0 +1,150 @@
+"""Where the time inside one call went: the connection, the events, the consumer, the pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from causepath.pacing import Pacing
+from tests.support.messages_api import MessagesApi
+from tests.support.script import Failure, InOrder, Reply, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from tests.support.recording import Recording
+
+QUESTION: Any = [{"role": "user", "content": "?"}]
+REPLY = Reply("One two three four.", usage=Usage(3, 4))
+START_NS = 1_000_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**10), st.integers(0, 10**10)), min_size=1, max_size=50))
+def test_the_time_of_a_stream_is_waited_or_held(steps: list[tuple[int, int]]) -> None:
+    """Each step: how long the consumer keeps the event before, and then waits for the next."""
+    pace, now_ns = Pacing(), START_NS
+    for held_ns, waited_ns in steps:
+        since_ns = now_ns + held_ns
+        now_ns = since_ns + waited_ns
+        pace.event(now_ns, since_ns)
+    found = pace.attributes(START_NS)
+    (first_held, first_waited), *others = steps
+    assert found == {
+        "causepath.stream.events": len(steps),
+        "causepath.stream.chunks": 0,
+        "causepath.stream.first_event_ms": (first_held + first_waited) / 1e6,
+        "causepath.stream.last_event_ms": (now_ns - START_NS) / 1e6,
+        "causepath.stream.longest_gap_ms": max((waited for _, waited in others), default=0) / 1e6,
+        "causepath.stream.held_ms": sum(held for held, _ in others) / 1e6,
+    }
+
+
+def test_where_nobody_says_since_when_it_waits_it_has_waited_all_the_time() -> None:
+    pace = Pacing()
+    for now_ns in (5_000_000, 7_000_000, 10_000_000):
+        pace.event(now_ns, 0)
+    assert pace.attributes(0)["causepath.stream.longest_gap_ms"] == 3
+    assert pace.attributes(0)["causepath.stream.held_ms"] == 0
+
+
+def test_a_call_without_events_says_nothing_of_them() -> None:
+    assert Pacing().attributes(0) == {}
+
+
+def chats(recording: Recording) -> Sequence[ReadableSpan]:
+    return [span for span in recording.spans() if span.name.startswith(("chat", "attempt"))]
+
+
+@pytest.fixture
+def api() -> Any:
+    with MessagesApi(lambda _: REPLY) as found:
+        yield found
+
+
+def test_a_stream_says_how_it_came(api: MessagesApi, recording: Recording) -> None:
+    with anthropic.Anthropic(base_url=api.url, api_key="test") as client:
+        events = list(
+            client.messages.create(model="m", max_tokens=9, messages=QUESTION, stream=True)
+        )
+    (chat,) = chats(recording)
+    found: Any = dict(chat.attributes or {})
+    assert found["causepath.stream.events"] == len(events)
+    assert found["causepath.stream.chunks"] == sum(
+        event.type == "content_block_delta" for event in events
+    )
+    assert chat.start_time is not None
+    assert chat.end_time is not None
+    assert (
+        0
+        < found["causepath.stream.first_event_ms"]
+        <= found["causepath.stream.last_event_ms"]
+        <= (chat.end_time - chat.start_time) / 1e6 + 1
+    )
+    assert found["causepath.stream.held_ms"] >= 0
+
+
+def connections(spans: Sequence[ReadableSpan]) -> list[tuple[object, bool]]:
+    """Of each span: whether its connection was new, and whether the wait for it is known."""
+    return [
+        (
+            (span.attributes or {}).get("causepath.connection.new"),
+            "causepath.connection.wait_ms" in (span.attributes or {}),
+        )
+        for span in spans
+    ]
+
+
+def test_the_wait_for_a_connection(api: MessagesApi, recording: Recording) -> None:
+    with anthropic.Anthropic(base_url=api.url, api_key="test") as client:
+        for _ in range(2):
+            client.messages.create(model="m", max_tokens=9, messages=QUESTION)
+    assert connections(chats(recording)) == [(True, True), (False, True)]
+
+
+def test_the_wait_for_a_connection_in_tasks(api: MessagesApi, recording: Recording) -> None:
+    async def main() -> None:
+        async with anthropic.AsyncAnthropic(base_url=api.url, api_key="test") as client:
+            for _ in range(2):
+                await client.messages.create(model="m", max_tokens=9, messages=QUESTION)
+
+    asyncio.run(main())
+    assert connections(chats(recording)) == [(True, True), (False, True)]
+
+
+def test_each_attempt_has_its_own_wait_and_what_the_server_asked_for(recording: Recording) -> None:
+    refused = Failure(429, retry_after_seconds=0.01)
+    with (
+        MessagesApi(InOrder([refused, REPLY])) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        client.messages.create(model="m", max_tokens=9, messages=QUESTION)
+    first, second, chat = chats(recording)
+    assert [span.name for span in (first, second, chat)] == ["attempt 1", "attempt 2", "chat m"]
+    assert [known for _, known in connections([first, second, chat])] == [True, True, False]
+    assert (first.attributes or {})["http.response.header.retry-after"] == ("1",)
+
+
+def test_who_listens_to_the_transport_already_goes_on_doing_so(
+    api: MessagesApi, recording: Recording
+) -> None:
+    heard: list[str] = []
+    from anthropic import DefaultHttpxClient
+
+    def listen(request: Any) -> None:
+        request.extensions["trace"] = lambda event, _: heard.append(event)
+
+    with anthropic.Anthropic(
+        base_url=api.url,
+        api_key="test",
+        http_client=DefaultHttpxClient(event_hooks={"request": [listen]}),
+    ) as client:
+        client.messages.create(model="m", max_tokens=9, messages=QUESTION)
+    assert any(event.endswith("receive_response_headers.complete") for event in heard)
+    assert len(chats(recording)) == 1
