@@ -104,18 +104,16 @@ def _is_call(trace: Trace, kinds: SpanKinds, causes: Causes, i: int) -> bool:
 def _groups(flow: DataFlow, calls: Sequence[int], others: Elsewhere) -> Iterator[_Group]:
     """The groups in `calls`: from each call on the longest of single calls or of rounds."""
     keys = [key_of(flow.trace, i) for i in calls]
+    repeats = {steps: _repeats(keys, steps) for steps in range(2, _MOST_STEPS + 1)}
     at = 0
     while at < len(calls) - 1:
-        best = _independent(flow, [(i,) for i in calls[at:]], others)
-        for steps in range(2, _MOST_STEPS + 1):
+        best = _independent(flow, ((i,) for i in calls[at : at + _MOST_TOGETHER]), others)
+        for steps, repeated in repeats.items():
             if len(set(_nth(keys, at, 0, steps))) == 1:
                 continue
-            rounds = 1
-            pattern = _nth(keys, at, 0, steps)
-            while rounds < _MOST_TOGETHER and _nth(keys, at, rounds, steps) == pattern:
-                rounds += 1
+            rounds = min(_MOST_TOGETHER, 1 + repeated[at] // steps)
             if rounds * steps > len(best.calls):
-                of_rounds = [tuple(_nth(calls, at, n, steps)) for n in range(rounds)]
+                of_rounds = (tuple(_nth(calls, at, n, steps)) for n in range(rounds))
                 found = _independent(flow, of_rounds, others)
                 if len(found.branches) > 1 and len(found.calls) > len(best.calls):
                     best = found
@@ -124,16 +122,24 @@ def _groups(flow: DataFlow, calls: Sequence[int], others: Elsewhere) -> Iterator
         at += len(best.calls) if len(best.branches) > 1 else 1
 
 
+def _repeats(keys: Sequence[object], steps: int) -> list[int]:
+    """For each place how many keys from there on come again `steps` later, without a gap."""
+    found = [0] * len(keys)
+    for at in range(len(keys) - steps - 1, -1, -1):
+        found[at] = found[at + 1] + 1 if keys[at] == keys[at + steps] else 0
+    return found
+
+
 def _nth(values: Sequence[T], at: int, n: int, steps: int) -> Sequence[T]:
     """Round `n` of those that begin `at` a place."""
     return values[at + n * steps : at + (n + 1) * steps]
 
 
-def _independent(flow: DataFlow, branches: Sequence[tuple[int, ...]], others: Elsewhere) -> _Group:
+def _independent(flow: DataFlow, branches: Iterator[tuple[int, ...]], others: Elsewhere) -> _Group:
     """As many of `branches`, from the first on, as need nothing of each other."""
-    group = [branches[0]]
+    group = [next(branches)]
     known: Level = "proved"
-    for branch in branches[1:_MOST_TOGETHER]:
+    for branch in branches:
         if len(branch) == 1 and _of_another_sort(flow.trace, group[-1][0], branch[0]):
             break
         joined = known
