@@ -226,24 +226,25 @@ def read_stream(
 ) -> Input:
     """Adds the spans in `stream` to `spans`. `path` only says what it is called in messages."""
     reader = Recogniser(stream, options)
-    count = total = 0
+    count = read = total = 0
     skipped: list[Skipped] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
         for batch in reader.found():
             for found in batch:
-                if isinstance(found, Span):
+                if type(found) is Span:
                     trace = spans.get(found.trace_id)
                     if trace is None:
                         spans[found.trace_id] = [found]
                     else:
                         trace.append(found)
-                    count += 1
-                else:
+                elif isinstance(found, Skipped):
                     total += 1
                     if total <= MOST_SKIPPED:
                         skipped.append(found)
+            read += len(batch)
+            count = read - total
             if progress is not None:
                 progress(path, count)
     finally:

@@ -37,6 +37,7 @@ def text_of(value: object) -> str | None:
 
 
 _KEPT: Final = 240
+_KEPT_BYTES: Final = _KEPT * 4
 _PACKED: Final = 1 << 16
 """Bytes of the longest text that is kept: some 16 KB once it is compressed."""
 _PARSED: Final = 1 << 20
@@ -61,17 +62,23 @@ def _content(value: object, wrappers: Sequence[str]) -> Content | None:
     text = text_of(value)
     if not text or text == _REDACTED:
         return None
-    plain = text
+    data: bytes | None = None
     if len(text) <= _PARSED and text[:1] in '{["':
         try:
             inner = _unwrapped(_ANY.decode(text), wrappers)
-            plain = inner if isinstance(inner, str) else _ENCODER.encode(inner).decode()
+            if isinstance(inner, str):
+                text = inner
+            else:
+                data = _ENCODER.encode(inner)
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
             pass  # cut off by a length limit, or text that only begins like JSON
-    data = plain.encode("utf-8", "surrogatepass")
+    if data is None:
+        data = text.encode("utf-8", "surrogatepass")
+    elif len(data) <= _KEPT_BYTES:
+        text = data.decode()
     digest = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
-    if len(plain) <= _KEPT:
-        return Content(digest, len(data), plain)
+    if len(data) <= _KEPT_BYTES and len(text) <= _KEPT:
+        return Content(digest, len(data), text)
     return Content(digest, len(data), packed=_compress(data) if len(data) <= _PACKED else None)
 
 
@@ -102,7 +109,7 @@ _BESIDE: Final = frozenset(
 
 
 def _unwrapped_once(value: object, wrappers: Sequence[str]) -> object:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or value.keys().isdisjoint(wrappers):
         return value
     for wrapper in wrappers:
         inner = value.get(wrapper)
@@ -177,8 +184,11 @@ _VERCEL_ID: Final = re.compile(r'"toolCallId"\s*:\s*"([^"\\]{1,200})"')
 def issued(facts: Mapping[str, object], attributes: Mapping[str, object]) -> tuple[str, ...]:
     """Ids of the tool calls that a recorded reply asked for (JSON text, whole or cut off)."""
     value = facts.get("issued")
-    if isinstance(value, Unread) and b"tool" not in value.data:
-        return ()
+    if isinstance(value, Unread):
+        data = value.data
+        # One byte is found ten times quicker than four: "tool_call", "toolCallId".
+        if (b"_" not in data and b"C" not in data) or b"tool" not in data:
+            return ()
     text = text_of(value)
     if text is not None:
         if "tool_" in text:

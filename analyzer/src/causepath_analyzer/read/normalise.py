@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from sys import intern
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -395,9 +395,9 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
         exclusive = True
         if input_tokens is None and output is None:
             return _detailed_tokens(attributes, facts)
-    read = _count(facts.get("cache_read")) or 0
-    write = _count(facts.get("cache_write"))
-    reasoning = _count(facts.get("reasoning")) or 0
+    read = (_count(facts["cache_read"]) or 0) if "cache_read" in facts else 0
+    write = _count(facts["cache_write"]) if "cache_write" in facts else None
+    reasoning = (_count(facts["reasoning"]) or 0) if "reasoning" in facts else 0
     if "usage_raw" in facts:
         raw = _json_counts(facts["usage_raw"])
         read = read or raw.get("cache_read_input_tokens", 0)
@@ -408,13 +408,49 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
         write = write or details.get("cache_creation")
     if "output_details" in facts:
         reasoning = reasoning or _json_counts(facts["output_details"]).get("reasoning", 0)
-    write_1h = _count(facts.get("cache_write_1h")) or 0
+    write_1h = (_count(facts["cache_write_1h"]) or 0) if "cache_write_1h" in facts else 0
     if write is None:
-        write = (_count(facts.get("cache_write_5m")) or 0) + write_1h
-    counted, produced = input_tokens or 0, output or 0
+        write_5m = _count(facts["cache_write_5m"]) if "cache_write_5m" in facts else 0
+        write = (write_5m or 0) + write_1h
+    return _summed_up(
+        input_tokens or 0, output or 0, read, write, reasoning, write_1h, facts, exclusive
+    )
+
+
+PLAIN_COUNTS: Final = frozenset(
+    ("input", "output", "cache_read", "cache_write", "reasoning", "total")
+)
+"""The facts about tokens that need no second look: one count each."""
+
+
+def plain_tokens(facts: dict[str, Any]) -> Tokens:
+    """What `tokens` gives where both sums are known, and all that is told are `PLAIN_COUNTS` that
+    are counts."""
+    return _summed_up(
+        facts["input"],
+        facts["output"],
+        facts.get("cache_read", 0),
+        facts.get("cache_write", 0),
+        facts.get("reasoning", 0),
+        0,
+        facts,
+        False,
+    )
+
+
+def _summed_up(
+    counted: int,
+    produced: int,
+    read: int,
+    write: int,
+    reasoning: int,
+    write_1h: int,
+    facts: Facts,
+    exclusive: bool,
+) -> Tokens:
     # An emitter's own total settles what it counts as input; more cache than input does as well.
     if read or write:
-        total = _count(facts.get("total"))
+        total = _count(facts["total"]) if "total" in facts else None
         if total == counted + produced:
             exclusive = False
         elif total == counted + produced + read + write or read + write > counted:

@@ -6,20 +6,22 @@ span through `_salvage`, which is slow and forgiving.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, Span, SpanKind
 from causepath_analyzer.read import normalise
 from causepath_analyzer.read.content import Unread
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.shapes import Known, Values, completed
+from causepath_analyzer.read.shapes import DAMAGED, Completed, Known, Plain, Values, completed
 
 Number = int | str | float | None
+_Int = Annotated[int, Meta(ge=1 - (1 << 63), le=(1 << 63) - 1)]
 
 
 class _KeyValue(Struct, gc=False):
@@ -47,8 +49,8 @@ class _Span(Struct, gc=False):
     parentSpanId: str | None = None  # noqa: N815
     name: str | None = None
     kind: Number = None
-    startTimeUnixNano: int | None = None  # noqa: N815
-    endTimeUnixNano: int | None = None  # noqa: N815
+    startTimeUnixNano: _Int | None = None  # noqa: N815
+    endTimeUnixNano: _Int | None = None  # noqa: N815
     attributes: list[_KeyValue] | None = None
     status: _Status | None = None
     links: list[_Link] | None = None
@@ -112,27 +114,24 @@ class _Value(Struct, gc=False):
     arrayValue: _Array | None = None  # noqa: N815
 
 
-class _Text(Struct, gc=False, forbid_unknown_fields=True):
+class _Text(Struct, gc=False, forbid_unknown_fields=True, rename={"value": "stringValue"}):
     """A value that is nothing but a text; the next two are of other types."""
 
-    stringValue: str  # noqa: N815
+    value: Annotated[str, Meta(min_length=1)]
 
 
-class _Count(Struct, gc=False, forbid_unknown_fields=True):
-    intValue: int  # noqa: N815
+class _Count(Struct, gc=False, forbid_unknown_fields=True, rename={"value": "intValue"}):
+    value: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class _Double(Struct, gc=False, forbid_unknown_fields=True):
-    doubleValue: float  # noqa: N815
+class _Double(Struct, gc=False, forbid_unknown_fields=True, rename={"value": "doubleValue"}):
+    value: float
 
 
 # Not strict: 64-bit integers are texts in OTLP/JSON, and decoded as numbers.
 _DOCUMENT: Final = msgspec.json.Decoder(_Request | list[_Request], strict=False)
 _RESOURCE: Final = msgspec.json.Decoder(_Resource | None)
 _VALUE: Final = msgspec.json.Decoder(_Value | None)
-_TEXT: Final = msgspec.json.Decoder(_Text)
-_COUNT: Final = msgspec.json.Decoder(_Count, strict=False)
-_DOUBLE: Final = msgspec.json.Decoder(_Double)
 _SPAN: Final = msgspec.json.Decoder(_AnyTimes)
 
 _KINDS: Final[Mapping[Number, SpanKind]] = {
@@ -151,7 +150,6 @@ _KINDS: Final[Mapping[Number, SpanKind]] = {
 _ERROR_CODES: Final = (2, "2", "STATUS_CODE_ERROR")
 _CAMEL_PART: Final = re.compile(r"_([a-z])")
 _UNDERSTOOD: Final = names.UNDERSTOOD
-_NO_INT: Final = 1 << 63
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -211,14 +209,12 @@ def _read_group(
     service, host, scope_said = resource.service, resource.host, scope or None
     for wire in spans:
         start_ns, end_ns, own = wire.startTimeUnixNano, wire.endTimeUnixNano, wire.spanId
-        if start_ns is None or not own or not -_NO_INT < start_ns < _NO_INT:
+        if start_ns is None or not own:
             found.append(Skipped(where, _what_is_missing(wire)))
             continue
         if not end_ns:
             # Protobuf writes nothing for 0, and some write 0 for nothing.
             end_ns = None if start_ns else end_ns
-        elif not -_NO_INT < end_ns < _NO_INT:
-            end_ns = None
         trace = trace_ids.get(wire.traceId) or _trace_id(wire.traceId)
         # 16 characters in lower case, with a letter among them, need no second look.
         if len(own) != 16 or not own.islower():
@@ -230,12 +226,13 @@ def _read_group(
         code = status.code if status is not None else None
         keys = tuple([pair.key for pair in pairs])
         layout = layouts.get(keys) or known.layout(keys)
-        key = (wire.name, wire.kind, code, *[bytes(pairs[at].value) for at in layout.words])
+        words = b"".join([pairs[at].value for at in layout.words]) if layout.words else b""
+        key = wire.name, wire.kind, code, words
         shape = layout.shapes.get(key)
-        meaning = None
+        own_facts: Completed | None = None
         if shape is not None and shape.is_usual and not (wire.events and _tells(wire.events)):
-            meaning = completed(shape, pairs, start_ns) if shape.free else shape.meaning
-        if shape is None or meaning is None:
+            own_facts = completed(shape, pairs, start_ns) if shape.has_free else shape.facts
+        if shape is None or own_facts is None:
             understood = _understood(wire)
             name, kind = wire.name or "", _KINDS.get(wire.kind, "internal")
             failed = code in _ERROR_CODES
@@ -259,6 +256,8 @@ def _read_group(
             if shape is None and not wire.events:
                 known.learn(layout, key, name, kind, failed, pairs, understood)
             continue
+        meaning = shape.meaning
+        model_call, tool_call, session, user, repeats = own_facts
         found.append(
             Span(
                 trace,
@@ -272,15 +271,15 @@ def _read_group(
                 service,
                 host,
                 meaning.error,
-                meaning.model_call,
-                meaning.tool_call,
+                model_call,
+                tool_call,
                 _links(wire.links) if wire.links else (),
-                meaning.session,
+                session,
                 meaning.where,
                 scope_said,
-                meaning.user,
+                user,
                 version,
-                meaning.repeats,
+                repeats,
             )
         )
 
@@ -371,28 +370,34 @@ def _content(raw: Raw) -> object:
     return Unread(data, _decoded) if data[:16] == _PLAIN_TEXT else _decoded(data)
 
 
-def _text(raw: Raw) -> str | None:
-    try:
-        return _TEXT.decode(raw).stringValue
-    except (msgspec.ValidationError, RecursionError):
-        return None
+_PLAIN: Final = (_Count, _Double, _Text)
 
 
-def _count(raw: Raw) -> int | None:
-    try:
-        return _COUNT.decode(raw).intValue
-    except (msgspec.ValidationError, RecursionError):
-        return None
+def _plain(raw: Raw) -> type[Plain] | None:
+    """The type of the value in `raw`, if it is text or number and nothing else."""
+    for candidate in _PLAIN:
+        try:
+            _reader((candidate,))([raw])
+        except DAMAGED:
+            continue
+        return candidate
+    return None
 
 
-def _double(raw: Raw) -> float | None:
-    try:
-        return _DOUBLE.decode(raw).doubleValue
-    except (msgspec.ValidationError, RecursionError):
-        return None
+@lru_cache(maxsize=1024)
+def _reader(types: tuple[type[Plain], ...]) -> Callable[[list[Raw]], Sequence[Plain]]:
+    """Reads several values, of these types, with one call of the decoder."""
+    decoder: msgspec.json.Decoder[tuple[Plain, ...]]
+    decoder = msgspec.json.Decoder(tuple.__class_getitem__(types), strict=False)
+    decode = decoder.decode
+
+    def read(raws: list[Raw]) -> Sequence[Plain]:
+        return decode(b"[%b]" % b",".join(raws))
+
+    return read
 
 
-_VALUES: Final = Values(_count, _double, _text, _content, _value)
+_VALUES: Final = Values(_plain, _reader, _content, _value)
 _LONG: Final = names.CONTENT
 _SHORT: Final = 72
 _MOST_VALUES: Final = 4096

@@ -14,16 +14,18 @@ and input that never repeats itself soon is no longer learned from.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import ModelCall, SpanKind, ToolCall
+from causepath_analyzer.model import ModelCall, SpanKind, Tokens, ToolCall
 from causepath_analyzer.read import content, normalise
 from causepath_analyzer.read.normalise import Facts, Meaning
 
 Raw = Any
 """A value as it is on the wire, of whatever type the reader of the format has for it."""
-Key = tuple[object, ...]
+Key = tuple[object, object, object, bytes]
+"""Name, kind and status of a span as they are on the wire, and the values of its words."""
 
 
 class Pair(Protocol):
@@ -33,36 +35,59 @@ class Pair(Protocol):
     value: Raw
 
 
-class Values(Struct, frozen=True):
-    """How a format's values are read. ``any`` understands all of them; the others are quicker and
-    give ``None`` for a value that is not plainly of their kind. ``content`` may be read later."""
+class Plain(Protocol):
+    """A value of one type: no empty text, no negative number."""
 
-    count: Callable[[Raw], object]
-    number: Callable[[Raw], object]
-    text: Callable[[Raw], object]
+    @property
+    def value(self) -> object: ...
+
+
+class Values(Struct, frozen=True):
+    """How a format's values are read.
+
+    ``plain(value)`` is the type of the value if it is text or number and nothing else;
+    ``reader(types)`` reads values of these types at once, and raises one of `DAMAGED` if they are
+    of others. ``content`` reads one text that may be long, ``any`` understands any one value.
+    """
+
+    plain: Callable[[Raw], type[Plain] | None]
+    reader: Callable[[tuple[type[Plain], ...]], Callable[[list[Raw]], Sequence[Plain]]]
     content: Callable[[Raw], object]
     any: Callable[[Raw], object]
 
 
-Free = tuple[str, Callable[[Raw], object], int]
-"""A fact, how its value is read, and its place among the attributes."""
+DAMAGED: Final = (msgspec.ValidationError, RecursionError)
+
+
+Completed = tuple[ModelCall | None, ToolCall | None, str | None, str | None, Tokens | None]
+"""The model call, the tool call, the session, the user and the repeated tokens of a `Meaning`."""
+_NOTHING: Final[Completed] = (None, None, None, None, None)
 
 
 class Shape(Struct, frozen=True, gc=False):
     """What is known of all spans with the same names of attributes and the same words.
 
-    ``meaning`` lacks the facts in ``free``. ``is_usual`` is false where spans of this shape have to
-    be understood one by one.
+    ``meaning`` lacks the facts that are ``free``, whose values stand ``at`` these places among the
+    attributes and are read together by ``read``, and those of ``rest``, each with how it is read
+    and its place. ``is_usual`` is false where spans of this shape have to be understood one by one.
     """
 
     name: str
     kind: SpanKind
     meaning: Meaning
     is_usual: bool = True
-    free: tuple[Free, ...] = ()
+    facts: Completed = _NOTHING
+    """Those of ``meaning``, where nothing is free."""
+    has_free: bool = False
+    free: tuple[str, ...] = ()
+    at: tuple[int, ...] = ()
+    read: Callable[[list[Raw]], Sequence[Plain]] | None = None
+    rest: tuple[tuple[str, Callable[[Raw], object], int], ...] = ()
     names: frozenset[str] = frozenset()
     scope: str = ""
     resource: normalise.Resource = normalise.NO_RESOURCE
+    has_plain_counts: bool = False
+    """Nothing but `normalise.PLAIN_COUNTS` says how many tokens there were."""
     ttft_unit_ns: int = 0
     """Of the time to the first token, where an attribute says it."""
     provider: str | None = None
@@ -121,9 +146,7 @@ class Known:
         attributes: normalise.Attributes,
     ) -> None:
         """Keeps what `attributes`, those of a span, say of all spans with the same `key`."""
-        if layout is _NO_LAYOUT or not self._may_learn() or len(name) > _LONGEST_WORD:
-            return
-        if any(isinstance(word, bytes) and len(word) > _LONGEST_WORD for word in key):
+        if layout is _NO_LAYOUT or len(name) + len(key[3]) > _LONGEST or not self._may_learn():
             return
         layout.shapes[key] = self._shape(layout, name, kind, failed, pairs, attributes)
 
@@ -148,7 +171,6 @@ class Known:
     ) -> Shape:
         scope, resource = self._scope, self._resource
         meaning = normalise.meaning(name, kind, 0, failed, attributes, resource, scope)
-        facts = normalise.facts_of(attributes)
         call = meaning.model_call
         keys = frozenset(pair.key for pair in pairs)
         if meaning.pending_parent is not None or (call is not None and names.LOG_DURATION in keys):
@@ -160,14 +182,27 @@ class Known:
             wanted |= _OF_TOOLS
         if meaning.category in normalise.STEPS:
             wanted |= _OF_STEPS
-        free = []
+        facts = normalise.facts_of(attributes)
+        counts = {fact for fact, _ in layout.free if fact in _OF_STEPS}
+        free: dict[str, int] = {}
+        types: list[type[Plain]] = []
+        rest = []
         ttft_unit_ns = 0
         for fact, at in layout.free:
-            if fact in wanted:
-                free.append((fact, self._reader(pairs[at]), at))
-                if fact == _TTFT:
-                    ttft_unit_ns = names.TIME_UNITS[pairs[at].key]
-        facts = normalise.facts_of(attributes)
+            if fact not in wanted:
+                continue
+            # A model's messages are only looked at as they stand, a tool's arguments are read.
+            as_it_stands = call is not None and pairs[at].key in names.CONTENT
+            plain = None if as_it_stands else self._values.plain(pairs[at].value)
+            if plain is not None:
+                free[fact] = at
+                types.append(plain)
+            elif pairs[at].key in names.CONTENT:
+                rest.append((fact, self._values.content, at))
+            else:
+                rest.append((fact, self._values.any, at))
+            if fact == _TTFT:
+                ttft_unit_ns = names.TIME_UNITS[pairs[at].key]
         asked = {
             **{key: attributes[key] for key in _ASKED if key in attributes},
             **{fact: facts[fact] for fact in ("streamed",) if fact in facts},
@@ -176,7 +211,22 @@ class Known:
             name,
             kind,
             meaning,
+            facts=(
+                call,
+                meaning.tool_call,
+                meaning.session,
+                meaning.user,
+                meaning.repeats,
+            ),
+            has_free=bool(free or rest),
             free=tuple(free),
+            at=tuple(free.values()),
+            read=self._values.reader(tuple(types)) if free else None,
+            rest=tuple(rest),
+            has_plain_counts=resource.sdk != "openlit"
+            and {"input", "output"} <= counts
+            and counts <= normalise.PLAIN_COUNTS
+            and all(type(facts.get(fact)) is int for fact in counts),
             names=keys,
             scope=scope,
             resource=resource,
@@ -187,50 +237,48 @@ class Known:
             asked=asked if not _INVOCATION.isdisjoint(keys) else None,
         )
 
-    def _reader(self, pair: Pair) -> Callable[[Raw], object]:
-        """The quickest way to read what is in `pair` that understands it."""
-        values = self._values
-        if pair.key in names.CONTENT:
-            return values.content
-        for read in (values.count, values.number, values.text):
-            if read(pair.value) is not None:
-                return read
-        return values.any
 
-
-def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Meaning | None:
-    """The meaning of a span of `shape` with the attributes `pairs`; ``None`` where one of them is
-    out of the ordinary."""
+def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed | None:
+    """What a span of `shape` with the attributes `pairs` says of its own; ``None`` where one of
+    them is out of the ordinary."""
     facts: Facts = {}
-    for fact, read, at in shape.free:
-        value = read(pairs[at].value)
+    if shape.read is not None:
+        try:
+            values = shape.read([pairs[at].value for at in shape.at])
+        except DAMAGED:
+            return None
+        for fact, plain in zip(shape.free, values, strict=True):
+            facts[fact] = plain.value
+    for fact, understand, at in shape.rest:
+        value = understand(pairs[at].value)
         if value is None or value == "":
             return None
         facts[fact] = value
     known = shape.meaning
-    tool = known.tool_call
-    repeats = None
+    model_call, tool_call, repeats = known.model_call, known.tool_call, None
+    if model_call is not None:
+        model_call = _model_call(shape, model_call, facts, start_ns)
+    if tool_call is not None:
+        tool_call = _tool_call(tool_call, facts)
     if known.category in normalise.STEPS and not normalise.USED.isdisjoint(facts):
         repeats = normalise.tokens(shape.names, facts, shape.resource)
-    return Meaning(
-        known.category,
-        known.error,
-        _model_call(shape, known.model_call, facts, start_ns) if known.model_call else None,
-        ToolCall(
-            tool.name,
-            normalise.nonempty(facts.get("call_id")),
-            tool.inferred,
-            tool.read_only,
-            content.arguments(facts["in"]) if "in" in facts else None,
-            content.result(facts["out"]) if "out" in facts else None,
-        )
-        if tool is not None
-        else None,
+    return (
+        model_call,
+        tool_call,
         normalise.session(facts["session"]) if "session" in facts else None,
-        known.where,
-        normalise.nonempty(facts.get("user")),
-        None,
+        normalise.nonempty(facts["user"]) if "user" in facts else None,
         repeats,
+    )
+
+
+def _tool_call(known: ToolCall, facts: Facts) -> ToolCall:
+    return ToolCall(
+        known.name,
+        normalise.nonempty(facts["call_id"]) if "call_id" in facts else None,
+        known.inferred,
+        known.read_only,
+        content.arguments(facts["in"]) if "in" in facts else None,
+        content.result(facts["out"]) if "out" in facts else None,
     )
 
 
@@ -246,21 +294,22 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
     else:
         streamed = shape.streamed if ttft_ns is None else shape.streamed_at
     return ModelCall(
-        model=known.model,
-        provider=known.provider,
-        tokens=normalise.tokens(shape.names, facts, shape.resource),
-        ttft_ns=ttft_ns,
-        finish_reasons=known.finish_reasons,
-        streamed=streamed,
-        turn=normalise.whole(facts["turn"]) if "turn" in facts else None,
-        issued=content.issued(facts, facts),
-        response_id=normalise.response_id(facts["response_id"], shape.name)
-        if "response_id" in facts
-        else None,
-        opening=content.opening(facts),
-        blocks=normalise.blocks(facts) if "blocks" in facts else None,
-        said=content.lines(facts["first_output"]) if "first_output" in facts else b"",
-        heard=content.lines(facts["third_message"]) if "third_message" in facts else b"",
+        known.model,
+        known.provider,
+        normalise.plain_tokens(facts)
+        if shape.has_plain_counts
+        else normalise.tokens(shape.names, facts, shape.resource),
+        ttft_ns,
+        known.finish_reasons,
+        streamed,
+        normalise.whole(facts["turn"]) if "turn" in facts else None,
+        content.issued(facts, facts),
+        normalise.response_id(facts["response_id"], shape.name) if "response_id" in facts else None,
+        content.opening(facts),
+        normalise.blocks(facts) if "blocks" in facts else None,
+        False,
+        content.lines(facts["first_output"]) if "first_output" in facts else b"",
+        content.lines(facts["third_message"]) if "third_message" in facts else b"",
     )
 
 
@@ -327,4 +376,4 @@ MOST_SHAPES: Final = 1024
 _USES: Final = 8
 """So often has a shape to be used to be worth having been learned."""
 _MOST_NAMES: Final = 256
-_LONGEST_WORD: Final = 256
+_LONGEST: Final = 1024

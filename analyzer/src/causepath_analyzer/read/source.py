@@ -29,6 +29,8 @@ _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _LENGTH_BYTES: Final = 4
 _HEADER: Final = _LENGTH_BYTES + len(_ZSTD)
 _BUFFER: Final = 1 << 20
+_FILE_BUFFER: Final = 1 << 22
+"""Few lines of a file are longer; one that goes over the end of the buffer is copied once more."""
 _PACKED: Final = 1 << 12
 """So much of zstd is unpacked at once; of a bomb that is not yet very much."""
 _DEEPEST: Final = 4
@@ -69,7 +71,7 @@ def open_source(path: str, most_bytes: int = MOST_BYTES) -> BinaryIO:
         raw = cast("io.BufferedReader", sys.stdin.buffer)
     else:
         try:
-            raw = io.BufferedReader(io.FileIO(path), _BUFFER)
+            raw = io.BufferedReader(io.FileIO(path), _FILE_BUFFER)
         except FileNotFoundError:
             raise UnreadableInputError(f"{path}: no such file or folder") from None
         except OSError as error:
