@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BACKENDS := $(VENV)/.backends
+FORMATS := $(VENV)/.formats
+SPEEDSCOPE := $(VENV)/speedscope
 OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 BESIDE := .sdk/beside
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-backends backends stack check fuzz bench build requirements clean help
+.PHONY: demo test test-backends test-formats backends stack check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -33,6 +35,9 @@ backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they 
 
 test-backends: backends  ## the tests with the real collector, Jaeger and Prometheus
 	$(BIN)/python -m pytest -m backends tests/backends
+
+test-formats: $(FORMATS)  ## the tests that open exported files with speedscope, Polars and Arrow; needs node and npm
+	$(BIN)/python -m pytest -m formats tests/analyzer/export
 
 stack: backends  ## run the collector and Jaeger here, without Docker
 	$(BIN)/python -m tests.backends.programs stack
@@ -63,7 +68,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside fuzz backends; do \
+	for name in dev anthropic-oldest anthropic-silent beside fuzz backends formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -78,6 +83,13 @@ $(READY): requirements/dev.txt pyproject.toml analyzer/pyproject.toml src/causep
 	@echo "installing into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-build-isolation --no-deps -e . -e analyzer
+	@touch $@
+
+$(FORMATS): requirements/formats.txt requirements/speedscope.sha256 $(READY)
+	@$(PIP) install --require-hashes -r $<
+	@rm -rf $(SPEEDSCOPE) && mkdir $(SPEEDSCOPE)
+	@cd $(SPEEDSCOPE) && npm pack --silent speedscope@1.25.0 >/dev/null && \
+	  sha256sum --check --quiet $(CURDIR)/requirements/speedscope.sha256 && tar -xzf speedscope-*.tgz
 	@touch $@
 
 $(BACKENDS): requirements/backends.txt $(READY)

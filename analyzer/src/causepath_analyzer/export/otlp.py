@@ -309,8 +309,24 @@ def _call(call: model.ModelCall) -> dict[str, object]:
         names.STREAMED[0]: call.streamed,
         names.TURN: call.turn,
         names.RESPONSE_ID[0]: call.response_id,
+        **(_blocks(call.blocks) if call.blocks is not None else {}),
         **dict(zip(names.ISSUED, call.issued, strict=False)),
     }
+
+
+def _blocks(blocks: model.Blocks) -> dict[str, object]:
+    previous = id_bytes(blocks.previous, SPAN_BYTES).hex() if blocks.previous else None
+    return {
+        names.INPUT_BLOCKS: list(map(_block, blocks.given)),
+        names.INPUT_KEPT: blocks.kept or None,
+        names.INPUT_PREVIOUS: previous,
+        names.INPUT_OMITTED: blocks.unlisted or None,
+        names.OUTPUT_BLOCKS: list(map(_block, blocks.answered)),
+    }
+
+
+def _block(block: model.Block) -> str:
+    return f"{block.role}:{block.kind}:{block.digest:x}:{block.size}"
 
 
 def _usage(tokens: model.Tokens) -> dict[str, object]:
@@ -335,6 +351,9 @@ def _tool(call: model.ToolCall) -> dict[str, object]:
     }
 
 
+_SPAN_IDS: Final = (names.INPUT_PREVIOUS, names.PENDING_PARENT)
+"""Attributes whose value is the id of another span of the trace."""
+
 # Copies ---------------------------------------------------------------------------------------
 
 
@@ -349,6 +368,10 @@ def _make_copy(batch: ResourceSpans) -> None:
         span.trace_id, span.span_id = _copied(trace, 16), _copied(trace + own, 8)
         if span.parent_span_id:
             span.parent_span_id = _copied(trace + span.parent_span_id, 8)
+        for pair in span.attributes:
+            if pair.key in _SPAN_IDS:
+                named = id_bytes(pair.value.string_value, SPAN_BYTES)
+                pair.value.string_value = _copied(trace + named, 8).hex()
     for pair in batch.resource.attributes:
         if pair.key == names.SERVICE_NAME:
             pair.value.string_value = COPIED_SERVICE.format(pair.value.string_value)

@@ -51,8 +51,9 @@ def _events(run: Run, process: int, origin_ns: int) -> Iterator[Event]:
             args["span_id"] = trace.spans[section.span].span_id
         at = {"pid": process, "tid": _PATH_THREAD}
         start, end = _us(section.start_ns - origin_ns), _us(section.end_ns - origin_ns)
-        yield {"ph": "B", "name": name, "cat": section.kind, "ts": start, **at, "args": args}
-        yield {"ph": "E", "ts": end, **at}
+        same = {"name": name, "cat": section.kind, **at, "args": args}
+        yield {"ph": "B", "ts": start, **same}
+        yield {"ph": "E", "ts": end, **same}
     told = rows(run)
     flows = _flows(run)
     for number, lane in enumerate(lanes(trace), start=_PATH_THREAD + 1):
@@ -70,11 +71,12 @@ def _slice(
     origin_ns: int,
 ) -> Iterator[Event]:
     at = {"ts": _us(edge.at_ns - origin_ns), "pid": process, "tid": thread}
+    # Readers match an end by its name and arguments as well.
+    same = {"name": frame(row.span.name), "cat": row.span.category, **at, "args": _args(row)}
     if not edge.opens:
-        yield {"ph": "E", **at}
+        yield {"ph": "E", **same}
         return
-    name, category = frame(row.span.name), row.span.category
-    yield {"ph": "B", "name": name, "cat": category, **at, "args": _args(row)}
+    yield {"ph": "B", **same}
     # After the slice begins and before anything lies on it: the arrow belongs to this slice.
     for flow, leaves in flows.get(edge.span, ()):
         arrow = {"name": "cause", "cat": "cause", "id": f"{process}.{flow}", **at}
