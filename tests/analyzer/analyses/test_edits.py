@@ -12,7 +12,7 @@ from causepath_analyzer.analyses.critical_path import critical_path
 from causepath_analyzer.analyses.edits import described, edit, kind_of
 from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.replay import new_trace, replayed
-from causepath_analyzer.analyses.whatif import Change, changed
+from causepath_analyzer.analyses.whatif import Change, changed, what_if
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Span, Tokens, Trace
 from causepath_analyzer.read.tree import build
@@ -105,6 +105,22 @@ def test_walls(edits: list[str], wall: int) -> None:
             ["scale tool:b=3"],
             32,
             id="a pool gives the next slot to whoever is next",
+        ),
+        pytest.param(
+            """
+            agent run       |----------------------------------------------|
+              llm one        |--|
+              tool a            |-----|                                        asked_by=one
+              tool b            |---|                                          asked_by=one
+              tool c                |-----|                                    asked_by=one
+              llm two                     |-|                                  results=c
+              tool d                        |----|                             asked_by=two
+              tool e                             |----|                        asked_by=two
+              tool f                                  |----|                   asked_by=two
+            """,
+            ["CP101"],
+            42,
+            id="the limit that another reply shows",
         ),
         pytest.param(
             """
@@ -259,6 +275,9 @@ def test_less_work_never_takes_longer(spans: Sequence[Span], edits: list[str]) -
         ("cache tool:a", "cache tool:a", "cache"),
         ("model big=small", "model big=small", "model"),
         ("no-retries", "no-retries", "no-retries"),
+        ("no retries", "no-retries", "no-retries"),
+        ("tool:fetch*=0.5", "scale tool:fetch*=0.5", "scale tool"),
+        ("llm.first_token=0.7", "scale llm.first_token=0.7", "scale llm.first_token"),
         ("early tool:a", "early tool:a", "early"),
         ("eager tool:a", "eager tool:a", "eager"),
     ],
@@ -286,11 +305,23 @@ def test_what_is_typed_is_understood_and_told_back(text: str, told: str, kind: s
         "remove tool:a=1",
         "model big",
         "CP101=x",
+        "tool:a",
+        "tool",
+        "no retries at all",
+        "nothing:a=0.5",
     ],
 )
 def test_what_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         edit(text)
+
+
+def test_what_a_wrong_guess_wastes_is_told_once_for_all_runs() -> None:
+    told = what_if([drawn(LOOP), drawn(LOOP)], [edit("early tool:b")])
+    assert told.assumes[0] == (
+        "b: guessed at every model call, right 2 of 4 times; the wrong ones are 7 ms of work in "
+        "vain in each run"
+    )
 
 
 def test_start_of_an_unchanged_run_is_where_it_was() -> None:

@@ -127,6 +127,37 @@ def test_a_large_run_stays_readable() -> None:
     assert "more spans not shown" in text
 
 
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        ("agent run |", "none, as no span of this trace has a length"),
+        ("other run |----|", "none to be seen, as no span is a call of a model or a tool"),
+        ("llm m |----|", "none found"),
+        (
+            """
+            agent run   |-----|
+              tool a     |-|
+              tool b       |-|
+            """,
+            "none to be seen; which reply asked for which tool is not known",
+        ),
+        (
+            """
+            agent run   |-----|
+              llm m     ||
+              tool a     |-|        asked_by=m inferred
+              tool b       |-|      asked_by=m inferred
+            """,
+            "none to be seen, as only the windows of its tools are known",
+        ),
+    ],
+    ids=["no length", "no calls", "a call", "no causes", "windows"],
+)
+def test_why_there_is_no_opportunity(drawing: str, expected: str) -> None:
+    text = plain(run_text(explained(drawn(drawing)), BLOCKS, ["t"]))
+    assert f"\nOpportunities: {expected}\n" in text
+
+
 def test_a_trace_without_length() -> None:
     text = plain(run_text(explained(drawn("other s |")), BLOCKS, ["t"]))
     assert text.startswith("s  0ns  1 span  trace ffffffff  ok\n")

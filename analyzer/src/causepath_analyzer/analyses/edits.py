@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.critical_path import first_token_ns
 from causepath_analyzer.analyses.kinds import SpanKinds
-from causepath_analyzer.analyses.operations import Selector, selected, selector
+from causepath_analyzer.analyses.operations import CATEGORIES, Selector, selected, selector
 from causepath_analyzer.analyses.pace import Pace
 from causepath_analyzer.analyses.replay import (
     Changes,
@@ -26,6 +26,7 @@ from causepath_analyzer.analyses.replay import (
     end_of,
     most_at_once,
     start_of,
+    tools_of_replies,
 )
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import NO_SPAN, NO_TOKENS, Tokens
@@ -104,10 +105,12 @@ def edit(text: str) -> Edit:
     """The edit that `text` writes down. Raises `UsageError` if it is none."""
     verb, _, rest = text.strip().partition(" ")
     rest = rest.strip()
+    if not rest and verb.partition("=")[0].partition(":")[0] in CATEGORIES:
+        verb, rest = "scale", verb  # tool:fetch=0.5 says what it means
     code, _, limit = text.strip().partition("=")
     if not rest and code[:2].upper() == "CP" and code[2:].isdigit():
         return Apply(code.upper(), _limit(text, limit))
-    if verb in ("no-retries", "no_retries") and not rest:
+    if text.split() in (["no-retries"], ["no", "retries"]):
         return NoRetries()
     what, equals, value = rest.rpartition("=")
     if not equals:
@@ -207,14 +210,15 @@ class Editing:
         """Starts all `branches` as the first one starts; their spans are children of one parent.
 
         If some of them overlap as it is, these start as far apart as they did, and without a
-        `limit` no more run at once than do. The agent's own work between them comes after them.
+        `limit` no more run at once than do, or than other replies of the run had tools at once if
+        these had to wait for each other. The agent's own work between them comes after them.
         """
         spans = self._plan.trace.spans
         heads = [branch[0] for branch in branches]
         tails = [branch[-1] for branch in branches]
         single = heads == tails  # longer ones are rounds of a loop, which follow each other
         seen = most_at_once(self._plan.trace, heads) if single else 1
-        most = limit or (len(heads) if seen == 1 else seen)
+        most = limit or (self._pool(heads) if seen == 1 else seen)
         ends = tuple(end_of(i) for i in tails)
         own = {end_of(i) for branch in branches for i in branch}
         first = start_of(heads[0])
@@ -372,6 +376,17 @@ class Editing:
         return gap - part + part * factor[0] // factor[1]
 
     # -- look-ups
+
+    def _pool(self, tools: Sequence[int]) -> int:
+        """How many of `tools`, which ran one by one, can run at once: as many as other replies
+        show to be the most, where some of their tools waited for others to end; else all."""
+        causes = self._plan.causes
+        limits = {slot.limit for slot in self._plan.slots.values()}
+        if not limits or any(causes.issuers[i] == NO_SPAN for i in tools):
+            return len(tools)
+        trace = self._plan.trace
+        most = max(most_at_once(trace, group) for group in tools_of_replies(trace, causes))
+        return most if most in limits else len(tools)
 
     def _held_by(self, event: int) -> Gates:
         return self.changes.gates.get(event, self._plan.gates[event])

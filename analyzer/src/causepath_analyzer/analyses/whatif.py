@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from causepath_analyzer.analyses.causes import Causes, causes
 from causepath_analyzer.analyses.cost import cost_usd
@@ -124,9 +124,34 @@ def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
     plan = schedule(trace, run.causes)
     editing = Editing(plan, run.kinds)
     for change in edits:
-        _applied(run, plan, editing, change, _paces([run], edits), {})
+        _applied(run, plan, editing, change, _paces([run], edits), _Notes())
     changes = editing.done()
     return Change(plan, changes, replayed(plan, changes))
+
+
+class _Guesses(Struct):
+    """Of tools that are started on a guess at every model call."""
+
+    runs: int = 0
+    calls: int = 0
+    wrong: int = 0
+    wasted_ns: int = 0
+
+
+class _Notes(Struct):
+    """What to say about all runs, gathered while each is edited."""
+
+    said: dict[str, None] = field(default_factory=dict)
+    guesses: dict[str, _Guesses] = field(default_factory=dict)
+
+    def told(self) -> tuple[str, ...]:
+        guessed = (
+            f"{tools}: guessed at every model call, right {of.calls - of.wrong} of {of.calls} "
+            f"times; the wrong ones are {of.wasted_ns / of.runs / 1e6:.0f} ms of work in vain in "
+            "each run"
+            for tools, of in self.guesses.items()
+        )
+        return *self.said, *guessed
 
 
 class _Run(Struct, frozen=True):
@@ -154,7 +179,7 @@ def what_if(
     runs = [_run(trace, others) for trace in trusted]
     paces = _paces(runs, edits)
     touched = [0] * len(edits)
-    notes: dict[str, None] = {}
+    notes = _Notes()
     now: list[int] = []
     then: list[int] = []
     costs: list[tuple[Decimal | None, Decimal | None]] = []
@@ -194,7 +219,7 @@ def what_if(
         cost_then_usd=_mean([cost for _, cost in costs]),
         path_now=_path(runs[middle].trace, overflow),
         path_then=_path(new_trace(plan, changes, times), overflow),
-        assumes=(*notes, *_assumptions(edits, len(traces) - len(runs))),
+        assumes=(*notes.told(), *_assumptions(edits, len(traces) - len(runs))),
         not_predicted=_not_predicted(edits),
         agents=agents(trusted),
         turns=sorted(turns)[len(turns) // 2],
@@ -231,7 +256,7 @@ def _applied(
     editing: Editing,
     change: Edit,
     paces: Mapping[str, Pace | None],
-    notes: dict[str, None],
+    notes: _Notes,
 ) -> int:
     """Applies `change` to one run; says how much of it there was to change."""
     trace, kinds, known = run.trace, run.kinds, run.causes
@@ -240,7 +265,7 @@ def _applied(
         for candidate in chosen:
             apply(editing, candidate, change.limit)
             if isinstance(candidate.change, Turns):
-                notes[_merging(candidate.change)] = None
+                notes.said[_merging(candidate.change)] = None
         return len(chosen)
     if isinstance(change, NoRetries):
         editing.no_retries()
@@ -263,7 +288,7 @@ def _applied(
         for issuer, tools in asked.items():
             if isinstance(change, Eager):
                 if first_token_ns(trace, kinds, issuer) is None:
-                    notes["replies without a time to first token stay as they are"] = None
+                    notes.said["replies without a time to first token stay as they are"] = None
                 editing.eager(tools, issuer)
             else:
                 for tool in tools:
@@ -340,17 +365,17 @@ def _asked(flow: DataFlow, span: int) -> tuple[object, object]:
 
 
 def _waste(
-    run: _Run, found: Sequence[int], asked: Mapping[int, Sequence[int]], notes: dict[str, None]
+    run: _Run, found: Sequence[int], asked: Mapping[int, Sequence[int]], notes: _Notes
 ) -> None:
-    """Says how often a guess would have been wrong, and what that would have cost."""
-    names = {name_of(run.trace, run.kinds, i) for i in found}
+    """Notes how often a guess would have been wrong, and what that would have cost."""
+    names = sorted({name_of(run.trace, run.kinds, i) for i in found})
     calls = sum(run.kinds.calls[i] == i for i in range(len(run.trace.spans)))
-    wrong = calls - len(asked)
-    each = sum(run.trace.spans[i].duration_ns for i in found) // len(found)
-    notes[
-        f"{', '.join(sorted(names))}: guessed at every model call, wrong {wrong} of {calls} times, "
-        f"{wrong * each // 1_000_000} ms of work in vain"
-    ] = None
+    each_ns = sum(run.trace.spans[i].duration_ns for i in found) // len(found)
+    guesses = notes.guesses.setdefault(", ".join(names), _Guesses())
+    guesses.runs += 1
+    guesses.calls += calls
+    guesses.wrong += calls - len(asked)
+    guesses.wasted_ns += (calls - len(asked)) * each_ns
 
 
 def _other_model(run: _Run, editing: Editing, change: OtherModel, pace: Pace | None) -> int:
@@ -418,7 +443,9 @@ def _path(trace: Trace, overflow: Overflow) -> tuple[Place, ...]:
                 name = "retry"
         spent[name] = spent.get(name, 0) + section.end_ns - section.start_ns
     wall = max(1, trace.wall_ns)
-    most = sorted(spent.items(), key=lambda item: (-item[1], item[0]))[:3]
+    most = sorted((item for item in spent.items() if item[1]), key=lambda one: (-one[1], one[0]))[
+        :3
+    ]
     return tuple(Place(name, length / wall) for name, length in most)
 
 
@@ -493,7 +520,8 @@ def _nothing(change: Edit, runs: Sequence[_Run]) -> str:
     why = "names nothing in these traces"
     if isinstance(change, OtherModel):
         models = sorted(name.partition(":")[2] for name in spent if name.startswith("llm:"))
-        return f"{described(change)}: needs calls of both models; there is {', '.join(models)}"
+        there = ", ".join(models) if models else "no call of a model"
+        return f"{described(change)}: needs calls of both models; there is {there}"
     if isinstance(change, Cache) and any(
         selected(run.trace, run.kinds, change.what) for run in runs
     ):

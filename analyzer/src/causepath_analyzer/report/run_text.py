@@ -6,9 +6,10 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from causepath_analyzer.analyses.independence import CALLS
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.model import Health
+from causepath_analyzer.model import NO_SPAN, Health
 from causepath_analyzer.report.waterfall import Marks, lane, waterfall
 from causepath_analyzer.report.words import (
     count,
@@ -111,7 +112,7 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
     if run.trace.untrusted:
         return [Text("Opportunities: none computed, the times in this trace mean nothing")]
     if not run.findings:
-        return [Text("Opportunities: none found")]
+        return [Text(f"Opportunities: {_why_none(run)}")]
     lines = [Text(f"{'Opportunities':<45}{'saves':>8}{'':>8}  evidence", style="title")]
     for number, finding in enumerate(run.findings[:_OPPORTUNITIES]):
         letter = f" ({lane(number)})" if lane(number) else ""
@@ -133,6 +134,21 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
         what = fitted("  all together", 45)
         lines.append(Text(f"{what}{duration(run.together_ns):>8}{share:>8}  -> {then}"))
     return lines
+
+
+def _why_none(run: Run) -> str:
+    """That there is no opportunity, or that none could be seen."""
+    spans = run.trace.spans
+    if not run.trace.wall_ns:
+        return "none, as no span of this trace has a length"
+    if not any(span.category in CALLS for span in spans):
+        return "none to be seen, as no span is a call of a model or a tool"
+    tools = [span.tool_call for span in spans if span.category == "tool"]
+    if len(tools) > 1 and all(tool is None or tool.inferred for tool in tools):
+        return "none to be seen, as only the windows of its tools are known"
+    if len(tools) > 1 and all(issuer == NO_SPAN for issuer in run.causes.issuers):
+        return "none to be seen; which reply asked for which tool is not known"
+    return "none found"
 
 
 def _tool_name(run: Run, span: int, marks: Marks) -> str:

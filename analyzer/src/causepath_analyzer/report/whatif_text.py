@@ -84,7 +84,8 @@ def _money_change(change: Decimal) -> str:
 
 
 def _places(places: Sequence[Place]) -> str:
-    return ", ".join(f"{harmless(place.name)} {percent(place.share)}" for place in places)
+    told = ", ".join(f"{harmless(place.name)} {percent(place.share)}" for place in places)
+    return told or "nothing"
 
 
 def _past(past: PastErrors) -> str:
