@@ -471,10 +471,10 @@ def test_a_person_between_two_prompts_is_waited_for() -> None:
     )
     assert [(s.name, s.category, s.duration_ns // MS) for s in spans] == [
         ("claude-code session", "agent", 900),
-        ("turn 1", "agent", 100),
+        ("turn", "agent", 100),
         ("chat m", "llm", 100),
         ("waiting for the user", "human", 600),
-        ("turn 2", "agent", 200),
+        ("turn", "agent", 200),
         ("chat m", "llm", 200),
     ]
 

@@ -296,7 +296,7 @@ def _main(
         done_ns = max(worked, default=turn_ns)
         if turn_ns > idle_ns:
             yield _human(session, number, idle_ns, turn_ns)
-        yield _span(session, turn, session, f"turn {number + 1}", "agent", turn_ns, done_ns)
+        yield _span(session, turn, session, "turn", "agent", turn_ns, done_ns)
         yield from _work(session, turn, lines, tools)
         idle_ns = done_ns
     if end_ns > idle_ns:
