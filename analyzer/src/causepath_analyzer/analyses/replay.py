@@ -275,13 +275,14 @@ class _Building:
 
     def __init__(self, trace: Trace, causes: Causes) -> None:
         self._trace, self._causes = trace, causes
-        spans = trace.spans
-        self._starts = [span.start_ns for span in spans]
-        self._ends = [span.ended_ns for span in spans]
-        self._times = [0] * (2 * len(spans))
+        count = len(trace.spans)
+        self._starts, self._ends = causes.started_ns, causes.ended_ns
+        self._times = [0] * (2 * count)
         self._times[0::2], self._times[1::2] = self._starts, self._ends
-        self._gates: list[Gates] = [()] * (2 * len(spans))
-        self._owners = [NO_SPAN] * (2 * len(spans))
+        self._gates: list[Gates] = [()] * (2 * count)
+        self._gates[1::2] = [(start_of(i),) for i in range(count)]
+        self._owners = [NO_SPAN] * (2 * count)
+        self._owners[1::2] = range(count)
         self._slots: dict[int, Slot] = {}
         self._held_waits: set[int] = set()
 
@@ -291,10 +292,8 @@ class _Building:
         for i, parent in enumerate(causes.parents):
             families.setdefault(parent, []).append(i)
         waits = [i for i, span in enumerate(trace.spans) if span.category == "wait"]
+        self._waits = frozenset(waits)
         self._depth = self._depths(families)
-        for i in range(len(trace.spans)):
-            self._gates[end_of(i)] = (start_of(i),)
-            self._owners[end_of(i)] = i
         for parent, family in families.items():
             self._family(parent, family)
         self._follow_causes()
@@ -353,20 +352,21 @@ class _Building:
         origin = self._trace.start_ns
         deep = max(depth) + 1
         width = 16 * deep
-        keys: list[tuple[int, int]] = []
-        for i, start in enumerate(starts):
-            end, level = ends[i], depth[i]
-            keys.append(((start - origin) * width + 4 * (2 * deep + level), 2 * i))
-            late = 4 if start == end else 1
-            last = (end - origin) * width + 4 * (late * deep - 1 - level)
-            keys.append((last + (i in self._held_waits), 2 * i + 1))
-        place = {event: key for key, event in keys} if len(self._times) > 2 * len(starts) else {}
-        keys.extend(
-            (max(place[gate] for gate in self._gates[event]) + 2, event)
-            for event in range(2 * len(starts), len(self._times))
-        )
-        keys.sort()
-        return [event for _, event in keys]
+        keys = [0] * len(self._times)
+        top, early, late = 8 * deep, 4 * (deep - 1), 4 * (4 * deep - 1)
+        keys[0 : 2 * len(starts) : 2] = [
+            (start - origin) * width + top + 4 * level
+            for start, level in zip(starts, depth, strict=True)
+        ]
+        keys[1 : 2 * len(starts) : 2] = [
+            (end - origin) * width + (early if start != end else late) - 4 * level
+            for start, end, level in zip(starts, ends, depth, strict=True)
+        ]
+        for i in self._held_waits:
+            keys[end_of(i)] += 1
+        for event in range(2 * len(starts), len(keys)):
+            keys[event] = max([keys[gate] for gate in self._gates[event]]) + 2
+        return sorted(range(len(keys)), key=keys.__getitem__)
 
     def _join(self, events: Sequence[int]) -> Gates:
         """Gates that stand for `events`, which are ends of spans."""
@@ -380,7 +380,6 @@ class _Building:
     def _family(self, parent: int, family: Sequence[int]) -> None:
         """The gates of the children of `parent`, and of its end."""
         starts, ends, gates, owners = self._starts, self._ends, self._gates, self._owners
-        spans = self._trace.spans
         base: Gates = () if parent == NO_SPAN else (start_of(parent),)
         if len(family) == 1:
             only = family[0]
@@ -391,7 +390,9 @@ class _Building:
                 begun = (start_of(parent),) if late else ()
                 gates[end_of(parent)] = (*begun, end_of(only))
             return
-        soft = self._polls(family) if any(spans[i].category == "wait" for i in family) else ()
+        if self._in_a_row(parent, family, base):
+            return
+        soft = () if self._waits.isdisjoint(family) else self._polls(family)
         running: list[tuple[int, bool, int]] = []
         phase: Gates = base
         ended: list[int] = []  # events of this phase, latest last, that nobody follows yet
@@ -420,6 +421,32 @@ class _Building:
             heappush(running, (ends[i], ends[i] == start, i))
         if parent != NO_SPAN:
             self._hold_end(parent, family, soft)
+
+    def _in_a_row(self, parent: int, family: Sequence[int], base: Gates) -> bool:
+        """What `_family` does, if the children of `parent` are calls that just follow each other.
+
+        So it is most of the time: every one is then held by the end of the one before.
+        """
+        starts, ends = self._starts, self._ends
+        first, last = family[0], family[-1]
+        begun = starts[first]
+        if parent != NO_SPAN and (begun < starts[parent] or starts[last] >= ends[parent]):
+            return False
+        for i in family:
+            if starts[i] < begun or ends[i] <= starts[i]:
+                return False
+            begun = ends[i]
+        if not self._waits.isdisjoint(family):
+            return False
+        gates, owners = self._gates, self._owners
+        held_by = base
+        for i in family:
+            gates[2 * i] = held_by
+            owners[2 * i] = parent
+            held_by = (2 * i + 1,)
+        if parent != NO_SPAN:
+            gates[end_of(parent)] = (end_of(last if begun <= ends[parent] else family[-2]),)
+        return True
 
     def _base(self, parent: int, child: int, gates: Gates) -> Gates:
         """`gates` of a child, or what holds it where the times of its parent cannot."""
