@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import mul
 from typing import Final
-
-from msgspec import Struct
 
 from causepath_analyzer.model import ModelCall, Tokens
 
@@ -42,17 +41,48 @@ def cost_usd(calls: Sequence[ModelCall], start_ns: int) -> Decimal | None:
     token counts has no known price, one with counts of zero costs nothing.
     """
     total = Decimal(0)
-    at = _moment(start_ns)
+    day = _day(start_ns)
+    # What is priced by the token can be added up before: exact either way, and quicker.
+    used: dict[tuple[str, str | None], list[int]] = {}
     for call in calls:
-        price = _price(call, at)
-        if price is None:
+        tokens = call.tokens
+        if tokens is None or call.model is None:
             return None
-        total += price
+        if tokens == _FREE:
+            continue
+        if tokens.input > _LINEAR_UP_TO or tokens.output > _LINEAR_UP_TO:
+            price = _listed(tokens, call.model, call.provider, day)
+            if price is None:
+                return None
+            total += price
+            continue
+        cached = tokens.cache_read + tokens.cache_write
+        if cached > tokens.input:
+            return None  # counts that contradict each other
+        sums = used.get((call.model, call.provider))
+        if sums is None:
+            sums = used[call.model, call.provider] = [0, 0, 0, 0, 0]
+        sums[0] += tokens.input - cached
+        sums[1] += tokens.output
+        sums[2] += tokens.cache_read
+        sums[3] += tokens.cache_write - tokens.cache_write_1h
+        sums[4] += tokens.cache_write_1h
+    for (model, provider), sums in used.items():
+        rates = _rates(model, provider, day)
+        if rates is None:
+            return None
+        total += sum(map(mul, rates, sums), Decimal(0))
     return total if calls else None
 
 
+def _day(start_ns: int) -> datetime:
+    """When to look up prices: on the day of the run, today for clocks that start at zero."""
+    at = _moment(start_ns)
+    # Prices change by the day at most.
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _moment(start_ns: int) -> datetime:
-    """When to look up prices: at the start of the run, today for clocks that start at zero."""
     try:
         moment = datetime.fromtimestamp(start_ns / 1e9, UTC)
     except (ValueError, OverflowError, OSError):
@@ -60,43 +90,13 @@ def _moment(start_ns: int) -> datetime:
     return moment if moment.year >= 2020 else datetime.now(UTC)
 
 
-def _price(call: ModelCall, at: datetime) -> Decimal | None:
-    tokens = call.tokens
-    if tokens is None or call.model is None:
-        return None
-    if tokens == _FREE:
-        return Decimal(0)
-    # Prices change by the day at most.
-    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    if tokens.input > _LINEAR_UP_TO or tokens.output > _LINEAR_UP_TO:
-        return _listed(tokens, call.model, call.provider, day)
-    if tokens.cache_read + tokens.cache_write > tokens.input:
-        return None  # counts that contradict each other
-    rates = _rates(call.model, call.provider, day)
-    if rates is None:
-        return None
-    short_lived = tokens.cache_write - tokens.cache_write_1h
-    return (
-        rates.input * (tokens.input - tokens.cache_read - tokens.cache_write)
-        + rates.output * tokens.output
-        + rates.cache_read * tokens.cache_read
-        + rates.cache_write * short_lived
-        + rates.cache_write_1h * tokens.cache_write_1h
-    )
-
-
 _LINEAR_UP_TO: Final = 100_000
 """Tokens up to which every price is a rate per token; some models cost more beyond."""
 
 
-class _Rates(Struct, frozen=True):
-    """US dollars per token."""
-
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal
-    cache_write: Decimal
-    cache_write_1h: Decimal
+_Rates = Sequence[Decimal]
+"""US dollars per token: of input that no cache had, output, what was read from caches, and written
+to short-lived and to long-lived ones."""
 
 
 @lru_cache(maxsize=1024)
@@ -114,7 +114,7 @@ def _rates(model: str, provider: str | None, day: datetime) -> _Rates | None:
         )
     ]
     known = [price / much for price in prices if price is not None]
-    return _Rates(*known) if len(known) == len(prices) else None
+    return known if len(known) == len(prices) else None
 
 
 def _listed(tokens: Tokens, model: str, provider: str | None, day: datetime) -> Decimal | None:

@@ -1,5 +1,6 @@
 """Many runs at once: how long they take, what they wait for, what would help how many of them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -185,32 +186,42 @@ def _places(
     run: Run,
 ) -> tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]:
     """Time on the critical path of `run` in ns by each of `_BY`."""
-    spent: dict[tuple[int, Kind], int] = {}
-    by_turn: dict[int, int] = {}
-    starts = _turn_starts(run)
-    turn = 0
+    starts = [*_turn_starts(run), _NEVER]
+    turn, since_ns = 0, run.trace.start_ns
+    roles: dict[str, int] = {}
+    spent: dict[Kind, dict[int, int]] = {}
     for section in run.path.sections:
         start_ns = section.start_ns
-        length = section.end_ns - start_ns
-        while turn < len(starts) and starts[turn] <= start_ns:
-            turn += 1
-        by_turn[turn] = by_turn.get(turn, 0) + length
-        key = section.span, section.kind
-        spent[key] = spent.get(key, 0) + length
+        if start_ns >= starts[turn]:
+            if start_ns > since_ns:
+                _add(roles, _role(turn, len(starts) - 1), start_ns - since_ns)
+            turn, since_ns = bisect_right(starts, start_ns), start_ns
+        of_kind = spent.get(section.kind)
+        if of_kind is None:
+            of_kind = spent[section.kind] = {}
+        span = section.span
+        of_kind[span] = of_kind.get(span, 0) + section.end_ns - start_ns
+    _add(roles, _role(turn, len(starts) - 1), run.trace.end_ns - since_ns)
     agents = _agents(run)
     operations: dict[str, int] = {}
     by_agent: dict[str, int] = {}
-    for (span, kind), length in spent.items():
-        operation = _operation(run, span, kind)
-        operations[operation] = operations.get(operation, 0) + length
-        agent = agents[span] if span != NO_SPAN else kind
-        by_agent[agent] = by_agent.get(agent, 0) + length
-    roles: dict[str, int] = {}
-    for turn, length in by_turn.items():
-        role = _role(turn, len(starts))
-        roles[role] = roles.get(role, 0) + length
+    for kind, of_kind in spent.items():
+        for span, length in of_kind.items():
+            operation = agent = str(kind)
+            if span != NO_SPAN:
+                operation, agent = _operation(run, span, kind), agents[span]
+            operations[operation] = operations.get(operation, 0) + length
+            by_agent[agent] = by_agent.get(agent, 0) + length
     kinds: dict[str, int] = dict(run.wall.path.items())
     return kinds, operations, by_agent, roles
+
+
+_NEVER: Final = 1 << 80
+"""Later than any time there is."""
+
+
+def _add(sums: dict[str, int], key: str, amount: int) -> None:
+    sums[key] = sums.get(key, 0) + amount
 
 
 def _turn_starts(run: Run) -> Sequence[int]:
@@ -243,17 +254,15 @@ def _agents(run: Run) -> Sequence[str]:
 
 def _operation(run: Run, span: int, kind: Kind) -> str:
     """What `span` was doing, in words that are the same in every run: the tool, the model."""
-    if span == NO_SPAN:
-        return kind
     if kind == "retry":
         return "retries and back-off"
     spans = run.trace.spans
     call = run.kinds.calls[span]
-    if call != NO_SPAN:
-        model_call = spans[call].model_call
-        model = (model_call and model_call.model) or spans[call].name
-        return model if kind == "llm" else f"{model} {_PHASES[kind]}"
-    return spans[span].name
+    if call == NO_SPAN:
+        return spans[span].name
+    model_call = spans[call].model_call
+    model = (model_call and model_call.model) or spans[call].name
+    return f"{model} {_PHASES[kind]}" if kind in _PHASES else model
 
 
 _PHASES: Final = {"first_token": "first token", "generation": "generation"}
