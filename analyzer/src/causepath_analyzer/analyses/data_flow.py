@@ -146,6 +146,11 @@ class DataFlow:
             return
         self._ready = True
         spans = self.trace.spans
+        if not any(
+            span.links or (span.model_call is not None and span.model_call.blocks is not None)
+            for span in spans
+        ):
+            return
         self._by_id = {span.span_id: i for i, span in enumerate(spans)}
         calls = []
         for i, span in enumerate(spans):

@@ -381,6 +381,8 @@ class _Building:
         """The gates of the children of `parent`, and of its end."""
         starts, ends, gates, owners = self._starts, self._ends, self._gates, self._owners
         base: Gates = () if parent == NO_SPAN else (start_of(parent),)
+        if self._in_a_row(parent, family, base):
+            return
         if len(family) == 1:
             only = family[0]
             gates[start_of(only)] = self._base(parent, only, base)
@@ -389,8 +391,6 @@ class _Building:
                 late = starts[only] < starts[parent]
                 begun = (start_of(parent),) if late else ()
                 gates[end_of(parent)] = (*begun, end_of(only))
-            return
-        if self._in_a_row(parent, family, base):
             return
         soft = () if self._waits.isdisjoint(family) else self._polls(family)
         running: list[tuple[int, bool, int]] = []
@@ -436,7 +436,9 @@ class _Building:
             if starts[i] < begun or ends[i] <= starts[i]:
                 return False
             begun = ends[i]
-        if not self._waits.isdisjoint(family):
+        if parent != NO_SPAN and begun > ends[parent] and first == last:
+            return False
+        if self._waits and not self._waits.isdisjoint(family):
             return False
         gates, owners = self._gates, self._owners
         held_by = base
