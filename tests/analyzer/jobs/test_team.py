@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.cli import invoke
-from causepath_analyzer.errors import CausepathError
+from causepath_analyzer.cli.inputs import read_together
+from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import Team
 from causepath_analyzer.read import Options, SpansByTrace, read_file
@@ -178,6 +179,28 @@ def test_several_processes_say_what_one_says(
         assert said(".", *options, "--jobs", jobs) == said(".", *options, "--jobs", "1")
 
 
+ALONE = {
+    "a document over many lines comes last",
+    "lines of another format between",
+    "sessions of Claude Code",
+    "a single line",
+    "no spans",
+}
+"""Inputs that only one process can read, or that are too small to be shared."""
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_what_can_be_shared_is_shared(name: str, tmp_path: Path) -> None:
+    for file, data in INPUTS[name].items():
+        (tmp_path / file).write_bytes(data)
+    team = read_together([str(tmp_path)], Task(), 2)
+    assert (team is None) == (name in ALONE)
+    if team is not None:
+        with team:
+            assert len(team.workers) == 1
+            assert all(len(held) > 0 for held in team.held)
+
+
 def test_one_trace_of_many(said: Callable[..., tuple[int, bytes, bytes]]) -> None:
     Path("t.jsonl").write_bytes(b"".join(LINES))
     for wanted in (spans_of(3)[0]["traceId"], spans_of(17)[0]["traceId"], "", "zzz"):
@@ -188,8 +211,21 @@ def test_one_trace_of_many(said: Callable[..., tuple[int, bytes, bytes]]) -> Non
 
 def test_jobs_are_counted_from_one(said: Callable[..., tuple[int, bytes, bytes]]) -> None:
     Path("t.jsonl").write_bytes(b"".join(LINES))
-    status, _, told = said("t.jsonl", "--jobs", "0")
-    assert (status, told) == (2, b"causepath: --jobs 0: at least one process is needed\n")
+    for jobs in (b"0", b"65"):
+        status, _, told = said("t.jsonl", "--jobs", jobs.decode())
+        assert (status, told) == (
+            2,
+            b"causepath: --jobs " + jobs + b": there can be 1 to 64 processes\n",
+        )
+
+
+def test_without_an_interpreter_one_process_does_it(
+    said: Callable[..., tuple[int, bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("t.jsonl").write_bytes(b"".join(LINES))
+    alone = said("t.jsonl", "--jobs", "1")
+    monkeypatch.setattr(sys, "executable", "")
+    assert said("t.jsonl", "--jobs", "2") == alone
 
 
 def test_a_small_input_is_for_one_process(tmp_path: Path) -> None:
@@ -230,7 +266,7 @@ def test_a_killed_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with Team(Task(), parts, lambda path, spans: None) as team:
         (worker,) = team.workers
         os.kill(worker.pid, signal.SIGKILL)
-        with pytest.raises(CausepathError, match=r"was killed by signal 9; with --jobs 1"):
+        with pytest.raises(UnreadableInputError, match=r"was killed by signal 9; with --jobs 1"):
             team.rows()
 
 

@@ -15,7 +15,7 @@ from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.jobs.share import Task
-from causepath_analyzer.jobs.team import LEAST_BYTES, Team, cores
+from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
 from causepath_analyzer.read.parts import shares
@@ -125,7 +125,7 @@ def read_together(paths: Sequence[str], task: Task, jobs: int | None) -> Team | 
 
     ``None`` if one process is enough, or if only one can do it.
     """
-    parts = shares(paths, task.options, jobs or cores(), 1 if jobs else LEAST_BYTES)
+    parts = shares(paths, task.options, jobs or min(cores(), MOST_JOBS), 1 if jobs else LEAST_BYTES)
     if len(parts) < 2:
         return None
     progress = Progress()

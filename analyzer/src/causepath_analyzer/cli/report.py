@@ -30,6 +30,7 @@ from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.jobs.share import Row, Task, rows_of
+from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.run_text import run_text
@@ -78,8 +79,8 @@ def report(
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
     named = named_paths(paths)
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs {jobs}: at least one process is needed")
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs {jobs}: there can be 1 to {MOST_JOBS} processes")
     task = Task(read_options(named, format, max_bytes, server), overflow, with_json=json)
     inputs, found = _found(named, task, jobs, trace)
     shown = (*named, *as_typed(server))

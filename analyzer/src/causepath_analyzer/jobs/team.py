@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, Final, Self, cast
 
-from causepath_analyzer.errors import CausepathError
+from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs.messages import (
     ANSWERED,
     Analyse,
@@ -40,6 +40,9 @@ LEAST_BYTES: Final = 20_000_000
 """Of input for each process: for less the start of another one is not worth it."""
 
 
+MOST_JOBS: Final = 64
+
+
 def cores() -> int:
     """How many processes can run at once here."""
     if hasattr(os, "sched_getaffinity"):
@@ -48,17 +51,20 @@ def cores() -> int:
 
 
 class Worker:
-    """A process with a share of its own."""
+    """A process with a share of its own. Raises `NotApartError` if none can be started here."""
 
     def __init__(self) -> None:
-        # A group of its own: Ctrl-C is for the command, which then ends it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "causepath_analyzer.jobs.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            process_group=0 if os.name == "posix" else None,
-        )
+        try:
+            # A group of its own: Ctrl-C is for the command, which then ends it.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "causepath_analyzer.jobs.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                process_group=0 if os.name == "posix" else None,
+            )
+        except OSError:
+            raise NotApartError from None
         self.pid = self._process.pid
         self._asked = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
@@ -78,10 +84,10 @@ class Worker:
             raise self._lost() from None
         return answer
 
-    def _lost(self) -> CausepathError:
+    def _lost(self) -> UnreadableInputError:
         status = self._process.wait()
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return CausepathError(
+        return UnreadableInputError(
             f"a process that helped to read {how}; with --jobs 1 there is only one, "
             "which takes less memory"
         )
@@ -97,7 +103,8 @@ class Worker:
 class Team:
     """All traces of an input, in this process and in workers; a context, which ends these.
 
-    ``inputs`` tell what became of every file, ``trace_ids`` are in no order.
+    ``inputs`` tell what became of every file, ``trace_ids`` are in no order; ``held`` are those of
+    which each process has read something, the first is this one.
     """
 
     def __init__(self, task: Task, parts: Sequence[Sequence[Part]], progress: Progress) -> None:
@@ -119,15 +126,15 @@ class Team:
             self.workers.append(worker)
             worker.ask(Read(task, tuple(share)))
         entries = [*self._own.read(parts[0], progress)]
-        self._held: list[Sequence[str]] = [self._own.trace_ids]
+        self.held: list[Sequence[str]] = [self._own.trace_ids]
         for worker in self.workers:
             answer = worker.answer()
             if not isinstance(answer, WasRead):
                 raise NotApartError
             entries += map(input_of, answer.inputs)
-            self._held.append(answer.trace_ids)
+            self.held.append(answer.trace_ids)
         self.inputs = joined([part for share in parts for part in share], entries)
-        self.trace_ids = {trace_id for held in self._held for trace_id in held}
+        self.trace_ids = {trace_id for held in self.held for trace_id in held}
         if not self.trace_ids:
             raise NotApartError
 
@@ -144,7 +151,7 @@ class Team:
 
     def whole(self, trace_id: str) -> Trace:
         """One of the traces."""
-        for worker, held in zip(self.workers, self._held[1:], strict=True):
+        for worker, held in zip(self.workers, self.held[1:], strict=True):
             if trace_id in held:
                 for spans in self._given(worker, [trace_id]):
                     self._own.taken(spans.trace_id, unpacked(spans))
@@ -174,12 +181,12 @@ class Team:
     def _exchange(self) -> None:
         """Gives what was read of a trace to the first share that has something of it."""
         owners: dict[str, int] = {}
-        for share, held in enumerate(self._held):
+        for share, held in enumerate(self.held):
             for trace_id in held:
                 owners.setdefault(trace_id, share)
         forwarded: list[list[Spans]] = [[] for _ in self.workers]
         for share, worker in enumerate(self.workers, start=1):
-            given = [trace_id for trace_id in self._held[share] if owners[trace_id] != share]
+            given = [trace_id for trace_id in self.held[share] if owners[trace_id] != share]
             for spans in self._given(worker, given):
                 owner = owners[spans.trace_id]
                 if owner == 0:

@@ -144,11 +144,14 @@ def read_part(
     if part.end is None:
         return read_file(part.path, spans, progress, replace(options, refused=_TOGETHER))
     alone = replace(options, refused=_NOT_LINES)
-    with io.BufferedReader(_Lines(part.path, part.start, part.end), _BUFFER) as stream:
-        entry = read_stream(part.path, stream, spans, progress, alone)
-    if not part.start or not entry.skipped:
-        return entry
-    lines = _lines_before(part)
+    try:
+        with io.BufferedReader(_Lines(part.path, part.start, part.end), _BUFFER) as stream:
+            entry = read_stream(part.path, stream, spans, progress, alone)
+        if not part.start or not entry.skipped:
+            return entry
+        lines = _lines_before(part)
+    except OSError:
+        raise NotApartError from None
     return replace(entry, skipped=tuple(_further_down(one, lines) for one in entry.skipped))
 
 
