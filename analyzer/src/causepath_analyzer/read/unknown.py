@@ -37,11 +37,35 @@ _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         ),
         (rb'"traceEvents"', "a Chrome or Perfetto trace, which has no parents and calls", False),
         (rb'"span_name"\s*:.*"otel_', "rows of a Logfire query: export OTLP instead", False),
-        (rb'"errors?"\s*:', "the error message of an API, no trace", False),
+        (rb'"data"\s*:\s*\[\s*\].*"total"', "an answer of Jaeger without a trace", False),
+        (rb'"errors?"\s*:(?!\s*(?:null|\[\s*\]))', "the error message of an API, no trace", False),
+        (
+            rb'"role"\s*:\s*"(?:user|assistant|model|system)"',
+            "messages of a conversation, which have no times: no trace",
+            False,
+        ),
     )
 )
 _JAVASCRIPT: Final = re.compile(
     rb"^\s*(?:traceId|traceState|parentId): (?:'|undefined)", re.MULTILINE
+)
+_TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), Look(what))
+    for pattern, what in (
+        (
+            rb"\s*<(?:!doctype|html|head|body)",
+            "a web page, no trace: is it the address of the API?",
+        ),
+        (rb"\s*<\?xml", "XML, no trace in any format that causepath reads"),
+        (rb"PAR1", "a Parquet file: export it as JSON lines"),
+        (rb"PK\x03\x04", "a ZIP archive: unpack it first"),
+        (
+            rb"\xfd7zXZ\0|BZh[1-9]|7z\xbc\xaf|\x04\x22\x4d\x18",
+            "compressed, but not with gzip or zstd: unpack it first",
+        ),
+        (rb"SQLite format 3\0", "an SQLite database: export its traces as JSON"),
+        (rb"[\w.\"]+(?:,[\w. \"]+){2,}\r?$", "a table (CSV), no trace export: export JSON"),
+    )
 )
 _CONSOLE: Final = Look(
     "output of the JavaScript SDK's console exporter, which cuts values short: "
@@ -58,4 +82,7 @@ def looks_like(document: bytes) -> Look:
 
 def text_looks_like(document: bytes) -> Look | None:
     """What `document`, which is no JSON, looks like; ``None`` if like nothing in particular."""
-    return _CONSOLE if _JAVASCRIPT.search(document[:_HEAD]) else None
+    head = document[:_HEAD]
+    if _JAVASCRIPT.search(head):
+        return _CONSOLE
+    return next((look for pattern, look in _TEXTS if pattern.match(head)), None)
