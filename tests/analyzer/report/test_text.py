@@ -136,8 +136,8 @@ def test_a_large_run_stays_readable() -> None:
         (
             """
             agent run   |-----|
-              tool a     |-|
-              tool b       |-|
+              tool a     |--|
+              tool b        ||
             """,
             "none to be seen; which reply asked for which tool is not known",
         ),
@@ -145,17 +145,43 @@ def test_a_large_run_stays_readable() -> None:
             """
             agent run   |-----|
               llm m     ||
-              tool a     |-|        asked_by=m inferred
-              tool b       |-|      asked_by=m inferred
+              tool a      |-|       asked_by=m inferred
+              tool b        ||      asked_by=m inferred
             """,
             "none to be seen, as only the windows of its tools are known",
         ),
+        ("agent run  |-----|\n  tool a    ||\n  tool b     |", "none found"),
     ],
-    ids=["no length", "no calls", "a call", "no causes", "windows"],
+    ids=["no length", "no calls", "a call", "no causes", "windows", "not worth it"],
 )
 def test_why_there_is_no_opportunity(drawing: str, expected: str) -> None:
-    text = plain(run_text(explained(drawn(drawing)), BLOCKS, ["t"]))
+    text = plain(run_text(explained(drawn(drawing, unit_ns=100 * MS)), BLOCKS, ["t"]))
     assert f"\nOpportunities: {expected}\n" in text
+
+
+def test_where_most_of_the_time_is_that_no_call_took() -> None:
+    drawing = """
+        agent run   |---------|
+          llm m      ||
+    """
+    text = plain(run_text(explained(drawn(drawing)), BLOCKS, ["t"]))
+    assert "  run itself took 9.0ms: trace what it does there\n" in text
+    apart = "llm m |-|\nllm n                  |-|"
+    text = plain(run_text(explained(drawn(apart)), BLOCKS, ["t"]))
+    assert "covered by no span: what happens there is not traced\n" in text
+
+
+def test_times_that_mean_nothing_are_not_added_up() -> None:
+    drawing = """
+        agent run    |--------------------------|
+          llm one     |-------------------------|
+          tool t          |---------------------|
+          tool u                |---------------|
+          tool v                           |----|
+    """
+    text = plain(run_text(explained(drawn(drawing, unit_ns=100 * MS)), BLOCKS, ["t"]))
+    assert "\nWhere the time went: not known, as durations mean nothing here\n" in text
+    assert "Opportunities: none computed, the times in this trace mean nothing\n" in text
 
 
 def test_a_trace_without_length() -> None:

@@ -6,6 +6,8 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from causepath_analyzer.analyses.critical_path import Edge
+from causepath_analyzer.analyses.findings import worth_saying
 from causepath_analyzer.analyses.independence import CALLS
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
@@ -41,6 +43,11 @@ KIND_WORDS: Final[Mapping[Kind, str]] = {
     "other": "other spans",
     "uncovered": "covered by no span",
 }
+_EDGES: Final[Mapping[Edge, str]] = {
+    "data": "data",
+    "issue": "order of a reply",
+    "time": "time alone",
+}
 _OPPORTUNITIES: Final = 8
 
 
@@ -50,6 +57,7 @@ def run_text(run: Run, marks: Marks, paths: Sequence[str]) -> list[Text]:
         _headline(run, marks),
         Text(),
         *waterfall(run, marks),
+        *_hops(run),
         Text(),
         *_wall(run),
         Text(),
@@ -85,8 +93,30 @@ def _headline(run: Run, marks: Marks) -> Text:
     return line
 
 
+def _hops(run: Run) -> list[Text]:
+    """What held each call on the path that came after another one."""
+    held: dict[Edge, int] = {}
+    before = NO_SPAN
+    for section in run.path.sections:
+        unit = run.kinds.units[section.span] if section.span != NO_SPAN else NO_SPAN
+        if unit in (before, NO_SPAN):
+            continue
+        if before != NO_SPAN:
+            held[section.edge] = held.get(section.edge, 0) + 1
+        before = unit
+    if not held or run.trace.untrusted:
+        return []
+    told = ", ".join(f"{held[edge]} by {words}" for edge, words in _EDGES.items() if edge in held)
+    return [Text(f"  hops between calls: {told}", style="note")]
+
+
 def _wall(run: Run) -> list[Text]:
     wall = max(1, run.trace.wall_ns)
+    if run.trace.untrusted:
+        return [
+            Text("Where the time went: not known, as durations mean nothing here"),
+            *_tokens(run),
+        ]
     lines = [Text(f"{'Where the time went':<31}{'wall':>8}{'share':>8}{'sum':>9}", style="title")]
     for kind, spent in run.wall.path.items():
         total = run.wall.kind_sums.get(kind)
@@ -94,18 +124,40 @@ def _wall(run: Run) -> list[Text]:
         beside = duration(total) if total is not None and kind not in ("agent", "other") else ""
         row = f"  {KIND_WORDS[kind]:<29}{duration(spent):>8}{percent(spent / wall):>8}{beside:>9}"
         lines.append(Text(row.rstrip()))
+    return [*lines, *_outside(run), *_tokens(run)]
+
+
+def _outside(run: Run) -> list[Text]:
+    """Where most of the time is that no call took, if it is most of the wall."""
+    spent: dict[int, int] = {}
+    for section in run.path.sections:
+        if section.kind in ("other", "agent", "uncovered"):
+            length = section.end_ns - section.start_ns
+            spent[section.span] = spent.get(section.span, 0) + length
+    most = max(spent, key=spent.__getitem__, default=NO_SPAN)
+    if not spent or 2 * spent[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
+        return []
+    if most == NO_SPAN:
+        told = f"  {duration(spent[most])} are covered by no span: what happens there is not traced"
+        return [Text(told, style="note")]
+    name = harmless(run.trace.spans[most].name)
+    tail = f" itself took {duration(spent[most])}: trace what it does there"
+    return [Text(f"  {fitted(name, 78 - len(tail)).rstrip()}{tail}", style="note")]
+
+
+def _tokens(run: Run) -> list[Text]:
     tokens = run.usage.tokens
-    if tokens.input or tokens.output:
-        cached = [
-            f"{amount:,} {what}"
-            for amount, what in ((tokens.cache_read, "read"), (tokens.cache_write, "written"))
-            if amount
-        ]
-        of_which = f" (cache: {', '.join(cached)})" if cached else ""
-        unpriced = "" if run.cost_usd is not None else "; cost unknown"
-        told = f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out{unpriced}"
-        lines.append(Text(told, style="note"))
-    return lines
+    if not tokens.input and not tokens.output:
+        return []
+    cached = [
+        f"{amount:,} {what}"
+        for amount, what in ((tokens.cache_read, "read"), (tokens.cache_write, "written"))
+        if amount
+    ]
+    of_which = f" (cache: {', '.join(cached)})" if cached else ""
+    unpriced = "" if run.cost_usd is not None else "; cost unknown"
+    told = f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out{unpriced}"
+    return [Text(told, style="note")]
 
 
 def _opportunities(run: Run, marks: Marks) -> list[Text]:
@@ -143,11 +195,13 @@ def _why_none(run: Run) -> str:
         return "none, as no span of this trace has a length"
     if not any(span.category in CALLS for span in spans):
         return "none to be seen, as no span is a call of a model or a tool"
-    tools = [span.tool_call for span in spans if span.category == "tool"]
-    if len(tools) > 1 and all(tool is None or tool.inferred for tool in tools):
-        return "none to be seen, as only the windows of its tools are known"
-    if len(tools) > 1 and all(issuer == NO_SPAN for issuer in run.causes.issuers):
-        return "none to be seen; which reply asked for which tool is not known"
+    tools = [span for span in spans if span.category == "tool"]
+    lengths = sorted(span.duration_ns for span in tools)
+    if worth_saying(sum(lengths[:-1]), run.trace.wall_ns):
+        if all(span.tool_call is None or span.tool_call.inferred for span in tools):
+            return "none to be seen, as only the windows of its tools are known"
+        if all(issuer == NO_SPAN for issuer in run.causes.issuers):
+            return "none to be seen; which reply asked for which tool is not known"
     return "none found"
 
 
