@@ -83,7 +83,8 @@ PLUGIN: dict[str, set[str]] = {
     "measure": {"guard", "inside", "operation", "proxies", "telemetry"},
     "mcp": {"guard", "operation", "telemetry"},
     "file": set(),
-    "pipeline": {"config", "file", "guard"},
+    "delivery": set(),
+    "pipeline": {"config", "delivery", "file", "guard"},
     "api": {"inside", "measure", "operation"},
     "imports": set(),
     "instrumentor": {

@@ -1,27 +1,27 @@
 """The trace file: OTLP/JSON lines, appended whole by any number of processes.
 
 The lines are the official exporter's. This module only sees to it that each reaches the file in one
-piece, and says once where they went.
+piece.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 try:
     import fcntl
 except ImportError:  # Windows: lines of several processes may mix there
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 
 class WholeLines:
@@ -63,46 +63,16 @@ class WholeLines:
 
 
 class TraceFile(FileSpanExporter):
-    """The official exporter, which also counts, to say at the end where the spans are."""
+    """The official exporter, which also logs why a batch could not be written."""
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path) -> None:
         self._lines = WholeLines(path)
         super().__init__(stream=self._lines)  # type: ignore[call-overload]
-        self._path = path
-        self._say = say
-        self._pid = os.getpid()
-        self._written = 0
-        self._lost = 0
-        self._why = ""
-        self._lock = threading.Lock()
 
     def export(self, spans: Any) -> Any:
         result = super().export(spans)
         problem = self._lines.problem
-        with self._lock:
-            if result is SpanExportResult.SUCCESS and problem is None:
-                self._written += len(spans)
-            else:
-                self._lost += len(spans)
-                self._why = f": {problem.strerror}" if problem is not None else ""
-        return result if problem is None else SpanExportResult.FAILURE
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        super().shutdown(timeout_millis, **kwargs)
-        # A forked child has the parent's count and would speak for it; of many workers each would.
-        processes = sys.modules.get("multiprocessing.process")
-        is_worker = processes is not None and processes.parent_process() is not None
-        if os.getpid() == self._pid and not is_worker:
-            if self._written:
-                self._say(f"{_spans(self._written)} written to {self._path}")
-            if self._lost:
-                self._say(f"{_spans(self._lost)} could not be written to {self._path}{self._why}")
-
-
-def _spans(count: int) -> str:
-    return f"{count} span" if count == 1 else f"{count} spans"
-
-
-def file_exporter(path: Path, say: Callable[[str], None]) -> TraceFile:
-    """An exporter that appends to `path` and tells `say` how much, when it is shut down."""
-    return TraceFile(path, say)
+        if problem is None:
+            return result
+        logger.warning("cannot write to the trace file: %s", problem.strerror)
+        return SpanExportResult.FAILURE

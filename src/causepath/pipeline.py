@@ -13,20 +13,22 @@ import os
 import signal
 import sys
 import threading
+import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 
 from causepath.guard import harmless, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from opentelemetry.trace import TracerProvider
 
     from causepath.config import Config
+    from causepath.delivery import Delivery
 
 FLUSH_SECONDS = 5
 """How long the end of the process waits for spans to be written, at most."""
@@ -63,7 +65,7 @@ class Pipeline:
         self._given = given
         self._before_end = before_end
         self._lock = threading.Lock()
-        self._default: Any = None
+        self._default: SetUp | None = None
         self._tried = False
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
@@ -117,7 +119,7 @@ class Pipeline:
         default = self._default
         self._at_exit()
         self._restore()
-        if default is not None and trace._TRACER_PROVIDER is default:  # noqa: SLF001
+        if default is not None and trace._TRACER_PROVIDER is default.provider:  # noqa: SLF001
             trace._TRACER_PROVIDER = None  # noqa: SLF001
 
     def _global(self) -> TracerProvider:
@@ -128,7 +130,7 @@ class Pipeline:
                     self._tried = True
                     self._default = default_provider(self._config)
                     if self._default is not None:
-                        trace._TRACER_PROVIDER = self._default  # noqa: SLF001
+                        trace._TRACER_PROVIDER = self._default.provider  # noqa: SLF001
         return trace.get_tracer_provider()
 
     @harmless(None)
@@ -138,14 +140,23 @@ class Pipeline:
         default, self._default = self._default, None
         if default is None:
             return
+        # Aside and at the same time, as exporters have their own ideas of how long to try: a dead
+        # collector must not keep the process alive, nor a file from being written.
+        flushes = [
+            threading.Thread(target=delivery.shutdown, daemon=True)
+            for delivery in default.deliveries
+        ]
+        end = time.monotonic() + FLUSH_SECONDS
         try:
-            # Aside, as exporters have their own ideas of how long to try: a dead collector must
-            # not keep the process alive.
-            flush = threading.Thread(target=default.shutdown, daemon=True)
-            flush.start()
-            flush.join(FLUSH_SECONDS)
+            for flush in flushes:
+                flush.start()
+            for flush in flushes:
+                flush.join(max(0, end - time.monotonic()))
         except RuntimeError:  # too late in the life of the interpreter for a thread
-            default.shutdown()
+            for delivery in default.deliveries:
+                delivery.shutdown()
+        for delivery in default.deliveries:
+            delivery.tell()
 
     @harmless(None)
     def _arm_signal(self) -> None:
@@ -165,55 +176,85 @@ class Pipeline:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+class SetUp(NamedTuple):
+    """A set-up of our own."""
+
+    provider: TracerProvider
+    deliveries: tuple[Delivery, ...]
+
+
 @harmless(None)
-def default_provider(config: Config) -> Any:
+def default_provider(config: Config) -> SetUp | None:
     """A tracer provider as the environment describes it, or writing to the file of `config`.
 
     `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
     """
     try:
         from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        from causepath.delivery import Delivery
     except ImportError:
         say(
             "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
         )
         return None
-    provider = SdkTracerProvider(shutdown_on_exit=False)
     if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
-        for exporter in exporters_of_environment():
-            provider.add_span_processor(BatchSpanProcessor(exporter))
+        deliveries = [
+            Delivery(exporter, destination, say)
+            for destination, exporter in exporters_of_environment()
+        ]
     else:
-        from causepath.file import file_exporter
+        from causepath.file import TraceFile
 
-        provider.add_span_processor(
-            BatchSpanProcessor(
-                file_exporter(config.file, say), schedule_delay_millis=FILE_DELAY_MILLISECONDS
+        deliveries = [
+            Delivery(
+                TraceFile(config.file),
+                str(config.file),
+                say,
+                is_file=True,
+                schedule_delay_millis=FILE_DELAY_MILLISECONDS,
             )
-        )
-    return provider
+        ]
+    provider = SdkTracerProvider(shutdown_on_exit=False)
+    for delivery in deliveries:
+        provider.add_span_processor(delivery)
+    return SetUp(provider, tuple(deliveries))
 
 
-def exporters_of_environment() -> Sequence[Any]:
-    """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none."""
+def exporters_of_environment() -> Iterator[tuple[str, Any]]:
+    """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none.
+
+    Each with where it sends to, for messages.
+    """
     from importlib.metadata import entry_points
 
-    exporters = []
     for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
-        wanted = name.strip()
+        wanted = destination = name.strip()
         if wanted == "otlp":
             protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
                 "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
             )
             wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+            destination = otlp_endpoint(protocol)
         if wanted in ("", "none"):
             continue
         found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
         if found:
-            exporters.append(found[0].load()())
+            yield destination, found[0].load()()
         else:
             say(f"the exporter {wanted!r} that OTEL_TRACES_EXPORTER asks for is not installed")
-    return exporters
+
+
+def otlp_endpoint(protocol: str) -> str:
+    """Where OTLP goes, without a password that may stand in the address."""
+    usual = "http://localhost:4317" if protocol == "grpc" else "http://localhost:4318"
+    address = (
+        os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or usual
+    )
+    scheme, separator, rest = address.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def say(text: str) -> None:

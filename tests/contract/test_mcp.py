@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcp import ClientSession
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from causepath.file import file_exporter
+from causepath.file import TraceFile
 from tests.plugin.test_mcp import TWO, asker, converse
 from tests.support.mcp_server import in_memory, lookups
 from tests.support.messages_api import MessagesApi
@@ -41,7 +41,7 @@ def test_client_server_and_tool_are_one_call(tmp_path: Path) -> None:
     traces = tmp_path / "traces.jsonl"
     done = Reply("Done.", usage=Usage(3, 2))
     with MessagesApi(InOrder([TWO, done])) as api, Recording() as recording:
-        recording.provider.add_span_processor(SimpleSpanProcessor(file_exporter(traces, print)))
+        recording.provider.add_span_processor(SimpleSpanProcessor(TraceFile(traces)))
         asyncio.run(main(api.url))
         recording.text()
     found: Any = json.loads(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +205,107 @@ def test_otel_variables_are_honoured(tmp_path: Path, url: str) -> None:
 
 def test_a_dead_collector_costs_nothing_but_its_spans(tmp_path: Path, url: str) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
-    done = python(
-        code,
-        tmp_path,
-        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
-        OTEL_EXPORTER_OTLP_TIMEOUT="1",
-    )
+    done = python(code, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://user:secret@127.0.0.1:9")
     assert done.stdout == "done\n"
+    assert done.stderr == (
+        "causepath: 2 spans could not be sent to http://127.0.0.1:9: Connection refused\n"
+    )
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A collector that answers with one status, and always the same."""
+
+    status = 503
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (as inherited)
+        """Nothing."""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(503, "Service Unavailable"), (429, "Too Many Requests"), (400, "Bad Request")],
+)
+def test_a_collector_that_refuses_is_said_once_with_its_reason_and_what_was_lost(
+    tmp_path: Path, url: str, status: int, reason: str
+) -> None:
+    # Two batches: the first is refused while the agent goes on, the second at its end.
+    code = (
+        "import causepath.auto, sys, threading\n"
+        + CALL.format(url=url)
+        + "sys.stdin.readline()\n"
+        + "for _ in range(3):\n"
+        + textwrap.indent(CALL.format(url=url), "    ")
+        + "print('done')"
+    )
+    handler = type("Refusing", (Refusing,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+        }
+        agent = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment(tmp_path, **variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert agent.stderr is not None
+        first = agent.stderr.readline()
+        printed, rest = agent.communicate("go on\n", timeout=60)
+        server.shutdown()
+    assert printed == "done\n"
+    assert first == f"causepath: no spans get to {endpoint}: {reason}; the agent goes on\n"
+    assert rest == f"causepath: 8 spans could not be sent to {endpoint}: {reason}\n"
+
+
+def test_what_a_full_queue_has_no_room_for_is_counted(tmp_path: Path, url: str) -> None:
+    code = (
+        "import causepath.auto\n"
+        "from opentelemetry import trace\n"
+        + CALL.format(url=url)
+        + "tracer = trace.get_tracer('mine')\n"
+        + "for _ in range(98):\n    tracer.start_span('s').end()\n"
+        + "print('done')"
+    )
+    done = python(code, tmp_path, OTEL_BSP_MAX_QUEUE_SIZE="10", OTEL_BSP_SCHEDULE_DELAY="60000")
+    arrived = len(written(tmp_path))
+    assert 10 <= arrived < 100
+    assert done.stdout == "done\n"
+    assert done.stderr == (
+        f"causepath: {arrived} spans written to {tmp_path / 'traces.jsonl'}\n"
+        f"causepath: {100 - arrived} spans could not be written to {tmp_path / 'traces.jsonl'}: "
+        "they came faster than they could be sent\n"
+    )
+
+
+def test_a_collector_that_never_answers_keeps_no_file_from_being_written(
+    tmp_path: Path, url: str
+) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = python(
+            code,
+            tmp_path,
+            OTEL_TRACES_EXPORTER="otlp,otlp_json_file",
+            OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        )
+    assert done.stdout.count("resourceSpans") == 1
+    assert done.stderr == (
+        f"causepath: 2 spans could not be sent to {endpoint}: no answer in time\n"
+    )
 
 
 def test_the_file_is_appended_whole_lines_at_a_time_by_many_processes(
