@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 NOT_THE_APPLICATION = frozenset(
     {
         "anthropic", "anyio", "asyncio", "causepath", "concurrent", "contextlib", "functools",
-        "httpx", "httpx2", "opentelemetry", "runpy", "threading", "wrapt",
+        "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai",
+        "opentelemetry", "runpy", "threading", "wrapt",
     }
 )  # fmt: skip
 """Packages whose frames are plumbing."""

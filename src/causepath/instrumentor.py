@@ -11,6 +11,7 @@ from causepath.guard import harmless
 from causepath.imports import when_imported
 from causepath.pipeline import Pipeline
 from causepath.providers.anthropic import ANTHROPIC
+from causepath.providers.openai import OPENAI
 from causepath.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from causepath.patching import Patches
     from causepath.provider import Provider
 
-PROVIDERS: tuple[Provider, ...] = (ANTHROPIC,)
+PROVIDERS: tuple[Provider, ...] = (ANTHROPIC, OPENAI)
 
 
 class Plugin:

@@ -53,6 +53,10 @@ class ModelRequest(NamedTuple):
     """Sampling and limits, by their names after `gen_ai.request.`."""
     server_address: str | None = None
     server_port: int | None = None
+    platform: str | None = None
+    """The `gen_ai.provider.name` where it is not the provider's own."""
+    conversation: str | None = None
+    """The id of a conversation that the provider keeps."""
 
 
 class Usage(NamedTuple):

@@ -379,7 +379,8 @@ class ModelCall:
 
     def _reply_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = semconv.reply_attributes(self._reply)
-        if self._streams and self._reply.usage.output is None:
+        usage = self._reply.usage
+        if self._streams and usage.output is None and usage.input is not None:
             # What was used after it was left, nobody says.
             attributes[semconv.USAGE_PARTIAL] = True
         if self._native and not self._streams:
@@ -478,7 +479,7 @@ class ModelCall:
             semconv.present(
                 {
                     semconv.OPERATION: "chat",
-                    semconv.PROVIDER: self._provider.name,
+                    semconv.PROVIDER: request.platform or self._provider.name,
                     semconv.REQUEST_MODEL: request.model or None,
                     semconv.RESPONSE_MODEL: reply.model,
                     semconv.SERVER_ADDRESS: request.server_address,

@@ -43,6 +43,7 @@ OUTPUT_OMITTED = "causepath.output.omitted"
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
+CONVERSATION_ID = "gen_ai.conversation.id"
 AGENT_NAME = "gen_ai.agent.name"
 REQUEST_MODEL = "gen_ai.request.model"
 REQUEST_STREAM = "gen_ai.request.stream"
@@ -81,11 +82,12 @@ def request_attributes(provider: str, request: ModelRequest) -> dict[str, Attrib
     return present(
         {
             OPERATION: "chat",
-            PROVIDER: provider,
+            PROVIDER: request.platform or provider,
             REQUEST_MODEL: request.model or None,
             REQUEST_STREAM: True if request.streams else None,
             SERVER_ADDRESS: request.server_address,
             SERVER_PORT: request.server_port,
+            CONVERSATION_ID: request.conversation,
             **parameter_attributes(request),
         }
     )

@@ -1,0 +1,56 @@
+"""Fields of what SDKs pass on: their own models, plain mappings, or anything at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def fields_of(value: Any) -> Mapping[str, Any]:
+    """A mapping, or the fields of a model by name, those that its release does not know too."""
+    if type(value) is dict or isinstance(value, Mapping):
+        return value
+    own: dict[str, Any] = getattr(value, "__dict__", None) or {}
+    more = getattr(value, "__pydantic_extra__", None) if own else None
+    return {**own, **more} if more else own
+
+
+def get(value: Any, name: str) -> Any:
+    """A field of a model or a key of a mapping; `None` where there is none."""
+    return fields_of(value).get(name)
+
+
+def items(value: object) -> list[Any] | tuple[Any, ...]:
+    """A list or a tuple; nothing in place of what can be read only once, or is something else."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def parsed(value: object) -> object:
+    """JSON in a text: `{}` for an empty one, `None` for what is none."""
+    import json  # not at the top, as this module is imported wherever the plugin is enabled
+
+    try:
+        return json.loads(value) if isinstance(value, str) and value else {}
+    except ValueError:
+        return None
+
+
+def decoded(data: bytes, make: Callable[[dict[str, Any]], object] | None = None) -> Any:
+    """The JSON value in `data`, with `make` for each object; `None` where there is none."""
+    import json
+
+    try:
+        return json.loads(data, object_hook=make)
+    except (ValueError, RecursionError):
+        return None

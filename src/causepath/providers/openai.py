@@ -1,0 +1,365 @@
+"""The `openai` SDK, 2.x and 3.x: Chat Completions and Responses, plain and streamed.
+
+Built by the generator that builds the `anthropic` SDK, so calls pass through methods of the same
+names. It writes no spans of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
+from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
+from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
+from causepath.providers.openai_blocks import StreamedBlocks, input_blocks, output_blocks
+
+if TYPE_CHECKING:
+    from causepath.messages import Block, Scalar
+
+FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
+"""The conventions' words for those of Chat Completions. Any other is passed on as it is."""
+
+INCOMPLETE = {"max_output_tokens": "length"}
+"""The conventions' words for why a response is incomplete."""
+
+PARAMETERS = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "reasoning_effort": "reasoning.level",
+    "previous_response_id": "previous_response.id",
+}
+"""By the API's name, the one after `gen_ai.request.`."""
+
+ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
+    """The request in the arguments of `client.request(cast_to, options, *, stream)`."""
+    options = kwargs["options"] if "options" in kwargs else args[1]
+    path = options.url.partition("?")[0]
+    if options.method.lower() != "post" or not path.endswith(("/chat/completions", "/responses")):
+        return None
+    body = _body(options)
+    if body is None:
+        return None
+    given = items(body.get("messages")) or items(body.get("input"))
+    conversation = body.get("conversation")
+    url = client.base_url
+    return ModelRequest(
+        model=text(body.get("model")) or "",
+        streams=body.get("stream") is True,
+        tool_results=_tool_results(given),
+        continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
+        declared_tools=_declared_tools(items(body.get("tools"))),
+        parameters=_parameters(body),
+        server_address=url.host,
+        server_port=url.port or (80 if url.scheme == "http" else 443),
+        conversation=text(conversation) or text(get(conversation, "id")),
+        platform="azure.ai.openai" if "Azure" in type(client).__name__ else None,
+    )
+
+
+def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
+    """From the arguments of `client._build_request(options, *, retries_taken)`."""
+    body = _body(kwargs["options"] if "options" in kwargs else args[0])
+    return input_blocks(body) if body is not None else []
+
+
+def _body(options: Any) -> Mapping[str, Any] | None:
+    body = options.json_data
+    if not isinstance(body, Mapping):
+        return None
+    extra = getattr(options, "extra_json", None)
+    return {**body, **extra} if isinstance(extra, Mapping) else body
+
+
+def _is_the_models(item: Any) -> bool:
+    """Whether the model said this message, or item of a response."""
+    fields = fields_of(item)
+    return fields.get("role") == "assistant" or fields.get("type") in ("function_call", "reasoning")
+
+
+def _tool_results(given: Any) -> tuple[str, ...]:
+    """The ids that what comes after the last reply answers."""
+    ids: list[str] = []
+    for item in reversed(given):
+        if _is_the_models(item):
+            break
+        fields = fields_of(item)
+        call_id = fields.get("tool_call_id") or fields.get("call_id")
+        if isinstance(call_id, str):
+            ids.insert(0, call_id)
+    return tuple(ids)
+
+
+def _declared_tools(tools: Any) -> tuple[str, ...]:
+    names = []
+    for tool in tools:
+        fields = fields_of(tool)
+        inside = fields.get("function") or fields.get("custom") or fields
+        name = get(inside, "name") or fields.get("type")
+        if isinstance(name, str):
+            names.append(name)
+    return tuple(names)
+
+
+def _parameters(body: Mapping[str, Any]) -> dict[str, Scalar | tuple[str, ...]]:
+    found: dict[str, Scalar | tuple[str, ...]] = {
+        name: value
+        for key, name in PARAMETERS.items()
+        if isinstance(value := body.get(key), int | float | str)
+    }
+    effort = get(body.get("reasoning"), "effort")
+    if isinstance(effort, str):
+        found["reasoning.level"] = effort
+    choices = count(body.get("n"))
+    if choices is not None and choices != 1:
+        found["choice.count"] = choices
+    stop = body.get("stop")
+    stop = (stop,) if isinstance(stop, str) else tuple(items(stop))
+    if stop and all(isinstance(word, str) for word in stop):
+        found["stop_sequences"] = stop
+    return found
+
+
+def read_reply(result: object) -> ModelReply | None:
+    """A completion, a response, or a raw HTTP response whose body has been read."""
+    found = fields_of(result)
+    response = found.get("http_response")
+    if response is not None:
+        if not response.is_closed or "json" not in response.headers.get("content-type", ""):
+            return None
+        found = fields_of(response.json())
+    if found.get("object") == "response":
+        return _response(found)
+    return _completion(found) if found.get("object") == "chat.completion" else None
+
+
+def _completion(found: Mapping[str, Any]) -> ModelReply:
+    first = fields_of(next(iter(found.get("choices") or ()), None))
+    stop_reason = text(first.get("finish_reason"))
+    message = first.get("message")
+    return ModelReply(
+        id=text(found.get("id")),
+        model=text(found.get("model")),
+        stop_reason=stop_reason,
+        finish_reason=_finish_reason(stop_reason),
+        usage=_usage(found.get("usage")),
+        tool_calls=tuple(
+            ToolCall(get(call, "id"), name, parsed(arguments))
+            for call in get(message, "tool_calls") or ()
+            for name, arguments in (_asked(call),)
+            if name is not None
+        ),
+        blocks=tuple(output_blocks([message])),
+        awaits_tools=stop_reason == "tool_calls",
+    )
+
+
+def _asked(call: Any) -> tuple[str | None, object]:
+    fields = fields_of(call)
+    function = fields_of(fields.get("function") or fields.get("custom"))
+    return text(function.get("name")), function.get("arguments", function.get("input"))
+
+
+def _response(found: Mapping[str, Any]) -> ModelReply:
+    output = found.get("output") or ()
+    calls = tuple(call for item in output if (call := _function_call(item)) is not None)
+    status = text(found.get("status"))
+    error = found.get("error")
+    return ModelReply(
+        id=text(found.get("id")),
+        model=text(found.get("model")),
+        stop_reason=status,
+        finish_reason=_end_of_response(found, status, asks=bool(calls)),
+        usage=_usage(found.get("usage")),
+        tool_calls=calls,
+        blocks=tuple(output_blocks(output)),
+        awaits_tools=bool(calls) and status == "completed",
+        error=(text(get(error, "code")) or "error") if status == "failed" else None,
+    )
+
+
+def _end_of_response(found: Mapping[str, Any], status: str | None, *, asks: bool) -> str | None:
+    if status == "incomplete":
+        why = text(get(found.get("incomplete_details"), "reason"))
+        return INCOMPLETE.get(why, why) if why is not None else None
+    if status == "completed":
+        return "tool_call" if asks else "stop"
+    return "error" if status == "failed" else None
+
+
+def _function_call(item: Any) -> ToolCall | None:
+    fields = fields_of(item)
+    call_id, name = fields.get("call_id"), fields.get("name")
+    if not isinstance(call_id, str) or not isinstance(name, str):
+        return None
+    if fields.get("type") == "function_call":
+        return ToolCall(call_id, name, parsed(fields.get("arguments")))
+    if fields.get("type") == "custom_tool_call":
+        return ToolCall(call_id, name, {"input": fields.get("input")})
+    return None
+
+
+def _finish_reason(stop_reason: str | None) -> str | None:
+    return FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason is not None else None
+
+
+def _usage(usage: Any) -> Usage:
+    """Both APIs count cached tokens inside the input, and reasoning inside the output."""
+    found = fields_of(usage)
+    told = fields_of(found.get("prompt_tokens_details") or found.get("input_tokens_details"))
+    said = fields_of(found.get("completion_tokens_details") or found.get("output_tokens_details"))
+    return Usage(
+        input=count(found.get("prompt_tokens", found.get("input_tokens"))),
+        output=count(found.get("completion_tokens", found.get("output_tokens"))),
+        cache_read=count(told.get("cached_tokens")),
+        cache_write=count(told.get("cache_write_tokens")),
+        reasoning=count(said.get("reasoning_tokens")),
+    )
+
+
+# -- streams: chunks of a completion have no type, events of a response do
+
+
+def look_at_event(event: Any) -> int:
+    kind = getattr(event, "type", None)
+    if kind is None:
+        choices = event.choices
+        if not choices:
+            return FACTS | LAST  # the usage, which comes after all the rest
+        choice = choices[0]
+        delta = choice.delta
+        what = CONTENT if delta.content else FACTS
+        if delta.tool_calls:
+            what |= CONTENT | FACTS
+        return what | FACTS | LAST if choice.finish_reason else what
+    if kind.endswith(".delta"):
+        return CONTENT
+    if kind in ENDED or kind == "error":
+        return FACTS | LAST
+    return FACTS if kind in ("response.created", "response.output_item.done") else 0
+
+
+def read_event(reply: ModelReply, event: Any) -> ModelReply:
+    """The reply with what one event of its stream adds."""
+    kind = getattr(event, "type", None)
+    if kind is None:
+        return _read_chunk(reply, event)
+    if kind in ENDED:
+        return _response(fields_of(event.response))
+    if kind == "response.created":
+        created = fields_of(event.response)
+        return reply._replace(id=text(created.get("id")), model=text(created.get("model")))
+    if kind == "response.output_item.done":
+        call = _function_call(event.item)
+        return reply if call is None else reply._replace(tool_calls=(*reply.tool_calls, call))
+    if kind == "error":
+        return reply._replace(error=text(get(event, "code")) or "error")
+    return reply
+
+
+def _read_chunk(reply: ModelReply, chunk: Any) -> ModelReply:
+    if reply.id is None:
+        reply = reply._replace(id=text(chunk.id), model=text(chunk.model))
+    usage = get(chunk, "usage")
+    if usage is not None:
+        reply = reply._replace(usage=_usage(usage))
+    choice = next((one for one in chunk.choices or () if one.index == 0), None)
+    if choice is None:
+        return reply
+    calls = list(reply.tool_calls)
+    for piece in get(choice.delta, "tool_calls") or ():
+        name, arguments = _asked(piece)
+        if piece.index >= len(calls):
+            _close_last(calls)
+            calls.append(ToolCall(get(piece, "id"), name or "", ""))
+        last = calls[piece.index]
+        if isinstance(last.input, str):
+            calls[piece.index] = last._replace(input=last.input + (text(arguments) or ""))
+    stop_reason = text(choice.finish_reason)
+    if stop_reason is None:
+        return reply._replace(tool_calls=tuple(calls)) if calls else reply
+    _close_last(calls)
+    return reply._replace(
+        stop_reason=stop_reason,
+        finish_reason=_finish_reason(stop_reason),
+        tool_calls=tuple(calls),
+        awaits_tools=stop_reason == "tool_calls",
+    )
+
+
+def _close_last(calls: list[ToolCall]) -> None:
+    if calls and isinstance(calls[-1].input, str):
+        calls[-1] = calls[-1]._replace(input=parsed(calls[-1].input))
+
+
+def read_data(data: bytes) -> Any:
+    """An event as the SDK would make it; `[DONE]` is none."""
+    event = decoded(data, _namespace)
+    is_chunk = getattr(event, "object", None) == "chat.completion.chunk"
+    return event if is_chunk or isinstance(getattr(event, "type", None), str) else None
+
+
+def _namespace(found: dict[str, Any]) -> object:
+    if "delta" in found and "index" in found:
+        delta = fields_of(found["delta"])
+        found["delta"] = SimpleNamespace(**{"content": None, "tool_calls": None, **delta})
+        found.setdefault("finish_reason", None)
+    return SimpleNamespace(**found)
+
+
+def read_document(data: bytes) -> ModelReply | None:
+    return read_reply(decoded(data))
+
+
+def read_error(error: BaseException) -> str:
+    """The API's code or type of the error, or the status code."""
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "client_timeout_error"
+    if name == "APIConnectionError" or type(error).__module__.startswith("httpx"):
+        return "connection_error"
+    for field in ("code", "type"):
+        word = getattr(error, field, None)
+        if isinstance(word, str):
+            return word
+    status = getattr(error, "status_code", None)
+    return str(status) if isinstance(status, int) and status >= 400 else "client_error"
+
+
+_CLIENT = "openai._base_client"
+_STREAMING = "openai._streaming"
+
+OPENAI = Provider(
+    name="openai",
+    module="openai",
+    targets=(
+        Target(_CLIENT, "SyncAPIClient.request", Seam.CALL),
+        Target(_CLIENT, "AsyncAPIClient.request", Seam.CALL, is_async=True),
+        Target(_CLIENT, "BaseClient._build_request", Seam.BODY),
+        Target(_CLIENT, "SyncAPIClient._process_response", Seam.RESPONSE),
+        Target(_CLIENT, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
+        Target(_CLIENT, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
+        Target(_CLIENT, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
+        Target(_STREAMING, "Stream.__stream__", Seam.EVENTS),
+        Target(_STREAMING, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
+    ),
+    read_request=read_request,
+    read_blocks=read_blocks,
+    read_reply=read_reply,
+    read_event=read_event,
+    block_reader=StreamedBlocks,
+    look_at_event=look_at_event,
+    read_data=read_data,
+    read_document=read_document,
+    read_error=read_error,
+)

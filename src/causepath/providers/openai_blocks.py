@@ -1,0 +1,178 @@
+"""What stands in the requests and replies of Chat Completions and Responses, block by block.
+
+A block of a reply equals the same block when it is sent back, in either way that it can be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from causepath.messages import Block
+from causepath.providers.fields import fields_of, items, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NOT_MEANT = frozenset({"annotations", "call_id", "id", "logprobs", "phase", "status", "type"})
+"""Fields of an item that do not change what it says. Its type is its kind."""
+
+ROLES = {"developer": "system", "system": "system", "assistant": "assistant"}
+
+TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+"""By the type of a part, the field that holds its text."""
+
+
+def input_blocks(body: Mapping[str, Any]) -> list[Block]:
+    """The blocks of a request in the order of its prompt: tools, instructions, messages.
+
+    What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
+    """
+    found = [_declaration(tool) for tool in items(body.get("tools"))]
+    instructions = body.get("instructions")
+    if isinstance(instructions, str):
+        found.append(Block("system", "text", instructions, "", "", -1))
+    given = body.get("input")
+    if isinstance(given, str):
+        found.append(Block("user", "text", given, "", "", 0))
+    for number, item in enumerate(items(body.get("messages")) or items(given)):
+        found += _blocks(item, number)
+    return found
+
+
+def output_blocks(items_: Iterable[Any]) -> list[Block]:
+    """The blocks of a reply: the message of a completion, or the output of a response."""
+    return [block for item in items_ for block in _blocks(item, 0)]
+
+
+class StreamedBlocks:
+    """The blocks of a reply from the events of its stream, as far as they have come."""
+
+    def __init__(self) -> None:
+        self._found: list[Block] = []
+        self._text: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def event(self, event: Any) -> None:
+        kind = getattr(event, "type", None)
+        if kind == "response.output_item.done":
+            self._found += _blocks(event.item, 0)
+            self._text.clear()
+        elif kind == "response.output_text.delta":
+            self._text.append(event.delta)
+        elif kind is None:
+            for choice in event.choices or ():
+                if choice.index == 0:
+                    self._chunk(choice.delta)
+
+    def _chunk(self, delta: Any) -> None:
+        if delta.content:
+            self._text.append(delta.content)
+        for piece in delta.tool_calls or ():
+            function = fields_of(piece.function)
+            call = self._calls.setdefault(piece.index, {"arguments": ""})
+            for key, value in (("id", fields_of(piece).get("id")), ("name", function.get("name"))):
+                if value:
+                    call[key] = value
+            call["arguments"] += function.get("arguments") or ""
+
+    def blocks(self) -> list[Block]:
+        found = list(self._found)
+        if self._text:
+            found.append(Block("assistant", "text", "".join(self._text)))
+        found += [
+            _use(call.get("name"), call["arguments"], call.get("id"), 0)
+            for call in self._calls.values()
+        ]
+        return found
+
+
+def _declaration(tool: Any) -> Block:
+    fields = fields_of(tool)
+    inside = fields_of(fields.get("function") or fields.get("custom") or fields)
+    return Block("tools", "tool", _meaning(inside), str(inside.get("name") or ""))
+
+
+def _blocks(item: Any, number: int) -> Iterator[Block]:
+    fields = fields_of(item)
+    role, kind = fields.get("role"), fields.get("type")
+    if role == "tool":
+        yield _result(fields.get("content"), fields.get("tool_call_id"), number)
+    elif isinstance(role, str):
+        who = ROLES.get(role, "user")
+        yield from _parts(who, fields.get("content"), -1 if who == "system" else number)
+        if fields.get("refusal"):
+            yield Block(who, "text", fields["refusal"], "", "", number)
+        for call in items(fields.get("tool_calls")):
+            asked = fields_of(call)
+            inside = fields_of(asked.get("function") or asked.get("custom"))
+            arguments = inside.get("arguments", inside.get("input"))
+            yield _use(inside.get("name"), arguments, asked.get("id"), number)
+    elif kind == "function_call":
+        yield _use(fields.get("name"), fields.get("arguments"), fields.get("call_id"), number)
+    elif kind in ("function_call_output", "custom_tool_call_output"):
+        yield _result(fields.get("output"), fields.get("call_id"), number)
+    elif kind == "reasoning":
+        # Where the thoughts themselves are withheld, what stands for them does.
+        thoughts = [
+            fields_of(part).get("text")
+            for part in (*items(fields.get("summary")), *items(fields.get("content")))
+        ]
+        value = "\n".join(filter(None, thoughts)) or fields.get("encrypted_content") or ""
+        yield Block("assistant", "thinking", value, "", "", number)
+    elif isinstance(kind, str):
+        name = fields.get("name")
+        by = "user" if kind.endswith("_output") else "assistant"
+        yield Block(by, kind, _meaning(fields), name if isinstance(name, str) else "", "", number)
+
+
+def _parts(who: str, content: Any, number: int) -> Iterator[Block]:
+    if isinstance(content, str):
+        if content or who != "assistant":  # beside tool calls, some say nothing, others ""
+            yield Block(who, "text", content, "", "", number)
+        return
+    for part in items(content):
+        fields = fields_of(part)
+        kind = fields.get("type")
+        if kind in TEXTS:
+            yield Block(who, "text", fields.get(TEXTS[kind]) or "", "", "", number)
+        elif kind in ("image_url", "input_image"):
+            url = fields.get("image_url") or fields.get("file_id")
+            url = url if isinstance(url, str) else fields_of(url).get("url")
+            yield Block(who, "image", url or "", "", "", number)
+        elif kind in ("file", "input_file"):
+            inside = fields_of(fields.get("file") or fields)
+            value = inside.get("file_data") or inside.get("file_url") or inside.get("file_id")
+            yield Block(who, "document", value or "", "", "", number)
+        else:
+            word = kind if isinstance(kind, str) else "unknown"
+            yield Block(who, word, _meaning(fields), "", "", number)
+
+
+def _use(name: Any, arguments: Any, call_id: Any, number: int) -> Block:
+    value = parsed(arguments)
+    return Block(
+        "assistant",
+        "tool_use",
+        arguments if value is None else value,
+        name if isinstance(name, str) else "",
+        call_id if isinstance(call_id, str) else "",
+        number,
+    )
+
+
+def _result(content: Any, call_id: Any, number: int) -> Block:
+    """One text, however it is wrapped, or the blocks in it."""
+    value: object = content or ""
+    if not isinstance(value, str):
+        inside = tuple(_parts("", content, 0))
+        only = inside[0] if len(inside) == 1 else None
+        value = only.value if only is not None and only.kind == "text" else inside
+    return Block(
+        "user", "tool_result", value, "", call_id if isinstance(call_id, str) else "", number
+    )
+
+
+def _meaning(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        key: value for key, value in fields.items() if value is not None and key not in NOT_MEANT
+    }
