@@ -317,6 +317,7 @@ def test_from_jaeger_to_jaeger(capsys: pytest.CaptureFixture[str]) -> None:
         "spans": 1,
         "anew": 0,
         "copy": True,
+        "services": ["demo (causepath)"],
         "rejected": 0,
         "message": "",
     }

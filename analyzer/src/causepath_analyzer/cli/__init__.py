@@ -24,7 +24,9 @@ app = App(
         "Find out why an LLM agent is slow and expensive, from its traces.\n\n"
         "`causepath FILE` reports on the traces in FILE: OTLP, Jaeger, Zipkin, Tempo, Langfuse, "
         "Phoenix, MLflow, LangSmith, OpenAI Agents, Claude Code, console output; a folder of them, "
-        "or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here."
+        "or `-` for standard input. Without FILE it reads `causepath-traces.jsonl` here.\n\n"
+        "`causepath http://localhost:16686 --service demo --since 1h` asks Jaeger or Tempo; "
+        "`causepath http://localhost:16686/trace/ID` is an address as the browser shows it."
     ),
     help_epilogue=(
         "Exit status: 0 fine, 1 budget broken or prediction missed, 2 usage or configuration, "

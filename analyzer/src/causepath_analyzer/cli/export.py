@@ -52,13 +52,14 @@ class Exported(Struct, frozen=True):
     spans: int
     anew: int = 0
     copy: bool = False
+    services: tuple[str, ...] = ()
     rejected: int = 0
     message: str = ""
 
 
 def export(
     *paths: PathArgument,
-    to: Annotated[Target, Parameter(help="The format.")],
+    to: Annotated[Target, Parameter(metavar="FORMAT", help="What to write.")],
     output: Annotated[
         str | None,
         Parameter(
@@ -94,11 +95,11 @@ def export(
     and more; `perfetto` (ui.perfetto.dev) and `speedscope` are timelines, `folded` is for flame
     graphs of the critical path, `csv` and `parquet` have a row for each span.
 
-    Examples:
+    `causepath export traces.jsonl --to jaeger`
 
-        causepath export traces.jsonl --to jaeger
-        causepath export traces.jsonl --to perfetto -o run.json
-        causepath export traces/ --to folded | inferno-flamegraph > path.svg
+    `causepath export http://localhost:16686/trace/ID --to perfetto -o run.json`
+
+    `causepath export traces/ --to folded | inferno-flamegraph > path.svg`
     """
     _check(paths, to, output, copy, server, json=json)
     named = named_paths(paths)
@@ -181,7 +182,8 @@ def _otlp(
 
     carried = (batch for name, data in kept if name in CARRIED for batch in originals(name, data))
     found = marked(runs, carried, copy=copy)
-    done = Exported(SCHEMA, to, output or "-", len(runs), found.spans, found.anew, copy)
+    services = tuple(sorted(found.services))
+    done = Exported(SCHEMA, to, output or "-", len(runs), found.spans, found.anew, copy, services)
     if (output is None and to == "jaeger") or (output is not None and is_address(output)):
         sent = send(
             requests(found.batches, _MOST_BYTES_AT_ONCE), endpoint(output), connection(server)
@@ -213,7 +215,6 @@ def _told(done: Exported) -> list[str]:
     what = f"{count(done.spans, 'span')} of {count(done.traces, 'trace')}"
     told = [f"{what} {'sent' if sent else 'written'} to {done.target}"]
     if done.copy:
-        told.append(
-            'a copy with new ids: service "NAME (causepath)", tag causepath.critical_path=true'
-        )
+        named = f'service "{done.services[0]}", ' if done.services else ""
+        told.append(f"copies with new ids: {named}tag causepath.critical_path=true")
     return told

@@ -48,11 +48,15 @@ _ERROR: Final = 2
 
 
 class Marked(Struct, frozen=True):
-    """``batches`` with all spans; ``anew`` of them were written from what was understood."""
+    """``batches`` with all spans; ``anew`` of them were written from what was understood.
+
+    ``services`` are the names that the batches have.
+    """
 
     batches: tuple[ResourceSpans, ...]
     spans: int
     anew: int
+    services: frozenset[str]
 
 
 def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: bool) -> Marked:
@@ -86,7 +90,13 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
     if copy:
         for batch in batches:
             _make_copy(batch)
-    return Marked(tuple(batches), count + anew, anew)
+    services = frozenset(
+        pair.value.string_value
+        for batch in batches
+        for pair in batch.resource.attributes
+        if pair.key == names.SERVICE_NAME
+    )
+    return Marked(tuple(batches), count + anew, anew, services)
 
 
 def requests(batches: Iterable[ResourceSpans], most_bytes: int) -> Iterator[bytes]:
