@@ -71,7 +71,7 @@ def test_the_commands_succeed(folder: Path, url: str) -> None:
         for line in block.splitlines()
         if line.startswith("causepath")
     ]
-    assert len(commands) == 9
+    assert len(commands) == 10
     (folder / "traces").mkdir()
     for command in commands:
         output = run(["sh", "-c", command], folder, url).stdout
