@@ -28,6 +28,16 @@ PLUGIN: dict[str, set[str]] = {
     "digests": {"messages", "recent"},
     "digest_key": {"guard"},
     "data_flow": {"recent"},
+    "content": {
+        "config",
+        "data_flow",
+        "guard",
+        "messages",
+        "operation",
+        "semconv",
+        "spans",
+        "version",
+    },
     "evidence": {"blocks", "data_flow", "digests", "forks", "messages", "semconv"},
     "runs": {"blocks", "messages"},
     "forks": set(),
@@ -36,6 +46,8 @@ PLUGIN: dict[str, set[str]] = {
     "pacing": {"semconv"},
     "metrics": {"guard", "messages", "semconv", "spans", "version"},
     "model_call": {
+        "content",
+        "runs",
         "bodies",
         "blocks",
         "callsite",
@@ -61,6 +73,7 @@ PLUGIN: dict[str, set[str]] = {
         "telemetry",
     },
     "telemetry": {
+        "content",
         "callsite",
         "evidence",
         "forks",
@@ -89,6 +102,7 @@ PLUGIN: dict[str, set[str]] = {
     "imports": set(),
     "instrumentor": {
         "config",
+        "content",
         "digest_key",
         "evidence",
         "guard",

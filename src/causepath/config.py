@@ -29,6 +29,20 @@ CAUSEPATH_DIGEST_KEY = "CAUSEPATH_DIGEST_KEY"
 """The key of the digests, any text. Digests of several machines can be compared where it is the
 same. Default: made once, and kept in the user's state folder."""
 
+CAPTURE_MESSAGE_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""Whether what is said is recorded: `span_only` (or `true`), `event_only`, `span_and_event`. By
+default, and with any other value, nothing is."""
+
+CAUSEPATH_CONTENT_SPAN_BYTES = "CAUSEPATH_CONTENT_SPAN_BYTES"
+"""Bytes of content that one span holds at most. Default: 65536. The newest stays."""
+
+CAUSEPATH_CONTENT_PROCESS_BYTES = "CAUSEPATH_CONTENT_PROCESS_BYTES"
+"""Bytes of content that the process records at most within ten seconds, which is about what waits
+to be exported. Default: 33554432."""
+
+SPAN_BYTES = 65_536
+PROCESS_BYTES = 33_554_432
+
 DEFAULT_FILE = "causepath-traces.jsonl"
 
 
@@ -41,6 +55,16 @@ class ToolPattern:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """Where content is recorded, and how much of it."""
+
+    on_spans: bool
+    in_events: bool
+    span_bytes: int = SPAN_BYTES
+    process_bytes: int = PROCESS_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What the environment says."""
 
@@ -50,6 +74,7 @@ class Config:
     find_tools: bool = True
     digests: bool = True
     digest_key: str | None = field(default=None, repr=False)
+    content: ContentSettings | None = None
 
     @property
     def file(self) -> Path:
@@ -70,7 +95,33 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         find_tools=not off,
         digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() != "off",
         digest_key=environ.get(CAUSEPATH_DIGEST_KEY) or None,
+        content=_content(environ),
     )
+
+
+CONTENT_MODES = {
+    "span_only": (True, False),
+    "event_only": (False, True),
+    "span_and_event": (True, True),
+    "true": (True, False),  # before the modes had names
+}
+
+
+def _content(environ: Mapping[str, str]) -> ContentSettings | None:
+    mode = CONTENT_MODES.get(environ.get(CAPTURE_MESSAGE_CONTENT, "").strip().lower())
+    if mode is None:
+        return None
+    return ContentSettings(
+        *mode,
+        span_bytes=_bytes(environ, CAUSEPATH_CONTENT_SPAN_BYTES, SPAN_BYTES),
+        process_bytes=_bytes(environ, CAUSEPATH_CONTENT_PROCESS_BYTES, PROCESS_BYTES),
+    )
+
+
+def _bytes(environ: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number of bytes; the default where it is malformed."""
+    text = environ.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def _tool_patterns(text: str) -> list[ToolPattern]:

@@ -69,6 +69,11 @@ class Pieces(NamedTuple):
             self.parts.update([hash(line) for line in lines if len(line) >= LINE])
 
 
+def is_data_class(kind: type) -> bool:
+    """Whether what it has in its fields is data: of dataclasses and of Pydantic's models."""
+    return any(mark in vars(base) for mark in DATA_CLASSES for base in kind.__mro__[:-1])
+
+
 DATA_CLASSES = ("__dataclass_fields__", "__pydantic_fields__")
 
 MAX_TEXTS = 1_000
@@ -89,7 +94,7 @@ def texts_in(value: object) -> Iterator[str]:
             waiting.extend(reversed(list(dict.values(inner))[:MAX_TEXTS]))
         elif issubclass(kind, list | tuple | set | frozenset):
             waiting.extend(reversed(list(inner)[:MAX_TEXTS]))
-        elif any(mark in vars(base) for mark in DATA_CLASSES for base in kind.__mro__[:-1]):
+        elif is_data_class(kind):
             waiting.extend(reversed(list(getattr(inner, "__dict__", {}).values())))
 
 

@@ -35,6 +35,10 @@ class Evidence:
     def after_fork(self) -> None:
         self._flow.after_fork()
 
+    def digest(self, block: Block) -> tuple[str, int]:
+        """In hex, and the size of what it covers in UTF-8 bytes."""
+        return self._digests.digest(block)
+
     def given(
         self,
         span: Span,

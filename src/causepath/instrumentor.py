@@ -15,6 +15,7 @@ from causepath.providers.openai import OPENAI
 from causepath.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
@@ -32,17 +33,24 @@ class Plugin:
         self.enabled = False
         self._lock = threading.RLock()
         self._telemetry: Telemetry | None = None
+        self._redact: Callable[[str], str] | None = None
 
-    def enable(self, tracer_provider: TracerProvider | None) -> None:
+    def enable(
+        self, tracer_provider: TracerProvider | None, redact: Callable[[str], str] | None
+    ) -> None:
         with self._lock:
+            self._redact = redact or self._redact
             if not self.enabled:
                 self.enabled = True
                 self._enable(tracer_provider)
+            elif self._telemetry is not None and self._telemetry.content is not None:
+                self._telemetry.content.redact = self._redact
 
     def disable(self) -> None:
         with self._lock:
             if self.enabled:
                 self._disable()
+                self._redact = None
                 self.enabled = False
 
     @harmless(None)
@@ -86,6 +94,11 @@ class Plugin:
                 from causepath.evidence import Evidence
 
                 telemetry.evidence = Evidence(digest_key(self._settings.digest_key))
+            if self._settings.content is not None and telemetry.content is None:
+                from causepath.content import Content
+
+                digest = telemetry.evidence.digest if telemetry.evidence is not None else None
+                telemetry.content = Content(self._settings.content, self._redact, digest)
             self._changed().apply(provider, telemetry)
 
     @harmless(None)
@@ -117,13 +130,20 @@ class Plugin:
 _PLUGIN = Plugin()
 
 
-def instrument(tracer_provider: TracerProvider | None = None, **_: Any) -> None:
+def instrument(
+    tracer_provider: TracerProvider | None = None,
+    *,
+    redact: Callable[[str], str] | None = None,
+    **_: Any,
+) -> None:
     """Trace every model SDK that this process imports, now or later.
 
     Spans go to `tracer_provider`; without one, to the application's, else as `OTEL_*` say, else to
-    `causepath-traces.jsonl`. Instrumenting twice does nothing more.
+    `causepath-traces.jsonl`. Where content is recorded, `redact` gets each text and gives what to
+    record in its place; if it raises, nothing is recorded. Instrumenting twice does nothing more,
+    but for a new `redact`.
     """
-    _PLUGIN.enable(tracer_provider)
+    _PLUGIN.enable(tracer_provider, redact)
 
 
 def uninstrument() -> None:

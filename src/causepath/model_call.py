@@ -20,7 +20,7 @@ from causepath.provider import CONTENT, FACTS, LAST
 from causepath.spans import attributes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from causepath.blocks import Told
     from causepath.bodies import Body
-    from causepath.messages import ModelRequest, ToolCall
+    from causepath.content import Content, Said
+    from causepath.messages import Block, ModelRequest, ToolCall
     from causepath.others import OtherSpan
     from causepath.pacing import Connecting, Pacing
     from causepath.provider import BlockReader, Provider
+    from causepath.runs import AskedTool
     from causepath.telemetry import Telemetry
 
 CALL_KEY = otel.create_key("causepath-model-call")
@@ -58,6 +60,7 @@ class ModelCall:
         tracer: Tracer,
         *,
         native: bool,
+        native_content: bool,
         other: OtherSpan | None,
     ) -> None:
         self._telemetry = telemetry
@@ -82,9 +85,13 @@ class ModelCall:
         self._attempts = 0
         self._attempt_start_ns = 0
         self._pause: Span | None = None
+        self._sent = False
         self._told: Told | None = None
+        self._said: Said | None = None
+        self._records_content = not native_content
+        self._inferred: list[tuple[AskedTool, Callable[[object], None]]] = []
         self._block_reader: BlockReader | None = None
-        self._answer: Mapping[str, AttributeValue] | None = None
+        self._answer: dict[str, Any] | None = None
         self._ended_ns: int | None = None
         self._process = forks.process
         self.span: Span | None = None
@@ -97,7 +104,10 @@ class ModelCall:
         )
         for asked in self._delivered:
             if asked.measured is None:
-                telemetry.inferred_tool(asked, self._start_ns, around, tracer)
+                end = telemetry.inferred_tool(asked, self._start_ns, around, tracer)
+                if end is not None:
+                    self._inferred.append((asked, end))
+        self._run.native_content = native_content
         self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
         self._attempt_start_ns = self._start_ns
         self._context = otel.set_value(CALL_KEY, self, parent)
@@ -196,12 +206,32 @@ class ModelCall:
     @harmless(None)
     def sends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The request is about to be sent; `args` and `kwargs` are those of the BODY seam."""
-        span, evidence = self.span, self._telemetry.evidence
-        if evidence is None or self._told is not None or span is None or not span.is_recording():
+        span, evidence, content = self.span, self._telemetry.evidence, self._telemetry.content
+        if self._sent or (evidence is None and content is None):
             return
-        results = {asked.call.id: asked.measured for asked in self._delivered if asked.measured}
+        self._sent = True
+        if span is None or not span.is_recording():
+            return
         blocks = self._provider.read_blocks(args, kwargs)
-        self._told = evidence.given(span, self._run.conversations, blocks, results)
+        if evidence is not None:
+            results = {asked.call.id: asked.measured for asked in self._delivered if asked.measured}
+            self._told = evidence.given(span, self._run.conversations, blocks, results)
+        if content is not None:
+            self._record_request(content, span, blocks)
+
+    @harmless(None)
+    def _record_request(self, content: Content, span: Span, blocks: Sequence[Block]) -> None:
+        if self._inferred:
+            results = {block.id: block.value for block in blocks if block.kind == "tool_result"}
+            self._end_inferred_tools(results)
+        said = self._said = content.asked(blocks)
+        if said is not None and self._records_content:
+            self._set_missing(span, content.attributes(said))
+
+    def _end_inferred_tools(self, results: Mapping[str, object]) -> None:
+        while self._inferred:
+            asked, end = self._inferred.pop()
+            end(results.get(asked.call.id))
 
     # -- attempts
 
@@ -289,7 +319,7 @@ class ModelCall:
             self._streams = True
             self._pace = self._telemetry.pacing()
             self._headers = response.headers
-            if self._told is not None:
+            if self._told is not None or self._said is not None:
                 self._block_reader = self._provider.block_reader()
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
@@ -395,12 +425,31 @@ class ModelCall:
 
     def _answered(self) -> Mapping[str, Any]:
         """The blocks of the reply, whole or as much of it as has come."""
-        evidence = self._telemetry.evidence
-        if self._answer is None and evidence is not None and self._told and self.span:
+        if self._answer is None and self.span is not None and (self._told or self._said):
             reader = self._block_reader
             blocks = self._reply.blocks if reader is None else reader.blocks()
-            self._answer = evidence.answered(self.span, self._told, blocks)
+            self._answer = {}
+            if self._told is not None and self._telemetry.evidence is not None:
+                answered = self._telemetry.evidence.answered
+                self._answer.update(answered(self.span, self._told, blocks))
+            self._answer.update(self._record_reply(blocks) or {})
         return self._answer or {}
+
+    @harmless(None)
+    def _record_reply(self, blocks: Sequence[Block]) -> Mapping[str, Any] | None:
+        content, said = self._telemetry.content, self._said
+        if content is None or said is None or self.span is None:
+            return None
+        content.answered(said, blocks)
+        if content.settings.in_events:
+            about = {
+                **semconv.request_attributes(self._provider.name, self._request),
+                **semconv.reply_attributes(self._reply),
+            }
+            content.emit(said, about, self.span)
+        if not self._records_content:
+            return None
+        return content.attributes(said, (semconv.OUTPUT_MESSAGES,))
 
     # -- the end
 
@@ -461,6 +510,7 @@ class ModelCall:
         if self._ended_ns is not None:
             return
         self._ended_ns = end_ns
+        self._end_inferred_tools({})
         run = self._run
         if self._telemetry.metrics.wanted():
             self._measure(end_ns, error)

@@ -42,7 +42,7 @@ class Operation:
         self._read_error = read_error
         self._error: str | None = None
         self._process = forks.process
-        self.on_result: Callable[[object], None] | None = None
+        self.on_result: list[Callable[[object], None]] = []
         """Who wants to see what the operation gives back."""
 
     def __enter__(self) -> Self:
@@ -65,8 +65,9 @@ class Operation:
     @harmless(None)
     def returned(self, result: object) -> None:
         """The application is about to get `result`."""
-        if self.on_result is not None and self._process is forks.process:
-            self.on_result(result)
+        if self._process is forks.process:
+            for look in self.on_result:
+                look(result)
 
     def fail(self, error_type: str) -> None:
         """What the operation does has failed, whether or not that is an exception."""

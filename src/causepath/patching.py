@@ -163,7 +163,9 @@ def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[.
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
         if operation is None:
-            return original(self, *args, **kwargs)
+            result = original(self, *args, **kwargs)
+            telemetry.sdk_tool_returned(provider, result)
+            return result
         with operation:
             result = original(self, *args, **kwargs)
             operation.returned(result)
@@ -176,7 +178,9 @@ def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Call
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
         if operation is None:
-            return await original(self, *args, **kwargs)
+            result = await original(self, *args, **kwargs)
+            telemetry.sdk_tool_returned(provider, result)
+            return result
         with operation:
             result = await original(self, *args, **kwargs)
             operation.returned(result)

@@ -92,6 +92,8 @@ class Provider:
     native_tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None] = lambda *_: None
     """The tracer with which the SDK writes its own span of the call, `None` where it writes none.
     From the client and the arguments of the CALL seam."""
+    native_content: Callable[[Any], bool] = lambda _: False
+    """Whether the SDK's own spans of this client record what is said."""
     silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] = (
         lambda args, kwargs: (args, kwargs)
     )

@@ -67,6 +67,8 @@ class Run:
     thread: int = 0
     """The thread of its latest request, which usually runs its tools too."""
     asked: dict[str, AskedTool] = field(default_factory=dict)
+    native_content: bool = False
+    """Whether an SDK itself records what is said in the run."""
     conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
@@ -228,7 +230,7 @@ class Runs:
                 asked = [a for a in self._asked_as(name) if _equal(a.call.input, kwargs)]
             if not asked:
                 return None
-            arguments = _arguments(function, args, kwargs)
+            arguments = named_arguments(function, args, kwargs)
             thread = threading.get_ident()
             near = [
                 a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
@@ -268,7 +270,9 @@ class Runs:
                 del self._asked_by_name[asked.call.name]
 
 
-def _arguments(function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Mapping[str, object]:
+def named_arguments(
+    function: Callable[..., Any] | None, args: Any, kwargs: Any
+) -> Mapping[str, object]:
     """By name where the signature tells the names, for a function given positional arguments."""
     if not args or function is None:
         return dict(kwargs)

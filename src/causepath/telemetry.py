@@ -24,7 +24,7 @@ from causepath.model_call import ModelCall
 from causepath.operation import Operation, Step
 from causepath.others import OtherSpan, OtherSpans
 from causepath.pacing import Pacing
-from causepath.runs import Run, Runs
+from causepath.runs import Run, Runs, named_arguments
 from causepath.spans import (
     SCOPE,
     attributes_of,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
+    from causepath.content import Content
     from causepath.evidence import Evidence
     from causepath.messages import ModelRequest
     from causepath.provider import Provider
@@ -68,6 +69,8 @@ class Telemetry:
     ) -> None:
         self.evidence: Evidence | None = None
         """Where digests are asked for, once the first SDK is there to ask for them."""
+        self.content: Content | None = None
+        """Where content is asked for."""
         self._tracer_provider = tracer_provider
         self.providers = providers
         self._find_tools = found_tools
@@ -137,7 +140,15 @@ class Telemetry:
         other = self.others.of_call(here, provider.name)
         if other is not None:
             other.claimed = True
-        call = ModelCall(self, provider, request, tracer, native=native is not None, other=other)
+        call = ModelCall(
+            self,
+            provider,
+            request,
+            tracer,
+            native=native is not None,
+            native_content=native is not None and provider.native_content(client),
+            other=other,
+        )
         call.args, call.kwargs = args, kwargs
         return call
 
@@ -216,8 +227,13 @@ class Telemetry:
         self.runs.remember_below(key, run)
         return run
 
-    def inferred_tool(self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer) -> None:
-        """Nothing measured this tool: all that is known is the window it must have run in."""
+    def inferred_tool(
+        self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer
+    ) -> Callable[[object], None] | None:
+        """Nothing measured this tool: all that is known is the window it must have run in.
+
+        Where content is asked for, gives what ends its span once its result is known.
+        """
         with Step(parent):  # as the tool is not part of the call whose request tells of it
             span = tracer.start_span(
                 f"execute_tool {asked.call.name}",
@@ -230,7 +246,17 @@ class Telemetry:
                 start_time=asked.asked_ns,
             )
             asked.measured = span.get_span_context()
-            span.end(end_time=max(asked.asked_ns, now_ns))
+        end_ns, content = max(asked.asked_ns, now_ns), self.content
+        if content is None:
+            span.end(end_time=end_ns)
+            return None
+        content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
+
+        def end(result: object) -> None:
+            content.write(span, semconv.TOOL_RESULT, result)
+            span.end(end_time=end_ns)
+
+        return end
 
     def find_tools(self, names: Sequence[str]) -> None:
         """A reply asks for tools by these names: measure the application's functions for them."""
@@ -327,7 +353,8 @@ class Telemetry:
             semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
             semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
         }
-        return self._tool(name, asked, (args, kwargs), about)
+        given = named_arguments(function, args, kwargs) if self.content else (args, kwargs)
+        return self._tool(name, asked, given, about)
 
     @harmless(None)
     def sdk_tool_call(
@@ -339,6 +366,20 @@ class Telemetry:
             return None
         arguments = {str(i): value for i, value in enumerate(args)} | kwargs
         return self.tool_call(name, function, (), arguments, None, only_asked=True)
+
+    @harmless(None)
+    def sdk_tool_returned(self, provider: Provider, result: object) -> None:
+        """The SDK's tool runner has run a tool below a span of its own."""
+        current: Any = trace.get_current_span()
+        call_id = attributes_of(current).get(semconv.TOOL_CALL_ID)
+        asked = self.runs.issuer(call_id) if isinstance(call_id, str) else None
+        if asked is not None and is_native(provider, current):
+            self.record_tool(current, asked, semconv.TOOL_RESULT, result)
+
+    def record_tool(self, span: Span, asked: AskedTool, name: str, value: object) -> None:
+        """Where content is asked for, and the SDK does not record it in its own way."""
+        if self.content is not None and not asked.run.native_content:
+            self.content.write(span, name, value)
 
     @harmless(None)
     def mcp_tool_call(
@@ -426,7 +467,12 @@ class Telemetry:
         span, evidence = operation.span, self.evidence
         if evidence is not None and span.is_recording():
             pieces = evidence.tool_given(span, given, asked.issuer if asked else None)
-            operation.on_result = lambda result: evidence.tool_returned(span, pieces, result)
+            operation.on_result.append(lambda it: evidence.tool_returned(span, pieces, it))
+        content = self.content
+        if content is not None:
+            own = asked.call.input if asked is not None and asked.call.input is not None else given
+            content.write(span, semconv.TOOL_ARGUMENTS, own)
+            operation.on_result.append(lambda it: content.write(span, semconv.TOOL_RESULT, it))
 
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:

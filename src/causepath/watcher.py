@@ -119,6 +119,7 @@ def _adopt(telemetry: Telemetry, provider: Provider, span: Span, here: Context) 
             asked.measured = span.get_span_context()
             for link in tool_call_links(asked):
                 span.add_link(link.context, link.attributes)
+            telemetry.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
     elif operation == "invoke_agent":
         span.update_name("invoke_agent")
     found = category(attributes, client=is_client(span)) or "other"

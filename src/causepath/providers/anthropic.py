@@ -265,6 +265,10 @@ def native_tracer(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return tracer if getattr(options, "span_name", None) else None
 
 
+def native_content(client: Any) -> bool:
+    return getattr(getattr(client, "_otel", None), "records_content", False) is True
+
+
 def silence(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -346,6 +350,7 @@ ANTHROPIC = Provider(
         "gen_ai.usage.reasoning.output_tokens",
     ),
     native_tracer=native_tracer,
+    native_content=native_content,
     silence=silence,
     native_tracer_provider=native_tracer_provider,
 )

@@ -31,7 +31,10 @@ def input_blocks(body: Mapping[str, Any]) -> list[Block]:
             fields = tool if type(tool) is dict else fields_of(tool)
             name = fields.get("name")
             name = name if isinstance(name, str) else ""
-            found.append(Block("tools", "tool", _meaning(fields), name, "", -1))
+            meaning = _meaning(fields, "type")
+            if meaning.get("type") == "custom":  # as without one
+                del meaning["type"]
+            found.append(Block("tools", "tool", meaning, name, "", -1))
     _read(found, "system", -1, body.get("system"))
     messages = body.get("messages")
     if isinstance(messages, list | tuple):
@@ -120,9 +123,12 @@ def _read(found: list[Block], role: str, message: int, content: Any) -> None:
             found.append(_other(role, message, block))
             continue
         # The kinds that a long conversation is made of, as there may be thousands of them.
-        kind, name, value = block.get("type"), "", None
+        kind: Any = block.get("type")
+        name: Any = ""
+        call_id: Any = ""
+        value: Any = None
         if kind == "text":
-            call_id, value = "", block.get("text")
+            value = block.get("text")
         elif kind == "tool_result":
             call_id, value = block.get("tool_use_id"), block.get("content")
             if type(value) is not str:
@@ -196,9 +202,11 @@ def _data(source: Any) -> tuple[str, object]:
     return media_type, _meaning(fields)
 
 
-def _meaning(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def _meaning(fields: Mapping[str, Any], *also: str) -> dict[str, Any]:
     return {
-        key: value for key, value in fields.items() if value is not None and key not in NOT_MEANT
+        key: value
+        for key, value in fields.items()
+        if value is not None and (key not in NOT_MEANT or key in also)
     }
 
 
