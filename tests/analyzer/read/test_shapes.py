@@ -1,18 +1,21 @@
 """What is known of a shape is what `normalise` says of every span of it."""
 
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import Parse, ParseError
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import ModelCall, Span, Tokens, ToolCall
-from causepath_analyzer.read import otlp_json, shapes
+from causepath_analyzer.read import otlp_json, otlp_protobuf, shapes
 from causepath_analyzer.read.format import Found
-from tests.analyzer.read.test_otlp_json import attribute, request, wire_span
+from tests.analyzer.read.test_otlp_json import attribute, in_base64, request, wire_span
 
 _MESSAGES = json.dumps(
     [
@@ -135,3 +138,34 @@ def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ToolCall(name=str(n)) for n in range(100)
     ]
     assert sum(1 + len(layout.shapes) for layout in known.layouts.values()) <= 8
+
+
+def in_protobuf(spans: Sequence[dict[str, Any]]) -> bytes:
+    data = request(*spans)
+    for span in spans:
+        for owner, keys in (
+            (span, ("traceId", "spanId", "parentSpanId")),
+            *((k, ("traceId", "spanId")) for k in span["links"]),
+        ):
+            for key in keys:
+                owner[key] = in_base64(owner[key])
+    return Parse(json.dumps(data), TracesData()).SerializeToString()
+
+
+def _sound(spans: list[dict[str, Any]]) -> bool:
+    """Whether there is such a protobuf message."""
+    try:
+        in_protobuf(json.loads(json.dumps(spans)))
+    except ParseError:
+        return False
+    return True
+
+
+@given(_alike().filter(_sound))
+def test_in_protobuf_as_well(spans: list[dict[str, Any]]) -> None:
+    expected: list[Found] = []
+    for span in json.loads(json.dumps(spans)):
+        otlp_protobuf.EMITTERS.clear()
+        expected += otlp_protobuf.read(io.BytesIO(in_protobuf([span])))
+    data = in_protobuf(json.loads(json.dumps([*spans, *spans])))
+    assert list(otlp_protobuf.read(io.BytesIO(data))) == expected * 2

@@ -6,7 +6,7 @@ span through `_salvage`, which is slow and forgiving.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Final
 
@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, Span, SpanKind
-from causepath_analyzer.read import normalise
+from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.read import normalise, shapes
 from causepath_analyzer.read.content import Unread
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.shapes import DAMAGED, Completed, Known, Plain, Values, completed
+from causepath_analyzer.read.shapes import Completed, Plain, Read, Values, completed
 
 Number = int | str | float | None
 _Int = Annotated[int, Meta(ge=1 - (1 << 63), le=(1 << 63) - 1)]
@@ -203,10 +203,10 @@ def _read_group(
     found: list[Found],
 ) -> None:
     """Adds the spans that one instrumentation emitted. One loop, gone through for every span."""
-    known = _known(scope, resource)
+    known = shapes.known_of(EMITTERS, scope, resource, _VALUES)
     known.seen += len(spans)
     layouts, trace_ids = known.layouts, _trace_ids
-    service, host, scope_said = resource.service, resource.host, scope or None
+    scope_said = scope or None
     for wire in spans:
         start_ns, end_ns, own = wire.startTimeUnixNano, wire.endTimeUnixNano, wire.spanId
         if start_ns is None or not own:
@@ -225,7 +225,7 @@ def _read_group(
         status, pairs = wire.status, wire.attributes or ()
         code = status.code if status is not None else None
         keys = tuple([pair.key for pair in pairs])
-        layout = layouts.get(keys) or known.layout(keys)
+        layout = layouts.get(keys) or known.new_layout(keys)
         words = b"".join([pairs[at].value for at in layout.words]) if layout.words else b""
         key = wire.name, wire.kind, code, words
         shape = layout.shapes.get(key)
@@ -256,41 +256,21 @@ def _read_group(
             if shape is None and not wire.events:
                 known.learn(layout, key, name, kind, failed, pairs, understood)
             continue
-        meaning = shape.meaning
-        model_call, tool_call, session, user, repeats = own_facts
         found.append(
-            Span(
+            shapes.span(
+                shape,
+                own_facts,
                 trace,
                 own,
                 parent,
-                shape.name,
                 start_ns,
                 end_ns,
-                meaning.category,
-                shape.kind,
-                service,
-                host,
-                meaning.error,
-                model_call,
-                tool_call,
                 _links(wire.links) if wire.links else (),
-                session,
-                meaning.where,
+                resource,
                 scope_said,
-                user,
                 version,
-                repeats,
             )
         )
-
-
-def _known(scope: str, resource: normalise.Resource) -> Known:
-    found = EMITTERS.get((scope, resource.sdk))
-    if found is None:
-        if len(EMITTERS) >= _MOST_EMITTERS:
-            EMITTERS.clear()
-        found = EMITTERS[scope, resource.sdk] = Known(scope, resource, _VALUES)
-    return found
 
 
 def _trace_id(raw: str) -> str:
@@ -302,8 +282,7 @@ def _trace_id(raw: str) -> str:
 
 _trace_ids: dict[str, str] = {}
 _MOST_IDS: Final = 1 << 16
-EMITTERS: dict[tuple[str, str | None], Known] = {}
-_MOST_EMITTERS: Final = 64
+EMITTERS: Final[shapes.Emitters] = {}
 
 
 def _understood(wire: _Span) -> dict[str, object]:
@@ -375,24 +354,21 @@ _PLAIN: Final = (_Count, _Double, _Text)
 
 def _plain(raw: Raw) -> type[Plain] | None:
     """The type of the value in `raw`, if it is text or number and nothing else."""
-    for candidate in _PLAIN:
-        try:
-            _reader((candidate,))([raw])
-        except DAMAGED:
-            continue
-        return candidate
-    return None
+    return next((kind for kind in _PLAIN if _reader((kind,))([raw]) is not None), None)
 
 
 @lru_cache(maxsize=1024)
-def _reader(types: tuple[type[Plain], ...]) -> Callable[[list[Raw]], Sequence[Plain]]:
+def _reader(types: tuple[type[Plain], ...]) -> Read:
     """Reads several values, of these types, with one call of the decoder."""
     decoder: msgspec.json.Decoder[tuple[Plain, ...]]
     decoder = msgspec.json.Decoder(tuple.__class_getitem__(types), strict=False)
     decode = decoder.decode
 
-    def read(raws: list[Raw]) -> Sequence[Plain]:
-        return decode(b"[%b]" % b",".join(raws))
+    def read(raws: list[Raw]) -> Sequence[Plain] | None:
+        try:
+            return decode(b"[%b]" % b",".join(raws))
+        except (msgspec.ValidationError, RecursionError):
+            return None
 
     return read
 

@@ -6,12 +6,15 @@ time. The collector's file exporter puts a four-byte big-endian length before ea
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, Final
+
+from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, Span, SpanKind
-from causepath_analyzer.read import normalise
+from causepath_analyzer.read import normalise, shapes
 from causepath_analyzer.read.format import BinaryFormat, Found
 from causepath_analyzer.read.source import read_exactly
 
@@ -136,32 +139,70 @@ def _batch(batch: "trace_pb2.ResourceSpans", where: str) -> Iterator[Found]:
     )
     for group in batch.scope_spans:
         scope, version = group.scope.name, group.scope.version or None
-        for span in group.spans:
-            if not span.span_id:
+        known = _known(scope, resource)
+        known.seen += len(group.spans)
+        for wire in group.spans:
+            if not wire.span_id:
                 yield Skipped(where, "a span without an id")
                 continue
-            yield _span(span, resource, scope, version)
+            yield _span(wire, resource, scope, version, known)
 
 
 def _span(
-    wire: "trace_pb2.Span", resource: normalise.Resource, scope: str, version: str | None
+    wire: "trace_pb2.Span",
+    resource: normalise.Resource,
+    scope: str,
+    version: str | None,
+    known: shapes.Known,
 ) -> Span:
     start_ns, end_ns = wire.start_time_unix_nano, wire.end_time_unix_nano
-    parent, kind = wire.parent_span_id, wire.kind
-    understood = _understood(wire.attributes, names.UNDERSTOOD)
-    for event in wire.events:
-        if event.name in names.FIRST_TOKEN_EVENTS:
-            understood.setdefault(names.FIRST_TOKEN_NS, event.time_unix_nano)
+    trace_id, span_id = sys.intern(wire.trace_id.hex()), wire.span_id.hex()
+    parent = wire.parent_span_id
+    parent_id = parent.hex() if parent.strip(b"\0") else ""
+    ended_ns = end_ns if end_ns or not start_ns else None
+    links = tuple(Link(link.span_id.hex(), _why(link)) for link in wire.links)
+    pairs = list(wire.attributes)
+    layout = known.layout(tuple([pair.key for pair in pairs]))
+    words = b"".join([pairs[at].SerializeToString() for at in layout.words])
+    key = wire.name, wire.kind, wire.status.code, words
+    shape = layout.shapes.get(key)
+    has_events = bool(wire.events)
+    tells = has_events and any(event.name in names.FIRST_TOKEN_EVENTS for event in wire.events)
+    if shape is not None and shape.is_usual and not tells:
+        own = shapes.completed(shape, pairs, start_ns) if shape.has_free else shape.facts
+        if own is not None:
+            return shapes.span(
+                shape,
+                own,
+                trace_id,
+                span_id,
+                parent_id,
+                start_ns,
+                ended_ns,
+                links,
+                resource,
+                scope or None,
+                version,
+            )
+    kind = _KINDS[wire.kind] if 0 <= wire.kind < len(_KINDS) else "internal"
+    failed = wire.status.code == _ERROR_CODE
+    understood = _understood(pairs, names.UNDERSTOOD)
+    if tells:
+        for event in wire.events:
+            if event.name in names.FIRST_TOKEN_EVENTS:
+                understood.setdefault(names.FIRST_TOKEN_NS, event.time_unix_nano)
+    elif shape is None:
+        known.learn(layout, key, wire.name, kind, failed, pairs, understood)
     return normalise.of_parts(
-        sys.intern(wire.trace_id.hex()),
-        wire.span_id.hex(),
-        parent.hex() if parent.strip(b"\0") else "",
+        trace_id,
+        span_id,
+        parent_id,
         wire.name,
-        _KINDS[kind] if 0 <= kind < len(_KINDS) else "internal",
+        kind,
         start_ns,
-        end_ns if end_ns or not start_ns else None,
-        wire.status.code == _ERROR_CODE,
-        tuple(Link(link.span_id.hex(), _why(link)) for link in wire.links) if wire.links else (),
+        ended_ns,
+        failed,
+        links,
         understood,
         resource,
         scope,
@@ -192,6 +233,45 @@ def _value(value: "AnyValue") -> object:
             return [item.string_value for item in value.array_value.values]
         case _:
             return None
+
+
+class _Held(Struct, gc=False):
+    value: object
+
+
+def _plain(value: "AnyValue") -> str | None:
+    """The field of `value` that holds it, if it is text or number and nothing else."""
+    kind = value.WhichOneof("value")
+    return kind if kind in ("string_value", "int_value", "double_value") else None
+
+
+@lru_cache(maxsize=1024)
+def _reader(fields: tuple[str, ...]) -> shapes.Read:
+    """Reads several values from these fields."""
+
+    def read(values: "list[AnyValue]") -> Sequence[shapes.Plain] | None:
+        found = []
+        for value, field in zip(values, fields, strict=True):
+            held = getattr(value, field)
+            # What is not there looks like an empty text or a zero.
+            if not held and (field == "string_value" or value.WhichOneof("value") != field):
+                return None
+            if field == "int_value" and held < 0:
+                return None
+            found.append(_Held(held))
+        return found
+
+    return read
+
+
+_VALUES: Final = shapes.Values(_plain, _reader, _value, _value)
+
+
+def _known(scope: str, resource: normalise.Resource) -> shapes.Known:
+    return shapes.known_of(EMITTERS, scope, resource, _VALUES)
+
+
+EMITTERS: Final[shapes.Emitters] = {}
 
 
 FORMAT = BinaryFormat("otlp-protobuf", recognise, read)

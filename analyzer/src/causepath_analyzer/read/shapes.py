@@ -11,14 +11,13 @@ out of the ordinary: a reader gets ``None`` here and takes the general way. What
 and input that never repeats itself soon is no longer learned from.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import ModelCall, SpanKind, Tokens, ToolCall
+from causepath_analyzer.model import Link, ModelCall, Span, SpanKind, Tokens, ToolCall
 from causepath_analyzer.read import content, normalise
 from causepath_analyzer.read.normalise import Facts, Meaning
 
@@ -42,21 +41,21 @@ class Plain(Protocol):
     def value(self) -> object: ...
 
 
+Read = Callable[[list[Raw]], Sequence[Plain] | None]
+
+
 class Values(Struct, frozen=True):
     """How a format's values are read.
 
-    ``plain(value)`` is the type of the value if it is text or number and nothing else;
-    ``reader(types)`` reads values of these types at once, and raises one of `DAMAGED` if they are
-    of others. ``content`` reads one text that may be long, ``any`` understands any one value.
+    ``plain(value)`` names the type of the value if it is text or number and nothing else;
+    ``reader(types)`` reads values of these types at once, and gives ``None`` if they are of others.
+    ``content`` reads one text that may be long, ``any`` understands any one value.
     """
 
-    plain: Callable[[Raw], type[Plain] | None]
-    reader: Callable[[tuple[type[Plain], ...]], Callable[[list[Raw]], Sequence[Plain]]]
+    plain: Callable[[Raw], Hashable]
+    reader: Callable[[tuple[Any, ...]], Read]
     content: Callable[[Raw], object]
     any: Callable[[Raw], object]
-
-
-DAMAGED: Final = (msgspec.ValidationError, RecursionError)
 
 
 Completed = tuple[ModelCall | None, ToolCall | None, str | None, str | None, Tokens | None]
@@ -81,7 +80,7 @@ class Shape(Struct, frozen=True, gc=False):
     has_free: bool = False
     free: tuple[str, ...] = ()
     at: tuple[int, ...] = ()
-    read: Callable[[list[Raw]], Sequence[Plain]] | None = None
+    read: Read | None = None
     rest: tuple[tuple[str, Callable[[Raw], object], int], ...] = ()
     names: frozenset[str] = frozenset()
     scope: str = ""
@@ -122,6 +121,10 @@ class Known:
         self._is_open = True
 
     def layout(self, keys: tuple[str, ...]) -> Layout:
+        """The layout of attributes with the names `keys`."""
+        return self.layouts.get(keys) or self.new_layout(keys)
+
+    def new_layout(self, keys: tuple[str, ...]) -> Layout:
         """The layout of attributes with the names `keys`, which were not seen before."""
         if not self._may_learn() or len(keys) > _MOST_NAMES or len(set(keys)) < len(keys):
             return _NO_LAYOUT
@@ -185,7 +188,7 @@ class Known:
         facts = normalise.facts_of(attributes)
         counts = {fact for fact, _ in layout.free if fact in _OF_STEPS}
         free: dict[str, int] = {}
-        types: list[type[Plain]] = []
+        types: list[Hashable] = []
         rest = []
         ttft_unit_ns = 0
         for fact, at in layout.free:
@@ -238,14 +241,67 @@ class Known:
         )
 
 
+Emitters = dict[tuple[str, str | None], Known]
+"""By scope and SDK, on which alone it depends what the attributes of a span mean."""
+
+
+def known_of(emitters: Emitters, scope: str, resource: normalise.Resource, values: Values) -> Known:
+    """What is known of the spans of `scope`, of which `emitters` remembers not too many."""
+    found = emitters.get((scope, resource.sdk))
+    if found is None:
+        if len(emitters) >= _MOST_EMITTERS:
+            emitters.clear()
+        found = emitters[scope, resource.sdk] = Known(scope, resource, values)
+    return found
+
+
+def span(
+    shape: Shape,
+    own: Completed,
+    trace_id: str,
+    span_id: str,
+    parent_id: str,
+    start_ns: int,
+    end_ns: int | None,
+    links: tuple[Link, ...],
+    resource: normalise.Resource,
+    scope: str | None,
+    version: str | None,
+) -> Span:
+    """A span of `shape` with facts of its `own`."""
+    meaning = shape.meaning
+    model_call, tool_call, session, user, repeats = own
+    return Span(
+        trace_id,
+        span_id,
+        parent_id,
+        shape.name,
+        start_ns,
+        end_ns,
+        meaning.category,
+        shape.kind,
+        resource.service,
+        resource.host,
+        meaning.error,
+        model_call,
+        tool_call,
+        links,
+        session,
+        meaning.where,
+        scope,
+        user,
+        version,
+        repeats,
+    )
+
+
 def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed | None:
     """What a span of `shape` with the attributes `pairs` says of its own; ``None`` where one of
     them is out of the ordinary."""
     facts: Facts = {}
     if shape.read is not None:
-        try:
-            values = shape.read([pairs[at].value for at in shape.at])
-        except DAMAGED:
+        values = shape.read([pairs[at].value for at in shape.at])
+        if values is None:
             return None
         for fact, plain in zip(shape.free, values, strict=True):
             facts[fact] = plain.value
@@ -372,6 +428,7 @@ _WORDS: Final = names.UNDERSTOOD.difference(
 counts only that they are there."""
 
 _NO_LAYOUT: Final = Layout((), (), {})
+_MOST_EMITTERS: Final = 64
 MOST_SHAPES: Final = 1024
 _USES: Final = 8
 """So often has a shape to be used to be worth having been learned."""
