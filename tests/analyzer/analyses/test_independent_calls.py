@@ -296,8 +296,7 @@ def test_a_finding_says_why() -> None:
     assert one.title == "make turns 1 and 2 one"
     assert one.why == (
         "Nothing that a returned is among what b was given, so the model could have asked for all "
-        "of it in one reply. Whether one of them changes what another one reads is not in the "
-        "trace."
+        "of it in one reply. a and b may write; whether to the same place is not in the trace."
     )
     assert all(finding.code in CODES for finding in explained(trace).findings)
 

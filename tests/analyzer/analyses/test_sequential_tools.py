@@ -1,5 +1,7 @@
 """CP101, and the schedule that its savings come from."""
 
+import re
+
 import pytest
 
 from causepath_analyzer.analyses.run import explained
@@ -223,7 +225,7 @@ def test_small_savings_at_one_place_add_up() -> None:
     assert [trace.spans[i].span_id for i in found.spans] == ["t1", "u1", "t2", "v2"]
     assert found.why == (
         "This happens 2 times. The first time: t and u were asked for in one reply, so none can "
-        "need what another returned. Whether two of them write to the same place is not in the "
+        "need what another returned. t and u may write; whether to the same place is not in the "
         "trace."
     )
     elsewhere = drawn(OFTEN.format(line=42, place=""), unit_ns=25 * MS)
@@ -242,10 +244,30 @@ def test_a_finding_says_everything() -> None:
     )
     assert found.why == (
         "t and u were asked for in one reply, so none can need what another returned. "
-        "Whether two of them write to the same place is not in the trace."
+        "t and u may write; whether to the same place is not in the trace."
     )
     assert found.saving_ns == UNIT
     assert found.share == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        (("read_only", "read_only"), "All are marked read-only."),
+        (
+            ("read_only", ""),
+            "Only u may write; whether another one reads it is not in the trace.",
+        ),
+        (("", ""), "t and u may write; whether to the same place is not in the trace."),
+    ],
+    ids=["readers", "one writer", "two writers"],
+)
+def test_what_may_write_is_named(marks: tuple[str, str], expected: str) -> None:
+    drawing = TWO_TOOLS.format(wait="-----")
+    for tool, mark in zip("tu", marks, strict=True):
+        drawing = re.sub(rf"(tool {tool} .*asked_by=one)", rf"\1 {mark}", drawing)
+    (found,) = explained(drawn(drawing, unit_ns=UNIT)).findings
+    assert found.why.endswith(f"returned. {expected}")
 
 
 def test_untrusted_times_give_no_saving() -> None:

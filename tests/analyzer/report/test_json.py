@@ -112,7 +112,7 @@ def test_report() -> None:
                         "saving_usd": None,
                         "evidence": "proved",
                         "why": "t and u were asked for in one reply, so none can need what "
-                        "another returned. Whether two of them write to the same place is not in "
+                        "another returned. t and u may write; whether to the same place is not in "
                         "the trace.",
                         "where": "agent.py:41",
                         "fix": "Start all tool calls of a reply before waiting for the first "

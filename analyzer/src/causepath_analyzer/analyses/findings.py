@@ -88,8 +88,8 @@ CODES: Final[Mapping[str, Code]] = {
             "proved: the same model call issued all of them. That is known from a span link, from "
             "the tool call ids in the recorded reply, from a tool span inside the call, or from "
             "call ids between this call and the next one of the same agent. Two tools that both "
-            "write to the same place may still need an order; the trace does not show that. "
-            "Tools marked read_only are safe."
+            "write to the same place may still need an order; the trace does not show that, so "
+            "those that may write are named. Tools marked read_only are safe."
         ),
         saving=(
             "The wall time now, minus the wall time of a schedule in which the tools start "

@@ -343,13 +343,32 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=order.index, default="proved")
 
 
-def read_only(trace: Trace, spans: Iterable[int]) -> bool:
-    """Whether all of `spans` are known to have no effects; look-ups have none."""
-    for i in spans:
-        span = trace.spans[i]
-        if span.category == "tool" and not (span.tool_call and span.tool_call.read_only):
-            return False
-    return True
+def effects(trace: Trace, spans: Iterable[int]) -> str:
+    """A sentence on what `spans` may change, which names those that may; look-ups change nothing.
+
+    Empty where there is no tool among them.
+    """
+    tools = [tool for i in spans if (tool := _tool(trace.spans[i])) is not None]
+    writers = list(dict.fromkeys(name for name, reads in tools if not reads))
+    if not tools:
+        return ""
+    if not writers:
+        return "All are marked read-only."
+    if len(writers) == 1:
+        if sum(not reads for _, reads in tools) > 1:
+            return f"{writers[0]} may write; whether to the same place is not in the trace."
+        if len(tools) == 1:
+            return ""
+        return f"Only {writers[0]} may write; whether another one reads it is not in the trace."
+    return f"{listed(writers)} may write; whether to the same place is not in the trace."
+
+
+def _tool(span: Span) -> tuple[str, bool] | None:
+    """The name of a tool, and whether it is known to have no effects."""
+    if span.category != "tool":
+        return None
+    told = span.tool_call
+    return (told and told.name) or span.name, bool(told and told.read_only)
 
 
 def listed(names: Sequence[str]) -> str:

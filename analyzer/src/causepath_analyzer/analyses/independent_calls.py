@@ -21,10 +21,10 @@ from causepath_analyzer.analyses.independence import (
     Elsewhere,
     Level,
     and_here,
+    effects,
     key_of,
     level,
     listed,
-    read_only,
     where_of,
     worst,
 )
@@ -193,8 +193,8 @@ def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Ca
             " Whether a shorter piece of an answer was handed on, or decided if the next call "
             "was made, is not in the trace."
         )
-    elif not models and not read_only(trace, [i for i in calls if not _model(trace, i)]):
-        unseen = " Whether two of them write to the same place is not in the trace."
+    elif told := effects(trace, calls):
+        unseen = f" {told}"
     above = trace.spans[parent].name if parent != NO_SPAN else ""
     return Candidate(
         code=CODE,
@@ -211,7 +211,3 @@ def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Ca
         ),
         where=where_of(trace, (*calls, parent)),
     )
-
-
-def _model(trace: Trace, i: int) -> bool:
-    return trace.spans[i].category == "llm"

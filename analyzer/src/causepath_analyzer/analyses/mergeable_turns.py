@@ -16,9 +16,9 @@ from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.findings import Candidate
 from causepath_analyzer.analyses.independence import (
     Elsewhere,
+    effects,
     level,
     listed,
-    read_only,
     where_of,
     worst,
 )
@@ -117,11 +117,7 @@ def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) ->
         if proved
         else f"In other runs {later} was called before {earlier} or without it"
     )
-    unsaid = (
-        ""
-        if read_only(trace, (*turns.between, *turns.after))
-        else " Whether one of them changes what another one reads is not in the trace."
-    )
+    unsaid = f" {effects(trace, (*turns.between, *turns.after))}"
     if turns.estimated:
         unsaid += (
             " When the second reply began is not known: what it took to write is worked out from "

@@ -9,7 +9,7 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.findings import Candidate
-from causepath_analyzer.analyses.independence import listed, where_of
+from causepath_analyzer.analyses.independence import effects, listed, where_of
 from causepath_analyzer.analyses.replay import tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
@@ -42,12 +42,6 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
     names = [(tool and tool.name) or spans[i].name for i, tool in zip(group, tools, strict=True)]
     call = spans[issuer].model_call
     turn = f" of turn {call.turn}" if call is not None and call.turn is not None else ""
-    safe = all(tool is not None and tool.read_only for tool in tools)
-    effects = (
-        "All are marked read-only."
-        if safe
-        else "Whether two of them write to the same place is not in the trace."
-    )
     parent = causes.parents[group[0]]
     agent = spans[parent].name if parent != NO_SPAN else ""
     return Candidate(
@@ -60,7 +54,7 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         evidence="proved",
         why=(
             f"{listed(names)} were asked for in one reply, so none can need what another "
-            f"returned. {effects}"
+            f"returned. {effects(trace, group)}"
         ),
         fix=(
             "Start all tool calls of a reply before waiting for the first result "
