@@ -53,12 +53,13 @@ class BinaryFormat(Struct, frozen=True):
     """A format that is no text.
 
     ``recognise(head)`` looks at the first bytes (at least 512 where the input has as many);
-    ``read(stream)`` reads to the end.
+    ``read(stream, passed_over)`` reads to the end, and calls ``passed_over`` with what stood
+    between the traces.
     """
 
     name: str
     recognise: Callable[[bytes], bool]
-    read: Callable[[BinaryIO], Iterable[Found]]
+    read: Callable[[BinaryIO, Callable[[str], None]], Iterable[Found]]
 
 
 def trace_id(raw: str) -> str:

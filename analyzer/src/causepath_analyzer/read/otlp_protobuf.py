@@ -6,7 +6,7 @@ time. The collector's file exporter puts a four-byte big-endian length before ea
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -17,6 +17,7 @@ from causepath_analyzer.model import Link, Skipped, Span, SpanKind
 from causepath_analyzer.read import normalise, shapes
 from causepath_analyzer.read.format import BinaryFormat, Found
 from causepath_analyzer.read.source import read_exactly
+from causepath_analyzer.read.unknown import LOGS, METRICS
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -35,6 +36,7 @@ _KINDS: Final[tuple[SpanKind, ...]] = (
     "consumer",
 )
 _ERROR_CODE: Final = 2
+_ID_BYTES: Final = 8
 
 
 def recognise(head: bytes) -> bool:
@@ -63,8 +65,8 @@ def _byte(value: int) -> bytes:
     return bytes((value,))
 
 
-def read(stream: BinaryIO) -> Iterator[Found]:
-    """The spans of all messages in `stream`."""
+def read(stream: BinaryIO, passed_over: Callable[[str], None]) -> Iterator[Found]:
+    """The spans of all messages in `stream`. Tells `passed_over` of logs and metrics."""
     # The generated code takes 40 ms to import, which users of JSON need not wait for.
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from opentelemetry.proto.trace.v1 import trace_pb2
@@ -75,12 +77,59 @@ def read(stream: BinaryIO) -> Iterator[Found]:
             yield Skipped(where, "cut off or no OTLP protobuf from here on")
             continue
         batch = trace_pb2.ResourceSpans()
+        damaged = False
         try:
             batch.ParseFromString(message)
         except DecodeError:
+            damaged = True
+        if damaged or not _has_spans(batch):
+            # The messages of other signals have the same outer fields.
+            signal = _other_signal(message)
+            if signal is not None:
+                passed_over(signal)
+                continue
+            inner = trace_pb2.TracesData()
+            try:
+                # Tempo's second API has one message more around it.
+                inner.ParseFromString(message)
+            except DecodeError:
+                inner.Clear()
+            if any(map(_has_spans, inner.resource_spans)):
+                for of_trace in inner.resource_spans:
+                    yield from _batch(of_trace, where)
+                continue
+        if damaged:
             yield Skipped(where, f"{len(message)} bytes that are no OTLP protobuf")
-            continue
-        yield from _batch(batch, where)
+        else:
+            yield from _batch(batch, where)
+
+
+def _has_spans(batch: "trace_pb2.ResourceSpans") -> bool:
+    """Whether what was read as spans has the ids of spans."""
+    spans = (span for group in batch.scope_spans for span in group.spans)
+    return any(len(span.span_id) == _ID_BYTES for span in spans)
+
+
+def _other_signal(message: bytes) -> str | None:
+    """What `message` is, if it is of another signal. Fields of other types read as absent."""
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
+
+    try:
+        metrics = ResourceMetrics.FromString(message)
+        if any(m.WhichOneof("data") for group in metrics.scope_metrics for m in group.metrics):
+            return METRICS
+    except DecodeError:
+        pass
+    try:
+        logs = ResourceLogs.FromString(message)
+        records = (record for group in logs.scope_logs for record in group.log_records)
+        if any(record.time_unix_nano or record.observed_time_unix_nano for record in records):
+            return LOGS
+    except DecodeError:
+        pass
+    return None
 
 
 def resource_spans(stream: BinaryIO) -> Iterator[tuple[str, bytes | None]]:

@@ -127,7 +127,7 @@ class Recogniser:
         for binary in self._binary:
             if binary.recognise(head) or not self._formats:
                 self.format = binary.name
-                yield from _batches(binary.read(stream))
+                yield from _batches(binary.read(stream, self.signals.add))
                 return
         for document in documents(stream, self._longest):
             if isinstance(document, Document):

@@ -13,12 +13,14 @@ class Look(Struct, frozen=True):
     harmless: bool = False
 
 
+LOGS: Final = "OTLP logs, no traces"
+METRICS: Final = "OTLP metrics, no traces"
 _HEAD: Final = 1 << 16
 _LOOKS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
     (re.compile(pattern, re.DOTALL), Look(what, harmless))
     for pattern, what, harmless in (
-        (rb'"resource_?[lL]ogs"', "OTLP logs, no traces", True),
-        (rb'"resource_?[mM]etrics"', "OTLP metrics, no traces", True),
+        (rb'"resource_?[lL]ogs"', LOGS, True),
+        (rb'"resource_?[mM]etrics"', METRICS, True),
         (
             rb'"rootTraceName"|"rootServiceName"',
             "a Tempo search result, no spans: fetch the traces by id (/api/traces/ID)",
