@@ -237,6 +237,16 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
             {"model": "m", "tokens": Tokens(100, 20, 30, 15, 7), "streamed": True},
         ),
         row(
+            "langsmith, writes by how long they are kept",
+            {
+                "langsmith.span.kind": "llm",
+                **USED,
+                "gen_ai.usage.input_token_details": '{"cache_read": 30, '
+                '"ephemeral_5m_input_tokens": 15, "ephemeral_1h_input_tokens": 5}',
+            },
+            {"tokens": Tokens(100, 20, 30, 20, 0, 5)},
+        ),
+        row(
             "langfuse: parts are added",
             {
                 "langfuse.observation.type": "generation",

@@ -397,6 +397,7 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
             return _detailed_tokens(attributes, facts)
     read = (_count(facts["cache_read"]) or 0) if "cache_read" in facts else 0
     write = _count(facts["cache_write"]) if "cache_write" in facts else None
+    write_1h = 0
     reasoning = (_count(facts["reasoning"]) or 0) if "reasoning" in facts else 0
     if "usage_raw" in facts:
         raw = _json_counts(facts["usage_raw"])
@@ -406,9 +407,13 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
         details = _json_counts(facts["input_details"])
         read = read or details.get("cache_read", 0)
         write = write or details.get("cache_creation")
+        write_1h = details.get("ephemeral_1h_input_tokens", 0)
+        if write is None and (write_1h or "ephemeral_5m_input_tokens" in details):
+            write = write_1h + details.get("ephemeral_5m_input_tokens", 0)
     if "output_details" in facts:
         reasoning = reasoning or _json_counts(facts["output_details"]).get("reasoning", 0)
-    write_1h = (_count(facts["cache_write_1h"]) or 0) if "cache_write_1h" in facts else 0
+    if "cache_write_1h" in facts:
+        write_1h = _count(facts["cache_write_1h"]) or 0
     if write is None:
         write_5m = _count(facts["cache_write_5m"]) if "cache_write_5m" in facts else 0
         write = (write_5m or 0) + write_1h
