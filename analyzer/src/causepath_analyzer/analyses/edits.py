@@ -5,7 +5,7 @@ what is not done at all (remove, cache, no retries, another model), then how lon
 (scale). They end up in one `Changes`, so that several are replayed together and never added up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -25,6 +25,7 @@ from causepath_analyzer.analyses.replay import (
     Turns,
     end_of,
     most_at_once,
+    owned_by,
     start_of,
     tools_of_replies,
 )
@@ -424,12 +425,10 @@ class Editing:
         parts = set(self._with_parts(span))
         if not but_retries and self._kinds.calls[span] == span:
             parts.update(self._retries(span))
-        for event in self._owned_by(parts):
-            self.changes.gaps[event] = 0
+        for part in parts:
+            for event in owned_by(self._plan, part):
+                self.changes.gaps[event] = 0
         return sorted(parts)
-
-    def _owned_by(self, spans: set[int]) -> Iterable[int]:
-        return [event for event, owner in enumerate(self._plan.owners) if owner in spans]
 
     def _retries(self, call: int) -> Sequence[int]:
         """Failed attempts and pauses of `call`."""

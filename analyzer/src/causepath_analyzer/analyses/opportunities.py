@@ -36,7 +36,7 @@ def opportunities(
     found = [
         group
         for group in _grouped(candidates(trace, kinds, causes, others))
-        if worth_saying(sum(_at_most_ns(trace, one) for one in group), trace.wall_ns)
+        if worth_saying(sum(_at_most_ns(causes, one) for one in group), trace.wall_ns)
     ]
     if not found:
         return NONE
@@ -65,11 +65,11 @@ def _grouped(found: Iterable[Candidate]) -> Iterable[Sequence[Candidate]]:
     return groups.values()
 
 
-def _at_most_ns(trace: Trace, candidate: Candidate) -> int:
+def _at_most_ns(causes: Causes, candidate: Candidate) -> int:
     """What `candidate` can save at the very most, without a replay: there may be thousands."""
-    durations = [trace.spans[i].duration_ns for i in candidate.spans]
-    first, last = trace.spans[candidate.spans[0]], max(candidate.spans)
-    window = trace.spans[last].ended_ns - first.start_ns
+    started_ns, ended_ns = causes.started_ns, causes.ended_ns
+    durations = [ended_ns[i] - started_ns[i] for i in candidate.spans]
+    window = ended_ns[max(candidate.spans)] - started_ns[candidate.spans[0]]
     return max(window, sum(durations)) - min(durations, default=0)
 
 

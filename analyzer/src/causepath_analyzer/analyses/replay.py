@@ -76,7 +76,8 @@ class Schedule(Struct, frozen=True):
     ``times`` are as they were, ``order`` has every event after its gates, an event without gates
     is held by the start of the trace. ``owners[e]`` is the span whose own time ``gaps[e]`` is.
     ``below`` are the children of every span that has some, in the tree that causes corrected,
-    ``waits`` the spans that only wait.
+    ``streamed`` the tools that started while the call that asked for them went on, and whose
+    offset is its time; ``waits`` are the spans that only wait.
     """
 
     trace: Trace
@@ -88,6 +89,7 @@ class Schedule(Struct, frozen=True):
     owners: Sequence[int]
     slots: Mapping[int, Slot]
     below: Mapping[int, Sequence[int]]
+    streamed: Mapping[int, Sequence[int]]
     waits: Sequence[int]
 
 
@@ -117,6 +119,13 @@ class Replayed(Struct, frozen=True):
     starts_ns: Sequence[int]
     ends_ns: Sequence[int]
     wall_ns: int
+
+
+def owned_by(plan: Schedule, span: int) -> Sequence[int]:
+    """The events whose gaps are own time of `span`."""
+    asked = plan.streamed.get(span, ())
+    starts = [start_of(i) for i in (*plan.below.get(span, ()), *asked)]
+    return [end_of(span), *(event for event in starts if plan.owners[event] == span)]
 
 
 def start_of(span: int) -> int:
@@ -183,8 +192,10 @@ def _run(
         done = bytearray(b"\1") * len(gates)
         order = order[first:]
         for event in order:
-            times[event] = origin
             done[event] = 0
+        if not reorder:
+            for event in order:
+                times[event] = origin
     simple = not slots and not joins
     released = times if simple else list(times)  # when those who wait for an event go on
     for event in order:
@@ -197,6 +208,8 @@ def _run(
                 done[event] = 1
                 continue
             due: Sequence[int] = _due(event, done, gates, slots, joins)
+            for now in due:
+                times[now] = released[now] = origin  # until it is known, for those in a circle
         else:
             due = (event,)
         for now in due:
@@ -285,6 +298,7 @@ class _Building:
         self._owners[1::2] = range(count)
         self._slots: dict[int, Slot] = {}
         self._held_waits: set[int] = set()
+        self._streamed: dict[int, list[int]] = {}
 
     def schedule(self) -> Schedule:
         trace, causes = self._trace, self._causes
@@ -314,22 +328,35 @@ class _Building:
                 order = limited
             else:  # tools that hold each other in a circle share no pool
                 self._slots, gates = {}, unlimited
-        gaps = []
-        for event, held_by in enumerate(gates):
-            if len(held_by) == 1:
-                gate = times[held_by[0]]
-            else:
-                gate = max([times[g] for g in held_by]) if held_by else origin
-            slot = self._slots.get(event)
-            if slot is not None:
-                free = _free(times, slot)
-                if free > gate:
-                    # Its gap is behind the slot: the gate itself would have let it start.
-                    self._slots[event] = replace(slot, gap_ns=times[event] - free)
-                    gate = times[event]
-            gaps.append(times[event] - gate)
+        gaps = [
+            time
+            - (
+                times[held_by[0]]
+                if len(held_by) == 1
+                else max([times[gate] for gate in held_by])
+                if held_by
+                else origin
+            )
+            for time, held_by in zip(times, gates, strict=True)
+        ]
+        for event, slot in self._slots.items():
+            free = _free(times, slot)
+            if free > times[event] - gaps[event]:
+                # Its gap is behind the slot: the gate itself would have let it start.
+                self._slots[event] = replace(slot, gap_ns=times[event] - free)
+                gaps[event] = 0
         return Schedule(
-            trace, causes, times, order, gates, gaps, self._owners, self._slots, families, waits
+            trace,
+            causes,
+            times,
+            order,
+            gates,
+            gaps,
+            self._owners,
+            self._slots,
+            families,
+            self._streamed,
+            waits,
         )
 
     def _depths(self, families: Mapping[int, Sequence[int]]) -> list[int]:
@@ -410,6 +437,7 @@ class _Building:
             if issuer != NO_SPAN:
                 gates[start_of(i)] = (start_of(issuer),)
                 owners[start_of(i)] = issuer
+                self._streamed.setdefault(issuer, []).append(i)
             elif not running and ended:
                 phase = self._join(ended)
                 ended = []

@@ -202,14 +202,19 @@ def _places(
         span = section.span
         of_kind[span] = of_kind.get(span, 0) + section.end_ns - start_ns
     _add(roles, _role(turn, len(starts) - 1), run.trace.end_ns - since_ns)
-    agents = _agents(run)
+    spans, agents = run.trace.spans, _agents(run)
     operations: dict[str, int] = {}
     by_agent: dict[str, int] = {}
     for kind, of_kind in spent.items():
+        in_calls = kind == "llm" or kind in _PHASES
         for span, length in of_kind.items():
-            operation = agent = str(kind)
-            if span != NO_SPAN:
-                operation, agent = _operation(run, span, kind), agents[span]
+            if span == NO_SPAN:
+                operation = agent = str(kind)
+            else:
+                agent = agents[span]
+                operation = _model(run, span, kind) if in_calls else spans[span].name
+            if kind == "retry":
+                operation = "retries and back-off"
             operations[operation] = operations.get(operation, 0) + length
             by_agent[agent] = by_agent.get(agent, 0) + length
     kinds: dict[str, int] = dict(run.wall.path.items())
@@ -252,20 +257,14 @@ def _agents(run: Run) -> Sequence[str]:
     return names
 
 
-def _operation(run: Run, span: int, kind: Kind) -> str:
-    """What `span` was doing, in words that are the same in every run: the tool, the model."""
-    if kind == "retry":
-        return "retries and back-off"
-    spans = run.trace.spans
-    call = run.kinds.calls[span]
-    if call == NO_SPAN:
-        return spans[span].name
-    model_call = spans[call].model_call
-    model = (model_call and model_call.model) or spans[call].name
-    return f"{model} {_PHASES[kind]}" if kind in _PHASES else model
+def _model(run: Run, span: int, kind: Kind) -> str:
+    """The model that was called with `span`, and the phase of the call."""
+    call = run.trace.spans[run.kinds.calls[span]]
+    model = (call.model_call and call.model_call.model) or call.name
+    return model if kind == "llm" else f"{model} {_PHASES[kind]}"
 
 
-_PHASES: Final = {"first_token": "first token", "generation": "generation"}
+_PHASES: Final[Mapping[Kind, str]] = {"first_token": "first token", "generation": "generation"}
 
 
 def _row(by: str, key: str, spent: Sequence[int], total_ns: int, runs: int) -> Row:
