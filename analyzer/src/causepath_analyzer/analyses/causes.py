@@ -86,17 +86,8 @@ class _Evidence:
         self._by_id: dict[str, int] | None = None  # few traces have links
         self._issued: dict[str, int] = {}
         self.next_call = [NO_SPAN] * len(trace.spans)
-        spans, parents = trace.spans, trace.parents
-        # What a span works for: the nearest agent or tool above it, or the root.
-        self._agents = agents = [NO_SPAN] * len(spans)
-        for i in kinds.top_down:
-            parent = parents[i]
-            if parent == NO_SPAN:
-                agents[i] = i
-            elif spans[parent].category in _HAS_TURNS:
-                agents[i] = parent
-            else:
-                agents[i] = agents[parent]
+        spans = trace.spans
+        self._agents = agents = kinds.agents
         of_agent: dict[int, list[int]] = {}
         for i, call in enumerate(kinds.calls):
             if call == NO_SPAN:
@@ -140,9 +131,6 @@ class _Evidence:
         if self._by_id is None:
             self._by_id = {span.span_id: i for i, span in enumerate(self._trace.spans)}
         return self._by_id
-
-
-_HAS_TURNS: Final = ("agent", "tool")
 
 
 def _may_have_asked(trace: Trace, call: int) -> bool:

@@ -209,7 +209,8 @@ class _Walk:
     def _walk(self, top: int) -> None:
         """Walks from *t* to the start of `top`."""
         spans, starts, ends, below = self._spans, self._starts, self._ends, self._below
-        found, waits = self._found, self._waits
+        found, waits, ended = self._found, self._waits, self._ended
+        recorded = self._trace.parents
         t = self._t
         stack = self._entered(top)
         while stack:
@@ -239,13 +240,24 @@ class _Walk:
                     self._t = t
                     stack.extend(self._entered(worker))
                     continue
-            if below[child]:
-                stack.append((child, self._cut(child)))
-            else:
-                start = starts[child]
-                if start < t:
-                    found.append((spans[child], start, t))
-                    t = start
+            children = below[child]
+            start = starts[child]
+            if children:
+                only = children[0]
+                if len(children) > 1 or below[only]:
+                    stack.append((child, self._cut(child)))
+                    continue
+                # Most calls hold one step at most, such as their request over HTTP: no frames.
+                if ended[only] <= ended[child] or self._cuts or recorded[only] != child:
+                    begin, end = max(starts[only], start), min(ends[only], t)
+                    if begin < end:
+                        if end < t:
+                            found.append((spans[child], end, t))
+                        found.append((spans[only], begin, end))
+                        t = begin
+            if start < t:
+                found.append((spans[child], start, t))
+                t = start
         self._t = t
 
     def _entered(self, node: int) -> "list[tuple[int, list[int]]]":

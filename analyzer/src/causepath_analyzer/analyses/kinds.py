@@ -54,18 +54,23 @@ _OWNS_STEPS: Final = frozenset(
 _OWNS_NETWORK: Final = _OWNS_STEPS - {"tool"}
 
 
+_HAS_TURNS: Final = ("agent", "tool")
+
+
 class SpanKinds(Struct, frozen=True):
     """For each span, by number.
 
     ``own[i]``: what its own time is. ``calls[i]``: the model call that span *i* is or is part of
     (an attempt over HTTP, a twin recorded by a second instrumentation), else `NO_SPAN`.
     ``units[i]``: the innermost model or tool call around it, itself included, else `NO_SPAN`.
+    ``agents[i]``: what span *i* works for, the nearest agent or tool above it, or its root.
     ``top_down``: all span numbers, every parent before its children.
     """
 
     own: Sequence[Kind]
     calls: Sequence[int]
     units: Sequence[int]
+    agents: Sequence[int]
     top_down: Sequence[int]
 
 
@@ -75,17 +80,20 @@ def span_kinds(trace: Trace) -> SpanKinds:
     own: list[Kind] = ["other"] * len(spans)
     calls = [NO_SPAN] * len(spans)
     units = [NO_SPAN] * len(spans)
+    agents = list(range(len(spans)))
+    categories = [span.category for span in spans]
     order = trace.top_down()
     for i in order:
-        span, parent = spans[i], parents[i]
-        category = span.category
+        parent = parents[i]
+        category = categories[i]
         kind = _OWN[category]
         call = unit = NO_SPAN
         if parent != NO_SPAN:
             above, unit = own[parent], units[parent]
+            agents[i] = parent if categories[parent] in _HAS_TURNS else agents[parent]
             if category == "other":
                 # A server is another process, whose time is not that of the step that called it.
-                remote = span.kind in ("server", "consumer")
+                remote = spans[i].kind in ("server", "consumer")
                 if above == "llm" or (above in _OWNS_STEPS and not remote):
                     kind = above
             elif category == "network" and above in _OWNS_NETWORK:
@@ -96,4 +104,4 @@ def span_kinds(trace: Trace) -> SpanKinds:
             call = i
         own[i], calls[i] = kind, call
         units[i] = call if call != NO_SPAN else i if category == "tool" else unit
-    return SpanKinds(own, calls, units, order)
+    return SpanKinds(own, calls, units, agents, order)
