@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, Content, Span, Trace
@@ -58,10 +58,10 @@ class Orders(Struct):
     """
 
     runs: int = 0
-    known: set[str] = field(default_factory=set)
-    broken: set[tuple[str, str]] = field(default_factory=set)
-    needed: set[tuple[str, str]] = field(default_factory=set)
-    beside: dict[str, set[str]] = field(default_factory=dict)
+    known: set[str] = set()
+    broken: set[tuple[str, str]] = set()
+    needed: set[tuple[str, str]] = set()
+    beside: dict[str, set[str]] = {}
 
     def add(self, trace: Trace) -> None:
         """Gathers what `trace` shows."""
