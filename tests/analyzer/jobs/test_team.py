@@ -23,7 +23,7 @@ from causepath_analyzer.jobs.team import Team
 from causepath_analyzer.read import Options, SpansByTrace, read_file
 from causepath_analyzer.read.parts import joined, read_part, shares
 from tests.analyzer.read.samples import SAMPLES
-from tests.analyzer.read.test_formats import PROTO
+from tests.analyzer.read.test_formats import PROTO, framed
 
 SECOND = 1_000_000_000
 
@@ -133,6 +133,8 @@ INPUTS: dict[str, dict[str, bytes]] = {
         "b.jsonl": b"".join(LINES[20:]),
         "c.pb": PROTO,
     },
+    "protobuf frames": {"t.pb": framed(PROTO) * 9},
+    "damaged protobuf frames": {"t.pb": framed(PROTO) * 9 + b"\0\0\0\x20" + framed(PROTO) * 3},
     "one of them has no traces": {"a.jsonl": b"".join(LINES), "b.txt": b"hello\n" * 99},
     "a document over many lines comes last": {
         "t.jsonl": b"".join(LINES) + json.dumps(json.loads(LINES[0]), indent=1).encode()
@@ -183,6 +185,7 @@ ALONE = {
     "a document over many lines comes last",
     "lines of another format between",
     "sessions of Claude Code",
+    "damaged protobuf frames",
     "a single line",
     "no spans",
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FIELD_1: Final = 0x0A  # field 1, length-delimited
 _FIELDS_OF_RESOURCE_SPANS: Final = (0x0A, 0x12, 0x1A)
 _LENGTH_BYTES: Final = 4
+_HEAD: Final = 32
 _LONGEST: Final = 1 << 30
 _KINDS: Final[tuple[SpanKind, ...]] = (
     "internal",
@@ -44,6 +45,19 @@ def recognise(head: bytes) -> bool:
     if all(byte >= 0x20 or byte in b"\t\n\r" for byte in head):
         return False  # text: a line feed followed by a brace looks like a field and its length
     return _starts_message(head) or (_is_framed(head) and _starts_message(head[_LENGTH_BYTES:]))
+
+
+def frames(stream: BinaryIO) -> Iterator[int]:
+    """Where the frames of `stream` start that a reader could begin with; nothing else is read."""
+    position = 0
+    while head := stream.read(_HEAD):
+        length = int.from_bytes(head[:_LENGTH_BYTES], "big")
+        if not length:
+            return
+        if _is_framed(head) and recognise(head):
+            yield position
+        position += _LENGTH_BYTES + length
+        stream.seek(position)
 
 
 def _is_framed(head: bytes) -> bool:

@@ -1,8 +1,9 @@
 """Parts of what the user named, for several processes to read side by side.
 
-A file of OTLP JSON lines can be cut between any two of them, as every line stands for itself; any
-other file is one part. A part that turns out to need the others raises `NotApartError`: then one
-process reads everything, which is always right.
+A file of OTLP JSON lines can be cut between any two of them, as every line stands for itself, and
+one of the collector's protobuf frames between these; any other file is one part. A part that turns
+out to need the others raises `NotApartError`: then one process reads everything, which is always
+right.
 """
 
 import io
@@ -21,6 +22,8 @@ from causepath_analyzer.model import Input, Skipped
 from causepath_analyzer.read import MOST_SKIPPED, Progress, SpansByTrace, read_file, read_stream
 from causepath_analyzer.read.format import JsonFormat
 from causepath_analyzer.read.otlp_json import FORMAT as LINES
+from causepath_analyzer.read.otlp_protobuf import FORMAT as FRAMES
+from causepath_analyzer.read.otlp_protobuf import frames
 from causepath_analyzer.read.recognise import FORMATS, GATHERED, NotApartError, Options
 from causepath_analyzer.read.source import STDIN, files, is_compressed
 
@@ -110,9 +113,19 @@ def _shared(every: Sequence[str], sizes: Sequence[int], targets: Sequence[int]) 
 
 
 def _cuts(file: str, size: int, targets: Sequence[int]) -> Iterator[int]:
-    """Starts of lines of `file` near `targets`, if it can be cut there."""
-    if not _fits(LINES, _first_line(file)):
+    """Starts of lines or frames of `file` near `targets`, if it can be cut there."""
+    if _fits(LINES, _first_line(file)):
+        yield from _lines(file, size, targets)
         return
+    with Path(file).open("rb") as stream:
+        if stream.read(1) == b"\0":
+            stream.seek(0)
+            starts = frames(stream)
+            for target in targets:
+                yield next((start for start in starts if start >= target), size)
+
+
+def _lines(file: str, size: int, targets: Sequence[int]) -> Iterator[int]:
     with Path(file).open("rb") as stream:
         for target in targets:
             stream.seek(target)
@@ -147,6 +160,8 @@ def read_part(
     try:
         with io.BufferedReader(_Lines(part.path, part.start, part.end), _BUFFER) as stream:
             entry = read_stream(part.path, stream, spans, progress, alone)
+        if entry.format == FRAMES.name and entry.skipped:
+            raise NotApartError  # where a frame is damaged, those after it are lost as well
         if not part.start or not entry.skipped:
             return entry
         lines = _lines_before(part)
