@@ -34,7 +34,7 @@ backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they 
 	$(BIN)/python -m tests.backends.programs
 
 test-backends: backends  ## the tests with the real collector, Jaeger and Prometheus
-	$(BIN)/python -m pytest -m backends tests/backends
+	$(BIN)/python -m pytest -m "backends and not slow" tests/backends
 
 test-formats: $(FORMATS)  ## the tests that open exported files with speedscope, Polars and Arrow; needs node and npm
 	$(BIN)/python -m pytest -m formats tests/analyzer/export
@@ -53,7 +53,7 @@ fuzz: $(READY)  ## ten minutes of coverage-guided fuzzing of every reader, and t
 	else \
 	  echo "fuzz: atheris is pinned for Python 3.11, this is $$($(BIN)/python -V): no fuzzing here"; \
 	fi
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not backends"
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
