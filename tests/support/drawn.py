@@ -100,6 +100,7 @@ def _span(
             *(Link(name, "tool_call") for name in _listed(facts, "asked_by")),
             *(Link(name, "tool_result") for name in _listed(facts, "results")),
             *(Link(name, "content") for name in _listed(facts, "carries")),
+            *(Link(name) for name in _listed(facts, "links")),
         ),
         session=facts.get("session"),
         where=facts.get("where"),

@@ -37,6 +37,18 @@ def name(trace: Trace, span: int) -> str:
     [
         pytest.param(
             """
+            agent s    |--------------------|
+              llm a     |--|                   blocks=q1>a1
+              llm b         |--|               blocks=2@a+q2>b1
+              llm c             |--|           blocks=q1>c1
+              llm d                 |--|       links=c
+            """,
+            "s agent time 1\na llm time 3\ns agent time 1\nb llm data 3\ns agent time 1\n"
+            "c llm time 3\ns agent time 1\nd llm data 3\ns agent time 5",
+            id="what blocks and links of anybody say",
+        ),
+        pytest.param(
+            """
             other s    |----------|
               other a     |--|
             """,

@@ -39,14 +39,16 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.kinds import Kind, SpanKinds
 from causepath_analyzer.model import NO_SPAN, Trace
 
 Overflow = Literal["async", "truncate"]
 
 Edge = Literal["data", "issue", "time"]
-"""Why a section stands where it does: ``data`` (an id or link says so), ``issue`` (it comes later
-in the order of one reply), ``time`` (it started after what is before it, nothing more is known)."""
+"""Why a section stands where it does: ``data`` (an id, a link or the digest of a block says so),
+``issue`` (it comes later in the order of one reply), ``time`` (it started after what is before it,
+nothing more is known)."""
 
 
 class Section(Struct, frozen=True, gc=False):
@@ -336,6 +338,7 @@ def _path(
     units, calls, own = kinds.units, kinds.calls, kinds.own
     sections: list[Section] = []
     add = sections.append
+    flow = DataFlow(trace)
     before = NO_SPAN  # the call that the path was in last
     told, first_of_call = NO_SPAN, None  # a model call, and when its first token came
     at = trace.start_ns
@@ -354,7 +357,7 @@ def _path(
         elif unit == before:
             edge = "data"
         else:
-            edge = _edge(trace, causes, before, unit)
+            edge = _edge(flow, causes, before, unit)
             before = unit
         call = calls[span]
         if call != told:
@@ -389,20 +392,21 @@ def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:
     return None
 
 
-def _edge(trace: Trace, causes: Causes, before: int, unit: int) -> Edge:
-    """Why the call `unit` comes after the call `before` on the path."""
-    if unit == NO_SPAN:
-        return "time"
-    if unit == before:
-        return "data"
+def _edge(flow: DataFlow, causes: Causes, before: int, unit: int) -> Edge:
+    """Why the call `unit` comes after the call `before` on the path, which is another one."""
     issuer = causes.issuers[unit]
     if issuer != NO_SPAN:
         same_reply = before != NO_SPAN and causes.issuers[before] == issuer
         return "issue" if same_reply else "data"
-    span = trace.spans[unit]
+    span = flow.trace.spans[unit]
     if span.links and any(link.why in ("tool_result", "content") for link in span.links):
         return "data"
-    return "data" if before != NO_SPAN and causes.answered_by[before] == unit else "time"
+    if before == NO_SPAN:
+        return "time"
+    told = span.model_call
+    evidence = span.links or (told is not None and told.blocks is not None)
+    known = causes.answered_by[before] == unit or (evidence and before in flow.sources(unit))
+    return "data" if known else "time"
 
 
 def _fault(trace: Trace, sections: Sequence[Section]) -> str | None:
