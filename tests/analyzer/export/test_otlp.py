@@ -330,6 +330,8 @@ def test_from_jaeger_to_jaeger(capsys: pytest.CaptureFixture[str]) -> None:
         ("--to csv -o http://h", "http://h: csv is a file: name it with -o FILE"),
         ("--to otlp --json", "--json tells what was written to a file: name it with -o FILE"),
         ("--to otlp -o http://h --header a:b", "--header goes to where traces are read from; for"),
+        ("--to csv --weight own", "--weight is for folded, not for csv"),
+        ("--to jaeger --timeout 0", "--timeout 0: no time to wait"),
         ("--to otlp --service x", "--service is for servers, and "),
         ("--to svg", "Invalid value"),
         ("--to otlp -o /nowhere/x", "/nowhere/x: cannot be written: No such file or directory"),

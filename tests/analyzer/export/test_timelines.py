@@ -223,3 +223,21 @@ def test_parquet_without_pyarrow_is_told(
         "causepath: parquet needs pyarrow: pip install 'causepath-analyzer[parquet]', "
         "or use --to csv\n"
     )
+
+
+def nested(count: int) -> list[Span]:
+    """Spans one inside the other, each a nanosecond longer at both ends."""
+    ids = [f"{i:016x}" for i in range(count + 1)]
+    return [
+        Span("t", ids[i + 1], ids[i] if i else "", f"s{i}", i, 2 * count - i) for i in range(count)
+    ]
+
+
+def test_a_deep_trace_costs_no_more_than_a_wide_one() -> None:
+    run = explained(build(nested(4_000)))
+    assert len(lanes(run.trace)) == 1
+    longest = max(folded([run]).split(b"\n"), key=len)
+    assert longest.startswith(b"(...);")
+    assert len(longest) < 1_000
+    assert len(speedscope([run])) < 50_000_000
+    assert len(perfetto([run])) < 50_000_000

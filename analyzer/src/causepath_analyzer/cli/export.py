@@ -101,9 +101,10 @@ def export(
 
     `causepath export traces/ --to folded | inferno-flamegraph > path.svg`
     """
-    _check(paths, to, output, copy, server, json=json)
+    _check(paths, to, output, copy, weight, server, json=json)
     named = named_paths(paths)
-    addresses = (*named, output) if output is not None and is_address(output) else named
+    # How to talk to servers may also be said for the one that is written to.
+    addresses = (*named, output or "http://") if _is_sent(to, output) else named
     options = read_options(addresses, format, max_bytes, server)
     kept: list[tuple[str | None, bytes]] = []
     wire = to in ("jaeger", "otlp")
@@ -134,11 +135,17 @@ def export(
     return status_of(reading.inputs, named, strict=strict)
 
 
+def _is_sent(to: Target, output: str | None) -> bool:
+    """Whether the spans go to a server and not into a file."""
+    return to == "jaeger" if output is None else is_address(output)
+
+
 def _check(
     paths: Sequence[str],
     to: Target,
     output: str | None,
     copy: bool | None,
+    weight: Weight,
     server: Server,
     *,
     json: bool,
@@ -147,19 +154,17 @@ def _check(
     wire = to in ("jaeger", "otlp")
     if copy is not None and not wire:
         raise UsageError(f"--copy is for jaeger and otlp, not for {to}")
-    if output is not None and is_address(output) and not wire:
+    sent = _is_sent(to, output)
+    if sent and not wire:
         raise UsageError(f"{output}: {to} is a file: name it with -o FILE")
-    if (
-        output is not None
-        and is_address(output)
-        and server.header
-        and not any(map(is_address, paths))
-    ):
+    if sent and server.header and not any(map(is_address, paths)):
         raise UsageError(
             "--header goes to where traces are read from; for where they are sent to set "
             "OTEL_EXPORTER_OTLP_HEADERS"
         )
-    to_stdout = output is None and to != "jaeger"
+    to_stdout = output is None and not sent
+    if to != "folded" and weight != "path":
+        raise UsageError(f"--weight is for folded, not for {to}")
     if to_stdout and json:
         raise UsageError("--json tells what was written to a file: name it with -o FILE")
     if to_stdout and to == "parquet" and sys.stdout.isatty():
@@ -184,7 +189,7 @@ def _otlp(
     found = marked(runs, carried, copy=copy)
     services = tuple(sorted(found.services))
     done = Exported(SCHEMA, to, output or "-", len(runs), found.spans, found.anew, copy, services)
-    if (output is None and to == "jaeger") or (output is not None and is_address(output)):
+    if _is_sent(to, output):
         sent = send(
             requests(found.batches, _MOST_BYTES_AT_ONCE), endpoint(output), connection(server)
         )

@@ -17,6 +17,9 @@ from causepath_analyzer.model import NO_SPAN, Trace
 Weight = Literal["path", "own"]
 
 UNCOVERED: Final = "(no span)"
+_CUT: Final = "(...)"
+_DEEPEST: Final = 128
+"""Frames of a stack. No real trace is as deep, and a hostile one must not become its square."""
 _PHASES: Final[frozenset[Kind]] = frozenset(("first_token", "generation"))
 _BREAKS: Final = str.maketrans({";": ",", "\n": " ", "\r": " ", "\0": " ", "\u2028": " "})
 
@@ -32,9 +35,12 @@ def folded(runs: Iterable[Run], weight: Weight = "path") -> bytes:
 
 
 def stack(trace: Trace, span: int) -> tuple[str, ...]:
-    """The names of `span` and of everything above it, the root first."""
-    names = []
+    """The names of `span` and of everything above it, the root first; the nearest of very many."""
+    names: list[str] = []
     while span != NO_SPAN:
+        if len(names) == _DEEPEST:
+            names.append(_CUT)
+            break
         names.append(frame(trace.spans[span].name))
         span = trace.parents[span]
     return tuple(reversed(names))

@@ -41,18 +41,22 @@ def lanes(trace: Trace) -> Sequence[Sequence[Edge]]:
     free: list[int] = []
     busy: list[tuple[int, int]] = []  # when a lane becomes free, and which
 
-    def close(number: int, down_to: int) -> None:
-        while open_in[number] and open_in[number][-1] != down_to:
-            ended = open_in[number].pop()
+    def close(number: int, above: int, until_ns: int) -> None:
+        """Ends what is open above the span `above` and ended by then."""
+        stack = open_in[number]
+        while stack and stack[-1] != above and spans[stack[-1]].ended_ns <= until_ns:
+            ended = stack.pop()
             found[number].append(Edge(spans[ended].ended_ns, ended, opens=False))
 
     for i in sorted(range(len(spans)), key=lambda i: (spans[i].start_ns, depths[i], i)):
         start, end, parent = spans[i].start_ns, spans[i].ended_ns, parents[i]
         while busy and busy[0][0] <= start:
             number = heappop(busy)[1]
-            close(number, NO_SPAN)
+            close(number, NO_SPAN, start)
             heappush(free, number)
         number = _NOT_YET if parent == NO_SPAN else lane[parent]
+        if number != _NOT_YET:
+            close(number, parent, start)
         if number == _NOT_YET or not _fits(trace, open_in[number], i):
             if free:
                 number = heappop(free)
@@ -61,24 +65,16 @@ def lanes(trace: Trace) -> Sequence[Sequence[Edge]]:
                 found.append([])
                 open_in.append([])
             heappush(busy, (end, number))
-        else:
-            close(number, parent)
         lane[i] = number
         open_in[number].append(i)
         found[number].append(Edge(start, i, opens=True))
     for number in range(len(found)):
-        close(number, NO_SPAN)
+        close(number, NO_SPAN, trace.end_ns)
     return found
 
 
 def _fits(trace: Trace, stack: Sequence[int], i: int) -> bool:
-    """Whether span `i` can lie on its parent: what lies on that, if anything, has ended."""
-    spans, parent = trace.spans, trace.parents[i]
-    if spans[i].ended_ns > spans[parent].ended_ns:
-        return False
-    for above in reversed(stack):
-        if above == parent:
-            return True
-        if spans[above].ended_ns > spans[i].start_ns:
-            return False
-    return False
+    """Whether span `i` can lie on its parent, which is open with nothing on it, to its end."""
+    parent = trace.parents[i]
+    on_parent = bool(stack) and stack[-1] == parent
+    return on_parent and trace.spans[i].ended_ns <= trace.spans[parent].ended_ns

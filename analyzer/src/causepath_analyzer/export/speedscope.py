@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.export.folded import UNCOVERED, frame
+from causepath_analyzer.export.folded import UNCOVERED, frame, stack
 from causepath_analyzer.export.lanes import lanes
 from causepath_analyzer.model import NO_SPAN
 
@@ -51,14 +51,8 @@ def _path(run: Run, frames: _Frames) -> dict[str, Any]:
     trace = run.trace
     samples, weights = [], []
     for section in run.path.sections:
-        stack = []
-        span = section.span
-        while span != NO_SPAN:
-            stack.append(frames[frame(trace.spans[span].name)])
-            span = trace.parents[span]
-        stack.reverse()
         phase = UNCOVERED if section.span == NO_SPAN else f"({section.kind})"
-        samples.append([*stack, frames[phase]])
+        samples.append([frames[name] for name in (*stack(trace, section.span), phase)])
         weights.append(section.end_ns - section.start_ns)
     return {
         "type": "sampled",
