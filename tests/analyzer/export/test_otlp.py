@@ -330,6 +330,10 @@ def test_from_jaeger_to_jaeger(capsys: pytest.CaptureFixture[str]) -> None:
         ("--to csv -o http://h", "http://h: csv is a file: name it with -o FILE"),
         ("--to otlp --json", "--json tells what was written to a file: name it with -o FILE"),
         ("--to otlp -o http://h --header a:b", "--header goes to where traces are read from; for"),
+        (
+            "http://h:4318 --to otlp",
+            "http://h:4318 takes traces and gives none: to send there, write -o http://h:4318",
+        ),
         ("--to csv --weight own", "--weight is for folded, not for csv"),
         ("--to jaeger --timeout 0", "--timeout 0: no time to wait"),
         ("--to otlp --service x", "--service is for servers, and "),

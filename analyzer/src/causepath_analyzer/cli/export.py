@@ -162,6 +162,9 @@ def _check(
             "--header goes to where traces are read from; for where they are sent to set "
             "OTEL_EXPORTER_OTLP_HEADERS"
         )
+    for path in paths:
+        if is_address(path) and path.rstrip("/").endswith((":4318", "/v1/traces")):
+            raise UsageError(f"{path} takes traces and gives none: to send there, write -o {path}")
     to_stdout = output is None and not sent
     if to != "folded" and weight != "path":
         raise UsageError(f"--weight is for folded, not for {to}")
