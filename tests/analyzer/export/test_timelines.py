@@ -147,7 +147,7 @@ def test_perfetto() -> None:
     run = explained(TRACE)
     events = timeline(run)
     assert [e for e in events if e[0] == "M"] == [
-        ("M", 0, None, "run ffffffff"),
+        ("M", 1, None, "run ffffffff"),
         ("M", 1, None, "critical path"),
         ("M", 2, None, "spans 1"),
         ("M", 3, None, "spans 2"),
@@ -173,6 +173,22 @@ def test_perfetto() -> None:
         for cause, effect in (("chat", "one"), ("chat", "two"), ("one", "last"), ("two", "last"))
         for ph in "sf"
     )
+
+
+def test_every_run_of_a_timeline_has_threads_of_its_own() -> None:
+    run = explained(TRACE)
+    events = json.loads(perfetto([run, run]))["traceEvents"]
+    threads = {
+        (e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"
+    }
+    assert threads == {
+        (1, 1): "critical path",
+        (1, 2): "spans 1",
+        (1, 3): "spans 2",
+        (4, 4): "critical path",
+        (4, 5): "spans 1",
+        (4, 6): "spans 2",
+    }
 
 
 def test_times_are_exact_to_the_nanosecond() -> None:

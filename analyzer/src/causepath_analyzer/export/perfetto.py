@@ -6,7 +6,7 @@ to the tool, from a tool to the call that got its result.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,19 +16,19 @@ from causepath_analyzer.export.lanes import Edge, lanes
 from causepath_analyzer.export.rows import Row, rows
 from causepath_analyzer.model import NO_SPAN
 
-_PATH_THREAD: Final = 1
-
 Event = dict[str, Any]
 
 
 def perfetto(runs: Sequence[Run]) -> bytes:
     """The timeline of `runs`. Times are microseconds from the earliest start, exact to the ns."""
     origin_ns = min(run.trace.start_ns for run in runs)
-    events = [
-        event
-        for process, run in enumerate(runs, start=1)
-        for event in _events(run, process, origin_ns)
-    ]
+    events: list[Event] = []
+    number = 1
+    for run in runs:
+        # Viewers put the thread first that has the number of its process. None comes twice.
+        lanes_of_run = lanes(run.trace)
+        events += _events(run, lanes_of_run, number, origin_ns)
+        number += 1 + len(lanes_of_run)
     return msgspec.json.encode(
         {
             "traceEvents": events,
@@ -38,28 +38,31 @@ def perfetto(runs: Sequence[Run]) -> bytes:
     )
 
 
-def _events(run: Run, process: int, origin_ns: int) -> Iterator[Event]:
+def _events(
+    run: Run, lanes_of_run: Sequence[Sequence[Edge]], process: int, origin_ns: int
+) -> Iterator[Event]:
     trace = run.trace
     root = frame(trace.spans[trace.main_root].name)
-    yield _named("process_name", f"{root} {trace.trace_id[:8]}", process, 0)
-    yield _named("thread_name", "critical path", process, _PATH_THREAD)
+    yield _named("process_name", f"{root} {trace.trace_id[:8]}", process, process)
+    yield _named("thread_name", "critical path", process, process)
     for section in run.path.sections:
         name = UNCOVERED
         args: dict[str, object] = {"kind": section.kind, "edge": section.edge}
         if section.span != NO_SPAN:
             name = frame(trace.spans[section.span].name)
             args["span_id"] = trace.spans[section.span].span_id
-        at = {"pid": process, "tid": _PATH_THREAD}
+        at = {"pid": process, "tid": process}
         start, end = _us(section.start_ns - origin_ns), _us(section.end_ns - origin_ns)
         same = {"name": name, "cat": section.kind, **at, "args": args}
         yield {"ph": "B", "ts": start, **same}
         yield {"ph": "E", "ts": end, **same}
     told = rows(run)
     flows = _flows(run)
-    for number, lane in enumerate(lanes(trace), start=_PATH_THREAD + 1):
-        yield _named("thread_name", f"spans {number - _PATH_THREAD}", process, number)
+    for number, lane in enumerate(lanes_of_run, start=1):
+        thread = process + number
+        yield _named("thread_name", f"spans {number}", process, thread)
         for edge in lane:
-            yield from _slice(edge, told[edge.span], flows, process, number, origin_ns)
+            yield from _slice(edge, told[edge.span], flows, process, thread, origin_ns)
 
 
 def _slice(
