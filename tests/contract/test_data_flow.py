@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import causepath
-from causepath.file import file_exporter
+from causepath.file import TraceFile
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import Latency, Reply, Request
@@ -70,7 +70,7 @@ def test_a_loop_of_model_calls(
         anthropic.Anthropic(base_url=api.url, api_key="test") as client,
         Recording() as recording,
     ):
-        recording.provider.add_span_processor(SimpleSpanProcessor(file_exporter(traces, print)))
+        recording.provider.add_span_processor(SimpleSpanProcessor(TraceFile(traces)))
 
         def request(said: str) -> dict[str, Any]:
             return {
