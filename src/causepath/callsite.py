@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,11 @@ NOT_THE_APPLICATION = frozenset(
 )  # fmt: skip
 """Packages whose frames are plumbing."""
 
+MAX_KNOWN = 10_000
+
+_is_application: dict[str, bool] = {}
+"""By the name of a module: calls come from the same few over and over."""
+
 MAX_FRAMES = 60
 MAX_APPLICATION_FRAMES = 12
 
@@ -29,8 +34,18 @@ def application_frames() -> Iterator[FrameType]:
     for _ in range(MAX_FRAMES):
         if frame is None or found == MAX_APPLICATION_FRAMES:
             return
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in NOT_THE_APPLICATION:
+        module: Any = frame.f_globals.get("__name__")
+        known = _is_application.get(module) if type(module) is str else True
+        if known is None:
+            known = _look_at(module)
+        if known:
             found += 1
             yield frame
         frame = frame.f_back
+
+
+def _look_at(module: str) -> bool:
+    found = module.partition(".")[0] not in NOT_THE_APPLICATION
+    if len(_is_application) < MAX_KNOWN:
+        _is_application[module] = found
+    return found

@@ -66,10 +66,9 @@ class Metrics:
 
     def wanted(self) -> bool:
         """Whether the application has set up metrics by now."""
-        api = sys.modules.get("opentelemetry.metrics")
-        if api is None:
-            return False
-        provider = api.get_meter_provider()
+        # The variable, as asking `get_meter_provider` reads the environment every time.
+        api = sys.modules.get("opentelemetry.metrics._internal")
+        provider = api and api._METER_PROVIDER  # noqa: SLF001
         if provider is not self._provider:
             self._provider = provider
             self._begin(provider)
@@ -77,8 +76,8 @@ class Metrics:
 
     def _begin(self, provider: Any) -> None:
         self._histograms, self._counters = {}, {}
-        if type(provider).__module__.startswith("opentelemetry.metrics"):
-            return  # the API's own: a stand-in for one that may come
+        if provider is None or type(provider).__module__.startswith("opentelemetry.metrics"):
+            return  # none, or the API's own, which does nothing
         meter = provider.get_meter(SCOPE, __version__)
         for name, (unit, boundaries, description) in HISTOGRAMS.items():
             self._histograms[name] = meter.create_histogram(

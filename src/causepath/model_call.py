@@ -159,8 +159,14 @@ class ModelCall:
         self._start_ns = getattr(span, "start_time", None) or time.time_ns()
         self._attempt_start_ns = self._start_ns
         span.update_name(_chat_name(self._request))
-        self._set_missing(span, semconv.parameter_attributes(self._request))
-        span.set_attributes(self._own_attributes())
+        there = attributes_of(span)
+        parameters = semconv.parameter_attributes(self._request)
+        span.set_attributes(
+            {
+                **{name: value for name, value in parameters.items() if name not in there},
+                **self._own_attributes(),
+            }
+        )
         for link in self._result_links():
             span.add_link(link.context, link.attributes)
         self._telemetry.opened(self, span)

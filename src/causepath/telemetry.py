@@ -265,12 +265,17 @@ class Telemetry:
 
     # -- calls in progress
 
-    def span_ended(self, context: SpanContext, end_ns: int, error: str | None) -> None:
+    def span_ended(self, span: Any) -> None:
         """A span of a provider that we attend ended, whoever wrote it."""
-        self.others.ended(key_of(context))
-        call = self._open.pop(key_of(context), None)
+        context: SpanContext = span.context
+        key = key_of(context)
+        self.others.ended(key)
+        call = self._open.pop(key, None)
         if call is not None:
-            call.over(end_ns, error)
+            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
+            call.over(span.end_time or time.time_ns(), error)
+        elif self.metrics.wanted():
+            self._measure_native_tool(span)
         self.nothing_below(context)
 
     def nothing_below(self, context: SpanContext) -> None:
@@ -455,7 +460,7 @@ class Telemetry:
         def over(end_ns: int, error: str | None) -> None:
             if asked is not None:
                 asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
-            self.measure_tool(name, start_ns, end_ns, error)
+            self._measure_tool(name, start_ns, end_ns, error)
 
         operation = Operation(span, context, over, read_error)
         self._look_at_tool(operation, asked, arguments)
@@ -520,8 +525,23 @@ class Telemetry:
                 semconv.present(attributes), end_ns - start_ns, run.turns, len(run.known)
             )
 
+    def _measure_native_tool(self, span: Any) -> None:
+        """An SDK has carried out a tool call, and written the span of it itself."""
+        attributes = span.attributes or {}
+        if (
+            attributes.get(semconv.OPERATION) == "execute_tool"
+            and span.start_time is not None
+            and any(is_native(provider, span) for provider in self.providers)
+        ):
+            self._measure_tool(
+                str(attributes.get(semconv.TOOL_NAME)),
+                span.start_time,
+                span.end_time or time.time_ns(),
+                attributes.get(semconv.ERROR_TYPE),
+            )
+
     @harmless(None)
-    def measure_tool(self, name: str, start_ns: int, end_ns: int, error: str | None) -> None:
+    def _measure_tool(self, name: str, start_ns: int, end_ns: int, error: str | None) -> None:
         """A tool call was carried out, and seen from its start to its end."""
         if self.metrics.wanted():
             attributes = {**tool_attributes(name, None), semconv.ERROR_TYPE: error}

@@ -5,7 +5,6 @@ What an SDK writes itself is adopted, not written again.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -82,17 +81,7 @@ class SpanWatcher:
     @harmless(None)
     def on_end(self, span: Any) -> None:
         if self._telemetry is not None:
-            attributes = span.attributes or {}
-            error = attributes.get(semconv.ERROR_TYPE)
-            end_ns = span.end_time or time.time_ns()
-            self._telemetry.span_ended(span.context, end_ns, error)
-            if (
-                attributes.get(semconv.OPERATION) == "execute_tool"
-                and span.start_time is not None
-                and any(is_native(provider, span) for provider in self._telemetry.providers)
-            ):
-                name = str(attributes.get(semconv.TOOL_NAME))
-                self._telemetry.measure_tool(name, span.start_time, end_ns, error)
+            self._telemetry.span_ended(span)
 
     def shutdown(self) -> None:
         self._telemetry = None
