@@ -5,6 +5,8 @@ They are looked at as they pass, in pieces of any size, and nothing but an unfin
 
 from __future__ import annotations
 
+import base64
+import json
 import zlib
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,10 @@ PIECE_BYTES = 65_536
 """So much is decompressed at a time, so that a small body cannot fill the memory."""
 
 
+FRAME_PRELUDE, FRAME_CHECKSUM = 12, 4
+"""Bytes of a frame of `application/vnd.amazon.eventstream`."""
+
+
 class Body:
     """The body of one response: server-sent events, or a JSON document."""
 
@@ -26,30 +32,33 @@ class Body:
         self._on_event = on_event
         self._decoded = _decoder(headers.get("content-encoding", ""))
         self._is_json = "json" in kind
-        self._understood = self._is_json or "event-stream" in kind
+        self._split = None
+        if self._is_json:
+            self._split = self._keep
+        elif "text/event-stream" in kind:
+            self._split = self._lines
+        elif "vnd.amazon.eventstream" in kind:
+            self._split = self._frames
         self._rest: list[bytes] = []
-        """What has come since the last end of a line, or all of a JSON document."""
+        """What has come since the last whole line or frame, or all of a JSON document."""
         self._size = 0
         self._data: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
         """The application is about to get `piece`."""
-        if not self._understood or self._decoded is None:
+        if self._split is None or self._decoded is None:
             return
         try:
             for decoded in self._decoded(piece):
-                if self._is_json:
-                    self._keep(decoded)
-                else:
-                    self._lines(decoded)
-        except (zlib.error, OverflowError):
-            self._understood = False
+                self._split(decoded)
+        except (zlib.error, ValueError, OverflowError):
+            self._split = None
             self._rest.clear()
             self._data.clear()
 
     def document(self) -> bytes | None:
         """The JSON document, as far as it has come."""
-        return b"".join(self._rest) if self._is_json and self._understood else None
+        return b"".join(self._rest) if self._is_json and self._split is not None else None
 
     def _lines(self, piece: bytes) -> None:
         first, *others = piece.split(b"\n")
@@ -64,6 +73,22 @@ class Body:
         if self._size > MAX_BYTES:
             raise OverflowError(MAX_BYTES)
         self._rest.append(piece)
+
+    def _frames(self, piece: bytes) -> None:
+        """Bedrock's own framing: lengths of all and of the headers, a checksum, headers, payload,
+        a checksum. The payload is JSON with the event in base64."""
+        self._keep(piece)
+        data = b"".join(self._rest)
+        while len(data) >= FRAME_PRELUDE and len(data) >= (size := int.from_bytes(data[:4], "big")):
+            start = FRAME_PRELUDE + int.from_bytes(data[4:8], "big")
+            if size < start + FRAME_CHECKSUM:
+                raise ValueError("no frame")
+            event = json.loads(data[start : size - FRAME_CHECKSUM] or b"{}").get("bytes")
+            if isinstance(event, str):
+                self._on_event(base64.b64decode(event))
+            data = data[size:]
+        self._rest[:] = [data]
+        self._size = len(data)
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):

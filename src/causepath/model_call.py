@@ -330,6 +330,16 @@ class ModelCall:
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
+    @harmless(None)
+    def refused(self, response: Any) -> None:
+        """The SDK makes nothing of a whole reply, as it is not of the form that was asked for. It
+        has been paid for all the same."""
+        if response is None or not response.is_closed:
+            return
+        reply = self._provider.read_document(response.content)
+        if reply is not None:
+            self._reply = reply
+
     def event(self, event: Any) -> None:
         """The application is about to get this event of a streamed reply."""
         try:  # as `harmless`, but cheaper: this is the one thing that happens thousands of times
@@ -408,8 +418,8 @@ class ModelCall:
             span.set_attributes(attributes)
 
     def known_late(self) -> dict[str, AttributeValue]:
-        """What to add to a span that somebody else ends, while the reply is not whole."""
-        if self._complete or not self._streams:
+        """What to add to a span that somebody else ends before the reply is over for us."""
+        if self._complete or not (self._streams or self._reply is not NO_REPLY):
             return {}
         return self._reply_attributes()
 
@@ -419,7 +429,7 @@ class ModelCall:
         if self._streams and usage.output is None and usage.input is not None:
             # What was used after it was left, nobody says.
             attributes[semconv.USAGE_PARTIAL] = True
-        if self._native and not self._streams:
+        if self._native and self._complete and not self._streams:
             for name in self._provider.native_reply:
                 attributes.pop(name, None)
         attributes.update(self._answered())

@@ -127,7 +127,11 @@ def _body(original: Any) -> Callable[..., Any]:
 
 def _response(original: Any) -> Callable[..., Any]:
     def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
+        try:
+            result = original(self, *args, **kwargs)
+        except Exception:
+            _refused(kwargs)
+            raise
         _responded(kwargs, result)
         return result
 
@@ -136,7 +140,11 @@ def _response(original: Any) -> Callable[..., Any]:
 
 def _async_response(original: Any) -> Callable[..., Any]:
     async def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = await original(self, *args, **kwargs)
+        try:
+            result = await original(self, *args, **kwargs)
+        except Exception:
+            _refused(kwargs)
+            raise
         _responded(kwargs, result)
         return result
 
@@ -219,6 +227,12 @@ def _responded(arguments: dict[str, Any], result: object) -> None:
     call = _call_in_progress()
     if call is not None:
         call.responded(arguments.get("response"), result)
+
+
+def _refused(arguments: dict[str, Any]) -> None:
+    call = _call_in_progress()
+    if call is not None:
+        call.refused(arguments.get("response"))
 
 
 def _no_call() -> AbstractContextManager[object]:

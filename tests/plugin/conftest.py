@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import ssl
 from typing import TYPE_CHECKING
 
 import anthropic
@@ -17,6 +20,11 @@ from tests.support.recording import Recording, set_global_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What was imported is not looked at by every collection of the tests, and nobody speaks TLS, though
+# every client wants to be able to: both took longer than most tests.
+gc.freeze()
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 NATIVE = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
 """Whether this release of the SDK writes spans of its own."""

@@ -35,6 +35,7 @@ import sys
 import threading
 import time
 import traceback
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -323,7 +324,7 @@ class _Connection(BaseHTTPRequestHandler):
         received_ns = time.monotonic_ns()
         raw_body = self._read_body()
         path, _, query = self.path.partition("?")
-        is_message = path == "/v1/messages"
+        is_message = path.endswith("/v1/messages") or wire.model_in(path) is not None
         try:
             body = json.loads(raw_body)
         except ValueError:
@@ -343,6 +344,8 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             if path == "/v1/messages/count_tokens":
                 answering.token_count()
+            elif path == "/v1/messages/batches":
+                answering.batch()
             elif is_message:
                 answering.message(wire.new_id("msg", *identity))
             else:
@@ -389,7 +392,10 @@ class _Answering:
 
     def message(self, message_id: str) -> None:
         """Answer as the script says."""
-        problem = _problem(self._request)
+        required = ("max_tokens", "messages")
+        if wire.model_in(self._request.path) is None:
+            required = ("model", *required)
+        problem = _problem(self._request, required)
         if problem is not None:
             self.refusal(*problem)
             return
@@ -412,6 +418,21 @@ class _Answering:
         else:
             self._json(200, {"input_tokens": wire.input_size_tokens(self._request.body)})
 
+    def batch(self) -> None:
+        """Answer that the batch has been taken."""
+        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+        self._json(
+            200,
+            {
+                "id": self._request_id.replace("req", "msgbatch"),
+                "type": "message_batch",
+                "processing_status": "in_progress",
+                "request_counts": counts,
+                "created_at": "2026-01-01T00:00:00Z",
+                "expires_at": "2026-01-02T00:00:00Z",
+            },
+        )
+
     def refusal(self, status: int, text: str) -> None:
         """Answer that the request is wrong."""
         self._failure(Failure(status, text), {})
@@ -422,7 +443,7 @@ class _Answering:
             self._failure(answer, _retry_headers(answer))
             return
         self._pause(answer.latency.before_headers)
-        if self._request.streams:
+        if self._request.streams or self._request.path.endswith("response-stream"):
             self._stream(answer, message_id)
         else:
             self._pause(wire.generation_seconds(answer))
@@ -438,21 +459,30 @@ class _Answering:
             self._failure(Failure(interruption.status, interruption.message), {})
         else:
             body = wire.message(reply, self._request, message_id)
-            self._json(200, body, cut=interruption is not None)
+            self._json(200, body, cut=interruption is not None, encoding=reply.encoding)
 
     def _stream(self, reply: Reply, message_id: str) -> None:
+        framed = self._request.path.endswith("response-stream")
+        kind = "application/vnd.amazon.eventstream" if framed else "text/event-stream"
         self._head(
             200,
             {
-                "content-type": "text/event-stream; charset=utf-8",
+                "content-type": kind if framed else f"{kind}; charset=utf-8",
                 "cache-control": "no-cache",
                 "transfer-encoding": "chunked",
+                **({"content-encoding": reply.encoding} if reply.encoding else {}),
             },
         )
+        gzip = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if reply.encoding == "gzip" else None
         for event in wire.events(reply, self._request, message_id):
             self._pause(event.pause_seconds)
-            data = event.encode()
+            data = event.frame() if framed else event.encode()
+            if gzip is not None:
+                data = gzip.compress(data) + gzip.flush(zlib.Z_SYNC_FLUSH)
             self._send(event.name, b"%x\r\n%s\r\n" % (len(data), data))
+        if gzip is not None:
+            data = gzip.flush()
+            self._send("end of the encoding", b"%x\r\n%s\r\n" % (len(data), data))
         if isinstance(reply.interruption, Cut):
             self._flush()
             self._cut()
@@ -466,13 +496,17 @@ class _Answering:
         body: wire.JsonObject,
         headers: dict[str, str] | None = None,
         cut: bool = False,
+        encoding: str | None = None,
     ) -> None:
         data = json.dumps(body).encode()
+        if encoding == "gzip":
+            data = zlib.compress(data, wbits=zlib.MAX_WBITS | 16)
         self._head(
             status,
             {
                 "content-type": "application/json",
                 "content-length": str(len(data)),
+                **({"content-encoding": encoding} if encoding else {}),
                 **(headers or {}),
             },
         )
@@ -517,9 +551,7 @@ class _Answering:
         self._connection.close_connection = True
 
 
-def _problem(
-    request: Request, required: Sequence[str] = ("model", "max_tokens", "messages")
-) -> tuple[int, str] | None:
+def _problem(request: Request, required: Sequence[str]) -> tuple[int, str] | None:
     """The status and message the API would refuse the request with, if it would."""
     if request.method != "POST":
         return 405, "Method Not Allowed"

@@ -8,6 +8,9 @@ invoke_agent loop  agent inferred
 from __future__ import annotations
 
 import gc
+import re
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -80,6 +83,73 @@ def lines(spans: Sequence[ReadableSpan]) -> Iterator[str]:
             yield from below(span.context.span_id, depth + 1)
 
     yield from below(None, 0)
+
+
+VARIES = frozenset(
+    {
+        "code.function.name",
+        "code.line.number",
+        "gen_ai.response.id",
+        "gen_ai.response.time_to_first_chunk",
+        "server.port",
+    }
+)
+"""Attributes whose values are never the same twice."""
+
+
+def whole_lines(spans: Sequence[ReadableSpan]) -> Iterator[str]:
+    """All there is of the spans, but what is never the same twice: a paragraph a span."""
+    ids = {span.context.span_id for span in spans}
+    order = sorted(spans, key=lambda span: (span.start_time, span.end_time, span.name))
+    labels = {span.context.span_id: _label(span) for span in order}
+    given: dict[str, str] = {}
+
+    def below(parent: int | None, depth: int) -> Iterator[str]:
+        for span in order:
+            own = span.parent.span_id if span.parent and span.parent.span_id in ids else None
+            if own == parent:
+                yield from _paragraph(span, "  " * depth, labels, given)
+                yield from below(span.context.span_id, depth + 1)
+
+    yield from below(None, 0)
+
+
+def _paragraph(
+    span: ReadableSpan, indent: str, labels: dict[int, str], given: dict[str, str]
+) -> Iterator[str]:
+    def known(found: re.Match[str]) -> str:
+        return given.setdefault(found[0], f"{found[1]}_{len(given) + 1}")
+
+    description = f" {span.status.description!r}" if span.status.description else ""
+    scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
+    links = "".join(
+        f" <-{(link.attributes or {}).get('causepath.link')}- "
+        f"{labels.get(link.context.span_id, '?')}"
+        for link in span.links
+    )
+    yield (
+        f"{indent}{span.name} [{scope}] {span.kind.name} {span.status.status_code.name}"
+        f"{description}{links}"
+    )
+    facts = []
+    for name, value in sorted((span.attributes or {}).items()):
+        shown: Any = list(value) if isinstance(value, tuple) else value
+        if name in VARIES or name.endswith(("_ms", "_ns", "_seconds")):
+            shown = "~"
+        elif name == "code.file.path":
+            shown = Path(str(value)).name
+        text = re.sub(r"\b(toolu|msg|req|msgbatch)_01[0-9a-f]{16,}", known, f"{name}={shown}")
+        text = re.sub(r":[0-9a-f]{16}:", ":~:", text)
+        facts.append(re.sub(r"127\.0\.0\.1:(?!9\b)\d+", "127.0.0.1:~", text))
+    facts += [f"event={event.name}" for event in span.events]
+    yield from textwrap.wrap(
+        "; ".join(facts),
+        100,
+        initial_indent=f"{indent}    ",
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _label(span: ReadableSpan) -> str:

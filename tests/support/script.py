@@ -152,6 +152,8 @@ class Reply:
     stop_sequence: str | None = None
     delta_characters: int = 16
     interruption: Cut | ErrorEvent | None = None
+    encoding: str | None = None
+    """The `content-encoding`: `gzip`, or any other word, which then changes nothing of the body."""
 
     def __post_init__(self) -> None:
         if self.delta_characters < 1:
@@ -217,6 +219,7 @@ class Request:
     """
 
     number: int
+    """Of the requests for a message, counted from 0; -1 for another."""
     method: str
     path: str
     query: str

@@ -5,9 +5,13 @@ Pure functions from scripted values to what is sent; only `messages_api` opens s
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
+import re
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +44,38 @@ class Event:
     data: JsonObject
     pause_seconds: float = 0.0
 
+    def frame(self) -> bytes:
+        """The event as Bedrock sends it: a frame of `application/vnd.amazon.eventstream`."""
+        headers = b"".join(
+            struct.pack("!B", len(name)) + name + b"\x07" + struct.pack("!H", len(value)) + value
+            for name, value in (
+                (b":event-type", b"chunk"),
+                (b":content-type", b"application/json"),
+                (b":message-type", b"event"),
+            )
+        )
+        encoded = base64.b64encode(json.dumps(self.data).encode()).decode()
+        payload = json.dumps({"bytes": encoded}).encode()
+        prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
+        message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload
+        return message + struct.pack("!I", zlib.crc32(message))
+
     def encode(self) -> bytes:
         """The event as bytes, with the empty line that ends it."""
         return f"event: {self.name}\ndata: {json.dumps(self.data)}\n\n".encode()
+
+
+PLATFORM_PATHS = re.compile(
+    r"(?:/model/(?P<bedrock>[^/]+)/invoke(?:-with-response-stream)?"
+    r"|/.*/models/(?P<vertex>[^/:]+):(?:rawPredict|streamRawPredict))$"
+)
+"""Where Bedrock and Vertex are asked for a message; the model is in the path."""
+
+
+def model_in(path: str) -> str | None:
+    """The model that a path of Bedrock or Vertex names."""
+    found = PLATFORM_PATHS.match(path)
+    return (found["bedrock"] or found["vertex"]) if found else None
 
 
 def new_id(prefix: str, *parts: object) -> str:
@@ -142,7 +175,7 @@ def _empty_message(request: Request, message_id: str) -> JsonObject:
         "id": message_id,
         "type": "message",
         "role": "assistant",
-        "model": request.body["model"],
+        "model": request.body.get("model") or model_in(request.path),
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,

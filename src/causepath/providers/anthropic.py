@@ -7,6 +7,7 @@ public methods, and the `stacklevel` of their warnings, alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ FINISH_REASONS = {
     "refusal": "content_filter",
 }
 """The conventions' words for the API's. Any other is passed on as it is."""
+
+PLATFORMS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
+"""By the word in the names of their clients, as the SDK's own spans name them."""
 
 PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
 
@@ -50,6 +54,7 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         parameters=_parameters(body),
         server_address=url.host,
         server_port=url.port or (80 if url.scheme == "http" else 443),
+        platform=_platform(client.__class__),
     )
 
 
@@ -65,6 +70,13 @@ def _body(options: Any) -> Mapping[str, Any] | None:
         return None
     extra = getattr(options, "extra_json", None)
     return {**body, **extra} if isinstance(extra, Mapping) else body
+
+
+@functools.lru_cache(maxsize=64)
+def _platform(client: type) -> str | None:
+    """The `gen_ai.provider.name` of a client that talks to somebody else's platform."""
+    names = " ".join(base.__name__ for base in client.__mro__)
+    return next((name for word, name in PLATFORMS.items() if word in names), None)
 
 
 def _is_messages(method: str, url: str) -> bool:
