@@ -426,7 +426,8 @@ class ModelCall:
     def _reply_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = semconv.reply_attributes(self._reply)
         usage = self._reply.usage
-        if self._streams and usage.output is None and usage.input is not None:
+        unfinished = usage.input is not None or not self._complete
+        if self._streams and usage.output is None and unfinished:
             # What was used after it was left, nobody says.
             attributes[semconv.USAGE_PARTIAL] = True
         if self._native and self._complete and not self._streams:

@@ -149,11 +149,18 @@ def test_the_application_sees_no_difference_and_the_spans_are_as_expected(
         found = "\n".join(whole_lines(recording.spans()))
     assert traced == plain
     expected = EXPECTED / ("calls-native.txt" if native else "calls.txt")
-    variant = f"{way.name} (before 2)" if VERSION < (2, 0) else way.name
     if WRITE:
-        write(expected, way.name, variant, found)
-    sections = dict(read(expected))
-    assert found.splitlines() == (sections.get(variant) or sections[way.name]).splitlines()
+        write(expected, way.name, found)
+    assert found.splitlines() == expected_of(way.name, dict(read(expected))).splitlines()
+
+
+def titles(name: str) -> list[str]:
+    """The sections that may hold what is expected of a row for this release, the nearest first."""
+    return [f"{name} (before {major})" for major in (1, 2) if (major, 0) > VERSION] + [name]
+
+
+def expected_of(name: str, sections: dict[str, str]) -> str:
+    return next((sections[title] for title in titles(name) if title in sections), "")
 
 
 def read(path: Path) -> Iterator[tuple[str, str]]:
@@ -163,13 +170,14 @@ def read(path: Path) -> Iterator[tuple[str, str]]:
         yield name, text.strip("\n")
 
 
-def write(path: Path, name: str, variant: str, found: str) -> None:
-    """The section of one row anew; one of its own where older releases differ."""
+def write(path: Path, name: str, found: str) -> None:
+    """The section of one row anew; one of its own where an older release differs."""
     sections = dict(read(path))
-    sections.pop(variant, None)
-    if sections.get(name) != found:
-        sections[variant] = found
-    order = [title for way in WAYS for title in (way.name, f"{way.name} (before 2)")]
+    own, *_ = titles(name)
+    sections.pop(own, None)
+    if expected_of(name, sections) != found:
+        sections[own] = found
+    order = [f"{way.name}{which}" for way in WAYS for which in ("", " (before 2)", " (before 1)")]
     parts = [f"\n## {title}\n{sections[title]}\n" for title in order if title in sections]
     path.parent.mkdir(exist_ok=True)
     path.write_text("# The spans of each row of ways.py; see test_matrix.py\n" + "".join(parts))

@@ -87,6 +87,7 @@ def lines(spans: Sequence[ReadableSpan]) -> Iterator[str]:
 
 VARIES = frozenset(
     {
+        "causepath.input.previous",
         "code.function.name",
         "code.line.number",
         "gen_ai.response.id",
