@@ -223,15 +223,15 @@ ROWS = {
         chat_iterate,
         chat_iterate_async,
         Reply("Hello, you there.", interruption=Cut(1)),
-        _one("-/- first-chunk error=connection_error (ERROR)"),
+        _one("-/- partial first-chunk error=connection_error (ERROR)"),
     ),
     "chat, stream, error": Row(
         chat_iterate,
         chat_iterate_async,
         Reply("Hello, you there.", interruption=ErrorEvent(1)),
-        _one("-/- first-chunk error=server_error (ERROR)"),
+        _one("-/- partial first-chunk error=server_error (ERROR)"),
     ),
-    "chat, stream, left": Row(chat_left, chat_left_async, HELLO, _one("-/- (UNSET)")),
+    "chat, stream, left": Row(chat_left, chat_left_async, HELLO, _one("-/- partial (UNSET)")),
     "chat, helper": Row(chat_helper, chat_helper_async, HELLO, _one("112/5 stop first-chunk (OK)")),
     "chat, parse": Row(chat_parse, chat_parse_async, ANSWER, _one("112/5 stop (OK)")),
     "chat, raw": Row(chat_raw, chat_raw_async, HELLO, _one("112/5 stop (OK)")),
@@ -254,7 +254,7 @@ ROWS = {
         respond_iterate,
         respond_iterate_async,
         Reply("Hello, you there.", interruption=Cut(1)),
-        _one("-/- first-chunk error=connection_error (ERROR)"),
+        _one("-/- partial first-chunk error=connection_error (ERROR)"),
     ),
     "responses, stream, error": Row(
         respond_iterate,
@@ -262,7 +262,9 @@ ROWS = {
         Reply("Hello, you there.", interruption=ErrorEvent(1)),
         _one("-/- first-chunk error=server_error (ERROR)"),
     ),
-    "responses, stream, left": Row(respond_left, respond_left_async, HELLO, _one("-/- (UNSET)")),
+    "responses, stream, left": Row(
+        respond_left, respond_left_async, HELLO, _one("-/- partial (UNSET)")
+    ),
     "responses, helper": Row(
         respond_helper, respond_helper_async, HELLO, _one("112/5 stop first-chunk (OK)")
     ),
