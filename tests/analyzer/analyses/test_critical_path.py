@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from causepath_analyzer.analyses.causes import causes
+from causepath_analyzer.analyses.causes import Causes, causes
 from causepath_analyzer.analyses.critical_path import Overflow, critical_path
 from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.model import NO_SPAN, Span, Trace
+from causepath_analyzer.model import NO_SPAN, Link, ModelCall, Span, ToolCall, Trace
 from causepath_analyzer.read import read
 from causepath_analyzer.read.tree import build
 from tests.analyzer.corpus import corpus
@@ -375,6 +376,148 @@ def test_every_instant_belongs_to_its_owner(spans: Sequence[Span], overflow: Ove
     }
     asked = {i: owner(trace, i, overflow) for i in range(trace.start_ns, trace.end_ns)}
     assert walked == asked
+
+
+class Asked:
+    """The definition for any trace in which nothing happens outside its roots and nobody waits.
+
+    With causes, several roots, and spans cut at the instant at which they are entered.
+    """
+
+    def __init__(self, trace: Trace, known: Causes, overflow: Overflow) -> None:
+        self.trace, self.known, self.overflow = trace, known, overflow
+        self.below: dict[int, list[int]] = {}
+        for i, parent in enumerate(known.parents):
+            self.below.setdefault(parent, []).append(i)
+
+    def outside(self) -> bool:
+        """Whether something happens outside the root it hangs on."""
+        known = self.known
+        for i in range(len(self.trace.spans)):
+            root = i
+            while known.parents[root] != NO_SPAN:
+                root = known.parents[root]
+            first, last = self.trace.spans[root].start_ns, known.ended_ns[root]
+            if self.trace.spans[i].start_ns < first or known.ended_ns[i] > last:
+                return True
+        return False
+
+    def owner(self, instant: int) -> int:
+        """The span whose time `instant` is, or `NO_SPAN`."""
+        starts, ends = self.known.started_ns, self.known.ends_ns
+        roots = [r for r in self.below[NO_SPAN] if starts[r] < ends[r]]
+        t = self.trace.end_ns
+        while True:
+            running = [r for r in roots if starts[r] < t <= ends[r]]
+            if not running:
+                t = max((ends[r] for r in roots if ends[r] < t), default=self.trace.start_ns)
+                if instant >= t:
+                    return NO_SPAN
+                continue
+            root = min(running, key=lambda r: (starts[r], self.trace.spans[r].span_id))
+            if instant >= starts[root]:
+                return self.inside(root, (starts[root], ends[root]), t, instant)
+            t = starts[root]
+
+    def inside(self, span: int, cut: tuple[int, int], t: int, instant: int) -> int:
+        """The same within `span`, cut to `cut`, if the path comes to it at `t`."""
+        family = [
+            (window, child)
+            for child in self.below.get(span, ())
+            if (window := self.window(child, span, cut)) is not None
+        ]
+        if t < cut[1]:  # of what runs at t, the first to start takes over, cut as well
+            running = [(w, c) for w, c in family if w[0] < t < w[1]]
+            if running:
+                window, child = min(
+                    running, key=lambda f: (f[0][0], self.trace.spans[f[1]].span_id)
+                )
+                if instant >= window[0]:
+                    return self.inside(child, window, t, instant)
+                t = window[0]
+        while True:
+            ended = [(w, c) for w, c in family if w[1] <= t]
+            if not ended:
+                return span
+            window, child = min(
+                ended, key=lambda f: (-f[0][1], f[0][0], self.trace.spans[f[1]].span_id)
+            )
+            if instant >= window[1]:
+                return span
+            if instant >= window[0]:
+                return self.inside(child, window, window[1], instant)
+            t = window[0]
+
+    def window(self, child: int, span: int, cut: tuple[int, int]) -> tuple[int, int] | None:
+        """`child` cut to `span`, unless it was not waited for."""
+        known = self.known
+        outlives = known.ended_ns[child] > known.ended_ns[span]
+        if self.overflow == "async" and outlives and self.trace.parents[child] == span:
+            return None
+        start, end = max(known.started_ns[child], cut[0]), min(known.ends_ns[child], cut[1])
+        return (start, end) if start < end else None
+
+
+def any_trace(random: Random) -> Trace:
+    """Several roots, orphans, cycles, ties, spans without length or end, tools and their calls."""
+    ids = [f"{i:02}" for i in range(random.randint(1, 12))]
+    spans = []
+    for span_id in ids:
+        start = random.randint(0, 25)
+        category = random.choice(["other", "llm", "tool", "tool", "agent", "chain"])
+        links = (Link(random.choice(ids), "tool_call"),) if random.random() < 0.2 else ()
+        spans.append(
+            Span(
+                "t",
+                span_id,
+                random.choice([*ids, *ids[:3], *ids[:3], "", "gone"]),
+                span_id,
+                start,
+                random.choice([None, random.randint(start, 30), 30, random.randint(0, 30)]),
+                category,  # type: ignore[arg-type]
+                random.choice(["internal", "internal", "server", "client"]),  # type: ignore[arg-type]
+                model_call=ModelCall() if category == "llm" else None,
+                tool_call=ToolCall("t", random.choice([None, "a"])) if category == "tool" else None,
+                links=links,
+            )
+        )
+    return build(spans)
+
+
+def disagreements(seed: int, traces: int) -> list[str]:
+    """Where the walk and the definition differ, in so many traces and with both policies."""
+    random = Random(seed)
+    found: list[str] = []
+    while traces:
+        trace = any_trace(random)
+        kinds = span_kinds(trace)
+        known = causes(trace, kinds)
+        if Asked(trace, known, "async").outside():
+            continue
+        traces -= 1
+        overflow: Overflow
+        for overflow in ("async", "truncate"):
+            asked = Asked(trace, known, overflow)
+            path = critical_path(trace, kinds, known, overflow)
+            walked = {
+                instant: section.span
+                for section in path.sections
+                for instant in range(section.start_ns, section.end_ns)
+            }
+            expected = {i: asked.owner(i) for i in range(trace.start_ns, trace.end_ns)}
+            if walked != expected or path.fault is not None:
+                found.append(f"{overflow}: {trace.spans}")
+    return found
+
+
+def test_the_walk_and_the_definition_agree_about_any_trace() -> None:
+    assert disagreements(seed=1, traces=500) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_the_walk_and_the_definition_agree_about_very_many_traces(seed: int) -> None:
+    assert disagreements(seed=100 + seed, traces=2_000) == []
 
 
 @st.composite
