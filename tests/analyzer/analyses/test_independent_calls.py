@@ -258,36 +258,44 @@ def test_turns_that_could_be_one(a: str, result: str, b: str, expected: list[str
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "expected"),
+    ("one", "two", "three", "expected"),
     [
-        pytest.param("", "", [], id="nobody knows the pace"),
-        pytest.param("tokens=1/1 model=m", "tokens=1/1 model=m", [], id="equal answers show none"),
+        pytest.param("", "", "", [], id="nobody knows the pace"),
+        pytest.param(*["tokens=1/1 model=m"] * 3, [], id="equal answers show none"),
         pytest.param(
-            "tokens=1/4 model=m ttft=2", "tokens=1/2 model=n", [], id="the pace of another model"
+            "tokens=1/1 model=m", "tokens=1/4 model=m", "", [], id="two answers show none"
+        ),
+        pytest.param(
+            "tokens=1/4 model=m ttft=2",
+            "tokens=1/2 model=n",
+            "",
+            [],
+            id="the pace of another model",
         ),
         pytest.param(
             "tokens=1/4 model=m ttft=2",
             "tokens=1/2 model=m",
+            "",
             ["CP103 one+a+two+b proved 6"],  # of 7 columns two tokens took half a one each
             id="the pace of a call with a first token",
         ),
         pytest.param(
             "tokens=1/1 model=m",
             "tokens=1/4 model=m",
+            "tokens=1/1 model=m",
             ["CP103 one+a+two+b proved 3"],  # 3 columns more for 3 tokens more
             id="the pace of answers of different lengths",
         ),
     ],
 )
-def test_without_a_first_token_the_pace_tells(one: str, two: str, expected: list[str]) -> None:
+def test_without_a_first_token_the_pace_tells(
+    one: str, two: str, three: str, expected: list[str]
+) -> None:
     drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", f"{two} ")
-    assert found(drawing.replace("turn=1", f"turn=1 {one}")) == expected
-    assert not expected or "worked out from its tokens" in _why(drawing, one)
-
-
-def _why(drawing: str, one: str) -> str:
-    trace = drawn(drawing.replace("turn=1", f"turn=1 {one}"), unit_ns=UNIT)
-    return explained(trace).findings[0].why
+    drawing = drawing.replace("turn=1", f"turn=1 {one}").replace("turn=3", f"turn=3 {three}")
+    assert found(drawing) == expected
+    for finding in explained(drawn(drawing, unit_ns=UNIT)).findings:
+        assert "worked out from its tokens" in finding.why
 
 
 def test_a_finding_says_why() -> None:
