@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.backends.spans import of_service, span
 from tests.backends.stack import (
     ROOT,
     Collector,
@@ -125,9 +127,9 @@ def rows_of(trace: dict[str, Any]) -> str:
             ]:
                 row(child, depth + 1)
 
-    for span in spans.values():
-        if not any(reference["refType"] == "CHILD_OF" for reference in span["references"]):
-            row(span, 0)
+    for one in spans.values():
+        if not any(reference["refType"] == "CHILD_OF" for reference in one["references"]):
+            row(one, 0)
     return "\n".join(rows)
 
 
@@ -186,3 +188,105 @@ def test_the_collectors_file_gives_the_report_of_the_agents_own_file(ran: Ran) -
     assert len(by_id) == len(RUNS)
     assert {trace["trace_id"]: trace for trace in through["traces"]} == by_id
     assert through["summary"] == direct["summary"]
+
+
+def jaegers_path(trace: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """The critical path as Jaeger's page works it out: span, start and end in microseconds.
+
+    From the end of a span, the child that ended last takes over; at its start, the one of its
+    siblings that ended before that, strictly; what no child takes is the parent's own. Children
+    that outlive their parent are cut; none of the traces here has one.
+    """
+    spans = {one["spanID"]: one for one in trace["spans"]}
+    children: dict[str | None, list[str]] = {}
+    for span_id, one in spans.items():
+        parents = [ref["spanID"] for ref in one["references"] if ref["refType"] == "CHILD_OF"]
+        children.setdefault(parents[0] if parents else None, []).append(span_id)
+
+    def end(span_id: str) -> int:
+        return int(spans[span_id]["startTime"] + spans[span_id]["duration"])
+
+    def below(span_id: str) -> list[tuple[str, int, int]]:
+        path: list[tuple[str, int, int]] = []
+        start, until = spans[span_id]["startTime"], end(span_id)
+        candidates = children.get(span_id, [])
+        while candidates:
+            last = max(candidates, key=end)
+            path = [
+                *below(last),
+                *([(span_id, end(last), until)] if end(last) < until else []),
+                *path,
+            ]
+            until = spans[last]["startTime"]
+            candidates = [one for one in candidates if end(one) < until]
+        return [*([(span_id, start, until)] if start < until else []), *path]
+
+    (root,) = children[None]
+    return below(root)
+
+
+def our_path(trace: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """The path of a report; what is split into kinds within a span is one section."""
+    path: list[tuple[str, int, int]] = []
+    for step in trace["path"]:
+        start, end = step["start_ns"] // 1000, step["end_ns"] // 1000
+        if path and path[-1][0] == step["span_id"]:
+            path[-1] = (step["span_id"], path[-1][1], end)
+        else:
+            path.append((step["span_id"], start, end))
+    return path
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_jaegers_critical_path_is_ours_where_nothing_overlaps_its_cause(
+    ran: Ran, service: str
+) -> None:
+    (reported,) = report(ran.direct[service])["traces"]
+    ours = our_path(reported)
+    shown = trace_in_jaeger(ran, service)
+    jaegers = jaegers_path(shown)
+    # By what the run called: a pause that begins in the microsecond in which an attempt ends is
+    # left out by Jaeger, and its time is the model call's own.
+    parents = {
+        one["spanID"]: reference["spanID"]
+        for one in shown["spans"]
+        for reference in one["references"]
+        if reference["refType"] == "CHILD_OF"
+    }
+
+    def called(path: list[tuple[str, int, int]]) -> dict[str, int]:
+        total: dict[str, int] = defaultdict(int)
+        for step, start, end in path:
+            above = step
+            while parents.get(parents.get(above, "")):
+                above = parents[above]
+            total[above] += end - start
+        return total
+
+    assert called(jaegers) == pytest.approx(called(ours), abs=10)
+    assert len(called(ours)) == (6 if "together" in service else 7)
+
+
+def test_jaeger_leaves_a_call_out_whose_tool_began_before_it_had_ended(
+    jaeger: Jaeger, tmp_path: Path
+) -> None:
+    """The known difference: there, the time until the tool began is the run's own."""
+    root = span("invoke_agent a", 5, {"causepath.category": "agent"})
+    call = span("chat m", 3, {"causepath.category": "llm"}, parent=root)
+    tool = span("execute_tool t", 5, {"causepath.category": "tool"}, parent=root)
+    tool["startTimeUnixNano"] = str(int(tool["startTimeUnixNano"]) + 2_000_000_000)
+    link = {"key": "causepath.link", "value": {"stringValue": "tool_call"}}
+    ids = {"traceId": call["traceId"], "spanId": call["spanId"]}
+    tool["links"] = [{**ids, "attributes": [link]}]
+    with collector_running(tmp_path / "c", "jaeger", jaeger=jaeger.otlp) as collector:
+        collector.send(of_service("overlap", root, call, tool))
+        (trace,) = eventually(lambda: jaeger.traces("overlap"), bool)
+        eventually(collector.spans, lambda spans: len(spans) == 3)
+        (reported,) = report(collector.traces_file)["traces"]
+    names = {one["spanId"]: one["name"] for one in (root, call, tool)}
+
+    def seconds(path: list[tuple[str, int, int]]) -> list[tuple[str, float]]:
+        return [(names[step], round((end - start) / 1e6, 3)) for step, start, end in path]
+
+    assert seconds(jaegers_path(trace)) == [("invoke_agent a", 2), ("execute_tool t", 3)]
+    assert seconds(our_path(reported)) == [("chat m", 2), ("execute_tool t", 3)]
