@@ -156,6 +156,15 @@ def test_a_fork_that_goes_on_beside_its_original(tmp_path: Path) -> None:
     }
 
 
+def test_of_two_copies_the_one_is_kept_that_others_name(tmp_path: Path) -> None:
+    fork = [*forked(FIRST, "younger", 4000), *resumed(MORE, "younger")]
+    found = read_sessions(tmp_path, {"a": FIRST, "b": fork, "c": resumed(FIRST, "copy")})
+    assert found == {
+        "older": (2, 1, 300, ("repeated in session copy: counted once",)),
+        "younger": (1, 0, 400, TWO_REPEATED),
+    }
+
+
 def test_a_fork_without_its_original_tells_the_whole_story(tmp_path: Path) -> None:
     fork = [*forked(FIRST, "younger", 4000), *resumed(MORE, "younger")]
     assert read_sessions(tmp_path, {"a": fork}) == {"younger": (3, 1, 5400, ())}

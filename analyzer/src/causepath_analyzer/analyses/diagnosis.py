@@ -207,7 +207,7 @@ _RULES: Final = (
         lambda f: f.duplicates,
         lambda f: f.spans,
         "records of a span that is here already",
-        "Two exporters, or retries of one: harmless, and dropped.",
+        "Two exporters, retries of one, or a session that repeats an older one: dropped.",
     ),
     _Rule(
         "broken_trees",

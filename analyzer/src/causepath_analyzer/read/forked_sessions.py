@@ -70,7 +70,8 @@ def _oldest_first(sessions: Mapping[str, Sequence[Span]]) -> Iterable[str]:
             at, depth = forked[at], depth + 1
         depths[name] = depth
     ends = {name: max(span.ended_ns for span in own) for name, own in sessions.items()}
-    return sorted(sessions, key=lambda name: (depths[name], ends[name], name))
+    origins = set(forked.values())
+    return sorted(sessions, key=lambda n: (depths[n], ends[n], n not in origins, n))
 
 
 def _left(name: str, own: Sequence[Span], repeated: Sequence[Span]) -> list[Span]:
