@@ -166,6 +166,6 @@ def test_in_protobuf_as_well(spans: list[dict[str, Any]]) -> None:
     expected: list[Found] = []
     for span in json.loads(json.dumps(spans)):
         otlp_protobuf.EMITTERS.clear()
-        expected += otlp_protobuf.read(io.BytesIO(in_protobuf([span])))
+        expected += otlp_protobuf.read(io.BytesIO(in_protobuf([span])), pytest.fail)
     data = in_protobuf(json.loads(json.dumps([*spans, *spans])))
-    assert list(otlp_protobuf.read(io.BytesIO(data))) == expected * 2
+    assert list(otlp_protobuf.read(io.BytesIO(data), pytest.fail)) == expected * 2
