@@ -187,6 +187,36 @@ def test_one_run_that_handed_something_to_a_later_round_refutes() -> None:
     assert found(drawing, ROUNDS.format(**carried)) == []
 
 
+STEPS = """
+    agent run           |-----------------------|
+      chain item         |---------|                id=s1
+        tool find         |---|                     id=f1 parent=s1 given=q1 scope=causepath
+        llm ask               |-----|               id=a1 parent=s1 blocks=d1>t1 carries=f1
+      chain item                    |---------|     id=s2
+        tool find                    |---|          id=f2 parent=s2 given=q2 scope=causepath
+        llm ask                          |-----|    id=a2 parent=s2 blocks=d2>t2 carries=f2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param("", "", ["CP102 item+item proved 10"], id="each for itself"),
+        pytest.param("blocks=d2", "blocks=t1", [], id="an answer handed on"),
+        pytest.param("id=s2", "id=s2 carries=a1", [], id="an answer handed to the round"),
+        pytest.param("item                    ", "else                    ", [], id="no round"),
+        pytest.param(
+            "llm ask                          ",
+            "network a                        ",
+            [],
+            id="nobody knows what else it did",
+        ),
+    ],
+)
+def test_rounds_with_a_span_around_them(old: str, new: str, expected: list[str]) -> None:
+    assert found(STEPS.replace(old, new)) == expected
+
+
 def test_rounds_that_overlapped_elsewhere() -> None:
     one = """
         agent run           |-----------------------------|

@@ -65,7 +65,7 @@ class DataFlow:
         """The spans from number `since` on of which something reached `span`, however far.
 
         What a span returned may hold what those below it did, and what it was given may be at hand
-        for all of them; but for the spans around `span` itself.
+        for all of them.
         """
         key = (span, since)
         if key in self._asked:
@@ -74,6 +74,10 @@ class DataFlow:
         around = trace.parents[span]
         found: set[int] = set()
         waiting = list(self.sources(span))
+        while around >= since:
+            waiting += self.sources(around)
+            around = trace.parents[around]
+        around = trace.parents[span]
         while waiting:
             source = waiting.pop()
             if source < since or source == span or source in found:

@@ -6,9 +6,11 @@ loop may have several steps, which need each other; then it is the rounds that a
 
     retrieve |--| ask |-----| retrieve |--| ask |-----|    =>   retrieve |--| ask |-----|
                                                                 retrieve |--| ask |-----|
+
+A span of the agent's own around the calls of a round stands for all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -52,6 +54,13 @@ class _Group(Struct, frozen=True):
         return tuple(i for branch in self.branches for i in branch)
 
 
+Inner = Mapping[int, tuple[int, ...]]
+"""Of spans around several calls, these calls."""
+
+_STEPS: Final = frozenset(("agent", "chain", "other"))
+_MOST_INSIDE: Final = 64
+"""Spans that a round may have, to be looked at."""
+
 _SILENT: Final = frozenset(("unknown", "dependent"))
 
 
@@ -68,20 +77,29 @@ def independent_calls(
     for parent, family in families.items():
         if len(family) < 2 or (parent != NO_SPAN and trace.spans[parent].category not in _FAMILY):
             continue
-        for calls in _in_sequence(trace, kinds, causes, family):
-            groups = _groups(flow, calls, others)
-            found += [_candidate(trace, kinds, parent, group) for group in groups]
+        inner: dict[int, tuple[int, ...]] = {}
+        for calls in _in_sequence(trace, kinds, causes, family, inner):
+            groups = _groups(flow, calls, others, inner)
+            found += [_candidate(trace, kinds, parent, group, inner) for group in groups]
     return found
 
 
 def _in_sequence(
-    trace: Trace, kinds: SpanKinds, causes: Causes, family: Sequence[int]
+    trace: Trace,
+    kinds: SpanKinds,
+    causes: Causes,
+    family: Sequence[int],
+    inner: dict[int, tuple[int, ...]],
 ) -> Iterator[Sequence[int]]:
-    """Calls of the agent's own code, each directly behind the one before."""
+    """Calls of the agent's own code, each directly behind the one before; adds to `inner`."""
     calls: list[int] = []
     for i in family:
         follows = not calls or trace.spans[i].start_ns >= trace.spans[calls[-1]].ended_ns
         is_call = _is_call(trace, kinds, causes, i)
+        if not is_call and trace.spans[i].category in _STEPS and trace.children[i]:
+            inside = _calls_inside(trace, kinds, causes, i)
+            if inside:
+                inner[i], is_call = inside, True
         if is_call and follows:
             calls.append(i)
             continue
@@ -101,20 +119,41 @@ def _is_call(trace: Trace, kinds: SpanKinds, causes: Causes, i: int) -> bool:
     return causes.issuers[i] == NO_SPAN
 
 
-def _groups(flow: DataFlow, calls: Sequence[int], others: Elsewhere) -> Iterator[_Group]:
+def _calls_inside(trace: Trace, kinds: SpanKinds, causes: Causes, step: int) -> tuple[int, ...]:
+    """The calls below `step`, if nothing is there but calls of the agent's own code."""
+    found = []
+    waiting = list(trace.children[step])
+    looked_at = 0
+    while waiting:
+        i = waiting.pop()
+        looked_at += 1
+        if looked_at > _MOST_INSIDE:
+            return ()
+        if _is_call(trace, kinds, causes, i):
+            found.append(i)
+        elif trace.spans[i].category in _STEPS:
+            waiting += trace.children[i]
+        else:
+            return ()
+    return tuple(sorted(found))
+
+
+def _groups(
+    flow: DataFlow, calls: Sequence[int], others: Elsewhere, inner: Inner
+) -> Iterator[_Group]:
     """The groups in `calls`: from each call on the longest of single calls or of rounds."""
     keys = [key_of(flow.trace, i) for i in calls]
     repeats = {steps: _repeats(keys, steps) for steps in range(2, _MOST_STEPS + 1)}
     at = 0
     while at < len(calls) - 1:
-        best = _independent(flow, ((i,) for i in calls[at : at + _MOST_TOGETHER]), others)
+        best = _independent(flow, ((i,) for i in calls[at : at + _MOST_TOGETHER]), others, inner)
         for steps, repeated in repeats.items():
             if len(set(_nth(keys, at, 0, steps))) == 1:
                 continue
             rounds = min(_MOST_TOGETHER, 1 + repeated[at] // steps)
             if rounds * steps > len(best.calls):
                 of_rounds = (tuple(_nth(calls, at, n, steps)) for n in range(rounds))
-                found = _independent(flow, of_rounds, others)
+                found = _independent(flow, of_rounds, others, inner)
                 if len(found.branches) > 1 and len(found.calls) > len(best.calls):
                     best = found
         if len(best.branches) > 1:
@@ -135,16 +174,18 @@ def _nth(values: Sequence[T], at: int, n: int, steps: int) -> Sequence[T]:
     return values[at + n * steps : at + (n + 1) * steps]
 
 
-def _independent(flow: DataFlow, branches: Iterator[tuple[int, ...]], others: Elsewhere) -> _Group:
+def _independent(
+    flow: DataFlow, branches: Iterator[tuple[int, ...]], others: Elsewhere, inner: Inner
+) -> _Group:
     """As many of `branches`, from the first on, as need nothing of each other."""
     group = [next(branches)]
     known: Level = "proved"
     for branch in branches:
-        if len(branch) == 1 and _of_another_sort(flow.trace, group[-1][0], branch[0]):
+        if len(branch) == 1 and _of_another_sort(flow.trace, group[-1][0], branch[0], inner):
             break
         joined = known
         for earlier in reversed(group):
-            joined = worst((joined, _apart(flow, earlier, branch, others)))
+            joined = worst((joined, _apart(flow, earlier, branch, others, inner)))
             if joined in _SILENT:
                 return _Group(tuple(group), known)
         group.append(branch)
@@ -153,20 +194,39 @@ def _independent(flow: DataFlow, branches: Iterator[tuple[int, ...]], others: El
 
 
 def _apart(
-    flow: DataFlow, earlier: tuple[int, ...], later: tuple[int, ...], others: Elsewhere
+    flow: DataFlow,
+    earlier: tuple[int, ...],
+    later: tuple[int, ...],
+    others: Elsewhere,
+    inner: Inner,
 ) -> Level:
     """How well it is known that no step of `later` needed one of `earlier`."""
     same = key_of(flow.trace, earlier[0]) == key_of(flow.trace, later[0])
-    return worst(level(flow, before, i, others, in_loop=same) for before in earlier for i in later)
+    return worst(
+        level(flow, before, i, others, in_loop=same)
+        for before in _inside(earlier, inner)
+        for i in _inside(later, inner)
+    )
 
 
-def _of_another_sort(trace: Trace, one: int, other: int) -> bool:
+def _inside(branch: Iterable[int], inner: Inner) -> Iterator[int]:
+    """The calls that `branch` is about."""
+    for i in branch:
+        yield from inner.get(i, (i,))
+
+
+def _of_another_sort(trace: Trace, one: int, other: int, inner: Inner) -> bool:
+    if one in inner or other in inner:
+        return key_of(trace, one) != key_of(trace, other)
     categories = trace.spans[one].category, trace.spans[other].category
     return categories[0] != categories[1] and "llm" in categories
 
 
-def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Candidate:
+def _candidate(
+    trace: Trace, kinds: SpanKinds, parent: int, group: _Group, inner: Inner
+) -> Candidate:
     calls, count = group.calls, len(group.branches)
+    made = list(_inside(calls, inner))
     steps = group.branches[0]
     names = list(dict.fromkeys(name_of(trace, kinds, i) for i in calls))
     if len(steps) > 1:
@@ -175,7 +235,7 @@ def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Ca
     else:
         what = f"{count} calls of {names[0]}" if len(names) == 1 else listed(names)
         title, one = f"run {count} independent calls together", "one"
-    models = {trace.spans[i].category for i in calls} == {"llm"}
+    models = {trace.spans[i].category for i in made} == {"llm"}
     if group.known != "proved":
         why = (
             f"in other runs a later {one} started before an earlier {one} had ended, or without it"
@@ -193,14 +253,14 @@ def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Ca
             " Whether a shorter piece of an answer was handed on, or decided if the next call "
             "was made, is not in the trace."
         )
-    elif told := effects(trace, calls):
+    elif told := effects(trace, made):
         unseen = f" {told}"
     above = trace.spans[parent].name if parent != NO_SPAN else ""
     return Candidate(
         code=CODE,
         title=title,
         plural="run independent calls together",
-        place=where_of(trace, calls) or f"{above}: {', '.join(sorted(names))}",
+        place=where_of(trace, (*calls, *made)) or f"{above}: {', '.join(sorted(names))}",
         spans=calls,
         change=group.branches,
         evidence="proved" if group.known == "proved" else "likely",
@@ -209,5 +269,5 @@ def _candidate(trace: Trace, kinds: SpanKinds, parent: int, group: _Group) -> Ca
             "Start all of them before waiting for the first one "
             "(asyncio.gather, or a thread pool); mind the rate limit of what is called."
         ),
-        where=where_of(trace, (*calls, parent)),
+        where=where_of(trace, (*calls, *made, parent)),
     )
