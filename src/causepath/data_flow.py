@@ -1,9 +1,9 @@
 """Which earlier outputs a text carries: replies of models and results of tools, across runs.
 
-A text is recognised as a whole, by a line of 32 characters or more, or by a sentence of that
-length, as prompts put outputs between other words. What a call was given and then repeats is not
-its output, nor is what others had been given before anybody answered with it. No text is kept, only
-the hashes that Python itself keeps with strings, whose key is another one in every process.
+A text is recognised as a whole, by a line or a sentence of 32 characters, or by six words in a row,
+as prompts put outputs between other words. What a call was given and then repeats is not its
+output, nor is what others had been given before anybody answered with it. No text is kept, only the
+hashes that Python itself keeps with strings, whose key is another one in every process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from causepath.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from opentelemetry.trace import SpanContext
@@ -29,7 +29,16 @@ MAX_LINES = 50_000
 """Lines of outputs, and as many of inputs, remembered in each of two generations."""
 
 MAX_PRODUCERS = 4
-"""Of one line."""
+"""Of one line. What more have put out is how they all put it."""
+
+PHRASE = 6
+"""Words of a phrase."""
+
+PHRASE_CHARACTERS = 24
+"""Of a phrase that can be recognised."""
+
+MAX_PHRASES_IN = 16 * 1024
+"""Characters of a text that is searched for phrases."""
 
 MAX_SENTENCES_IN = 128 * 1024
 """Characters of a text that is cut into sentences. Longer ones are cut into lines only."""
@@ -47,26 +56,62 @@ class Pieces(NamedTuple):
     """Of whole texts."""
     parts: set[int]
     """Of their lines and sentences."""
+    phrases: set[int]
+    """Of all their sequences of so many words, as words may stand right before an output."""
+    edges: dict[int, set[int]]
+    """By the hash of their first and last sentences: some phrases of it."""
 
-    def add(self, text: str) -> None:
-        """Cut `text` up, too."""
+    @staticmethod
+    def given(texts: Iterable[str], *, phrases: bool = True) -> Pieces:
+        """Of what somebody is given, in which outputs are looked for."""
+        found = Pieces(set(), set(), set(), {})
+        for text in texts:
+            found._add(text)
+            if phrases and LINE <= len(text) <= MAX_PHRASES_IN:
+                found.phrases.update(map(hash, _phrases(text)))
+        return found
+
+    @staticmethod
+    def output(texts: Iterable[str]) -> Pieces:
+        """Of an output, to be found again."""
+        found = Pieces(set(), set(), set(), {})
+        for text in texts:
+            sentences = found._add(text)
+            for sentence in {*sentences[:1], *sentences[-1:]}:
+                told = [
+                    one for one in _phrases(sentence) if len(" ".join(one)) >= PHRASE_CHARACTERS
+                ]
+                found.edges[hash(sentence)] = {hash(one) for one in told[::PHRASE] + told[-1:]}
+        return found
+
+    def _add(self, text: str) -> list[str]:
+        """Gives the sentences."""
         rest = text.strip(AROUND)
         if len(rest) < WHOLE:
-            return
+            return []
         self.wholes.add(hash(rest))
         if len(rest) < LINE:
-            return
+            return []
         self.parts.add(hash(rest))
-        self._cut(rest)
-        if len(rest) <= MAX_SENTENCES_IN:
-            for end in ENDS:
-                rest = rest.replace(end, "\n")
-            self._cut(rest)
+        if "\n" in rest:
+            self.parts.update(map(hash, _long(rest.split("\n"))))
+        if len(rest) > MAX_SENTENCES_IN:
+            return []
+        for end in ENDS:
+            rest = rest.replace(end, "\n")
+        sentences = _long(rest.split("\n"))
+        self.parts.update(map(hash, sentences))
+        return sentences
 
-    def _cut(self, text: str) -> None:
-        if "\n" in text:
-            lines = [line.strip(AROUND) for line in text.split("\n") if len(line) >= LINE]
-            self.parts.update([hash(line) for line in lines if len(line) >= LINE])
+
+def _long(parts: Iterable[str]) -> list[str]:
+    stripped = [part.strip(AROUND) for part in parts if len(part) >= LINE]
+    return [part for part in stripped if len(part) >= LINE]
+
+
+def _phrases(text: str) -> Iterator[tuple[str, ...]]:
+    words = [word.strip(AROUND) for word in text.split()]
+    return zip(*(words[n:] for n in range(PHRASE)), strict=False)
 
 
 def is_data_class(kind: type) -> bool:
@@ -107,6 +152,9 @@ class DataFlow:
         self._parts: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_LINES)
         self._inputs: Recent[int, bool] = Recent(MAX_LINES)
 
+    def __len__(self) -> int:
+        return len(self._wholes) + len(self._parts) + len(self._inputs)
+
     def after_fork(self) -> None:
         """In a child process, a thread of the parent may hold the lock for ever."""
         self._lock = threading.Lock()
@@ -118,7 +166,7 @@ class DataFlow:
         meant; else it may be any of them.
         """
         with self._lock:
-            carried = self._parts.among(given.parts)
+            carried = self._parts.among(given.parts | given.phrases)
             if remember:
                 self._inputs.add(given.parts - carried, True)
             candidates = [found for key in carried if (found := self._parts.get(key))]
@@ -135,17 +183,32 @@ class DataFlow:
         with self._lock:
             for key in output.wholes:
                 known = self._wholes.get(key) or ()
-                self._wholes[key] = _with(known, producer)
+                self._wholes[key] = _with(known[-MAX_PRODUCERS + 1 :], producer)
             before = self._parts.among(output.parts)
-            new = output.parts - before - self._inputs.among(output.parts)
-            self._parts.add(new, (producer,))
+            own = output.parts - before - self._inputs.among(output.parts)
+            self._parts.add(own, (producer,))
             for key in before:
                 known = self._parts.get(key) or ()
                 if sources.isdisjoint(one.span_id for one in known):
-                    self._parts[key] = _with(known, producer)
+                    own.add(key)
+                    self._parts[key] = _unless_common(known, producer)
+            for sentence, phrases in output.edges.items():
+                if sentence in own:
+                    for key in phrases:
+                        found = self._parts.get(key)
+                        self._parts[key] = (
+                            (producer,) if found is None else _unless_common(found, producer)
+                        )
+
+
+def _unless_common(
+    known: tuple[SpanContext, ...], producer: SpanContext
+) -> tuple[SpanContext, ...]:
+    """Nobody, where so many say it that it tells nothing."""
+    return _with(known, producer) if 0 < len(known) < MAX_PRODUCERS else ()
 
 
 def _with(known: tuple[SpanContext, ...], producer: SpanContext) -> tuple[SpanContext, ...]:
     if any(one.span_id == producer.span_id for one in known):
         return known
-    return (*known[-MAX_PRODUCERS + 1 :], producer)
+    return (*known, producer)

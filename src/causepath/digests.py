@@ -31,6 +31,9 @@ class Digests:
         self._blank = blake2b(digest_size=DIGEST_BYTES, key=key)
         self._known: Recent[object, str] = Recent(MAX_REMEMBERED)
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def items(self, blocks: Iterable[Block]) -> list[str]:
         """`role:kind:digest:size` for each of `blocks`, the size in UTF-8 bytes."""
         known, found = self._known.get, []

@@ -14,7 +14,7 @@ from causepath.data_flow import DataFlow, Pieces, texts_in
 from causepath.digests import Digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.trace import Span, SpanContext
 
@@ -67,9 +67,9 @@ class Evidence:
             block = blocks[number]
             tool = results.get(block.id) if block.kind == "tool_result" else None
             if tool is not None:
-                self._flow.produced(_pieces_of((block,)), tool, set())
+                self._flow.produced(Pieces.output(_texts_of((block,))), tool, set())
             elif block.kind != "tool_use":
-                found = self._flow.sources(_pieces_of((block,)))
+                found = self._flow.sources(Pieces.given(_texts_of((block,))))
                 others = [one for one in found if one.span_id not in told.sources]
                 if others:
                     told.carried[number] = others
@@ -81,7 +81,8 @@ class Evidence:
         """What a model call answered, as attributes of its span."""
         items = self._digests.items(blocks)
         told.answer(items)
-        self._flow.produced(_pieces_of(blocks), span.get_span_context(), told.sources)
+        output = Pieces.output(_texts_of(blocks))
+        self._flow.produced(output, span.get_span_context(), told.sources)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
@@ -89,40 +90,26 @@ class Evidence:
 
     def tool_given(self, span: Span, arguments: object, issuer: SpanContext | None) -> Pieces:
         """Link a tool to those whose output its arguments carry, but for the call that asked."""
-        found = _pieces_in(arguments)
+        found = Pieces.given(texts_in(arguments))
         asked = {issuer.span_id} if issuer is not None else set()
         _link(span, self._flow.sources(found, remember=False), asked)
         return found
 
     def tool_returned(self, span: Span, given: Pieces, result: object) -> None:
         """Know the result of a tool again. The lines that it was given are not its output."""
-        found = _pieces_in(result)
-        own = Pieces(found.wholes, found.parts - given.parts)
-        self._flow.produced(own, span.get_span_context(), frozenset())
+        found = Pieces.output(texts_in(result))
+        found.parts.difference_update(given.parts)
+        self._flow.produced(found, span.get_span_context(), frozenset())
 
 
-def _pieces_of(blocks: Iterable[Block]) -> Pieces:
-    """Of the texts in blocks; images and documents go as a whole."""
-    found = Pieces(set(), set())
+def _texts_of(blocks: Iterable[Block]) -> Iterator[str]:
+    """The texts in blocks; the data of images and documents is one, too."""
     for block in blocks:
         value = block.value
-        if type(value) is str:
-            found.add(value)
-        elif type(value) is tuple:
-            inner = _pieces_of(value)
-            found.wholes.update(inner.wholes)
-            found.parts.update(inner.parts)
+        if type(value) is tuple:
+            yield from _texts_of(value)
         else:
-            for text in texts_in(value):
-                found.add(text)
-    return found
-
-
-def _pieces_in(value: object) -> Pieces:
-    found = Pieces(set(), set())
-    for text in texts_in(value):
-        found.add(text)
-    return found
+            yield from texts_in(value)
 
 
 def _link(span: Span, sources: Iterable[SpanContext], but: set[int]) -> set[int]:

@@ -5,6 +5,7 @@ When the young generation is full it becomes the old one, and what only the old 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A dict of at least the `generation` keys set last, and at most twice as many."""
+    """A dict of at least the `generation` keys set last, and of four times as many at most."""
 
     def __init__(self, generation: int) -> None:
         self._generation = generation
@@ -40,7 +41,7 @@ class Recent(Generic[K, V]):
         self._young[key] = value
 
     def add(self, keys: Iterable[K], value: V) -> None:
-        """Set all of `keys` at once, as one."""
+        """Set `keys` at once; of more than fit in a generation, some are forgotten right away."""
         if len(self._young) >= self._generation:
             self._young, self._old = {}, self._young
-        self._young.update(dict.fromkeys(keys, value))
+        self._young.update(dict.fromkeys(islice(keys, self._generation), value))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,11 +16,16 @@ import anthropic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.trace import SpanContext
 
 import causepath
+from causepath import measure
 from causepath.blocks import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
-from causepath.digests import Digests
+from causepath.data_flow import MAX_LINES, DataFlow, Pieces
+from causepath.digests import MAX_REMEMBERED, Digests
+from causepath.messages import Block
 from causepath.providers.anthropic_blocks import input_blocks
+from causepath.recent import Recent
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
@@ -428,6 +436,8 @@ LINES = f"First a line that is long enough to tell.\n  {LONG}  \nshort"
         pytest.param([LINES], [f"Say:\n{LONG}\nagain"], [("2", "1")], id="a line of it"),
         pytest.param([LONG], ["Translate: {0}"], [("2", "1")], id="after other words"),
         pytest.param([LONG], ["Translate: {0} Be brief."], [("2", "1")], id="between words"),
+        pytest.param([LONG], ["Praise it in few words {0}"], [("2", "1")], id="right after words"),
+        pytest.param([LONG], ["Praise {0} in few words"], [("2", "1")], id="right among words"),
         pytest.param([LONG], ["<draft>{0}</draft>"], [("2", "1")], id="in a tag"),
         pytest.param([LONG], ['{{"draft": "{0}"}}'], [("2", "1")], id="in JSON"),
         pytest.param([f"{LONG} {OTHER}"], [f"So: {OTHER}"], [("2", "1")], id="a sentence of it"),
@@ -565,3 +575,69 @@ def test_a_result_that_was_delivered_is_known_in_other_runs(
         ask(client, f"Is this so? {LONG}")
     # The tool got its query from the call that asked for it: that is a link of another kind.
     assert linked(recording) == [("1", "search")]
+
+
+# -- bounds
+
+
+@given(st.lists(st.lists(st.integers(0, 300), max_size=40), max_size=60))
+def test_the_latest_keys_are_known_and_never_more_than_fit(batches: list[list[int]]) -> None:
+    recent: Recent[int, bool] = Recent(20)
+    latest: dict[int, None] = {}
+    for batch in batches:
+        if len(batch) > 20:
+            recent.add(batch, True)
+            latest.clear()
+        for key in batch if len(batch) <= 20 else ():
+            recent[key] = True
+            latest.pop(key, None)
+            latest[key] = None
+        assert len(recent) <= 80
+        for key in list(latest)[-20:]:
+            assert recent.get(key)
+            assert key in recent.among({key, -1})
+
+
+def test_what_is_remembered_does_not_grow() -> None:
+    flow, digests_ = DataFlow(), Digests(b"key")
+    producer = SpanContext(1, 2, is_remote=False)
+    for number in range(200):
+        lines = [f"{number} a line that is long enough to tell {n}" for n in range(2_000)]
+        flow.sources(Pieces.given(["\n".join(lines)]))
+        flow.produced(Pieces.output(line[::-1] for line in lines), producer, set())
+        digests_.items([Block("user", "text", line) for line in lines[:200]])
+    assert len(flow) <= 4 * 3 * MAX_LINES
+    assert len(digests_) <= 4 * MAX_REMEMBERED
+
+
+def test_nothing_of_a_text_is_kept(recording: Recording) -> None:
+    said = "".join(["A text that nobody ", "else has ", str(id(recording))])
+    with served(Reply("ok")) as client:
+        ask(client, said)
+    telemetry = measure.telemetry()
+    assert telemetry is not None
+    client = None
+    gc.collect()
+    holders = [one for one in gc.get_referrers(said) if one is not sys._getframe()]
+    assert holders == []
+
+
+def test_threads_do_not_mix_up_their_conversations(recording: Recording) -> None:
+    answers = [Reply(f"Answer number {n}, which is long enough to tell.") for n in range(64)]
+
+    def converse(client: Any, name: int) -> None:
+        with causepath.agent(f"agent {name}"):
+            first = ask(client, f"a {name}")
+            ask(client, f"b {name} {first}")
+
+    with served(*answers) as client:
+        threads = [threading.Thread(target=converse, args=(client, n)) for n in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert linked(recording) == [("2", "1")] * 32
+    spans = {span.context.span_id: span for span in recording.spans()}
+    for span in spans.values():
+        for link in span.links:
+            assert spans[link.context.span_id].parent == span.parent
