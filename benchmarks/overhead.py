@@ -1,10 +1,11 @@
-"""What tracing costs: `python benchmarks/overhead.py`, in about a minute.
+"""What tracing costs: `python benchmarks/overhead.py`, in about three minutes.
 
-Four variants of the same calls, taken in turns so that a slow moment of the machine hits all of
+Six variants of the same calls, taken in turns so that a slow moment of the machine hits all of
 them: no tracing at all, the SDK's own spans only, ours over the SDK's own, and ours on a client
-that writes none. The API is a transport in this process, and spans go through a batch processor to
-an exporter that drops them. What is counted is the processor time of the calling thread, so that a
-busy machine disturbs less. Nothing here fails for being slow: the numbers are for reading.
+that writes none; ours without and with digests of what is said. The API is a transport in this
+process, and spans go through a batch processor to an exporter that drops them. What is counted is
+the processor time of the calling thread, so that a busy machine disturbs less. Nothing here fails
+for being slow: the numbers are for reading.
 """
 
 from __future__ import annotations
@@ -45,12 +46,23 @@ httpx = sys.modules[SyncHttpxClientWrapper.__mro__[2].__module__.partition(".")[
 # -- the calls
 
 
-def request(turns: int, size: int = 40) -> dict[str, Any]:
-    """A request of `turns` messages with about `size` characters each, the last from the user."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": "x" * size}]
+def words(size: int, number: int) -> str:
+    """A text of about `size` characters, in lines, another one for each number."""
+    line = f"{number} words of a text that somebody said and somebody else may say again"
+    lines = [f"{at} {line}" for at in range(max(1, size // (len(line) + 6)))]
+    return "\n".join(lines)[: max(size, 1)]
+
+
+def request(turns: int, size: int = 40, number: int = 0) -> dict[str, Any]:
+    """A request of `turns` messages, those of the user with about `size` characters each.
+
+    The same texts for the same number.
+    """
+    messages: list[dict[str, Any]] = [{"role": "user", "content": words(size, number)}]
     for turn in range(turns // 2):
-        call = {"type": "tool_use", "id": f"toolu_{turn}", "name": "search", "input": {"q": "x"}}
-        result = {"type": "tool_result", "tool_use_id": f"toolu_{turn}", "content": "x" * size}
+        call = {"type": "tool_use", "id": f"toolu_{turn}", "name": "search", "input": {"q": turn}}
+        said = words(size, number * 100 + turn)
+        result = {"type": "tool_result", "tool_use_id": f"toolu_{turn}", "content": said}
         messages.append({"role": "assistant", "content": [call]})
         messages.append({"role": "user", "content": [result]})
     return {"model": "m", "max_tokens": 64, "messages": messages, "tools": TOOLS}
@@ -161,20 +173,35 @@ class Scenario:
     name: str
     does: tuple[Callable[..., Any], Callable[..., Any]]
     """Plainly, and asynchronously."""
-    ask: dict[str, Any]
+    ask: Callable[[int], dict[str, Any]]
+    """The request of a call, by its number."""
     calls: int
     """In one round of one variant."""
     declared: bool = True
     """Whether the calls are made inside a run, or each of them opens one."""
 
 
-SMALL, LONG, LARGE = request(1), request(41), request(41, size=50_000)
+def always(turns: int, size: int = 40) -> Callable[[int], dict[str, Any]]:
+    """The same texts in each call, as a conversation that goes on has."""
+    ask = request(turns, size)
+    return lambda _: ask
+
+
+def anew(turns: int, size: int) -> Callable[[int], dict[str, Any]]:
+    """Texts that nobody has seen before in each call."""
+    return lambda number: request(turns, size, number)
+
+
+SMALL = always(1)
 
 CALLS = [
     Scenario("create, small", (create, create_async), SMALL, 40),
     Scenario("create, a run each", (create, create_async), SMALL, 40, declared=False),
-    Scenario("create, 41 turns", (create, create_async), LONG, 20),
-    Scenario("create, 1 MB", (create, create_async), LARGE, 6),
+    Scenario("create, 41 turns", (create, create_async), always(41), 20),
+    Scenario("create, 100 KB", (create, create_async), always(41, 5_000), 10),
+    Scenario("create, 1 MB", (create, create_async), always(41, 50_000), 6),
+    Scenario("create, 100 KB anew", (create, create_async), anew(41, 5_000), 10),
+    Scenario("create, 1 MB anew", (create, create_async), anew(41, 50_000), 6),
     Scenario("stream, raw", (iterate, iterate_async), SMALL, 20),
     Scenario("stream, helper", (helper, helper_async), SMALL, 15),
 ]
@@ -200,13 +227,16 @@ class Variant:
     name: str
     ours: bool
     native: bool
+    digests: bool = False
 
 
 PLAIN = Variant("none", ours=False, native=False)
 NATIVE = Variant("native", ours=False, native=True)
 OVER = Variant("over native", ours=True, native=True)
+OVER_DIGESTS = Variant("over native, digests", ours=True, native=True, digests=True)
 ALONE = Variant("alone", ours=True, native=False)
-VARIANTS = (PLAIN, NATIVE, OVER, ALONE)
+ALONE_DIGESTS = Variant("alone, digests", ours=True, native=False, digests=True)
+VARIANTS = (PLAIN, NATIVE, OVER, OVER_DIGESTS, ALONE, ALONE_DIGESTS)
 
 SDK_WRITES_SPANS = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
 
@@ -219,6 +249,7 @@ def in_force(variant: Variant) -> Iterator[None]:
     trace._TRACER_PROVIDER = None  # noqa: SLF001
     trace.set_tracer_provider(provider)
     if variant.ours:
+        os.environ["CAUSEPATH_DIGESTS"] = "on" if variant.digests else "off"
         causepath.instrument()
     try:
         yield
@@ -241,9 +272,10 @@ def seconds_a_call(scenario: Scenario, variant: Variant, deltas: int) -> float:
     run = causepath.agent("benchmark") if scenario.declared else nullcontext()
     with in_force(variant), run, anthropic.Anthropic(http_client=http, **options) as client:
         taken = []
-        for _ in range(scenario.calls + 2):
+        for number in range(scenario.calls + 2):
+            ask = scenario.ask(number)
             start = time.thread_time()
-            scenario.does[0](client, scenario.ask)
+            scenario.does[0](client, ask)
             taken.append(time.thread_time() - start)
         return median(taken[2:])
 
@@ -256,9 +288,10 @@ def seconds_a_call_async(scenario: Scenario, variant: Variant, deltas: int) -> f
         options = client_options(variant)
         async with anthropic.AsyncAnthropic(http_client=http, **options) as client:
             taken = []
-            for _ in range(scenario.calls + 2):
+            for number in range(scenario.calls + 2):
+                ask = scenario.ask(number)
                 start = time.thread_time()
-                await scenario.does[1](client, scenario.ask)
+                await scenario.does[1](client, ask)
                 taken.append(time.thread_time() - start)
             return median(taken[2:])
 
@@ -344,22 +377,23 @@ def added(found: Measured, by: Variant, to: Variant) -> tuple[float, float]:
 
 
 HEADER = (
-    f"{'microseconds':<25}{'none':>6}{'native':>7}{'over':>7}{'alone':>7}"
-    f"{'over-native':>13}{'alone-none':>13}"
+    f"{'':<26}{'':>12}{'ours over native':>21}{'ours alone':>21}\n"
+    f"{'microseconds':<26}{'none':>5}{'native':>7}{'no digests':>11}{'digests':>10}"
+    f"{'no digests':>11}{'digests':>10}"
 )
 
 
 def row(name: str, found: Measured) -> str:
-    micro = [median(found[variant]) * 1e6 for variant in VARIANTS]
+    """What the calls take, and what ours add to that."""
+    micro = [median(found[variant]) * 1e6 for variant in (PLAIN, NATIVE)]
     digits = 2 if micro[0] < 100 else 0
+    pairs = ((OVER, NATIVE), (OVER_DIGESTS, NATIVE), (ALONE, PLAIN), (ALONE_DIGESTS, PLAIN))
+    told = [added(found, by, to) for by, to in pairs]
     columns = "".join(
-        f"{value:{width}.{digits}f}" for value, width in zip(micro, (6, 7, 7, 7), strict=True)
+        f"{f'{more:+.{digits}f} {times:.2f}':>{width}}"
+        for (more, times), width in zip(told, (11, 10, 11, 10), strict=True)
     )
-    differences = "".join(
-        f"{f'{more:+.{digits}f} {times:.2f}x':>13}"
-        for more, times in (added(found, OVER, NATIVE), added(found, ALONE, PLAIN))
-    )
-    return f"{name:<25}{columns}{differences}"
+    return f"{name:<26}{micro[0]:5.{digits}f}{micro[1]:7.{digits}f}{columns}"
 
 
 def main() -> None:

@@ -37,11 +37,14 @@ PHRASE = 6
 PHRASE_CHARACTERS = 24
 """Of a phrase that can be recognised."""
 
-MAX_PHRASES_IN = 16 * 1024
-"""Characters of a text that is searched for phrases."""
+MAX_PHRASES_IN = 8 * 1024
+"""Characters of what one call is given that are searched for phrases, the latest texts first."""
 
-MAX_SENTENCES_IN = 128 * 1024
-"""Characters of a text that is cut into sentences. Longer ones are cut into lines only."""
+MAX_SENTENCES_IN = 32 * 1024
+"""And that are cut into sentences."""
+
+MAX_LINES_IN = 256 * 1024
+"""And into lines. Of the rest only whole texts are known again."""
 
 ENDS = ("\\n", '"', "<", ">", ". ", ": ", "? ", "! ", "; ")
 """What a sentence ends with: also what JSON, tags and quotes set apart."""
@@ -62,12 +65,16 @@ class Pieces(NamedTuple):
     """By the hash of their first and last sentences: some phrases of it."""
 
     @staticmethod
-    def given(texts: Iterable[str], *, phrases: bool = True) -> Pieces:
-        """Of what somebody is given, in which outputs are looked for."""
+    def given(texts: Iterable[str], before: int = 0) -> Pieces:
+        """Of what somebody is given, in which outputs are looked for.
+
+        `before` characters of it have been cut into pieces before these.
+        """
         found = Pieces(set(), set(), set(), {})
         for text in texts:
-            found._add(text)
-            if phrases and LINE <= len(text) <= MAX_PHRASES_IN:
+            before += len(text)
+            found._add(text, before)
+            if len(text) >= LINE and before <= MAX_PHRASES_IN:
                 found.phrases.update(map(hash, _phrases(text)))
         return found
 
@@ -76,7 +83,7 @@ class Pieces(NamedTuple):
         """Of an output, to be found again."""
         found = Pieces(set(), set(), set(), {})
         for text in texts:
-            sentences = found._add(text)
+            sentences = found._add(text, len(text))
             for sentence in {*sentences[:1], *sentences[-1:]}:
                 told = [
                     one for one in _phrases(sentence) if len(" ".join(one)) >= PHRASE_CHARACTERS
@@ -84,29 +91,23 @@ class Pieces(NamedTuple):
                 found.edges[hash(sentence)] = {hash(one) for one in told[::PHRASE] + told[-1:]}
         return found
 
-    def _add(self, text: str) -> list[str]:
-        """Gives the sentences."""
+    def _add(self, text: str, so_far: int) -> list[str]:
+        """Gives the sentences, as long as they are cut."""
         rest = text.strip(AROUND)
         if len(rest) < WHOLE:
             return []
         self.wholes.add(hash(rest))
-        if len(rest) < LINE:
+        if len(rest) < LINE or so_far > MAX_LINES_IN:
             return []
-        self.parts.add(hash(rest))
-        if "\n" in rest:
-            self.parts.update(map(hash, _long(rest.split("\n"))))
-        if len(rest) > MAX_SENTENCES_IN:
+        self.parts.update([hash(x) for x in map(str.strip, text.split("\n")) if len(x) >= LINE])
+        if so_far > MAX_SENTENCES_IN:
             return []
         for end in ENDS:
             rest = rest.replace(end, "\n")
-        sentences = _long(rest.split("\n"))
-        self.parts.update(map(hash, sentences))
-        return sentences
-
-
-def _long(parts: Iterable[str]) -> list[str]:
-    stripped = [part.strip(AROUND) for part in parts if len(part) >= LINE]
-    return [part for part in stripped if len(part) >= LINE]
+        stripped = [part.strip(AROUND) for part in rest.split("\n") if len(part) >= LINE]
+        cut = [part for part in stripped if len(part) >= LINE]
+        self.parts.update(map(hash, cut))
+        return cut
 
 
 def _phrases(text: str) -> Iterator[tuple[str, ...]]:
@@ -166,9 +167,11 @@ class DataFlow:
         meant; else it may be any of them.
         """
         with self._lock:
-            carried = self._parts.among(given.parts | given.phrases)
+            carried = self._parts.among(given.parts)
             if remember:
-                self._inputs.add(given.parts - carried, True)
+                self._inputs.add(given.parts - carried if carried else given.parts, True)
+            if given.phrases:
+                carried |= self._parts.among(given.phrases)
             candidates = [found for key in carried if (found := self._parts.get(key))]
             alone = self._wholes.among(given.wholes)
             candidates += [found for key in alone if (found := self._wholes.get(key))]

@@ -61,19 +61,24 @@ class Evidence:
             attributes[semconv.INPUT_OMITTED] = len(new) - MAX_LISTED
         span.set_attributes(attributes)
 
-        sources = [] if given.carries_on else [*told.carried.values()]
         told.sources.update(tool.span_id for tool in results.values())
-        for number in range(given.kept, len(blocks)):
+        sources = [] if given.carries_on else [*told.carried.values()]
+        characters = 0
+        for number in range(len(blocks) - 1, given.kept - 1, -1):
             block = blocks[number]
+            if block.kind in ("tool_use", "image"):
+                continue
+            texts = list(_texts_of((block,)))
             tool = results.get(block.id) if block.kind == "tool_result" else None
             if tool is not None:
-                self._flow.produced(Pieces.output(_texts_of((block,))), tool, set())
-            elif block.kind != "tool_use":
-                found = self._flow.sources(Pieces.given(_texts_of((block,))))
-                others = [one for one in found if one.span_id not in told.sources]
-                if others:
-                    told.carried[number] = others
-                    sources.append(others)
+                self._flow.produced(Pieces.output(texts), tool, set())
+                continue
+            found = self._flow.sources(Pieces.given(texts, characters))
+            characters += sum(map(len, texts))
+            others = [one for one in found if one.span_id not in told.sources]
+            if others:
+                told.carried[number] = others
+                sources.append(others)
         told.sources.update(_link(span, chain.from_iterable(sources), {context.span_id}))
         return told
 

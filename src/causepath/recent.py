@@ -33,7 +33,8 @@ class Recent(Generic[K, V]):
 
     def among(self, keys: AbstractSet[K]) -> set[K]:
         """Those of `keys` that are here."""
-        return (self._young.keys() & keys) | (self._old.keys() & keys)
+        found = keys & self._young.keys() if self._young else set()
+        return found | (keys & self._old.keys()) if self._old else found
 
     def __setitem__(self, key: K, value: V) -> None:
         if len(self._young) >= self._generation:
