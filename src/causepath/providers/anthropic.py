@@ -10,14 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from causepath.messages import Block, ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_blocks, output_blocks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from causepath.providers.fields import count, decoded, fields_of, get, parsed, text
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -46,10 +44,10 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     messages = messages if isinstance(messages, list | tuple) else ()
     url = client.base_url
     return ModelRequest(
-        model=_text(body.get("model")) or "",
+        model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
         tool_results=_tool_results(messages),
-        continues=any(_get(message, "role") == "assistant" for message in messages),
+        continues=any(get(message, "role") == "assistant" for message in messages),
         declared_tools=_declared_tools(body.get("tools")),
         parameters=_parameters(body),
         server_address=url.host,
@@ -88,15 +86,15 @@ def _tool_results(messages: Any) -> tuple[str, ...]:
     """The ids that the messages after the last reply answer."""
     ids: list[str] = []
     for message in reversed(messages):
-        if _get(message, "role") == "assistant":
+        if get(message, "role") == "assistant":
             break
-        content = _get(message, "content")
+        content = get(message, "content")
         if isinstance(content, list | tuple):
             ids[:0] = [
                 block_id
                 for block in content
-                if _get(block, "type") == "tool_result"
-                and isinstance(block_id := _get(block, "tool_use_id"), str)
+                if get(block, "type") == "tool_result"
+                and isinstance(block_id := get(block, "tool_use_id"), str)
             ]
     return tuple(ids)
 
@@ -104,7 +102,7 @@ def _tool_results(messages: Any) -> tuple[str, ...]:
 def _declared_tools(tools: Any) -> tuple[str, ...]:
     if not isinstance(tools, list | tuple):
         return ()
-    return tuple(name for tool in tools if isinstance(name := _get(tool, "name"), str))
+    return tuple(name for tool in tools if isinstance(name := get(tool, "name"), str))
 
 
 def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str | tuple[str, ...]]:
@@ -119,25 +117,25 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str |
 
 def read_reply(result: object) -> ModelReply | None:
     """A `Message`, or a raw response whose body has been read; anything else is no whole reply."""
-    message = _fields(result)
+    message = fields_of(result)
     response = message.get("http_response")
     if response is not None:
         if not response.is_closed or "json" not in response.headers.get("content-type", ""):
             return None
-        message = _fields(response.json())
+        message = fields_of(response.json())
     if message.get("type") != "message":
         return None
-    stop_reason = _text(message.get("stop_reason"))
+    stop_reason = text(message.get("stop_reason"))
     return ModelReply(
-        id=_text(message.get("id")),
-        model=_text(message.get("model")),
+        id=text(message.get("id")),
+        model=text(message.get("model")),
         stop_reason=stop_reason,
         finish_reason=_finish_reason(stop_reason),
         usage=_usage(message.get("usage")),
         tool_calls=tuple(
-            ToolCall(_get(block, "id"), _get(block, "name"), _get(block, "input"))
+            ToolCall(get(block, "id"), get(block, "name"), get(block, "input"))
             for block in message.get("content") or ()
-            if _get(block, "type") == "tool_use"
+            if get(block, "type") == "tool_use"
         ),
         blocks=tuple(output_blocks(message)),
         awaits_tools=stop_reason == "tool_use",
@@ -164,22 +162,22 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
         if not reply.tool_calls or not isinstance(reply.tool_calls[-1].input, str):
             return reply
         *others, last = reply.tool_calls
-        last = last._replace(input=_arguments(last.input))
+        last = last._replace(input=parsed(last.input))
         return reply._replace(tool_calls=(*others, last))
     if kind == "error":
-        return reply._replace(error=_text(_get(_get(event, "error"), "type")) or "client_error")
+        return reply._replace(error=text(get(get(event, "error"), "type")) or "client_error")
     if kind == "message_start":
         message = event.message
         usage = _usage(message.usage)
         return ModelReply(
-            id=_text(message.id),
-            model=_text(message.model),
+            id=text(message.id),
+            model=text(message.model),
             # `output_tokens` is a placeholder until `message_delta`.
             usage=Usage(usage.input, None, usage.cache_read, usage.cache_write),
         )
     if kind == "message_delta":
         before, last_usage = reply.usage, _usage(event.usage)
-        stop_reason = _text(event.delta.stop_reason)
+        stop_reason = text(event.delta.stop_reason)
         return ModelReply(
             id=reply.id,
             model=reply.model,
@@ -200,30 +198,12 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
 
 def read_data(data: bytes) -> Any:
     """An event from the data of a server-sent event: an object as the SDK's, or `None`."""
-    event = _decoded(data, lambda fields: SimpleNamespace(**fields))
-    return event if isinstance(_get(event, "type"), str) else None
+    event = decoded(data, lambda fields: SimpleNamespace(**fields))
+    return event if isinstance(get(event, "type"), str) else None
 
 
 def read_document(data: bytes) -> ModelReply | None:
-    return read_reply(_decoded(data))
-
-
-def _decoded(data: bytes, make: Callable[[dict[str, Any]], object] | None = None) -> Any:
-    import json
-
-    try:
-        return json.loads(data, object_hook=make)
-    except ValueError:
-        return None
-
-
-def _arguments(text: object) -> object:
-    import json  # not at the top, as this module is imported wherever the plugin is enabled
-
-    try:
-        return json.loads(text) if isinstance(text, str) and text else {}
-    except ValueError:
-        return None
+    return read_reply(decoded(data))
 
 
 def _finish_reason(stop_reason: str | None) -> str | None:
@@ -232,17 +212,17 @@ def _finish_reason(stop_reason: str | None) -> str | None:
 
 def _usage(usage: Any) -> Usage:
     """The API counts cached tokens beside `input_tokens`; the conventions count them inside."""
-    found = _fields(usage)
-    fresh = _count(found.get("input_tokens"))
-    cache_read = _count(found.get("cache_read_input_tokens"))
-    cache_write = _count(found.get("cache_creation_input_tokens"))
+    found = fields_of(usage)
+    fresh = count(found.get("input_tokens"))
+    cache_read = count(found.get("cache_read_input_tokens"))
+    cache_write = count(found.get("cache_creation_input_tokens"))
     details = found.get("output_tokens_details")
     return Usage(
         input=None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0),
-        output=_count(found.get("output_tokens")),
+        output=count(found.get("output_tokens")),
         cache_read=cache_read,
         cache_write=cache_write,
-        reasoning=_count(_fields(details).get("thinking_tokens")) if details else None,
+        reasoning=count(fields_of(details).get("thinking_tokens")) if details else None,
     )
 
 
@@ -263,7 +243,7 @@ def read_error(error: BaseException) -> str:
     kind = getattr(error, "type", None)
     if not isinstance(kind, str):
         body = getattr(error, "body", None)
-        kind = _get(_get(body, "error"), "type")
+        kind = get(get(body, "error"), "type")
     if isinstance(kind, str):
         return kind
     status = getattr(error, "status_code", None)
@@ -296,30 +276,8 @@ def _unnamed(options: Any) -> Any:
 
 
 def native_tracer_provider(client: Any) -> object | None:
-    given: object = _get(getattr(client, "_open_telemetry", None), "tracer_provider")
+    given: object = get(getattr(client, "_open_telemetry", None), "tracer_provider")
     return given
-
-
-def _fields(value: Any) -> Mapping[str, Any]:
-    """A mapping, or the fields of a model by name, those that this release does not know too."""
-    if type(value) is dict or isinstance(value, Mapping):
-        return value
-    own: dict[str, Any] = getattr(value, "__dict__", None) or {}
-    more = getattr(value, "__pydantic_extra__", None) if own else None
-    return {**own, **more} if more else own
-
-
-def _get(value: Any, name: str) -> Any:
-    """A field of a model or a key of a mapping; `None` where there is none."""
-    return _fields(value).get(name)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 _CLIENT = "anthropic._base_client"

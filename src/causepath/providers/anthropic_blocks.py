@@ -7,10 +7,13 @@ equals the same block when it is sent back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block
+from causepath.providers.fields import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NOT_MEANT = frozenset({"cache_control", "caller", "citations", "id", "tool_use_id", "type"})
 """Fields of a block that do not change what it says. Its type is its kind."""
@@ -208,12 +211,3 @@ def _meaning(fields: Mapping[str, Any], *also: str) -> dict[str, Any]:
         for key, value in fields.items()
         if value is not None and (key not in NOT_MEANT or key in also)
     }
-
-
-def fields_of(value: Any) -> Mapping[str, Any]:
-    """A mapping, or the fields of a model by name, those that its release does not know too."""
-    if type(value) is dict or isinstance(value, Mapping):
-        return value
-    own: dict[str, Any] = getattr(value, "__dict__", None) or {}
-    more = getattr(value, "__pydantic_extra__", None) if own else None
-    return {**own, **more} if more else own
