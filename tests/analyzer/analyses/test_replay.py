@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.causes import causes
 from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.replay import Schedule, replayed, schedule
+from causepath_analyzer.analyses.replay import Changes, Schedule, Slot, replayed, schedule
 from causepath_analyzer.model import Link, ModelCall, Span, ToolCall, Trace
 from causepath_analyzer.read import read
 from causepath_analyzer.read.tree import build
@@ -106,3 +106,70 @@ def test_a_pool_replays_to_itself() -> None:
             """
         )
     )
+
+
+def replayed_in_full(plan: Schedule, changes: Changes) -> Sequence[int]:
+    """When every event happens: the definition, with nothing taken over from the trace.
+
+    Every event comes after all that it depends on, else in the order it had; of events in a circle
+    what held them last does not.
+    """
+    gates = [changes.gates.get(event, held_by) for event, held_by in enumerate(plan.gates)]
+    gaps = [changes.gaps.get(event, gap) for event, gap in enumerate(plan.gaps)]
+    slots = {e: s for e, s in {**plan.slots, **changes.slots}.items() if s.limit <= len(s.ends)}
+    order: list[int] = []
+    seen: set[int] = set()
+
+    def visit(event: int) -> None:
+        if event in seen:
+            return
+        seen.add(event)
+        needs = [*gates[event], *(slots[event].ends if event in slots else ())]
+        needs += changes.joins[event][0] if event in changes.joins else ()
+        for need in reversed(needs):
+            visit(need)
+        order.append(event)
+
+    if changes.gates or changes.slots:
+        for event in plan.order:
+            visit(event)
+    else:
+        order = list(plan.order)
+    origin = plan.trace.start_ns
+    times = [origin] * len(gates)
+    released = list(times)
+    for event in order:
+        at = max((released[gate] for gate in gates[event]), default=origin) + gaps[event]
+        if event in slots:
+            slot = slots[event]
+            free = sorted((times[end] for end in slot.ends), reverse=True)[slot.limit - 1]
+            at = max(at, free + slot.gap_ns)
+        times[event] = released[event] = at
+        if event in changes.joins:
+            joined, more = changes.joins[event]
+            released[event] = max(at, max(times[other] for other in joined) + more)
+    return times
+
+
+@given(ugly(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_replay_is_what_its_definition_says(spans: Sequence[Span], data: st.DataObject) -> None:
+    plan = schedule_of(build(spans))
+    events = st.integers(0, len(plan.gates) - 1)
+    several = st.lists(events, min_size=1, max_size=3, unique=True).map(tuple)
+    gaps = st.integers(0, 20)
+    changes = Changes(
+        gates=data.draw(st.dictionaries(events, several, max_size=3)),
+        gaps=data.draw(st.dictionaries(events, gaps, max_size=3)),
+        slots=data.draw(
+            st.dictionaries(events, st.builds(Slot, st.integers(1, 3), several, gaps), max_size=2)
+        ),
+        joins=data.draw(st.dictionaries(events, st.tuples(several, gaps), max_size=2)),
+    )
+    times = replayed_in_full(plan, changes)
+    found = replayed(plan, changes)
+    starts, ends = list(times[0 : 2 * len(spans) : 2]), list(times[1 : 2 * len(spans) : 2])
+    starts, ends = starts[: len(found.starts_ns)], ends[: len(found.ends_ns)]
+    for i in plan.waits:
+        starts[i] = min(starts[i], ends[i])
+    assert (list(found.starts_ns), list(found.ends_ns)) == (starts, ends)
