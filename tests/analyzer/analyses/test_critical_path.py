@@ -126,6 +126,15 @@ def name(trace: Trace, span: int) -> str:
         ),
         pytest.param(
             """
+            other r    |--------|
+              other a          |--|
+                other b          |
+            """,
+            "r other time 9\na other time 2",
+            id="a span without length after the root takes no time either",
+        ),
+        pytest.param(
+            """
             agent run    |------------------|
               llm one     |----|               ttft=2
               tool t            |---|
