@@ -22,9 +22,10 @@ from opentelemetry import trace
 from causepath.guard import harmless, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import TracerProvider
 
     from causepath.config import Config
@@ -215,10 +216,27 @@ def default_provider(config: Config) -> SetUp | None:
                 schedule_delay_millis=FILE_DELAY_MILLISECONDS,
             )
         ]
-    provider = SdkTracerProvider(shutdown_on_exit=False)
+    provider = SdkTracerProvider(resource=resource(), shutdown_on_exit=False)
     for delivery in deliveries:
         provider.add_span_processor(delivery)
     return SetUp(provider, tuple(deliveries))
+
+
+def resource() -> Resource:
+    """What the SDK knows of this process; a service that nobody named has the program's name."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+    found = Resource.create()
+    if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return found
+    return found.merge(Resource({SERVICE_NAME: program_name(sys.argv)}))
+
+
+def program_name(arguments: Sequence[str]) -> str:
+    """`agent` of `agent.py` and of `python -m agent`, else `python`."""
+    folder, name = os.path.split(os.path.splitext(arguments[0])[0] if arguments else "")  # noqa: PTH122
+    name = os.path.basename(folder) if name == "__main__" else name  # noqa: PTH119
+    return "python" if name in ("", "-", "-c", "-m") else name
 
 
 def exporters_of_environment() -> Iterator[tuple[str, Any]]:

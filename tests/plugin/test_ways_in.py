@@ -203,6 +203,35 @@ def test_otel_variables_are_honoured(tmp_path: Path, url: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "variables", "service"),
+    [
+        (["shop.py"], {}, "shop"),
+        (["-m", "shop"], {}, "shop"),
+        (["-m", "market"], {}, "market"),
+        (["-c", "import shop"], {}, "python"),
+        (["shop.py"], {"OTEL_SERVICE_NAME": "mine"}, "mine"),
+        (["shop.py"], {"OTEL_RESOURCE_ATTRIBUTES": "service.name=ours"}, "ours"),
+    ],
+)
+def test_a_service_that_nobody_named_has_the_name_of_the_program(
+    tmp_path: Path, url: str, command: list[str], variables: dict[str, str], service: str
+) -> None:
+    code = "import causepath.auto\n" + CALL.format(url=url)
+    (tmp_path / "shop.py").write_text(code)
+    (tmp_path / "market").mkdir()
+    (tmp_path / "market" / "__main__.py").write_text(code)
+    run([sys.executable, *command], tmp_path, **variables)
+    (resource,) = {
+        attribute["value"]["stringValue"]
+        for line in (tmp_path / "traces.jsonl").read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for attribute in resource["resource"]["attributes"]
+        if attribute["key"] == "service.name"
+    }
+    assert resource == service
+
+
 def test_a_dead_collector_costs_nothing_but_its_spans(tmp_path: Path, url: str) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
     done = python(code, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://user:secret@127.0.0.1:9")
