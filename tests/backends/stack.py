@@ -50,6 +50,7 @@ class Jaeger:
     running: Running
     url: str
     otlp: str
+    otlp_http: str
 
     def traces(self, service: str, limit: int = 100) -> list[dict[str, Any]]:
         """The traces of a service, in the form of the API of the page."""
@@ -117,9 +118,10 @@ def attributes_of(span: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def jaeger_running(folder: Path) -> Iterator[Jaeger]:
     """Jaeger with the configuration that docker-compose.yml gives it."""
-    otlp, ui, grpc, health = (f"127.0.0.1:{port}" for port in free_ports(4))
+    otlp, otlp_http, ui, grpc, health = (f"127.0.0.1:{port}" for port in free_ports(5))
     variables = {
         "JAEGER_OTLP_ENDPOINT": otlp,
+        "JAEGER_OTLP_HTTP_ENDPOINT": otlp_http,
         "JAEGER_UI_ENDPOINT": ui,
         "JAEGER_GRPC_ENDPOINT": grpc,
         "JAEGER_HEALTH_ENDPOINT": health,
@@ -132,7 +134,7 @@ def jaeger_running(folder: Path) -> Iterator[Jaeger]:
         f"http://{health}/status",
         folder / "jaeger.log",
     ) as running:
-        yield Jaeger(running, f"http://{ui}", otlp)
+        yield Jaeger(running, f"http://{ui}", otlp, f"http://{otlp_http}")
 
 
 @contextlib.contextmanager

@@ -148,12 +148,14 @@ def test_the_path_can_be_searched_in_jaeger(
     file, count = sent(jaeger, collector, "written", "d" * 32, tmp_path)
     source = f"{jaeger.url}/trace/{'d' * 32}"
     for _ in range(2):  # a second time changes nothing
-        done = causepath("export", source, "--to", "jaeger", "-o", collector.http)
+        done = causepath("export", source, "--to", "jaeger", "-o", jaeger.otlp_http)
         assert (done.returncode, done.stderr) == (0, "")
-        assert f"{count} spans of 1 trace sent to {collector.http}/v1/traces" in done.stdout
+        assert f"{count} spans of 1 trace sent to {jaeger.otlp_http}/v1/traces" in done.stdout
         copies = spans_in(jaeger, "written (causepath)", count)
         assert len(copies) == count
     assert len(spans_in(jaeger, "written", count)) == count
+    # What goes to Jaeger itself is no run more in the collector's file.
+    assert "written (causepath)" not in {span["service"] for span in collector.spans()}
     assert tagged(jaeger, "written", **{"causepath.critical_path": "true"}) == []
     (copy,) = tagged(jaeger, "written (causepath)", **{"causepath.critical_path": "true"})
     tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in copy["spans"]]

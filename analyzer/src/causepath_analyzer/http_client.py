@@ -220,8 +220,8 @@ def _pieces(
             if len(out) > left:
                 if not cut:
                     raise UnreachableError(
-                        f"{url}: answers with more than {most_bytes:,} bytes: "
-                        "raise --max-bytes, or ask for less with --limit or --since"
+                        f"{url}: more bytes than --max-bytes allows in all: raise it, "
+                        "or ask for less with --limit or --since"
                     )
                 yield out[:left]
                 return

@@ -305,7 +305,7 @@ LISTED = jaeger([jaeger_trace(1, 10, "demo"), jaeger_trace(2, 10, "other")])
             "",
             "--service demo --max-bytes 2K",
             4,
-            "answers with more than ",
+            "more bytes than --max-bytes allows in all: raise it, or ask for less",
         ),
         (jaeger(HOUR), "", "--since yesterday", 2, "--since yesterday: no time; write it like 1h"),
         (jaeger(HOUR), "", "--timeout 0", 2, "--timeout 0: no time to wait; write it like 10s"),
@@ -494,6 +494,20 @@ def test_tls(connection: Connection, told: str | None) -> None:
             with pytest.raises(CausepathError) as caught:
                 asked(server.url, connection=connection)
             assert told in str(caught.value)
+
+
+def test_a_small_answer_that_unpacks_to_much_is_bounded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import gzip
+
+    bomb = gzip.compress(b'{"resourceSpans": [' + b" " * 50_000_000)
+    with serving(lambda *_: (200, "application/octet-stream", bomb)) as server:
+        assert invoke([f"{server.url}/t.json.gz", "--max-bytes", "1M"]) == 4
+    assert "more than 1,048,576 bytes when unpacked" in capsys.readouterr().err
+    with serving(lambda *_: (200, "application/json", b" " * 50_000_000), packed=True) as server:
+        assert invoke([f"{server.url}/t.json", "--max-bytes", "1M"]) == 4
+    assert "more bytes than --max-bytes allows in all" in capsys.readouterr().err
 
 
 def test_tls_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,7 +185,7 @@ def _read_server(
                 skipped.append(found)
                 total += 1
                 continue
-            with unpacked(io.BufferedReader(io.BytesIO(found.data))) as stream:
+            with unpacked(io.BufferedReader(io.BytesIO(found.data)), options.max_bytes) as stream:
                 entry = read_stream(found.where, stream, spans, None, options)
             if keep is not None:
                 keep(entry.format, found.data)

@@ -273,10 +273,11 @@ def _halves(
     started last. So a full page says only that there is more in the window, and about where.
     """
     starts = [s.startTime for b in found for s in b.spans if since_us <= s.startTime <= until_us]
-    if since_us >= until_us or not starts:
+    # Servers know nanoseconds: what began within this microsecond belongs to the earlier half.
+    middle_us = (min(starts) + max(starts)) // 2 + 1 if starts else until_us
+    if not since_us < middle_us < until_us:
         return [(since_us, until_us, 2 * page)]
-    middle = min((min(starts) + max(starts)) // 2, until_us - 1)
-    return [(since_us, middle, page), (middle + 1, until_us, page)]
+    return [(since_us, middle_us, page), (middle_us, until_us, page)]
 
 
 def _traces(server: _Server, answer: Answer) -> _Traces:
