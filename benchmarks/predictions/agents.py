@@ -244,6 +244,14 @@ def equal_calls(setting: Setting) -> None:
     loop(setting, look_up, one_by_one)
 
 
+def equal_questions(setting: Setting) -> None:
+    """The same question again and again, which only the digests of its blocks tell."""
+    known: dict[str, Any] = {}
+    for question in ("the first", "the second", "the first", "the first", "the second"):
+        if not setting.fixed or question not in known:
+            known[question] = setting.ask([user(f"classify {question}")])
+
+
 def retries(setting: Setting) -> None:
     @causepath.tool
     def search(item: str) -> str:
@@ -352,6 +360,7 @@ CASES: dict[str, Case] = {
     "look-ups before the first call": Case(look_ups_first, ("together retrieval",)),
     "tools while it streams": Case(tools_while_streaming, ("eager tool:search",)),
     "equal calls repeated": Case(equal_calls, ("cache tool:look_up=0ms",)),
+    "equal questions to a model": Case(equal_questions, ("cache llm=0ms",)),
     "retries with back-off": Case(retries, ("no-retries",)),
     "a slow model": Case(slow_model, ("model slow-model=fast-model",)),
     "two turns for one": Case(two_turns, ("CP103",)),

@@ -188,6 +188,7 @@ def test_a_model_call_that_repeats_another_one_is_told_by_its_blocks() -> None:
     found = changed(drawn(drawing), [edit("cache llm=0ms")])
     assert found.times.wall_ns / MS == 20
     assert [call.tokens for call in found.changes.calls.values()] == [Tokens()]
+    assert what_if([drawn(drawing)], [edit("cache llm=0ms")]).turns == 2
 
 
 def _one_tool(trace: Trace) -> Trace:

@@ -54,7 +54,7 @@ from causepath_analyzer.analyses.replay import (
 )
 from causepath_analyzer.analyses.usage import usage
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import NO_SPAN, Trace
+from causepath_analyzer.model import NO_SPAN, NO_TOKENS, Trace
 
 COVERAGE: Final = 0.8
 """How many of the new measurements a range is to contain."""
@@ -200,7 +200,8 @@ def what_if(
         if number == middle:
             kept[number] = (plan, changes, times)
         costs.append(_costs(run, changes, plan, times))
-        gone = sum(1 for i in changes.dropped if run.kinds.calls[i] == i)
+        unpaid = {i for i, call in changes.calls.items() if call.tokens is NO_TOKENS}
+        gone = sum(run.kinds.calls[i] == i for i in changes.dropped | unpaid)
         turns.append(usage(run.trace).turns - gone - _merged(run, edits))
     for change, count in zip(edits, touched, strict=True):
         if not count:
