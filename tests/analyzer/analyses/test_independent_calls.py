@@ -187,6 +187,19 @@ def test_one_run_that_handed_something_to_a_later_round_refutes() -> None:
     assert found(drawing, ROUNDS.format(**carried)) == []
 
 
+def test_a_run_that_made_the_rounds_side_by_side_does_not_refute_them() -> None:
+    together = """
+        agent run           |-----------------|
+          tool find          |---|                   id=f1 given=q1 scope=causepath
+          tool find           |---|                  id=f2 given=q2 scope=causepath
+          tool find            |---|                 id=f3 given=q3 scope=causepath
+          llm ask                |-----|             id=a1 blocks=d1>t1 carries=f1
+          llm ask                 |-----|            id=a2 blocks=d2>t2 carries=f2
+          llm ask                  |-----|           id=a3 blocks=d3>t3 carries=f3
+    """
+    assert found(ROUNDS.format(**EACH), together) == ["CP102 find+ask+find+ask+find+ask proved 20"]
+
+
 STEPS = """
     agent run           |-----------------------|
       chain item         |---------|                id=s1
@@ -237,7 +250,7 @@ def test_rounds_that_overlapped_elsewhere() -> None:
     trace = drawn(one, unit_ns=UNIT)
     others = elsewhere([trace, _as("0" * 32, drawn(other, unit_ns=UNIT))])
     (told,) = explained(trace, others=others).findings
-    assert told.title == "run 2 independent rounds of a loop together"
+    assert told.title == "run 2 rounds of a loop together"
     assert told.why == (
         "2 rounds of find and ask ran one after the other, but in other runs a later round started "
         "before an earlier round had ended, or without it."

@@ -146,8 +146,10 @@ def _needed(flow: DataFlow) -> set[tuple[str, str]]:
             earlier = key_of(trace, source)
             before = made[parents[i], earlier]
             latest = before[bisect_left(before, i) - 1]
-            in_a_round = latest == source and before[0] < made[parents[i], later][0]
-            if earlier == later or not in_a_round:
+            # Side by side with others, as they are here, tells nothing of whose round it is.
+            passed_over = spans[latest].start_ns >= spans[source].ended_ns
+            comes_first = before[0] < made[parents[i], later][0]
+            if earlier == later or passed_over or not comes_first:
                 found.add((earlier, later))
     return found
 

@@ -231,7 +231,7 @@ def _candidate(
     names = list(dict.fromkeys(name_of(trace, kinds, i) for i in calls))
     if len(steps) > 1:
         what = f"{count} rounds of {' and '.join(name_of(trace, kinds, i) for i in steps)}"
-        title, one = f"run {count} independent rounds of a loop together", "round"
+        title, one = f"run {count} rounds of a loop together", "round"
     else:
         what = f"{count} calls of {names[0]}" if len(names) == 1 else listed(names)
         title, one = f"run {count} independent calls together", "one"
@@ -256,11 +256,14 @@ def _candidate(
     elif told := effects(trace, made):
         unseen = f" {told}"
     above = trace.spans[parent].name if parent != NO_SPAN else ""
+    # Where a model is called is in the loop; where a tool is written is not.
+    asks = [i for i in made if trace.spans[i].category != "tool"]
+    place = where_of(trace, (*asks, parent, *calls, *made))
     return Candidate(
         code=CODE,
         title=title,
         plural="run independent calls together",
-        place=where_of(trace, (*calls, *made)) or f"{above}: {', '.join(sorted(names))}",
+        place=place or f"{above}: {', '.join(sorted(names))}",
         spans=calls,
         change=group.branches,
         evidence="proved" if group.known == "proved" else "likely",
@@ -269,5 +272,5 @@ def _candidate(
             "Start all of them before waiting for the first one "
             "(asyncio.gather, or a thread pool); mind the rate limit of what is called."
         ),
-        where=where_of(trace, (*calls, *made, parent)),
+        where=place,
     )
