@@ -116,7 +116,8 @@ class Content:
         """As an event of the conventions, whose attributes are structured."""
         from opentelemetry import _logs
 
-        attributes = {semconv.OPERATION: "chat", **about, **said.values}
+        values = json.loads(to_json(said.values))
+        attributes = {semconv.OPERATION: "chat", **about, **values}
         if said.truncated:
             attributes[semconv.CONTENT_TRUNCATED] = True
         _logs.get_logger_provider().get_logger(SCOPE, __version__).emit(
@@ -275,7 +276,7 @@ class Content:
 
 
 def to_json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _valid(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 def cut(text: str, room: int) -> str:

@@ -16,15 +16,18 @@ import anthropic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 import causepath
 from causepath import measure
 from causepath.blocks import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
+from causepath.config import ContentSettings
+from causepath.content import REQUEST, Content
 from causepath.data_flow import MAX_LINES, DataFlow, Pieces
 from causepath.digests import MAX_REMEMBERED, Digests
+from causepath.evidence import Evidence
 from causepath.messages import Block
-from causepath.providers.anthropic_blocks import input_blocks
+from causepath.providers.anthropic_blocks import input_blocks, output_blocks
 from causepath.recent import Recent
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -641,3 +644,56 @@ def test_threads_do_not_mix_up_their_conversations(recording: Recording) -> None
     for span in spans.values():
         for link in span.links:
             assert spans[link.context.span_id].parent == span.parent
+
+
+ANY_TEXT = st.text(st.characters())  # half characters too
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=6,
+)
+KINDS = st.sampled_from(
+    ["text", "tool_use", "tool_result", "thinking", "redacted_thinking", "image", "document", "new"]
+)
+FIELDS = st.sampled_from(
+    ["type", "text", "id", "tool_use_id", "name", "input", "content", "source", "data", "thinking"]
+)
+BLOCK = st.dictionaries(FIELDS, JSON | KINDS, max_size=6).flatmap(
+    lambda fields: st.just(fields) | KINDS.map(lambda kind: {**fields, "type": kind})
+)
+CONTENT = JSON | st.lists(BLOCK | JSON, max_size=4)
+BODY = st.fixed_dictionaries(
+    {},
+    optional={
+        "system": CONTENT,
+        "tools": JSON | st.lists(BLOCK | JSON, max_size=3),
+        "messages": JSON
+        | st.lists(
+            st.fixed_dictionaries({}, optional={"role": JSON, "content": CONTENT}) | JSON,
+            max_size=4,
+        ),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BODY, min_size=1, max_size=3))
+def test_no_request_is_too_strange(bodies: list[dict[str, Any]]) -> None:
+    before = repr(bodies)
+    evidence, conversations = Evidence(b"key"), Conversations()
+    settings_ = ContentSettings(on_spans=True, in_events=True, span_bytes=300)
+    content = Content(settings_, lambda text: text, evidence.digest)
+    for body in bodies:
+        span = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
+        blocks = input_blocks(body)
+        assert all(
+            isinstance(one, str) for item in blocks for one in (item.role, item.kind, item.name)
+        )
+        told = evidence.given(span, conversations, blocks, {})
+        evidence.answered(span, told, blocks)
+        said = content.asked(blocks)
+        assert said is not None
+        content.answered(said, output_blocks(body))
+        for value in content.attributes(said, (*REQUEST, "gen_ai.output.messages")).values():
+            assert value is True or json.loads(str(value).encode())
+    assert repr(bodies) == before
