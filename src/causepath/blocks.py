@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Sequence
 
     from opentelemetry.trace import SpanContext
@@ -21,26 +20,25 @@ MAX_CONVERSATIONS = 8
 """Calls of a run that a later one may carry on with, as several conversations may take turns."""
 
 
-@dataclass(eq=False, slots=True)
 class Told:
     """The blocks of a call: what it was given, then what it answered. Eight bytes for each."""
 
-    span_id: int
-    blocks: array[int]
-    given: int
-    """How many of `blocks` are what it was given."""
-    carried: dict[int, list[SpanContext]] = field(default_factory=dict)
-    """By the number of a block: the spans whose outputs were recognised in it."""
-    sources: set[int] = field(default_factory=set)
-    """The ids of all spans whose outputs are known to be in what it was given."""
+    def __init__(self, span_id: int, blocks: array[int]) -> None:
+        self.span_id = span_id
+        self.blocks = blocks
+        self.given = len(blocks)
+        """How many of `blocks` are what it was given."""
+        self.carried: dict[int, list[SpanContext]] = {}
+        """By the number of a block: the spans whose outputs were recognised in it."""
+        self.sources: set[int] = set()
+        """The ids of all spans whose outputs are known to be in what it was given."""
 
     def answer(self, items: Sequence[str]) -> None:
         if len(self.blocks) < MAX_COMPARED:
             self.blocks.extend(map(hash, items))
 
 
-@dataclass(slots=True)
-class Given:
+class Given(NamedTuple):
     """A call's own blocks (`told`), of which the first `kept` are those of `previous`."""
 
     told: Told
@@ -50,14 +48,16 @@ class Given:
     """Whether what is kept holds an answer of `previous`, whose own causes go without saying."""
 
 
-@dataclass(eq=False, slots=True)
 class Conversations:
     """The latest calls of a run, the latest last."""
 
-    calls: list[Told] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.calls: list[Told] = []
 
     def given(self, span_id: int, items: Sequence[str]) -> Given:
         """Compare a new call with the earlier ones, and remember it."""
+        from array import array  # not before there is a call to compare
+
         blocks = array("q", map(hash, items[:MAX_COMPARED]))
         kept, previous = 0, None
         for call in reversed(self.calls):
@@ -66,7 +66,7 @@ class Conversations:
                 kept, previous = same, call
             if kept == len(call.blocks):
                 break  # it carries on where that one ended
-        told = Told(span_id, blocks, len(blocks))
+        told = Told(span_id, blocks)
         carries_on = False
         if previous is not None and kept:
             told.carried = {n: found for n, found in previous.carried.items() if n < kept}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +54,7 @@ class ToolPattern:
     names: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContentSettings:
+class ContentSettings(NamedTuple):
     """Where content is recorded, and how much of it."""
 
     on_spans: bool
