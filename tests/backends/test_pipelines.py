@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.backends.spans import SECRET, of_service, span
-from tests.backends.stack import Collector, Jaeger, attributes_of, collector_running, eventually
+from tests.backends.stack import (
+    ROOT,
+    Collector,
+    Jaeger,
+    attributes_of,
+    collector_running,
+    eventually,
+    report,
+    start_python,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,24 +122,49 @@ EVENTS = {
 
 
 def test_privacy_drops_what_was_said_and_keeps_the_rest(tmp_path: Path, jaeger: Jaeger) -> None:
-    said = span(
-        "chat claude-opus-5-5",
-        1,
-        KEPT | {name: f"{SECRET} {name}" for name in CONTENT},
-        failed=True,
-        events=EVENTS,
-    )
+    attributes = KEPT | {name: f"{SECRET} {name}" for name in CONTENT}
+    plain = span("chat claude-opus-5-5", 1, attributes, failed=True)
+    eventful = span("chat claude-opus-5-5", 1, attributes, parent=plain, events=EVENTS)
     with collector_running(tmp_path / "c", "privacy", jaeger=jaeger.otlp) as collector:
-        collector.send(of_service("privacy", said))
-        (kept,) = arrived(collector, 1)
+        collector.send(of_service("privacy", plain, eventful))
+        kept = arrived(collector, 2)
         (trace,) = eventually(lambda: jaeger.traces("privacy"), bool)
         assert SECRET not in collector.traces_file.read_text()
         assert SECRET not in str(trace)
-    expected = {item["key"]: item["value"] for item in said["attributes"] if item["key"] in KEPT}
-    assert {item["key"]: item["value"] for item in kept["attributes"]} == expected
-    assert [event["name"] for event in kept["events"]] == list(EVENTS)
-    assert attributes_of(kept["events"][0]) == {"exception.type": "ValueError"}
-    assert kept["status"] == {"code": 2}
+    expected = {item["key"]: item["value"] for item in plain["attributes"] if item["key"] in KEPT}
+    for one in kept:
+        assert {item["key"]: item["value"] for item in one["attributes"]} == expected
+    (events,) = [one["events"] for one in kept if one.get("events")]
+    assert [event["name"] for event in events] == list(EVENTS)
+    assert attributes_of(events[0]) == {"exception.type": "ValueError"}
+    assert [one["status"] for one in kept] == [{"code": 2}, {}]
+
+
+def test_privacy_lets_through_what_the_report_is_made_of(tmp_path: Path) -> None:
+    """An agent that records what was said: none of it passes, and the report is the same."""
+    with collector_running(tmp_path / "c", "privacy") as collector:
+        agent = start_python(
+            [ROOT / "examples" / "research_agent.py"],
+            tmp_path,
+            {
+                "CAUSEPATH": "1",
+                "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
+                "OTEL_TRACES_EXPORTER": "otlp,otlp_json_file",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http,
+            },
+        )
+        printed, errors = agent.communicate(timeout=120)
+        assert (agent.returncode, errors) == (0, "")
+        lines = re.findall(r'{"resourceSpans".*$', printed, re.MULTILINE)
+        direct = tmp_path / "direct.jsonl"
+        direct.write_text("\n".join(lines))
+        arrived(collector, 10)
+        passed = collector.traces_file.read_text()
+        through = report(collector.traces_file)
+    for said in ("battery", "airliner", "You are a careful", "Results for"):
+        assert said in direct.read_text()
+        assert said not in passed
+    assert through["traces"] == report(direct)["traces"]
 
 
 def run(
