@@ -56,8 +56,10 @@ class Share:
         """Adds what another share has read of a trace, later in the input."""
         self._spans.setdefault(trace_id, []).extend(spans)
 
-    def build(self) -> Sequence[Trace]:
-        """The traces of the spans that were read."""
+    def build(self, only: str | None = None) -> Sequence[Trace]:
+        """The traces of the spans that were read, or `only` one of them."""
+        if only is not None:
+            self._spans = {only: self._spans[only]}
         if self._spans:
             self._traces = list(traces((), self._spans).traces)
             self._spans = {}

@@ -155,7 +155,8 @@ class Team:
             if trace_id in held:
                 for spans in self._given(worker, [trace_id]):
                     self._own.taken(spans.trace_id, unpacked(spans))
-        return next(trace for trace in self._own.build() if trace.trace_id == trace_id)
+        (trace,) = self._own.build(trace_id)
+        return trace
 
     def rows(self) -> list[Row]:
         """A row for every trace, in order of start; the traces themselves are dropped."""
