@@ -120,7 +120,7 @@ class Change(Struct, frozen=True):
 
 def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
     """`trace` with all of `edits`, found in it alone."""
-    run = _run(trace, NOWHERE)
+    run = _run(trace, NOWHERE if any(isinstance(change, Apply) for change in edits) else None)
     plan = schedule(trace, run.causes)
     editing = Editing(plan, run.kinds)
     for change in edits:
