@@ -43,7 +43,7 @@ PLUGIN: dict[str, set[str]] = {
     "forks": set(),
     "spans": {"provider", "runs", "semconv"},
     "operation": {"forks", "guard", "semconv"},
-    "pacing": {"semconv"},
+    "pacing": {"guard", "semconv"},
     "metrics": {"guard", "messages", "semconv", "spans", "version"},
     "model_call": {
         "content",
@@ -98,7 +98,7 @@ PLUGIN: dict[str, set[str]] = {
     "file": set(),
     "delivery": set(),
     "pipeline": {"config", "delivery", "file", "guard"},
-    "api": {"inside", "measure", "operation"},
+    "api": {"guard", "inside", "measure", "operation"},
     "imports": set(),
     "instrumentor": {
         "config",

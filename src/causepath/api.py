@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from causepath import measure
+from causepath.guard import harmless
 from causepath.inside import inside
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class Agent:
         self._name = name
         self._entered: list[Operation | None] = []
 
+    @harmless(None)
     def __enter__(self) -> None:
         operation = _open_run(self._name)
         self._entered.append(operation)
         if operation is not None:
             operation.__enter__()
 
+    @harmless(None)
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -122,6 +125,7 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
     )
 
 
+@harmless(None)
 def _open_run(name: str) -> Operation | None:
     active = measure.telemetry()
     return None if active is None else active.agent_run(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ log = logging.getLogger("causepath")
 P = ParamSpec("P")
 R = TypeVar("R")
 D = TypeVar("D")
+F = TypeVar("F")
 
 _reported: set[str] = set()
 
@@ -45,3 +46,17 @@ def harmless(fallback: D) -> Callable[[Callable[P, R]], Callable[P, R | D]]:
         return guarded
 
     return decorate
+
+
+def or_itself(better: Callable[Concatenate[F, P], F]) -> Callable[Concatenate[F, P], F]:
+    """Make what improves its first argument give that back as it is where it would raise."""
+
+    @functools.wraps(better)
+    def guarded(first: F, *args: P.args, **kwargs: P.kwargs) -> F:
+        try:
+            return better(first, *args, **kwargs)
+        except Exception:
+            report(f"{better.__module__}.{better.__qualname__}")
+            return first
+
+    return cast("Callable[Concatenate[F, P], F]", guarded)

@@ -35,6 +35,7 @@ class Plugin:
         self._telemetry: Telemetry | None = None
         self._redact: Callable[[str], str] | None = None
 
+    @harmless(None)
     def enable(
         self, tracer_provider: TracerProvider | None, redact: Callable[[str], str] | None
     ) -> None:
@@ -46,6 +47,7 @@ class Plugin:
             elif self._telemetry is not None and self._telemetry.content is not None:
                 self._telemetry.content.redact = self._redact
 
+    @harmless(None)
     def disable(self) -> None:
         with self._lock:
             if self.enabled:
@@ -78,12 +80,12 @@ class Plugin:
 
     @harmless(None)
     def _disable(self) -> None:
+        measure.telemetry = lambda: None
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
         self._pipeline.close()
         self._telemetry = None
-        measure.telemetry = lambda: None
 
     @harmless(None)
     def _patch(self, telemetry: Telemetry, provider: Provider, module: ModuleType) -> None:  # noqa: ARG002

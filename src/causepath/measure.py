@@ -15,7 +15,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from causepath.guard import harmless
+from causepath.guard import harmless, or_itself
 from causepath.inside import inside, is_inside
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 """Who measures, if anybody does just now. Set by the instrumentor."""
 
 
+@or_itself
 def measured(
     function: Callable[..., Any],
     name: str | None = None,
@@ -46,6 +47,7 @@ def measured(
         return function
     tool = name or getattr(function, "__name__", None) or type(function).__name__
 
+    @harmless(None)
     def opened(args: Any, kwargs: Any) -> Operation | None:
         active = telemetry()
         if active is None:
@@ -55,6 +57,7 @@ def measured(
     return inside(function, opened)
 
 
+@or_itself
 def stand_in(
     function: Callable[..., Any],
     name: str | None = None,
@@ -139,6 +142,7 @@ class FoundTools:
         for name, original in measure_module(module, names):
             self._undo.append((vars(module), name, original, vars(module)[name]))
 
+    @harmless(None)
     def undo(self) -> None:
         for owner, name, original, wrapper in reversed(self._undo):
             if owner.get(name) is wrapper:

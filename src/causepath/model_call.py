@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
-    from typing_extensions import Self
 
     from causepath.blocks import Told
     from causepath.bodies import Body
@@ -114,15 +113,16 @@ class ModelCall:
 
     # -- life
 
-    def __enter__(self) -> Self:
+    @harmless(None)
+    def __enter__(self) -> None:
         context = self._context
         if self._is_ours:
             context = self._start_span() or context
         elif not self._native and self._other is not None:
             self._complete_other(self._other.span)
         self._token = otel.attach(context)
-        return self
 
+    @harmless(None)
     def __exit__(
         self,
         kind: type[BaseException] | None,

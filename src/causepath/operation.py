@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
-    from typing_extensions import Self
 
 
 class Operation:
@@ -45,10 +44,11 @@ class Operation:
         self.on_result: list[Callable[[object], None]] = []
         """Who wants to see what the operation gives back."""
 
-    def __enter__(self) -> Self:
+    @harmless(None)
+    def __enter__(self) -> None:
         self._token = otel.attach(self._context)
-        return self
 
+    @harmless(None)
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -58,7 +58,8 @@ class Operation:
         detach(self._token)
         self.end(error)
 
-    def step(self) -> Step:
+    @harmless(nullcontext())
+    def step(self) -> AbstractContextManager[None]:
         """The context of the operation for one step of a generator."""
         return Step(self._context)
 
@@ -96,9 +97,11 @@ class Step:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @harmless(None)
     def __enter__(self) -> None:
         self._token = otel.attach(self._context)
 
+    @harmless(None)
     def __exit__(self, *exc: object) -> None:
         detach(self._token)
 
@@ -111,5 +114,5 @@ def detach(token: Any) -> None:
     if isinstance(token, Token):
         with suppress(ValueError):
             token.var.reset(token)
-    else:
+    elif token is not None:
         otel.detach(token)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from causepath import semconv
+from causepath.guard import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -101,6 +102,7 @@ class Connecting:
 
         return told
 
+    @harmless(None)
     def _told(self, event: str, info: Any) -> None:  # noqa: ARG002
         if event.startswith("connection."):
             self._new = True

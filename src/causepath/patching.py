@@ -50,6 +50,7 @@ class Patches:
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, original, wrapper))
 
+    @harmless(None)
     def undo(self) -> None:
         """Put everything back that nobody has wrapped again since."""
         for owner, name, original, wrapper in reversed(self._undo):
@@ -153,7 +154,7 @@ def _async_response(original: Any) -> Callable[..., Any]:
 
 def _pause(original: Any) -> Callable[..., Any]:
     def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _Pause(kwargs):
+        with _pausing(kwargs):
             return original(self, *args, **kwargs)
 
     return sleep_for_retry
@@ -161,7 +162,7 @@ def _pause(original: Any) -> Callable[..., Any]:
 
 def _async_pause(original: Any) -> Callable[..., Any]:
     async def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _Pause(kwargs):
+        with _pausing(kwargs):
             return await original(self, *args, **kwargs)
 
     return sleep_for_retry
@@ -207,34 +208,44 @@ def _events(original: Any, observed: Callable[..., Any]) -> Callable[..., Any]:
     return stream
 
 
-class _Pause:
+@harmless(nullcontext())
+def _pausing(arguments: dict[str, Any]) -> AbstractContextManager[None]:
+    return _Pause(arguments)
+
+
+class _Pause(AbstractContextManager[None]):
     """The pause between two attempts of the model call in progress."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._response = arguments.get("response")
         self._call = _call_in_progress()
 
+    @harmless(None)
     def __enter__(self) -> None:
         if self._call is not None:
             self._call.attempt_failed(self._response, sys.exc_info()[1])
 
+    @harmless(None)
     def __exit__(self, *exc: object) -> None:
         if self._call is not None:
             self._call.attempt_again()
 
 
+@harmless(None)
 def _responded(arguments: dict[str, Any], result: object) -> None:
     call = _call_in_progress()
     if call is not None:
         call.responded(arguments.get("response"), result)
 
 
+@harmless(None)
 def _refused(arguments: dict[str, Any]) -> None:
     call = _call_in_progress()
     if call is not None:
         call.refused(arguments.get("response"))
 
 
+@harmless(nullcontext())
 def _no_call() -> AbstractContextManager[object]:
     """Another request of the SDK inside a model call, of a middleware say, is not that call."""
     if _call_in_progress() is None:
@@ -242,6 +253,7 @@ def _no_call() -> AbstractContextManager[object]:
     return Step(otel.set_value(CALL_KEY, None))
 
 
+@harmless(None)
 def _call_in_progress() -> ModelCall | None:
     call = otel.get_value(CALL_KEY)
     return call if isinstance(call, ModelCall) else None

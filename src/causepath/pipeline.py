@@ -114,6 +114,7 @@ class Pipeline:
             atexit.register(self._at_exit)
         return provider
 
+    @harmless(None)
     def close(self) -> None:
         """Flush and forget a set-up of our own."""
         atexit.unregister(self._at_exit)

@@ -328,6 +328,7 @@ class Telemetry:
                 )
                 self._janitor.start()
 
+    @harmless(None)
     def _end_runs_as_they_go_idle(self) -> None:
         while self.runs.idle(time.time_ns()):
             time.sleep(IDLE_SECONDS / 10)
