@@ -31,6 +31,7 @@ PLUGIN: dict[str, set[str]] = {
     "content": {
         "config",
         "data_flow",
+        "forks",
         "guard",
         "messages",
         "operation",

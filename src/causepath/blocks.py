@@ -16,6 +16,9 @@ MAX_LISTED = 128
 MAX_COMPARED = 4_096
 """Blocks of a call that later ones are compared with."""
 
+MAX_SOURCES = 1_000
+"""Spans that a conversation remembers to have been given something of."""
+
 MAX_CONVERSATIONS = 8
 """Calls of a run that a later one may carry on with, as several conversations may take turns."""
 
@@ -73,7 +76,9 @@ class Conversations:
             told.sources = {one.span_id for found in told.carried.values() for one in found}
             carries_on = kept > previous.given
             if carries_on:
-                told.sources |= {previous.span_id, *previous.sources}
+                told.sources.add(previous.span_id)
+                if len(previous.sources) < MAX_SOURCES:
+                    told.sources |= previous.sources
                 if kept == len(previous.blocks):
                     self.calls.remove(previous)
         self.calls.append(told)

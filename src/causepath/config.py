@@ -23,7 +23,8 @@ pattern of names, patched when the module is imported. `off` also stops the plug
 functions of hand-written loops by itself."""
 
 CAUSEPATH_DIGESTS = "CAUSEPATH_DIGESTS"
-"""`off` writes no digests of prompts and replies, and looks for no links of content."""
+"""`off` (also `0`, `no`, `false`) writes no digests of prompts and replies, and looks for no links
+of content."""
 
 CAUSEPATH_DIGEST_KEY = "CAUSEPATH_DIGEST_KEY"
 """The key of the digests, any text. Digests of several machines can be compared where it is the
@@ -42,6 +43,8 @@ to be exported. Default: 33554432."""
 
 SPAN_BYTES = 65_536
 PROCESS_BYTES = 33_554_432
+
+OFF = ("0", "false", "no", "off")
 
 DEFAULT_FILE = "causepath-traces.jsonl"
 
@@ -92,7 +95,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         file_name=os.path.abspath(environ.get(CAUSEPATH_FILE) or DEFAULT_FILE),  # noqa: PTH100
         tool_patterns=() if off else tuple(_tool_patterns(tools)),
         find_tools=not off,
-        digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() != "off",
+        digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() not in OFF,
         digest_key=environ.get(CAUSEPATH_DIGEST_KEY) or None,
         content=_content(environ),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 from opentelemetry import trace
 
-from causepath import semconv
+from causepath import forks, semconv
 from causepath.data_flow import is_data_class
 from causepath.guard import harmless
 from causepath.messages import Block
@@ -73,6 +73,7 @@ class Content:
         self._lock = threading.Lock()
         self._window_ends = 0.0
         self._left = 0
+        forks.living.add(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()

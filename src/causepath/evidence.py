@@ -5,6 +5,7 @@ Everything here is worked out while the texts are at hand anyway, and none of th
 
 from __future__ import annotations
 
+import threading
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,11 @@ class Evidence:
     def __init__(self, key: bytes) -> None:
         self._digests = Digests(key)
         self._flow = DataFlow()
+        self._lock = threading.Lock()
         forks.living.add(self)
 
     def after_fork(self) -> None:
+        self._lock = threading.Lock()
         self._flow.after_fork()
 
     def digest(self, block: Block) -> tuple[str, int]:
@@ -49,7 +52,8 @@ class Evidence:
         """Write down what a model call is given. `results`: the tools whose results it brings."""
         context = span.get_span_context()
         items = self._digests.items(blocks)
-        given = conversations.given(context.span_id, items)
+        with self._lock:  # calls of one run may begin at once
+            given = conversations.given(context.span_id, items)
         told, new = given.told, items[given.kept :]
         attributes: dict[str, Any] = {
             semconv.INPUT_BLOCKS: tuple(new[:MAX_LISTED]),

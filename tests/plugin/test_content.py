@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,36 @@ def test_a_stream_is_recorded_as_far_as_it_came(how: str, monkeypatch: pytest.Mo
     (message,) = told["gen_ai.output.messages"]
     said = [part["content"] for part in message["parts"]]
     assert said == (["One."] if how == "abandoned" else ["One.", "Two."])
+
+
+def test_without_digests_an_image_is_told_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODE, "span_only")
+    monkeypatch.setenv(config.CAUSEPATH_DIGESTS, "off")
+    with recorded() as recording, served(Reply("Hello.")) as client:
+        say(client, [PNG])
+    (told,) = content(recording)
+    assert told["gen_ai.input.messages"][0]["parts"] == [
+        {"type": "blob", "modality": "image", "mime_type": "image/png"}
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_records_and_compares_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(MODE, "span_only")
+    with recorded() as recording, served(*[Reply("Hello, you there.")] * 2) as client:
+        first = say(client).content[0].text
+        child = os.fork()
+        if child == 0:
+            try:
+                say(client, f"Shorten: {first}")
+                told = content(recording)[-1]
+                assert told["gen_ai.output.messages"][0]["parts"][0]["content"] == first
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # -- tools

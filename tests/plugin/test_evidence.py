@@ -401,8 +401,9 @@ def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
     assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
 
 
-def test_off_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CAUSEPATH_DIGESTS", "off")
+@pytest.mark.parametrize("value", ["off", " OFF ", "0", "no", "false"])
+def test_off_is_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAUSEPATH_DIGESTS", value)
     with Recording() as recording, served(*[Reply(LONG)] * 2) as client, causepath.agent("a"):
         ask(client, ask(client, "Hi."))
         assert chats(recording) == [{}, {}]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 causepath.instrument()
+causepath.instrument(redact=str.upper)
 
 
 @causepath.tool
