@@ -144,6 +144,11 @@ def test_a_call_that_failed_may_be_why_the_next_one_was_made() -> None:
     assert found(drawing.replace("id=1", "id=1 error=overloaded")) == []
 
 
+def test_at_another_line_a_word_of_the_answer_may_be_all_that_is_needed() -> None:
+    drawing = ITEMS.format(one="s,item1>a1 where=a.py:1", two="s,item2>a2 where=a.py:2", facts="")
+    assert found(drawing) == []
+
+
 def test_one_run_that_handed_it_on_refutes() -> None:
     drawing = ITEMS.format(one="s,item1>a1", two="s,item2>a2", facts="{}")
     assert found(drawing.format(""), drawing.format("carries=1")) == []

@@ -48,6 +48,19 @@ class _Part(Struct, frozen=True):
         return self.start + len(self.blocks) + self.unlisted
 
 
+def _listed(part: _Part | None) -> tuple[int, ...] | None:
+    """The digests of all blocks of a conversation, in order."""
+    if part is None:
+        return None
+    parts = []
+    while part is not None:
+        if part.unlisted:
+            return None
+        parts.append(part.blocks)
+        part = part.before
+    return tuple(block.digest for blocks in reversed(parts) for block in blocks)
+
+
 class DataFlow:
     """What reached which span of ``trace``; worked out when it is first asked for."""
 
@@ -58,6 +71,7 @@ class DataFlow:
         self._recognised: set[int] = set()
         self._authors: dict[int, list[int]] = {}
         self._given: dict[int, _Part | None] = {}
+        self._digests: dict[int, tuple[int, ...] | None] = {}
         self._openings: dict[int, tuple[int, ...]] | None = None
         self._asked: dict[tuple[int, int], frozenset[int]] = {}
 
@@ -106,17 +120,10 @@ class DataFlow:
 
     def given(self, span: int) -> tuple[int, ...] | None:
         """The digests of all that `span` was given; ``None`` if not all of it is known."""
-        self._prepare()
-        part = self._given.get(span)
-        if part is None:
-            return None
-        parts = []
-        while part is not None:
-            if part.unlisted:
-                return None
-            parts.append(part.blocks)
-            part = part.before
-        return tuple(block.digest for blocks in reversed(parts) for block in blocks)
+        if span not in self._digests:
+            self._prepare()
+            self._digests[span] = _listed(self._given.get(span))
+        return self._digests[span]
 
     def searched(self, span: int) -> bool:
         """Whether all that `span` was given was searched for what others had returned."""

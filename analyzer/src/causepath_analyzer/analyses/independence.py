@@ -34,6 +34,8 @@ looks for equal blocks, and for lines and sentences of 32 characters without wha
 _WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
 _PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
 _MOST_OPERATIONS: Final = 24
+_COMPARED: Final = 256
+"""Texts at hand at once, each of 64 KB at the most: as many as calls that are compared."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -202,35 +204,44 @@ def level(
     *,
     asked_for: bool = False,
     in_loop: bool = False,
+    since: int | None = None,
 ) -> Level:
     """How well it is known that `later` needed nothing of `earlier`, which had ended before.
 
     If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
     later one was given itself counts. If they are made `in_loop`, for one item after the other,
     digests and links are proof enough; of any other two calls the later one may well have been
-    given a word of the earlier answer, too short to be found.
+    given a word of the earlier answer, too short to be found. Of many calls that are compared,
+    `since` is the first: what reached a call is then looked for once.
     """
     trace = flow.trace
     spans = trace.spans
     first, second = spans[earlier], spans[later]
-    if earlier in (flow.sources(later) if asked_for else flow.reached(later, earlier)):
+    reached = (
+        flow.sources(later)
+        if asked_for
+        else flow.reached(later, earlier if since is None else since)
+    )
+    if earlier in reached:
         return "dependent"
     one, other = first.tool_call, second.tool_call
     if one is not None and other is not None:
         needs = depends(one.arguments, one.result, other.arguments)
         if needs is not None:
             return "dependent" if needs else "proved"
-    pair = (key_of(trace, earlier), key_of(trace, later))
-    by_others: Level = "likely" if pair in others.broken else "unknown"
     if first.model_call is not None and "tool_call" in first.model_call.finish_reasons:
         return "dependent"
     if in_loop and first.error is None and _told_apart(flow, earlier, later):
-        return "proved" if pair not in others.needed else "unknown"
+        return "unknown" if _has(others.needed, trace, earlier, later) else "proved"
     if first.model_call is not None and second.model_call is not None:
         begins = flow.opening(earlier)
         if begins is None or begins == flow.opening(later) or first.where is None:
             return "unknown"
-    return by_others
+    return "likely" if _has(others.broken, trace, earlier, later) else "unknown"
+
+
+def _has(pairs: frozenset[tuple[str, str]], trace: Trace, earlier: int, later: int) -> bool:
+    return bool(pairs) and (key_of(trace, earlier), key_of(trace, later)) in pairs
 
 
 def _told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
@@ -293,20 +304,20 @@ def _text(content: Content) -> str | None:
     return _unpacked(content.packed)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_COMPARED)
 def _unpacked(packed: bytes) -> str:
     import zstandard  # only traces with long results wait for it
 
     return zstandard.ZstdDecompressor().decompress(packed).decode("utf-8", "surrogatepass")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_COMPARED)
 def _as_read(text: str) -> str:
     """`text`, and without the escapes of JSON where there are some."""
     return "\n".join((text, *_values(text))) if "\\" in text else text
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_COMPARED)
 def _values(text: str) -> tuple[str, ...]:
     """The values in JSON `text`, as texts; any other text is one value."""
     found: list[str] = []

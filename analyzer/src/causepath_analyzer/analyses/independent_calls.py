@@ -179,34 +179,28 @@ def _independent(
 ) -> _Group:
     """As many of `branches`, from the first on, as need nothing of each other."""
     group = [next(branches)]
+    since = group[0][0]
+    keys = [key_of(flow.trace, since)]
     known: Level = "proved"
     for branch in branches:
         if len(branch) == 1 and _of_another_sort(flow.trace, group[-1][0], branch[0], inner):
             break
+        key = key_of(flow.trace, branch[0])
+        later = list(_inside(branch, inner))
         joined = known
-        for earlier in reversed(group):
-            joined = worst((joined, _apart(flow, earlier, branch, others, inner)))
+        for earlier, earlier_key in zip(reversed(group), reversed(keys), strict=True):
+            same = earlier_key == key
+            for before in _inside(earlier, inner):
+                for i in later:
+                    found = level(flow, before, i, others, in_loop=same, since=since)
+                    if found != joined:
+                        joined = worst((joined, found))
             if joined in _SILENT:
                 return _Group(tuple(group), known)
         group.append(branch)
+        keys.append(key)
         known = joined
     return _Group(tuple(group), known)
-
-
-def _apart(
-    flow: DataFlow,
-    earlier: tuple[int, ...],
-    later: tuple[int, ...],
-    others: Elsewhere,
-    inner: Inner,
-) -> Level:
-    """How well it is known that no step of `later` needed one of `earlier`."""
-    same = key_of(flow.trace, earlier[0]) == key_of(flow.trace, later[0])
-    return worst(
-        level(flow, before, i, others, in_loop=same)
-        for before in _inside(earlier, inner)
-        for i in _inside(later, inner)
-    )
 
 
 def _inside(branch: Iterable[int], inner: Inner) -> Iterator[int]:
