@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.cli.inputs import read_together
 from causepath_analyzer.errors import UnreadableInputError
+from causepath_analyzer.jobs import team as team_module
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import Team
 from causepath_analyzer.read import Options, SpansByTrace, read_file
@@ -300,3 +301,16 @@ def test_an_interrupt_ends_all_of_them(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "causepath: interrupted\n")
+
+
+def test_a_worker_that_says_something_else_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('Hello from this machine!')")
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces/t.jsonl").write_bytes(b"".join(LINES))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(team_module, "_LAST_WORDS_S", 0.1)
+    parts = shares([str(tmp_path / "traces")], Options(), 2, 1)
+    with pytest.raises(UnreadableInputError, match="says what nobody understands"):
+        Team(Task(), parts, lambda path, spans: None)

@@ -24,6 +24,8 @@ from causepath_analyzer.model import Input, Skipped, Span
 from causepath_analyzer.read.parts import Part
 
 _LENGTH: Final = 8
+_LONGEST: Final = 1 << 40
+"""Whatever is longer was not written by `send`."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -96,10 +98,11 @@ def send(stream: BinaryIO, message: Asked | Answered) -> None:
 
 
 def received(stream: BinaryIO) -> bytes:
-    """The next message. Raises `EOFError` if the other side has ended."""
-    length = stream.read(_LENGTH)
-    data = stream.read(int.from_bytes(length, "big")) if len(length) == _LENGTH else b""
-    if not data or len(data) < int.from_bytes(length, "big"):
+    """The next message. Raises `EOFError` if the other side has ended, or says something else."""
+    head = stream.read(_LENGTH)
+    length = int.from_bytes(head, "big")
+    data = stream.read(length) if len(head) == _LENGTH and length < _LONGEST else b""
+    if not data or len(data) < length:
         raise EOFError
     return data
 

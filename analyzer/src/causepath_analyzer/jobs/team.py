@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, Final, Self, cast
 
+import msgspec
+
 from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs.messages import (
     ANSWERED,
@@ -41,6 +43,7 @@ LEAST_BYTES: Final = 20_000_000
 
 
 MOST_JOBS: Final = 64
+_LAST_WORDS_S: Final = 5.0
 
 
 def cores() -> int:
@@ -80,13 +83,17 @@ class Worker:
     def answer(self) -> Answered:
         try:
             answer: Answered = ANSWERED.decode(received(self._answers))
-        except (EOFError, OSError):
+        except (EOFError, OSError, msgspec.DecodeError):
             raise self._lost() from None
         return answer
 
     def _lost(self) -> UnreadableInputError:
-        status = self._process.wait()
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        try:
+            status = self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            how = "says what nobody understands"
+        else:
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return UnreadableInputError(
             f"a process that helped to read {how}; with --jobs 1 there is only one, "
             "which takes less memory"

@@ -3,6 +3,7 @@
 It does what it is told on standard input and answers on standard output, in `messages`.
 """
 
+import os
 import sys
 from contextlib import suppress
 from typing import BinaryIO, Final
@@ -71,8 +72,10 @@ def _analyse(share: Share, message: Analyse, answers: BinaryIO) -> None:
 
 
 def main() -> None:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what else is printed in this process is no answer
     with suppress(BrokenPipeError):  # whoever asked is gone, and waits for nothing
-        work(sys.stdin.buffer, sys.stdout.buffer)
+        work(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
