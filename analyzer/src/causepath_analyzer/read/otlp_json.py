@@ -6,8 +6,9 @@ span through `_salvage`, which is slow and forgiving.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise, shapes
 from causepath_analyzer.read.content import Unread
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.shapes import Completed, Plain, Read, Values, completed
+from causepath_analyzer.read.shapes import Completed, Read, Values, completed
 
 Number = int | str | float | None
 _Int = Annotated[int, Meta(ge=1 - (1 << 63), le=(1 << 63) - 1)]
@@ -216,11 +217,11 @@ def _read_group(
             # Protobuf writes nothing for 0, and some write 0 for nothing.
             end_ns = None if start_ns else end_ns
         trace = trace_ids.get(wire.traceId) or _trace_id(wire.traceId)
-        # 16 characters in lower case, with a letter among them, need no second look.
-        if len(own) != 16 or not own.islower():
+        # 16 characters in lower case need no second look.
+        if len(own) != 16 or own != own.lower() or own < _LEAST_ID:
             own = span_id(own)
         parent = wire.parentSpanId or ""
-        if parent and (len(parent) != 16 or not parent.islower()):
+        if parent and (len(parent) != 16 or parent != parent.lower() or parent < _LEAST_ID):
             parent = span_id(parent)
         status, pairs = wire.status, wire.attributes or ()
         code = status.code if status is not None else None
@@ -280,6 +281,8 @@ def _trace_id(raw: str) -> str:
     return found
 
 
+_LEAST_ID: Final = "0000000000000001"
+"""Nothing but zeros stands for no id."""
 _trace_ids: dict[str, str] = {}
 _MOST_IDS: Final = 1 << 16
 EMITTERS: Final[shapes.Emitters] = {}
@@ -352,21 +355,21 @@ def _content(raw: Raw) -> object:
 _PLAIN: Final = (_Count, _Double, _Text)
 
 
-def _plain(raw: Raw) -> type[Plain] | None:
+def _plain(raw: Raw) -> type[Struct] | None:
     """The type of the value in `raw`, if it is text or number and nothing else."""
     return next((kind for kind in _PLAIN if _reader((kind,))([raw]) is not None), None)
 
 
 @lru_cache(maxsize=1024)
-def _reader(types: tuple[type[Plain], ...]) -> Read:
+def _reader(types: tuple[type[Struct], ...]) -> Read:
     """Reads several values, of these types, with one call of the decoder."""
-    decoder: msgspec.json.Decoder[tuple[Plain, ...]]
+    decoder: msgspec.json.Decoder[tuple[Struct, ...]]
     decoder = msgspec.json.Decoder(tuple.__class_getitem__(types), strict=False)
-    decode = decoder.decode
+    decode, value = decoder.decode, attrgetter("value")
 
-    def read(raws: list[Raw]) -> Sequence[Plain] | None:
+    def read(raws: list[Raw]) -> Iterable[object] | None:
         try:
-            return decode(b"[%b]" % b",".join(raws))
+            return map(value, decode(b"[%b]" % b",".join(raws)))
         except (msgspec.ValidationError, RecursionError):
             return None
 

@@ -6,11 +6,9 @@ time. The collector's file exporter puts a four-byte big-endian length before ea
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, Final
-
-from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, Span, SpanKind
@@ -298,10 +296,6 @@ def _value(value: "AnyValue") -> object:
             return None
 
 
-class _Held(Struct, gc=False):
-    value: object
-
-
 def _plain(value: "AnyValue") -> str | None:
     """The field of `value` that holds it, if it is text or number and nothing else."""
     kind = value.WhichOneof("value")
@@ -312,8 +306,8 @@ def _plain(value: "AnyValue") -> str | None:
 def _reader(fields: tuple[str, ...]) -> shapes.Read:
     """Reads several values from these fields."""
 
-    def read(values: "list[AnyValue]") -> Sequence[shapes.Plain] | None:
-        found = []
+    def read(values: "list[AnyValue]") -> list[object] | None:
+        found: list[object] = []
         for value, field in zip(values, fields, strict=True):
             held = getattr(value, field)
             # What is not there looks like an empty text or a zero.
@@ -321,7 +315,7 @@ def _reader(fields: tuple[str, ...]) -> shapes.Read:
                 return None
             if field == "int_value" and held < 0:
                 return None
-            found.append(_Held(held))
+            found.append(held)
         return found
 
     return read

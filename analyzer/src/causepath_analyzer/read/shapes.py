@@ -11,7 +11,7 @@ out of the ordinary: a reader gets ``None`` here and takes the general way. What
 and input that never repeats itself soon is no longer learned from.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -34,21 +34,15 @@ class Pair(Protocol):
     value: Raw
 
 
-class Plain(Protocol):
-    """A value of one type: no empty text, no negative number."""
-
-    @property
-    def value(self) -> object: ...
-
-
-Read = Callable[[list[Raw]], Sequence[Plain] | None]
+Read = Callable[[list[Raw]], Iterable[object] | None]
 
 
 class Values(Struct, frozen=True):
     """How a format's values are read.
 
     ``plain(value)`` names the type of the value if it is text or number and nothing else;
-    ``reader(types)`` reads values of these types at once, and gives ``None`` if they are of others.
+    ``reader(types)`` reads values of these types at once, and gives ``None`` if one is of another,
+    an empty text or a negative whole number.
     ``content`` reads one text that may be long, ``any`` understands any one value.
     """
 
@@ -303,8 +297,7 @@ def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed |
         values = shape.read([pairs[at].value for at in shape.at])
         if values is None:
             return None
-        for fact, plain in zip(shape.free, values, strict=True):
-            facts[fact] = plain.value
+        facts = dict(zip(shape.free, values, strict=True))
     for fact, understand, at in shape.rest:
         value = understand(pairs[at].value)
         if value is None or value == "":
