@@ -21,6 +21,13 @@ def when_imported(name: str, hook: Callable[[ModuleType], object]) -> None:
     _WAITING.hooks.setdefault(name, []).append(hook)
 
 
+def forget(name: str, hook: Callable[[ModuleType], object]) -> None:
+    """Call `hook` no more, where the module has not been imported by now."""
+    waiting = _WAITING.hooks.get(name, [])
+    if hook in waiting:
+        waiting.remove(hook)
+
+
 class _Waiting:
     """A finder that finds nothing, and hands over to `wrapt` when its module is asked for."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import config, mcp, measure
 from causepath.guard import harmless
-from causepath.imports import when_imported
+from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
 from causepath.providers.anthropic import ANTHROPIC
 from causepath.providers.openai import OPENAI
@@ -59,6 +59,7 @@ class Plugin:
     def _enable(self, tracer_provider: TracerProvider | None) -> None:
         settings = self._settings = config.from_environment()
         self._patches: Patches | None = None
+        self._hooks: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._found = measure.FoundTools()
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
         telemetry = self._telemetry = Telemetry(
@@ -69,22 +70,34 @@ class Plugin:
         measure.telemetry = lambda: self._telemetry
         self._pipeline.when_set(telemetry.attend)
         for provider in PROVIDERS:
-            when_imported(provider.module, functools.partial(self._patch, telemetry, provider))
+            self._when_imported(
+                provider.module, functools.partial(self._patch, telemetry, provider)
+            )
         sessions = mcp.Sessions(telemetry)
         for name, caller in mcp.CALLERS.items():
-            when_imported(name, functools.partial(self._patch_mcp, telemetry, sessions, caller))
+            self._when_imported(
+                name, functools.partial(self._patch_mcp, telemetry, sessions, caller)
+            )
         for pattern in settings.tool_patterns:
-            when_imported(
+            self._when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
             )
 
+    def _when_imported(self, name: str, hook: Callable[[ModuleType], object]) -> None:
+        self._hooks.append((name, hook))
+        when_imported(name, hook)
+
     @harmless(None)
     def _disable(self) -> None:
+        for name, hook in self._hooks:
+            forget(name, hook)
         measure.telemetry = lambda: None
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
         self._pipeline.close()
+        if self._telemetry is not None:
+            self._telemetry.close()
         self._telemetry = None
 
     @harmless(None)

@@ -77,6 +77,7 @@ class Telemetry:
         self._tracer: tuple[TracerProvider, Tracer] | None = None
         # By identity, as the providers of some cannot be hashed.
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._watchers: list[SpanWatcher] = []
         self._open: dict[tuple[int, int], ModelCall] = {}
         self._janitor: threading.Thread | None = None
         self._janitor_lock = threading.Lock()
@@ -108,7 +109,19 @@ class Telemetry:
         add = getattr(provider, "add_span_processor", None)
         if add is not None and id(provider) not in self._attended:
             self._attended[id(provider)] = provider
-            add(SpanWatcher(self))
+            watcher = SpanWatcher(self)
+            self._watchers.append(watcher)
+            add(watcher)
+
+    @harmless(None)
+    def close(self) -> None:
+        """Watch no more spans, and keep nothing of what passed."""
+        for watcher in self._watchers:
+            watcher.shutdown()
+        self._watchers.clear()
+        self._open.clear()
+        self.others.clear()
+        self.runs = Runs()
 
     def is_global(self) -> bool:
         """Whether the provider in force is the one that SDKs use for their own spans."""

@@ -185,3 +185,13 @@ def test_a_fault_of_ours_is_the_applications_luck(monkeypatch: pytest.MonkeyPatc
                 create(client)
         assert guard._reported
         guard._reported.clear()
+
+
+def test_after_uninstrument_the_spans_of_others_are_left_alone() -> None:
+    with Recording() as recording:
+        tracer = recording.provider.get_tracer("app")
+        for enabled in (True, False, True):
+            (causepath.instrument if enabled else causepath.uninstrument)()
+            tracer.start_span("a span").end()
+        watched = ["causepath.category" in (span.attributes or {}) for span in recording.spans()]
+        assert watched == [True, False, True]
