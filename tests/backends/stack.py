@@ -189,8 +189,8 @@ def start_python(
     )
 
 
-def report(*paths: Path) -> Any:
-    """What `causepath --json` says."""
-    command = [str(CAUSEPATH), *map(str, paths), "--json"]
+def report(*inputs: Path | str) -> Any:
+    """What `causepath --json` says of files, folders or an address."""
+    command = [str(CAUSEPATH), *map(str, inputs), "--json"]
     done = subprocess.run(command, check=True, capture_output=True, timeout=120)
     return json.loads(done.stdout)

@@ -190,6 +190,21 @@ def test_the_collectors_file_gives_the_report_of_the_agents_own_file(ran: Ran) -
     assert through["summary"] == direct["summary"]
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_read_from_jaeger_a_run_is_the_same_but_for_its_microseconds(
+    ran: Ran, service: str
+) -> None:
+    shown = trace_in_jaeger(ran, service)
+    (through,) = report(f"{ran.jaeger.url}/trace/{shown['traceID']}")["traces"]
+    (direct,) = report(ran.direct[service])["traces"]
+    assert through["wall"] == pytest.approx(direct["wall"], abs=50_000)
+    for found in ("tokens", "calls", "turns", "cost_usd", "status", "name", "service"):
+        assert through[found] == direct[found]
+    assert [one["code"] for one in through["findings"]] == [
+        one["code"] for one in direct["findings"]
+    ]
+
+
 def jaegers_path(trace: dict[str, Any]) -> list[tuple[str, int, int]]:
     """The critical path as Jaeger's page works it out: span, start and end in microseconds.
 

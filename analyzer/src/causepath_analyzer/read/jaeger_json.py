@@ -15,6 +15,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read import normalise, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.rounding import within_parents
 from causepath_analyzer.read.values import Number
 
 _US: Final = 1_000
@@ -105,7 +106,7 @@ def read(document: bytes, where: str) -> list[Found] | None:
         for trace in (answer, *(data if isinstance(data, list) else [data] if data else [])):
             if trace.spans is None:
                 continue
-            spans = list(_spans(trace, where))
+            spans = within_parents(_spans(trace, where))
             # Other tools write lists called "spans" as well; ours name every operation.
             if trace.processes is not None or any(not isinstance(s, Skipped) for s in spans):
                 is_jaeger = True

@@ -17,6 +17,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Skipped, SpanKind
 from causepath_analyzer.read import normalise, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
+from causepath_analyzer.read.rounding import within_parents
 from causepath_analyzer.read.values import Number
 
 _US: Final = 1_000
@@ -85,7 +86,7 @@ def read(document: bytes, where: str) -> list[Found] | None:
         return None
     if any(wire.timestamp is None for wire in spans):
         spans = _with_times(spans)
-    found.extend(_span(wire, where) for wire in spans)
+    found.extend(within_parents(_span(wire, where) for wire in spans))
     return found
 
 
