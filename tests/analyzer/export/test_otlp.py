@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
@@ -15,6 +17,7 @@ from causepath_analyzer.cli import invoke
 from causepath_analyzer.read.originals import CARRIED
 from tests.analyzer.corpus import FOLDER
 from tests.analyzer.read.samples import SAMPLES
+from tests.analyzer.read.test_damage import ALL, changed
 from tests.support.trace_servers import Answer, Respond, jaeger, serving
 
 RECORDED = sorted((Path(__file__).parents[1] / "recorded").glob("*.jsonl"))
@@ -352,3 +355,29 @@ def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     exported(path, tmp_path)
     told = capsys.readouterr().err
     assert "in formats other than OTLP and Jaeger: written from what was understood" in told
+
+
+@pytest.mark.parametrize("name", CARRIED)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_input_is_carried_as_far_as_it_is_read(
+    name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if name == "otlp-protobuf":
+        document = bytearray(ALL[name])
+        for _ in range(data.draw(st.integers(1, 3))):
+            at = data.draw(st.integers(0, len(document) - 1))
+            document[at] = data.draw(st.integers(0, 255))
+        damaged = bytes(document)
+    else:
+        damaged = data.draw(changed(name))
+    folder = tmp_path_factory.mktemp("damaged")
+    path, out = folder / "damaged", folder / "out.jsonl"
+    path.write_bytes(damaged)
+    before = report(path, folder)
+    status = invoke(["export", str(path), "--to", "otlp", "-o", str(out)])
+    if before is None:
+        assert status in (2, 4, 5)
+        return
+    assert status == 0
+    assert report(out, folder) is not None

@@ -532,6 +532,16 @@ def test_every_command_that_reads_takes_addresses(
             assert where in printed.out
 
 
+def test_a_prediction_is_verified_at_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving(jaeger(HOUR[:5])) as server:
+        assert invoke(["whatif", server.url, "--apply", "scale llm=0.5", "--save", "w.json"]) == 0
+        assert invoke(["verify", "w.json", server.url, "--service", "demo"]) in (0, 1, 3)
+    assert "predicted from 5 runs, measured in 5 runs" in capsys.readouterr().out
+
+
 def test_options_of_servers_need_a_server(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

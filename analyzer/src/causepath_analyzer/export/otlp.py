@@ -45,6 +45,7 @@ _KINDS: Final[Mapping[model.SpanKind, int]] = {
     "consumer": 5,
 }
 _ERROR: Final = 2
+_MOST_INT: Final = 2**63
 
 
 class Marked(Struct, frozen=True):
@@ -220,12 +221,12 @@ def _marks(row: Row, run: Run) -> dict[str, object]:
 
 def _events(row: Row, run: Run) -> Iterator[Span.Event]:
     for section in row.sections[:_MOST_EVENTS]:
-        event = Span.Event(time_unix_nano=section.start_ns, name=PATH_EVENT)
+        event = Span.Event(time_unix_nano=_time(section.start_ns), name=PATH_EVENT)
         said = {"kind": section.kind, "edge": section.edge}
         _add(event.attributes, {**said, "duration_ns": section.end_ns - section.start_ns})
         yield event
     for finding in row.first_of:
-        event = Span.Event(time_unix_nano=row.span.start_ns, name=FINDING_EVENT)
+        event = Span.Event(time_unix_nano=_time(row.span.start_ns), name=FINDING_EVENT)
         _add(
             event.attributes,
             {
@@ -276,8 +277,8 @@ def _span(row: Row, run: Run) -> Span:
         parent_span_id=id_bytes(row.parent_id, SPAN_BYTES) if row.parent_id else b"",
         name=span.name,
         kind=_KINDS[span.kind],  # type: ignore[arg-type]
-        start_time_unix_nano=span.start_ns,
-        end_time_unix_nano=span.ended_ns,
+        start_time_unix_nano=_time(span.start_ns),
+        end_time_unix_nano=_time(span.ended_ns),
         status=Status(code=_ERROR if span.error is not None else 0),  # type: ignore[arg-type]
     )
     for link in span.links:
@@ -392,6 +393,11 @@ def _copied(identity: bytes, size: int) -> bytes:
     return hashlib.blake2b(identity, digest_size=size, person=b"causepath copy").digest()
 
 
+def _time(ns: int) -> int:
+    """`ns` as far as OTLP can say it; clocks that differ may put a span before the epoch."""
+    return min(max(ns, 0), 2**64 - 1)
+
+
 def _add(target: Any, said: Mapping[str, object]) -> None:
     target.extend(KeyValue(key=name, value=_value(value)) for name, value in said.items())
 
@@ -400,7 +406,7 @@ def _value(value: object) -> AnyValue:
     match value:
         case bool():
             return AnyValue(bool_value=value)
-        case int():
+        case int() if -_MOST_INT <= value < _MOST_INT:
             return AnyValue(int_value=value)
         case float():
             return AnyValue(double_value=value)

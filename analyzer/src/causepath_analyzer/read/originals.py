@@ -124,6 +124,12 @@ def _whole(found: object) -> int:
     return number if number is not None and 0 <= number < 2**64 else 0
 
 
+def _end(found: object) -> int:
+    """The end of a span, 0 if there is none; one before the epoch is before any start as well."""
+    number = normalise.whole(found)
+    return 1 if number is not None and number < 0 else _whole(found)
+
+
 # OTLP/JSON -----------------------------------------------------------------------------------
 
 
@@ -173,7 +179,7 @@ def _otlp_span(wire: Object) -> Span | None:
         name=_text(wire.get("name")),
         kind=_enum(wire.get("kind"), _KINDS, "SPAN_KIND_"),  # type: ignore[arg-type]
         start_time_unix_nano=_whole(start),
-        end_time_unix_nano=_whole(_get(wire, "endTimeUnixNano")),
+        end_time_unix_nano=_end(_get(wire, "endTimeUnixNano")),
         attributes=_otlp_attributes(wire),
         events=[
             Span.Event(
@@ -297,7 +303,9 @@ def _jaeger(document: object) -> Iterator[ResourceSpans]:
         for trace in (answer, *_objects(data if isinstance(data, list) else [data])):
             processes = _object(trace.get("processes"))
             for wire in _objects(trace.get("spans")):
-                process = _object(wire.get("process") or processes.get(wire.get("processID") or ""))
+                process = _object(
+                    wire.get("process") or processes.get(_text(wire.get("processID")))
+                )
                 found = _jaeger_span(wire, trace.get("traceID"), process)
                 if found is not None:
                     yield found
