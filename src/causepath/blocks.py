@@ -67,8 +67,8 @@ class Conversations:
             same = _common(call.blocks, blocks)
             if previous is None or same > kept:
                 kept, previous = same, call
-            if kept == len(call.blocks):
-                break  # it carries on where that one ended
+            if kept in (len(call.blocks), len(blocks)):
+                break  # it carries on where that one ended, or asks for the same once more
         told = Told(span_id, blocks)
         carries_on = False
         if previous is not None and kept:
