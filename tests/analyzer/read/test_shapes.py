@@ -140,6 +140,18 @@ def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(1 + len(layout.shapes) for layout in known.layouts.values()) <= 8
 
 
+def test_spans_that_never_repeat_each_other_are_not_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shapes, "MOST_SHAPES", 8)
+    otlp_json.EMITTERS.clear()
+    for n in range(20):
+        document = request(wire_span(name=f"execute_tool {n}", attributes=[]))
+        otlp_json.read(json.dumps(document).encode(), "line 1")
+    (known,) = otlp_json.EMITTERS.values()
+    assert (known.is_open, known.layouts) == (False, {})
+
+
 def in_protobuf(spans: Sequence[dict[str, Any]]) -> bytes:
     data = request(*spans)
     for span in spans:

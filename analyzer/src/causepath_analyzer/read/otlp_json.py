@@ -225,11 +225,13 @@ def _read_group(
             parent = span_id(parent)
         status, pairs = wire.status, wire.attributes or ()
         code = status.code if status is not None else None
-        keys = tuple([pair.key for pair in pairs])
-        layout = layouts.get(keys) or known.new_layout(keys)
-        words = b"".join([pairs[at].value for at in layout.words]) if layout.words else b""
-        key = wire.name, wire.kind, code, words
-        shape = layout.shapes.get(key)
+        layout, shape, words = shapes.NO_LAYOUT, None, b""
+        if known.is_open:
+            keys = tuple([pair.key for pair in pairs])
+            layout = layouts.get(keys) or known.new_layout(keys)
+            if layout.words:
+                words = b"".join([pairs[at].value for at in layout.words])
+            shape = layout.shapes.get((wire.name, wire.kind, code, words))
         own_facts: Completed | None = None
         if shape is not None and shape.is_usual and not (wire.events and _tells(wire.events)):
             own_facts = completed(shape, pairs, start_ns) if shape.has_free else shape.facts
@@ -254,7 +256,8 @@ def _read_group(
                     version,
                 )
             )
-            if shape is None and not wire.events:
+            if shape is None and known.is_open and not wire.events:
+                key = wire.name, wire.kind, code, words
                 known.learn(layout, key, name, kind, failed, pairs, understood)
             continue
         found.append(

@@ -223,7 +223,9 @@ def _span(
     ended_ns = end_ns if end_ns or not start_ns else None
     links = tuple(Link(link.span_id.hex(), _why(link)) for link in wire.links)
     pairs = list(wire.attributes)
-    layout = known.layout(tuple([pair.key for pair in pairs]))
+    layout = shapes.NO_LAYOUT
+    if known.is_open:
+        layout = known.layout(tuple([pair.key for pair in pairs]))
     words = b"".join([pairs[at].SerializeToString() for at in layout.words])
     key = wire.name, wire.kind, wire.status.code, words
     shape = layout.shapes.get(key)

@@ -112,7 +112,8 @@ class Known:
         self._resource = resource
         self._values = values
         self._learned = 0
-        self._is_open = True
+        self.is_open = True
+        """Spans repeat each other, so that looking them up is worth it."""
 
     def layout(self, keys: tuple[str, ...]) -> Layout:
         """The layout of attributes with the names `keys`."""
@@ -121,7 +122,7 @@ class Known:
     def new_layout(self, keys: tuple[str, ...]) -> Layout:
         """The layout of attributes with the names `keys`, which were not seen before."""
         if not self._may_learn() or len(keys) > _MOST_NAMES or len(set(keys)) < len(keys):
-            return _NO_LAYOUT
+            return NO_LAYOUT
         words = tuple(at for at, key in enumerate(keys) if key in _WORDS)
         best: dict[str, tuple[int, int]] = {}
         for at, key in enumerate(keys):
@@ -143,19 +144,18 @@ class Known:
         attributes: normalise.Attributes,
     ) -> None:
         """Keeps what `attributes`, those of a span, say of all spans with the same `key`."""
-        if layout is _NO_LAYOUT or len(name) + len(key[3]) > _LONGEST or not self._may_learn():
+        if layout is NO_LAYOUT or len(name) + len(key[3]) > _LONGEST or not self._may_learn():
             return
         layout.shapes[key] = self._shape(layout, name, kind, failed, pairs, attributes)
 
     def _may_learn(self) -> bool:
         if self._learned >= MOST_SHAPES:
             # Worth beginning anew only if what was learned was used.
-            self._is_open = self.seen >= MOST_SHAPES * _USES
-            if self._is_open:
-                self.layouts.clear()
-                self._learned = self.seen = 0
-        self._learned += self._is_open
-        return self._is_open
+            self.is_open = self.seen >= MOST_SHAPES * _USES
+            self.layouts.clear()
+            self._learned = self.seen = 0
+        self._learned += self.is_open
+        return self.is_open
 
     def _shape(
         self,
@@ -420,10 +420,10 @@ _WORDS: Final = names.UNDERSTOOD.difference(
 """Attributes whose value may decide what a span is. Of those of databases and of outgoing calls it
 counts only that they are there."""
 
-_NO_LAYOUT: Final = Layout((), (), {})
+NO_LAYOUT: Final = Layout((), (), {})
 _MOST_EMITTERS: Final = 64
 MOST_SHAPES: Final = 1024
-_USES: Final = 8
+_USES: Final = 2
 """So often has a shape to be used to be worth having been learned."""
 _MOST_NAMES: Final = 256
 _LONGEST: Final = 1024
