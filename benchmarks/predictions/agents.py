@@ -170,7 +170,8 @@ def rounds_of_a_loop(setting: Setting) -> None:
     @causepath.tool(read_only=True)
     def search(item: str) -> str:
         setting.wait(item, 0.1)
-        return f"A page that says all there is to say about {item}, and a little more than that."
+        visit = f"{setting.seed}{'b' if setting.fixed else 'a'}"
+        return f"On visit {visit} the page about {item} said all that there is to say about it."
 
     def answer(item: str) -> Any:
         return setting.ask([user(f"What does this say? {search(item)}")])

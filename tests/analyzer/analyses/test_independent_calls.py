@@ -111,6 +111,7 @@ ITEMS = """
         pytest.param("s,item1>a1:40", "s,item2>a2", "", "proved", id="just long enough"),
         pytest.param("s,item1>a1,b1:5", "s,item2>a2", "", None, id="a short text beside a long"),
         pytest.param("s,item1>", "s,item2>a2", "", None, id="nobody knows the answer"),
+        pytest.param("s,item1>a1", "s,item2>a1", "", None, id="the same answer is no evidence"),
         pytest.param("s,item1>a1", "s,item1>a2", "", None, id="asked again"),
         pytest.param("s,item1>a1", "1@0+item2>a2", "", None, id="of a call that is not here"),
         pytest.param("s,item1>a1", "9@1+item2>a2", "", None, id="more than there are"),

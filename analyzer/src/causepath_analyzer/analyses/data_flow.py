@@ -139,6 +139,11 @@ class DataFlow:
         self._prepare()
         return span in self._recognised
 
+    def authors(self, digest: int) -> int:
+        """How many calls answered with the block that has this digest."""
+        self._prepare()
+        return len(self._authors.get(digest, ()))
+
     def opening(self, span: int) -> int | None:
         """Equal for calls whose messages begin alike, up to the first answer of the model."""
         told = self.trace.spans[span].model_call

@@ -254,14 +254,17 @@ def _told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
 
 
 def _recognisable(flow: DataFlow, span: int) -> bool:
-    """Whether what `span` returned is found again where it is handed on: it was, or is long."""
+    """Whether what `span` returned is found again where it is handed on: it was, or it is long and
+    nobody else answered the same, as what is common is not looked for."""
     if flow.recognised(span):
         return True
     call = flow.trace.spans[span].model_call
     if call is None or call.blocks is None:
         return False
     texts = [block for block in call.blocks.answered if block.kind == "text"]
-    return bool(texts) and all(block.size >= _RECOGNISED for block in texts)
+    return bool(texts) and all(
+        block.size >= _RECOGNISED and flow.authors(block.digest) == 1 for block in texts
+    )
 
 
 def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:
