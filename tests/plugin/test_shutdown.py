@@ -1,0 +1,108 @@
+"""The end of an interpreter: spans are written or dropped, and it always ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.messages_api import MessagesApi
+from tests.support.script import Latency, Reply, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STALLS = Reply("Hello.", usage=Usage(3, 2), latency=Latency(before_first_delta=60))
+
+OPEN_STREAMS = """
+import asyncio, sys, threading
+import anthropic, causepath.auto
+
+ask = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
+ask["stream"] = True
+client = anthropic.Anthropic(base_url=sys.argv[1], api_key="test")
+kept = client.messages.create(**ask)
+next(kept)
+threading.Thread(target=lambda: list(client.messages.create(**ask)), daemon=True).start()
+
+async def main():
+    client = anthropic.AsyncAnthropic(base_url=sys.argv[1], api_key="test")
+    stream = await client.messages.create(**ask)
+    await anext(stream)
+    task = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0.05)
+
+if sys.argv[2] == "async":
+    asyncio.run(main())
+"""
+
+SUBINTERPRETER = """
+import _xxsubinterpreters as interpreters
+import sys
+import causepath.auto
+
+inside = interpreters.create(isolated=sys.argv[1] == "isolated")
+interpreters.run_string(inside, '''
+import causepath
+causepath.instrument()
+with causepath.agent("inside"):
+    pass
+causepath.uninstrument()
+''')
+interpreters.destroy(inside)
+with causepath.agent("outside"):
+    pass
+"""
+
+
+def run(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(
+        span["name"]
+        for line in (folder / "causepath-traces.jsonl").read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_streams_that_are_open_keep_no_interpreter_from_ending(kind: str, tmp_path: Path) -> None:
+    with MessagesApi(STALLS) as api:
+        done = run(OPEN_STREAMS, api.url, kind, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "invoke_agent" in names(tmp_path)
+
+
+@pytest.mark.skipif(
+    not (3, 11) <= sys.version_info < (3, 13), reason="the module has this name until 3.12"
+)
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("shared", ["invoke_agent inside", "invoke_agent outside"]),
+        # Such a one may have no daemon threads, and OpenTelemetry's exporters need one.
+        ("isolated", ["invoke_agent outside"]),
+    ],
+)
+def test_an_interpreter_inside_another_is_not_harmed(
+    kind: str, written: list[str], tmp_path: Path
+) -> None:
+    done = run(SUBINTERPRETER, kind, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert names(tmp_path) == written
