@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from causepath import config, mcp, measure
@@ -139,6 +140,7 @@ class Plugin:
 
     def _before_end(self) -> None:
         if self._telemetry is not None:
+            self._telemetry.write_what_others_left(time.time_ns())
             self._telemetry.end_idle_runs()
 
 

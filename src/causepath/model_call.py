@@ -70,6 +70,9 @@ class ModelCall:
         self._native = native
         self._other = other
         self._is_ours = not native and other is None
+        self._told_others: dict[str, Any] = {}
+        """What a span of somebody else was told of this call."""
+        self.closed_ns = 0
         self._token: Any = None
         self._reply = NO_REPLY
         self._complete = False
@@ -98,6 +101,7 @@ class ModelCall:
 
         self._start_ns = time.time_ns()
         self._run, parent, around = telemetry.run_of(request, other, self._start_ns, tracer)
+        self._around = around
         self._delivered = (
             telemetry.runs.deliver(self._run, request.tool_results) if request.tool_results else []
         )
@@ -187,6 +191,7 @@ class ModelCall:
         self._telemetry.opened(self, span)
 
     def _set_missing(self, span: Span, attributes: Mapping[str, AttributeValue]) -> None:
+        self._told_others.update(attributes)
         there = attributes_of(span)
         span.set_attributes({k: v for k, v in attributes.items() if k not in there})
 
@@ -513,6 +518,32 @@ class ModelCall:
             # A provider that tells no processor, or no processor of this span, told us nothing.
             self._telemetry.forget(span.get_span_context())
             self.over(now_ns, self._error)
+        elif not self._native:
+            self.closed_ns = time.time_ns()
+            self._telemetry.left_to_others(self)
+
+    @harmless(None)
+    def write_if_nobody_has(self) -> None:
+        """Whoever began the span of this call should have ended it by now, or never will."""
+        left = self.span
+        if left is None or not left.is_recording():
+            return
+        self._telemetry.forget(left.get_span_context())
+        span = self._tracer.start_span(
+            _chat_name(self._request),
+            context=self._around,
+            kind=SpanKind.CLIENT,
+            attributes=self._told_others,
+            links=self._result_links(),
+            start_time=self._start_ns,
+        )
+        if self._error is not None:
+            span.set_status(StatusCode.ERROR)
+            span.set_attribute(semconv.ERROR_TYPE, self._error)
+        elif self._complete:
+            span.set_status(StatusCode.OK)
+        span.end(end_time=self.closed_ns)
+        self.over(self.closed_ns, self._error)
 
     def _read_document(self) -> None:
         """The application has read the bytes of a reply that is no stream."""

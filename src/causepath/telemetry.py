@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -57,6 +58,11 @@ IDLE_SECONDS = 300
 
 MAX_CALLS_IN_FLIGHT = 10_000
 
+GRACE_NS = 1_000_000_000
+"""How long after a reply somebody else may take to end the span of its call."""
+
+MAX_LEFT_TO_OTHERS = 1_000
+
 
 class Telemetry:
     """Opens every span that the plugin writes, and completes those that others write."""
@@ -78,6 +84,7 @@ class Telemetry:
         # By identity, as the providers of some cannot be hashed.
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._watchers: list[SpanWatcher] = []
+        self._left_to_others: deque[ModelCall] = deque(maxlen=MAX_LEFT_TO_OTHERS)
         self._open: dict[tuple[int, int], ModelCall] = {}
         self._janitor: threading.Thread | None = None
         self._janitor_lock = threading.Lock()
@@ -90,6 +97,7 @@ class Telemetry:
         """Forget, in a child process, what the parent has in progress, and locks it may hold."""
         self._open.clear()
         self.others.clear()
+        self._left_to_others.clear()
         self._janitor = None
         self._janitor_lock = threading.Lock()
         self.runs.after_fork()
@@ -150,6 +158,8 @@ class Telemetry:
                 # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
                 args, kwargs = provider.silence(args, kwargs)
                 native = None
+        if self._left_to_others:
+            self.write_what_others_left(time.time_ns() - GRACE_NS)
         other = self.others.of_call(here, provider.name)
         if other is not None:
             other.claimed = True
@@ -261,13 +271,15 @@ class Telemetry:
             asked.measured = span.get_span_context()
         end_ns, content = max(asked.asked_ns, now_ns), self.content
         if content is None:
-            span.end(end_time=end_ns)
+            with Step(parent):
+                span.end(end_time=end_ns)
             return None
         content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
 
         def end(result: object) -> None:
             content.write(span, semconv.TOOL_RESULT, result)
-            span.end(end_time=end_ns)
+            with Step(parent):
+                span.end(end_time=end_ns)
 
         return end
 
@@ -304,6 +316,17 @@ class Telemetry:
         context = span.get_span_context()
         if span.is_recording() and len(self._open) < MAX_CALLS_IN_FLIGHT:
             self._open[key_of(context)] = call
+
+    def left_to_others(self, call: ModelCall) -> None:
+        """The reply of a call is over whose span is somebody else's to end."""
+        self._left_to_others.append(call)
+
+    @harmless(None)
+    def write_what_others_left(self, before_ns: int) -> None:
+        """Write the calls that ended before, where the one who began their span has not."""
+        left = self._left_to_others
+        while left and left[0].closed_ns <= before_ns:
+            left.popleft().write_if_nobody_has()
 
     def known_late(self, context: SpanContext) -> dict[str, Any]:
         """What is known of the call of a span that ends before its stream was read to its end."""

@@ -29,9 +29,11 @@ def test_real_emitters_alone_and_in_pairs_record_one_run(path: Path) -> None:
         return
     assert (used.calls.llm, used.calls.tool, used.tokens.input) == (3, 1, 1090)
     assert (used.tokens.cache_read, used.tokens.cache_write) == (600, 300)
-    # Traceloop counts the output of a stream one too high; where it is taken, it is told.
+    # Traceloop counts the output of a stream one too high; where it is taken, it is told, unless
+    # nobody else has counted: the plugin completes the span of Traceloop and writes no other.
     disagree = sum(merge.tokens_disagree for merge in trace.merges)
-    assert used.tokens.output == 60 or ("traceloop" in path.stem and disagree)
+    alone = path.stem == "traceloop+causepath"
+    assert used.tokens.output == 60 or ("traceloop" in path.stem and (disagree or alone))
     assert len(used.conversations) == 1 or "traceloop" in path.stem
 
 
