@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,14 +12,34 @@ OPERATIONS = {
     "chat": "llm",
     "generate_content": "llm",
     "text_completion": "llm",
+    "text_completions": "llm",
+    "completion": "llm",
+    "response": "llm",
+    "call_llm": "llm",
+    "model_request": "llm",
+    "image": "llm",
+    "audio": "llm",
     "embeddings": "embedding",
     "execute_tool": "tool",
     "invoke_agent": "agent",
     "create_agent": "agent",
     "invoke_workflow": "agent",
     "plan": "agent",
+    "execute_task": "agent",
+    "execute_method": "agent",
+    "execute_event_loop_cycle": "agent",
+    "user_prompt_processing": "agent",
+    "tool_coordination": "agent",
     "retrieval": "retrieval",
     "search_memory": "retrieval",
+    "vectordb": "retrieval",
+    "vector_db_retrieve": "retrieval",
+    "create_memory": "database",
+    "update_memory": "database",
+    "upsert_memory": "database",
+    "delete_memory": "database",
+    "create_memory_store": "database",
+    "delete_memory_store": "database",
 }
 """By `gen_ai.operation.name`."""
 
@@ -57,28 +78,40 @@ VECTOR_STORES = frozenset(
     {"pinecone", "qdrant", "chroma", "chromadb", "weaviate", "milvus", "lancedb", "marqo"}
 )
 
+BLOCKING = frozenset({"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX"})
+"""Commands of Redis that wait until there is something in a list."""
 
-def category(attributes: Mapping[str, object], *, client: bool) -> str | None:
+STEP = re.compile(r"(Retriever|Embedding|Tool)\.(?:task|workflow)$")
+STEPS = {"Retriever": "retrieval", "Embedding": "embedding", "Tool": "tool"}
+"""OpenLLMetry says of LlamaIndex no more than the class that works."""
+
+
+def category(attributes: Mapping[str, object], *, name: str, client: bool) -> str | None:
     """The category that a span's attributes tell, or `None` where they tell nothing yet.
 
+    `name` is the span's own, asked where the attributes tell of a kind of work with exceptions.
     `client` is whether the span's kind is CLIENT: a server's span of an HTTP request is not time
     spent on the network.
     """
     if (found := OPERATIONS.get(_word(attributes, "gen_ai.operation.name"))) is not None:
         return found
-    for name in KIND_ATTRIBUTES:
-        if (found := KINDS.get(_word(attributes, name))) is not None:
-            return found
+    for attribute in KIND_ATTRIBUTES:
+        if (found := KINDS.get(_word(attributes, attribute))) is not None:
+            step = STEP.search(name) if attribute == "traceloop.span.kind" else None
+            return found if step is None else STEPS[step[1]]
     if (found := REQUEST_TYPES.get(_word(attributes, "llm.request.type"))) is not None:
         return found
     if _word(attributes, "mcp.method.name") == "tools/call":
         return "tool"
     system = _word(attributes, "db.system.name") or _word(attributes, "db.system")
     if system:
-        return "retrieval" if system in VECTOR_STORES else "database"
+        if system in VECTOR_STORES:
+            return "retrieval"
+        command = _word(attributes, "db.operation.name") or _word(attributes, "db.operation")
+        return "wait" if (command or name).upper() in BLOCKING else "database"
     if client and any(
-        name in attributes
-        for name in (
+        attribute in attributes
+        for attribute in (
             "http.request.method",
             "http.method",
             "url.full",

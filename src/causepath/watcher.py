@@ -54,7 +54,7 @@ class SpanWatcher:
         attributes = attributes_of(span)
         found = attributes.get(semconv.CATEGORY)
         if found is None:
-            found = category(attributes, client=is_client(span))
+            found = category(attributes, name=name_of(span), client=is_client(span))
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
         if found == "llm":
@@ -73,7 +73,9 @@ class SpanWatcher:
         attributes = span._attributes  # noqa: SLF001
         late = self._telemetry.known_late(span.context)
         if semconv.CATEGORY not in attributes:
-            late[semconv.CATEGORY] = category(attributes, client=is_client(span)) or "other"
+            late[semconv.CATEGORY] = (
+                category(attributes, name=name_of(span), client=is_client(span)) or "other"
+            )
         for name, value in late.items():
             if name not in attributes:
                 attributes._dict[name] = value  # noqa: SLF001
@@ -113,5 +115,5 @@ def _adopt(telemetry: Telemetry, provider: Provider, span: Span, here: Context) 
             telemetry.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
     elif operation == "invoke_agent":
         span.update_name("invoke_agent")
-    found = category(attributes, client=is_client(span)) or "other"
+    found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
     span.set_attribute(semconv.CATEGORY, found)

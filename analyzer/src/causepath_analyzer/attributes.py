@@ -31,9 +31,9 @@ SPAN_KINDS: Final = (
     "langfuse.observation.type",
     "mlflow.spanType",
     "ai.operationId",
-    "traceloop.span.kind",
     "agentops.span.kind",
     OPERATION,
+    "traceloop.span.kind",
     "llm.request.type",
     "ioa_observe.span.kind",
     "mcp.method.name",
@@ -47,7 +47,15 @@ STATUS_CODE: Final = "otel.status_code"
 """How OpenTelemetry tells formats of others who emitted a span, and whether it failed."""
 
 DATABASE: Final = ("db.system.name", "db.system")
-OUTGOING: Final = ("http.request.method", "http.method", "http.url", "url.full", "rpc.system")
+OUTGOING: Final = (
+    "http.request.method",
+    "http.method",
+    "http.url",
+    "url.full",
+    "rpc.system",
+    "rpc.system.name",
+    "messaging.system",
+)
 
 MODEL: Final = (
     "gen_ai.response.model",

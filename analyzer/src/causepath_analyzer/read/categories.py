@@ -20,6 +20,7 @@ _OPERATIONS: Final[Mapping[str, Category]] = {
     "retrieval": "retrieval",
     "search_memory": "retrieval",
     "vectordb": "retrieval",
+    "vector_db_retrieve": "retrieval",
     "execute_tool": "tool",
     "invoke_agent": "agent",
     "create_agent": "agent",
@@ -124,10 +125,6 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
         },
     ),
     (
-        "traceloop.span.kind",
-        {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"},
-    ),
-    (
         "agentops.span.kind",
         {
             "session": "chain",
@@ -142,6 +139,10 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
         },
     ),
     (names.OPERATION, _OPERATIONS),
+    (
+        "traceloop.span.kind",
+        {"workflow": "chain", "task": "chain", "agent": "agent", "tool": "tool"},
+    ),
     (
         "llm.request.type",
         {"chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "retrieval"},
@@ -158,7 +159,7 @@ _TOOL_NAMES: Final = frozenset(("gen_ai.tool.name", "ai.toolCall.name", "haystac
 """Only tool spans carry these; emitters without an operation (Koog) say no more."""
 _MODELS: Final = frozenset(("gen_ai.request.model", "gen_ai.response.model"))
 _DATABASE: Final = frozenset(names.DATABASE)
-_OUTGOING: Final = frozenset(names.OUTGOING)
+_OUTGOING: Final = frozenset((*names.OUTGOING, "mcp.method.name"))
 
 _LANGFUSE: Final = "langfuse.observation.type"
 _LANGFUSE_TYPES: Final[Mapping[str, Category]] = {
@@ -260,6 +261,16 @@ _WAITING: Final = frozenset(("receive", "poll"))
 """Messaging operations that wait until there is a message."""
 _BLOCKING: Final = frozenset(("BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX"))
 """Commands of Redis that wait until there is something in a list."""
+_VECTOR_STORES: Final = frozenset(
+    ("pinecone", "qdrant", "chroma", "chromadb", "weaviate", "milvus", "lancedb", "marqo")
+)
+_STEP: Final = re.compile(r"(Retriever|Embedding|Tool)\.(?:task|workflow)$")
+_STEPS: Final[Mapping[str, Category]] = {
+    "Retriever": "retrieval",
+    "Embedding": "embedding",
+    "Tool": "tool",
+}
+"""OpenLLMetry says of LlamaIndex no more than the class that works."""
 _RETRY_NAME: Final = re.compile(r"(?:^|[._ :/-])(?:back-?off|retry[._-]wait)(?:$|[._ :/-])")
 
 
@@ -280,6 +291,9 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
                 if found is None:
                     # MLflow writes every value as JSON text: '"LLM"'.
                     found = _KNOWN[attribute].get(value.strip('"').lower())
+                if found == "chain" and attribute == "traceloop.span.kind":
+                    step = _STEP.search(name)
+                    return found if step is None else _STEPS[step[1]]
                 if found is not None:
                     return _person_or_tool(name, attributes) if found == "tool" else found
     return _unsaid(name, kind, attributes, scope)
@@ -299,6 +313,8 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
         found = _LANGFUSE_TYPES[observation.lower()]
         return _person_or_tool(name, attributes) if found == "tool" else found
     if present & _DATABASE:
+        if any(str(attributes.get(n)).lower() in _VECTOR_STORES for n in names.DATABASE):
+            return "retrieval"
         operation = next((attributes[n] for n in names.DATABASE_OPERATION if n in attributes), name)
         return "wait" if str(operation).upper() in _BLOCKING else "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):

@@ -415,10 +415,10 @@ _FREE: Final[Mapping[str, tuple[str, int]]] = {
     **{key: (key, 0) for key in names.ISSUED},
 }
 _WORDS: Final = names.UNDERSTOOD.difference(
-    _FREE, names.DATABASE, names.OUTGOING, (names.PENDING_PARENT, names.LOG_DURATION)
+    _FREE, names.OUTGOING, (names.PENDING_PARENT, names.LOG_DURATION)
 )
-"""Attributes whose value may decide what a span is. Of those of databases and of outgoing calls it
-counts only that they are there."""
+"""Attributes whose value may decide what a span is. Of those of outgoing calls it counts only that
+they are there."""
 
 NO_LAYOUT: Final = Layout((), (), {})
 _MOST_EMITTERS: Final = 64
