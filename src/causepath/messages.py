@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Scalar = str | bool | int | float
 
@@ -80,8 +80,9 @@ class ModelReply(NamedTuple):
     """The conventions' word for it, e.g. `tool_call`."""
     usage: Usage = Usage()
     tool_calls: tuple[ToolCall, ...] = ()
-    blocks: tuple[Block, ...] = ()
-    """Of a whole reply; those of a streamed one are read by the provider's `block_reader`."""
+    blocks: Callable[[], Sequence[Block]] = tuple
+    """Reads those of a whole reply, where anybody wants them; those of a streamed one are read by
+    the provider's `block_reader`."""
     awaits_tools: bool = False
     """Whether the provider expects another request with the results of `tool_calls`."""
     error: str | None = None

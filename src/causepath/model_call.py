@@ -114,6 +114,7 @@ class ModelCall:
         self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
         self._attempt_start_ns = self._start_ns
         self._context = otel.set_value(CALL_KEY, self, parent)
+        self._caller = _caller()
 
     # -- life
 
@@ -196,15 +197,13 @@ class ModelCall:
         span.set_attributes({k: v for k, v in attributes.items() if k not in there})
 
     def _own_attributes(self) -> Mapping[str, AttributeValue]:
-        attributes: dict[str, Any] = {semconv.CATEGORY: "llm", semconv.TURN: self._turn}
+        attributes: dict[str, Any] = {
+            semconv.CATEGORY: "llm",
+            semconv.TURN: self._turn,
+            **self._caller,
+        }
         if self._request.declared_tools:
             attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
-        frame = next(application_frames(), None)
-        if frame is not None:
-            code = frame.f_code
-            attributes[semconv.CODE_FILE_PATH] = code.co_filename
-            attributes[semconv.CODE_LINE_NUMBER] = frame.f_lineno
-            attributes[semconv.CODE_FUNCTION_NAME] = getattr(code, "co_qualname", code.co_name)
         return attributes
 
     def _result_links(self) -> list[Link]:
@@ -214,7 +213,6 @@ class ModelCall:
             if asked.measured is not None and asked.measured.is_valid
         ]
 
-    @harmless(None)
     def sends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The request is about to be sent; `args` and `kwargs` are those of the BODY seam."""
         span, evidence, content = self.span, self._telemetry.evidence, self._telemetry.content
@@ -246,7 +244,6 @@ class ModelCall:
 
     # -- attempts
 
-    @harmless(None)
     def sending(self, request: Any) -> None:
         """An attempt is about to be sent."""
         self._connecting = connecting(request, is_async=self.is_async)
@@ -313,7 +310,6 @@ class ModelCall:
 
     # -- the reply
 
-    @harmless(None)
     def responded(self, response: Any, result: object) -> None:
         """A successful attempt has its response, and the application is about to get `result`."""
         if getattr(response, "status_code", 200) >= 400:
@@ -335,7 +331,6 @@ class ModelCall:
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
-    @harmless(None)
     def refused(self, response: Any) -> None:
         """The SDK makes nothing of a whole reply, as it is not of the form that was asked for. It
         has been paid for all the same."""
@@ -406,7 +401,8 @@ class ModelCall:
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
         self._complete = True
-        self._ask_whole_calls()
+        if self._reply.tool_calls:
+            self._ask_whole_calls()
         self._telemetry.runs.reply_over(self._run, time.time_ns())
         self._write_reply()
         if self._reply.tool_calls:
@@ -429,16 +425,16 @@ class ModelCall:
         return self._reply_attributes()
 
     def _reply_attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = semconv.reply_attributes(self._reply)
+        is_said = self._native and self._complete and not self._streams
+        said = self._provider.native_reply if is_said else frozenset[str]()
+        attributes: dict[str, Any] = semconv.reply_attributes(self._reply, said)
         usage = self._reply.usage
         unfinished = usage.input is not None or not self._complete
         if self._streams and usage.output is None and unfinished:
             # What was used after it was left, nobody says.
             attributes[semconv.USAGE_PARTIAL] = True
-        if self._native and self._complete and not self._streams:
-            for name in self._provider.native_reply:
-                attributes.pop(name, None)
-        attributes.update(self._answered())
+        if self._told is not None or self._said is not None:
+            attributes.update(self._answered())
         if self._pace is not None:
             attributes.update(self._pace.attributes(self._start_ns))
         if self._connecting is not None and not self._attempts:
@@ -447,9 +443,9 @@ class ModelCall:
 
     def _answered(self) -> Mapping[str, Any]:
         """The blocks of the reply, whole or as much of it as has come."""
-        if self._answer is None and self.span is not None and (self._told or self._said):
+        if self._answer is None and self.span is not None:
             reader = self._block_reader
-            blocks = self._reply.blocks if reader is None else reader.blocks()
+            blocks = self._reply.blocks() if reader is None else reader.blocks()
             self._answer = {}
             if self._told is not None and self._telemetry.evidence is not None:
                 answered = self._telemetry.evidence.answered
@@ -590,6 +586,20 @@ class ModelCall:
             None if self._first_chunk_ns is None else self._first_chunk_ns - self._start_ns,
             (self._pace.chunk_gaps_ns if self._pace is not None else None) or (),
         )
+
+
+def _caller() -> dict[str, Any]:
+    """Where in the application the call is made: asked here, as the SDK's own span begins far below
+    and every frame of the way costs."""
+    frame = next(application_frames(), None)
+    if frame is None:
+        return {}
+    code = frame.f_code
+    return {
+        semconv.CODE_FILE_PATH: code.co_filename,
+        semconv.CODE_LINE_NUMBER: frame.f_lineno,
+        semconv.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
+    }
 
 
 def _chat_name(request: ModelRequest) -> str:

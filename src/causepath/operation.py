@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,9 @@ def detach(token: Any) -> None:
     That is a coroutine which is closed by the collector, say, and there is nothing to restore then.
     """
     if isinstance(token, Token):
-        with suppress(ValueError):
+        try:
             token.var.reset(token)
+        except ValueError:
+            return  # as said above
     elif token is not None:
         otel.detach(token)

@@ -115,12 +115,10 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
 
 def _body(original: Any) -> Callable[..., Any]:
     def build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _call_in_progress()
-        if call is None:
-            return original(self, *args, **kwargs)
-        call.sends(args, kwargs)
+        call = _sends(args, kwargs)
         request = original(self, *args, **kwargs)
-        call.sending(request)
+        if call is not None:
+            _sending(call, request)
         return request
 
     return build_request
@@ -232,6 +230,19 @@ class _Pause(AbstractContextManager[None]):
 
 
 @harmless(None)
+def _sends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelCall | None:
+    call = _call_in_progress()
+    if call is not None:
+        call.sends(args, kwargs)
+    return call
+
+
+@harmless(None)
+def _sending(call: ModelCall, request: Any) -> None:
+    call.sending(request)
+
+
+@harmless(None)
 def _responded(arguments: dict[str, Any], result: object) -> None:
     call = _call_in_progress()
     if call is not None:
@@ -253,7 +264,6 @@ def _no_call() -> AbstractContextManager[object]:
     return Step(otel.set_value(CALL_KEY, None))
 
 
-@harmless(None)
 def _call_in_progress() -> ModelCall | None:
     call = otel.get_value(CALL_KEY)
     return call if isinstance(call, ModelCall) else None

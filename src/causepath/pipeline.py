@@ -106,7 +106,7 @@ class Pipeline:
 
     def provider(self) -> TracerProvider:
         """The tracer provider for the next span."""
-        provider = self._given or self._global()
+        provider = self._given or trace._TRACER_PROVIDER or self._global()  # noqa: SLF001
         if provider is not self._seen:
             self._seen = provider
             # What was registered last runs first: before the provider shuts itself down.

@@ -87,7 +87,7 @@ class Provider:
     """The instrumentation scope of the SDK's own spans, or how it begins."""
     native_call: str | None = None
     """The name of the SDK's own span of a model call."""
-    native_reply: tuple[str, ...] = ()
+    native_reply: frozenset[str] = frozenset()
     """The attributes that the SDK gives its own span of a call from a whole reply."""
     native_tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None] = lambda *_: None
     """The tracer with which the SDK writes its own span of the call, `None` where it writes none.

@@ -95,6 +95,8 @@ class Runs:
 
     def answered(self, call_ids: tuple[str, ...]) -> Run | None:
         """The run that issued any of these tool calls."""
+        if not call_ids:
+            return None
         with self._lock:
             return next((run for i in call_ids if (run := self._by_call_id.get(i))), None)
 
@@ -112,6 +114,8 @@ class Runs:
 
         What its calls were given is no longer needed to tell them apart.
         """
+        if parent not in self._by_parent:
+            return None  # as for most spans, and without a lock
         with self._lock:
             run = self._by_parent.pop(parent, None)
             for asked in run.asked.values() if run is not None else ():

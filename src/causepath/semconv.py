@@ -13,6 +13,7 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes, 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from causepath.messages import ModelReply, ModelRequest
 
@@ -106,18 +107,19 @@ def parameter_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
     return {f"gen_ai.request.{name}": value for name, value in request.parameters.items()}
 
 
-def reply_attributes(reply: ModelReply) -> dict[str, AttributeValue]:
-    """What the conventions say of a reply, whole or in part."""
+def reply_attributes(
+    reply: ModelReply, but: AbstractSet[str] = frozenset()
+) -> dict[str, AttributeValue]:
+    """What the conventions say of a reply, whole or in part, `but` what is said already."""
     usage = reply.usage
-    return present(
-        {
-            RESPONSE_ID: reply.id,
-            RESPONSE_MODEL: reply.model,
-            RESPONSE_FINISH_REASONS: (reply.finish_reason,) if reply.finish_reason else None,
-            USAGE_INPUT: usage.input,
-            USAGE_OUTPUT: usage.output,
-            USAGE_CACHE_READ: usage.cache_read,
-            USAGE_CACHE_WRITE: usage.cache_write,
-            USAGE_REASONING: usage.reasoning,
-        }
-    )
+    found = {
+        RESPONSE_ID: reply.id,
+        RESPONSE_MODEL: reply.model,
+        RESPONSE_FINISH_REASONS: (reply.finish_reason,) if reply.finish_reason else None,
+        USAGE_INPUT: usage.input,
+        USAGE_OUTPUT: usage.output,
+        USAGE_CACHE_READ: usage.cache_read,
+        USAGE_CACHE_WRITE: usage.cache_write,
+        USAGE_REASONING: usage.reasoning,
+    }
+    return {k: value for k, value in found.items() if value is not None and k not in but}

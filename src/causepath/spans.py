@@ -48,7 +48,7 @@ def tool_call_links(asked: AskedTool) -> list[Link]:
 
 def is_suppressed() -> bool:
     here = otel.get_current()
-    return any(here.get(key) for key in SUPPRESSED_KEYS) if here else False
+    return any(map(here.get, SUPPRESSED_KEYS)) if here else False
 
 
 def key_of(context: SpanContext) -> Key:

@@ -131,9 +131,10 @@ class Telemetry:
         self.others.clear()
         self.runs = Runs()
 
-    def is_global(self) -> bool:
-        """Whether the provider in force is the one that SDKs use for their own spans."""
-        return self._tracer_provider() is trace.get_tracer_provider()
+    def _shares(self, native: object) -> bool:
+        """Whether an SDK with this tracer writes its spans to the provider in force."""
+        in_force = self._tracer[0] if self._tracer is not None else None
+        return in_force is trace.get_tracer_provider() and _writes_to(native, in_force)
 
     # -- model calls
 
@@ -154,7 +155,7 @@ class Telemetry:
             own_provider = provider.native_tracer_provider(client)
             if own_provider is not None:
                 self.attend(own_provider)
-            elif not self.is_global() or not _writes_to(native, self._tracer_provider()):
+            elif not self._shares(native):
                 # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
                 args, kwargs = provider.silence(args, kwargs)
                 native = None
@@ -291,7 +292,8 @@ class Telemetry:
     # -- calls in progress
 
     def span_ended(self, span: Any) -> None:
-        """A span of a provider that we attend ended, whoever wrote it."""
+        """A span of a provider that we attend ended, whoever wrote it: no new call or tool hangs on
+        it."""
         context: SpanContext = span.context
         key = key_of(context)
         self.others.ended(key)
@@ -301,11 +303,6 @@ class Telemetry:
             call.over(span.end_time or time.time_ns(), error)
         elif self.metrics.wanted():
             self._measure_native_tool(span)
-        self.nothing_below(context)
-
-    def nothing_below(self, context: SpanContext) -> None:
-        """The span with this context ended: no new call or tool hangs on it."""
-        key = key_of(context)
         run = self.runs.forget_below(key)
         if run is not None:
             # A later call may still continue it, but nobody needs what its span holds on to.

@@ -17,7 +17,6 @@ from causepath.spans import (
     SCOPE,
     attributes_of,
     is_client,
-    is_native,
     name_of,
     scope_of,
     tool_call_links,
@@ -44,11 +43,12 @@ class SpanWatcher:
     @harmless(None)
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         telemetry = self._telemetry
-        if telemetry is None or scope_of(span) == SCOPE:
+        scope = scope_of(span)
+        if telemetry is None or scope == SCOPE:
             return
         here = otel.get_current() if parent_context is None else parent_context
         for provider in telemetry.providers:
-            if is_native(provider, span):
+            if provider.native_scope is not None and scope.startswith(provider.native_scope):
                 _adopt(telemetry, provider, span, here)
                 return
         attributes = attributes_of(span)
@@ -70,7 +70,7 @@ class SpanWatcher:
         """
         if self._telemetry is None:
             return
-        attributes = span._attributes  # noqa: SLF001
+        attributes = span._attributes._dict  # noqa: SLF001
         late = self._telemetry.known_late(span.context)
         if semconv.CATEGORY not in attributes:
             late[semconv.CATEGORY] = (
@@ -78,7 +78,7 @@ class SpanWatcher:
             )
         for name, value in late.items():
             if name not in attributes:
-                attributes._dict[name] = value  # noqa: SLF001
+                attributes[name] = value
 
     @harmless(None)
     def on_end(self, span: Any) -> None:

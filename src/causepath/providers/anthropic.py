@@ -64,10 +64,10 @@ def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
 
 def _body(options: Any) -> Mapping[str, Any] | None:
     body = options.json_data
-    if not isinstance(body, Mapping):
+    if type(body) is not dict and not isinstance(body, Mapping):
         return None
     extra = getattr(options, "extra_json", None)
-    return {**body, **extra} if isinstance(extra, Mapping) else body
+    return {**body, **extra} if extra and isinstance(extra, Mapping) else body
 
 
 @functools.lru_cache(maxsize=64)
@@ -137,7 +137,7 @@ def read_reply(result: object) -> ModelReply | None:
             for block in message.get("content") or ()
             if get(block, "type") == "tool_use"
         ),
-        blocks=tuple(output_blocks(message)),
+        blocks=functools.partial(output_blocks, message),
         awaits_tools=stop_reason == "tool_use",
     )
 
@@ -311,13 +311,15 @@ ANTHROPIC = Provider(
     read_error=read_error,
     native_scope="com.anthropic.sdk.python",
     native_call="anthropic.messages.create",
-    native_reply=(
-        "gen_ai.response.id",
-        "gen_ai.response.model",
-        "gen_ai.usage.cache_read.input_tokens",
-        "gen_ai.usage.cache_write.input_tokens",
-        "gen_ai.usage.output_tokens",
-        "gen_ai.usage.reasoning.output_tokens",
+    native_reply=frozenset(
+        {
+            "gen_ai.response.id",
+            "gen_ai.response.model",
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.reasoning.output_tokens",
+        }
     ),
     native_tracer=native_tracer,
     native_content=native_content,

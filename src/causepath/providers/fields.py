@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,22 @@ if TYPE_CHECKING:
 
 def fields_of(value: Any) -> Mapping[str, Any]:
     """A mapping, or the fields of a model by name, those that its release does not know too."""
-    if type(value) is dict or isinstance(value, Mapping):
-        return value
+    if type(value) is dict or _is_mapping(value.__class__):
+        return value  # type: ignore[no-any-return]
     own: dict[str, Any] = getattr(value, "__dict__", None) or {}
     more = getattr(value, "__pydantic_extra__", None) if own else None
     return {**own, **more} if more else own
 
 
+@functools.lru_cache(maxsize=256)
+def _is_mapping(kind: type) -> bool:
+    """Remembered, as asking an abstract class takes longer than all the rest."""
+    return issubclass(kind, Mapping)
+
+
 def get(value: Any, name: str) -> Any:
     """A field of a model or a key of a mapping; `None` where there is none."""
-    return fields_of(value).get(name)
+    return value.get(name) if type(value) is dict else fields_of(value).get(name)
 
 
 def items(value: object) -> list[Any] | tuple[Any, ...]:

@@ -6,6 +6,7 @@ names. It writes no spans of its own.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ def _completion(found: Mapping[str, Any]) -> ModelReply:
             for name, arguments in (_asked(call),)
             if name is not None
         ),
-        blocks=tuple(output_blocks([message])),
+        blocks=functools.partial(output_blocks, [message]),
         awaits_tools=stop_reason == "tool_calls",
     )
 
@@ -182,7 +183,7 @@ def _response(found: Mapping[str, Any]) -> ModelReply:
         finish_reason=_end_of_response(found, status, asks=bool(calls)),
         usage=_usage(found.get("usage")),
         tool_calls=calls,
-        blocks=tuple(output_blocks(output)),
+        blocks=functools.partial(output_blocks, output),
         awaits_tools=bool(calls) and status == "completed",
         error=(text(get(error, "code")) or "error") if status == "failed" else None,
     )
