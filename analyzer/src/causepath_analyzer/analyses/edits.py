@@ -238,7 +238,7 @@ class Editing:
                 self.changes.gates[event] = tuple(dict.fromkeys((*held_by, *others)))
                 continue
             if place and start >= ended:
-                kept += min(self._gap(event), start - ended)
+                kept += min(self._gap(event), start - ended, self._held_up(tail, start))
                 began, offset = start, 0
             elif place >= seen:  # it was waiting for a slot
                 before = sorted((spans[j].ended_ns for j in tails[:place]), reverse=True)
@@ -394,6 +394,17 @@ class Editing:
 
     def _gap(self, event: int) -> int:
         return self.changes.gaps.get(event, self._plan.gaps[event])
+
+    def _held_up(self, span: int, start_ns: int) -> int:
+        """How much of the end of `span` waited for nothing that had begun before `start_ns`."""
+        plan = self._plan
+        events = 2 * len(plan.trace.spans)
+        before = [
+            plan.times[gate]
+            for gate in self._held_by(end_of(span))
+            if gate % 2 and gate < events and plan.times[gate - 1] < start_ns
+        ]
+        return plan.times[end_of(span)] - max(before, default=start_ns)
 
     def _without(self, gates: Gates, ends: set[int]) -> Gates:
         """`gates` without `ends`, looking into joins."""

@@ -156,7 +156,7 @@ def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
         # What comes before the first event that changes is as it was.
         edited = {*changes.gates, *changes.gaps, *changes.slots, *changes.joins}
         first = next(n for n, event in enumerate(plan.order) if event in edited)
-        reorder = bool(changes.gates or changes.slots)
+        reorder = bool(changes.gates or changes.slots or changes.joins)
         times = _run(plan, first, gates, gaps, slots, changes.joins, reorder=reorder)
     events = 2 * len(plan.trace.spans)
     starts, ends = times[0:events:2], times[1:events:2]
@@ -164,6 +164,7 @@ def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
         for i in plan.waits:
             if starts[i] > ends[i]:
                 starts[i] = ends[i]  # there was nothing left to wait for
+        ends = [max(pair) for pair in zip(starts, ends, strict=True)]  # of what waits in a circle
     return Replayed(starts, ends, max(ends) - plan.trace.start_ns)
 
 
@@ -180,19 +181,22 @@ def _run(
     """The times of all events; those before the place `first` in the order are taken as known.
 
     With `reorder` gates, slots and joins may name events that came later: these are then taken
-    first. Events in a circle come as they came: what held them last does not hold them.
+    first. Events in a circle come as they came: what held them last does not hold them. The moment
+    at which those who wait for an event with a join go on is an event of its own in this, as far
+    behind it as there are events.
     """
     origin = plan.trace.start_ns
     order: Sequence[int] = plan.order
+    count = len(gates)
     if first == 0:
-        times = [origin] * len(gates)
-        done = bytearray(len(gates))
+        times = [origin] * count
+        done = bytearray(2 * count)
     else:
         times = list(plan.times)
-        done = bytearray(b"\1") * len(gates)
+        done = bytearray(b"\1") * (2 * count)
         order = order[first:]
         for event in order:
-            done[event] = 0
+            done[event] = done[count + event] = 0
         if not reorder:
             for event in order:
                 times[event] = origin
@@ -208,11 +212,17 @@ def _run(
                 done[event] = 1
                 continue
             due: Sequence[int] = _due(event, done, gates, slots, joins)
-            for now in due:
-                times[now] = released[now] = origin  # until it is known, for those in a circle
+            for now in due:  # until it is known, for those in a circle
+                if now < count:
+                    times[now] = released[now] = origin
         else:
             due = (event,)
         for now in due:
+            if now >= count:
+                others, later_ns = joins[now - count]
+                latest = max([times[gate] for gate in others]) + later_ns
+                released[now - count] = max(times[now - count], latest)
+                continue
             held_by = gates[now]
             if len(held_by) == 1:
                 at = released[held_by[0]] + gaps[now]
@@ -224,12 +234,8 @@ def _run(
                 slot = slots.get(now)
                 if slot is not None:
                     at = max(at, _free(times, slot) + slot.gap_ns)
-                join = joins.get(now)
-                if join is not None:
-                    times[now] = at
-                    released[now] = max(at, max([times[gate] for gate in join[0]]) + join[1])
-                    continue
-                released[now] = at
+                if now not in joins:
+                    released[now] = at
             times[now] = at
     return times
 
@@ -266,11 +272,14 @@ def _needs(
     slots: Mapping[int, Slot],
     joins: Mapping[int, tuple[Gates, int]],
 ) -> Sequence[int]:
+    count = len(gates)
+    if event >= count:
+        return (event - count, *joins[event - count][0])
     needs: Sequence[int] = gates[event]
+    if joins:
+        needs = [count + gate if gate in joins else gate for gate in needs]
     if event in slots:
         needs = (*needs, *slots[event].ends)
-    if event in joins:
-        needs = (*needs, *joins[event][0])
     return needs
 
 
