@@ -160,11 +160,19 @@ class DataFlow:
         """In a child process, a thread of the parent may hold the lock for ever."""
         self._lock = threading.Lock()
 
-    def sources(self, given: Pieces, *, remember: bool = True) -> list[SpanContext]:
-        """Whose outputs are among what somebody is given.
+    def sources(
+        self,
+        given: Pieces,
+        trace_id: int,
+        known: AbstractSet[int] = frozenset(),
+        *,
+        remember: bool = True,
+    ) -> list[SpanContext]:
+        """Whose outputs are among what somebody in the trace `trace_id` is given.
 
         Where several have answered with the same words, whoever can be told by other words is
-        meant; else it may be any of them.
+        meant, and nobody if one of them is among the spans `known`, which have given it anyhow;
+        else it may be any of them, of the same trace if there are some.
         """
         with self._lock:
             carried = self._parts.among(given.parts)
@@ -177,8 +185,10 @@ class DataFlow:
             candidates += [found for key in alone if (found := self._wholes.get(key))]
         certain = {found[0].span_id: found[0] for found in candidates if len(found) == 1}
         for found in candidates:
-            if len(found) > 1 and not any(one.span_id in certain for one in found):
-                certain.update({one.span_id: one for one in found})
+            ids = {one.span_id for one in found}
+            if len(found) > 1 and known.isdisjoint(ids) and ids.isdisjoint(certain):
+                near = [one for one in found if one.trace_id == trace_id] or found
+                certain.update({one.span_id: one for one in near})
         return list(certain.values())
 
     def produced(self, output: Pieces, producer: SpanContext, sources: AbstractSet[int]) -> None:

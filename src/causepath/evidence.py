@@ -77,7 +77,9 @@ class Evidence:
             if tool is not None:
                 self._flow.produced(Pieces.output(texts), tool, set())
                 continue
-            found = self._flow.sources(Pieces.given(texts, characters))
+            found = self._flow.sources(
+                Pieces.given(texts, characters), context.trace_id, told.sources
+            )
             characters += sum(map(len, texts))
             others = [one for one in found if one.span_id not in told.sources]
             if others:
@@ -101,7 +103,8 @@ class Evidence:
         """Link a tool to those whose output its arguments carry, but for the call that asked."""
         found = Pieces.given(texts_in(arguments))
         asked = {issuer.span_id} if issuer is not None else set()
-        _link(span, self._flow.sources(found, remember=False), asked)
+        trace_id = span.get_span_context().trace_id
+        _link(span, self._flow.sources(found, trace_id, asked, remember=False), asked)
         return found
 
     def tool_returned(self, span: Span, given: Pieces, result: object) -> None:

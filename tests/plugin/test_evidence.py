@@ -520,6 +520,30 @@ def test_the_arguments_that_a_model_gave_to_a_tool_are_its_answer(recording: Rec
     assert linked(recording)[-1] == ("2", "1")
 
 
+def test_agents_that_say_the_same_are_not_linked_to_each_other(recording: Recording) -> None:
+    """Each was asked for its tool by its own call, whoever else asks for the same."""
+    asks = [Reply([ToolUse("search", {"query": LONG}, id=f"toolu_{n}")]) for n in range(3)]
+    with served(*asks) as client:
+        for n in range(3):
+            with causepath.agent(f"agent {n}"):
+                reply = client.messages.create(**ASK, messages=[user(f"question {n}")])
+                search(**reply.content[0].input)
+    assert linked(recording) == []
+
+
+def test_of_equal_answers_that_of_the_same_run_is_meant(recording: Recording) -> None:
+    with served(*[Reply(LONG), Reply("ok")] * 3) as client:
+        for n in range(3):
+            with causepath.agent(f"agent {n}"):
+                ask(client, f"Shorten: {ask(client, f'question {n}')}")
+    assert linked(recording) == [("2", "1")] * 3
+    assert all(
+        link.context.trace_id == span.context.trace_id
+        for span in recording.spans()
+        for link in span.links
+    )
+
+
 # -- tools
 
 
@@ -607,7 +631,7 @@ def test_what_is_remembered_does_not_grow() -> None:
     producer = SpanContext(1, 2, is_remote=False)
     for number in range(200):
         lines = [f"{number} a line that is long enough to tell {n}" for n in range(2_000)]
-        flow.sources(Pieces.given(["\n".join(lines)]))
+        flow.sources(Pieces.given(["\n".join(lines)]), 1)
         flow.produced(Pieces.output(line[::-1] for line in lines), producer, set())
         digests_.items([Block("user", "text", line) for line in lines[:200]])
     assert len(flow) <= 4 * 3 * MAX_LINES
