@@ -70,7 +70,7 @@ requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
 	for name in dev anthropic-oldest anthropic-silent beside fuzz backends formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
+	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
 
 clean:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 NOT_THE_APPLICATION = frozenset(
     {
-        "anthropic", "anyio", "asyncio", "causepath", "concurrent", "contextlib", "functools",
-        "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai",
+        "anthropic", "anyio", "asyncio", "causepath", "claude_agent_sdk", "concurrent",
+        "contextlib", "functools", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai",
         "opentelemetry", "runpy", "threading", "wrapt",
     }
 )  # fmt: skip

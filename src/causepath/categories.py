@@ -78,6 +78,18 @@ VECTOR_STORES = frozenset(
     {"pinecone", "qdrant", "chroma", "chromadb", "weaviate", "milvus", "lancedb", "marqo"}
 )
 
+CLAUDE_CODE = "claude_code."
+CLAUDE_CODE_TYPES = {
+    "interaction": "agent",
+    "llm_request": "llm",
+    "tool": "tool",
+    "subagent.spawn": "agent",
+    "tool.blocked_on_user": "human",
+    "permission": "human",
+    "compaction": "agent",
+}
+"""By `span.type`, or by the name after the prefix, of spans that the CLI of Claude Code writes."""
+
 BLOCKING = frozenset({"BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX"})
 """Commands of Redis that wait until there is something in a list."""
 
@@ -103,6 +115,9 @@ def category(attributes: Mapping[str, object], *, name: str, client: bool) -> st
         return found
     if _word(attributes, "mcp.method.name") == "tools/call":
         return "tool"
+    if name.startswith(CLAUDE_CODE):
+        said = _word(attributes, "span.type") or name.removeprefix(CLAUDE_CODE)
+        return CLAUDE_CODE_TYPES.get(said)
     system = _word(attributes, "db.system.name") or _word(attributes, "db.system")
     if system:
         if system in VECTOR_STORES:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from causepath import config, mcp, measure
+from causepath import claude_agent, config, mcp, measure
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
@@ -79,6 +79,9 @@ class Plugin:
             self._when_imported(
                 name, functools.partial(self._patch_mcp, telemetry, sessions, caller)
             )
+        agents = self._agents = claude_agent.ClaudeSessions(telemetry)
+        for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
+            self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
         for pattern in settings.tool_patterns:
             self._when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
@@ -127,6 +130,18 @@ class Plugin:
             if module.__name__ == mcp.LISTING:
                 patches.wrap(module.__name__, f"{caller}.list_tools", sessions.list_tools)
 
+    @harmless(None)
+    def _patch_agents(
+        self, telemetry: Telemetry, agents: claude_agent.ClaudeSessions, module: ModuleType
+    ) -> None:
+        if telemetry is self._telemetry:
+            patches = self._changed()
+            if module.__name__ == claude_agent.QUERY:
+                patches.wrap(module.__name__, "Query.start", agents.start)
+            else:
+                patches.wrap(module.__name__, "SubprocessCLITransport.connect", agents.connect)
+                patches.wrap(module.__name__, "SubprocessCLITransport.close", agents.close)
+
     def _changed(self) -> Patches:
         from causepath.patching import Patches
 
@@ -141,6 +156,7 @@ class Plugin:
     def _before_end(self) -> None:
         if self._telemetry is not None:
             self._telemetry.write_what_others_left(time.time_ns())
+            self._agents.end_open()
             self._telemetry.end_idle_runs()
 
 

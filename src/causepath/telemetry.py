@@ -514,6 +514,16 @@ class Telemetry:
             operation.on_result.append(lambda it: content.write(span, semconv.TOOL_RESULT, it))
 
     @harmless(None)
+    def undeclared_run(self, name: str) -> Operation | None:
+        """The span of a run that an SDK begins, unless the application has declared one around."""
+        if _run_in(otel.get_current()) is not None:
+            return None
+        operation = self.agent_run(name)
+        if operation is not None:
+            operation.span.set_attribute(semconv.RUN_INFERRED, True)
+        return operation
+
+    @harmless(None)
     def agent_run(self, name: str) -> Operation | None:
         """The span of a run that the application declares."""
         if is_suppressed():

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind
 
 from causepath.file import TraceFile
-from tests.plugin.test_categories import CASES
+from tests.plugin.test_categories import CASES, CLAUDE_CODE
 from tests.support.around import Recorded, recorded
 from tests.support.recording import Recording
 
@@ -51,6 +52,8 @@ def test_the_halves_agree(tmp_path: Path) -> None:
             given = {name: value for name, value in attributes.items() if value is not None}
             if "causepath.category" not in given:
                 Recorded("", "work", kind, "somebody", given).start()
+        for name in CLAUDE_CODE:
+            Recorded("", name, SpanKind.INTERNAL, "com.anthropic.claude_code", {}).start()
     silent.write_text("".join(map(without_ours, told.read_text().splitlines())))
     # The plugin's categories have no word of their own for a chain: it is the agent's own time.
     read = {

@@ -37,6 +37,24 @@ CASES: list[tuple[SpanKind, dict[str, Any], str]] = [
     (SpanKind.INTERNAL, {}, "other"),
 ]
 
+CLAUDE_CODE = {
+    "claude_code.interaction": "agent",
+    "claude_code.llm_request": "llm",
+    "claude_code.tool": "tool",
+    "claude_code.tool.blocked_on_user": "human",
+    "claude_code.tool.execution": "other",
+    "claude_code.subagent.spawn": "agent",
+}
+"""Spans of the CLI of Claude Code say what they are in their names."""
+
+
+@pytest.mark.parametrize(("name", "category"), CLAUDE_CODE.items())
+def test_spans_of_claude_code(recording: Recording, name: str, category: str) -> None:
+    with trace.get_tracer("com.anthropic.claude_code").start_as_current_span(name):
+        pass
+    (span,) = recording.spans()
+    assert span.attributes == {"causepath.category": category}
+
 
 @pytest.mark.parametrize(("kind", "attributes", "category"), CASES)
 @pytest.mark.parametrize("late", [False, True], ids=["at start", "later"])
