@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -50,6 +51,30 @@ class ModelCall:
     """The arguments to go on with."""
     is_async = False
     """Whether the application awaits it."""
+    span: Span | None = None
+    waiting_since_ns = 0
+
+    # What most calls never change is not set in each of them: an object of more than thirty fields
+    # of its own takes twice the time to make and to read.
+    _token: Any = None
+    _reply = NO_REPLY
+    _complete = False
+    _streams = False
+    _headers: Mapping[str, str] = MappingProxyType({})
+    _body: Body | None = None
+    _closed = False
+    _error: str | None = None
+    _pace: Pacing | None = None
+    _first_chunk_ns: int | None = None
+    _connecting: Connecting | None = None
+    _attempts = 0
+    _pause: Span | None = None
+    _sent = False
+    _told: Told | None = None
+    _said: Said | None = None
+    _block_reader: BlockReader | None = None
+    _answer: dict[str, Any] | None = None
+    _ended_ns: int | None = None
 
     def __init__(
         self,
@@ -73,31 +98,9 @@ class ModelCall:
         self._told_others: dict[str, Any] = {}
         """What a span of somebody else was told of this call."""
         self.closed_ns = 0
-        self._token: Any = None
-        self._reply = NO_REPLY
-        self._complete = False
-        self._streams = False
-        self._headers: Mapping[str, str] = {}
-        self._body: Body | None = None
-        self._closed = False
-        self._error: str | None = None
-        self._pace: Pacing | None = None
-        self._first_chunk_ns: int | None = None
-        self._connecting: Connecting | None = None
-        self._attempts = 0
-        self._attempt_start_ns = 0
-        self._pause: Span | None = None
-        self._sent = False
-        self._told: Told | None = None
-        self._said: Said | None = None
         self._records_content = not native_content
         self._inferred: list[tuple[AskedTool, Callable[[object], None]]] = []
-        self._block_reader: BlockReader | None = None
-        self._answer: dict[str, Any] | None = None
-        self._ended_ns: int | None = None
         self._process = forks.process
-        self.span: Span | None = None
-        self.waiting_since_ns = 0
 
         self._start_ns = time.time_ns()
         self._run, parent, around = telemetry.run_of(request, other, self._start_ns, tracer)
@@ -164,16 +167,12 @@ class ModelCall:
         self._start_ns = getattr(span, "start_time", None) or time.time_ns()
         self._attempt_start_ns = self._start_ns
         span.update_name(_chat_name(self._request))
-        there = attributes_of(span)
-        parameters = semconv.parameter_attributes(self._request)
-        span.set_attributes(
-            {
-                **{name: value for name, value in parameters.items() if name not in there},
-                **self._own_attributes(),
-            }
-        )
-        for link in self._result_links():
-            span.add_link(link.context, link.attributes)
+        there, attributes = attributes_of(span), self._own_attributes()
+        for name, value in semconv.parameter_attributes(self._request).items():
+            if name not in there:
+                attributes[name] = value
+        span.set_attributes(attributes)
+        self._add_result_links(span)
         self._telemetry.opened(self, span)
 
     @harmless(None)
@@ -187,8 +186,7 @@ class ModelCall:
                 **self._own_attributes(),
             },
         )
-        for link in self._result_links():
-            span.add_link(link.context, link.attributes)
+        self._add_result_links(span)
         self._telemetry.opened(self, span)
 
     def _set_missing(self, span: Span, attributes: Mapping[str, AttributeValue]) -> None:
@@ -196,7 +194,7 @@ class ModelCall:
         there = attributes_of(span)
         span.set_attributes({k: v for k, v in attributes.items() if k not in there})
 
-    def _own_attributes(self) -> Mapping[str, AttributeValue]:
+    def _own_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = {
             semconv.CATEGORY: "llm",
             semconv.TURN: self._turn,
@@ -205,6 +203,11 @@ class ModelCall:
         if self._request.declared_tools:
             attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
         return attributes
+
+    def _add_result_links(self, span: Span) -> None:
+        if self._delivered:
+            for link in self._result_links():
+                span.add_link(link.context, link.attributes)
 
     def _result_links(self) -> list[Link]:
         return [
@@ -347,14 +350,12 @@ class ModelCall:
             pace = self._pace
             if pace is None:
                 pace = self._pace = self._telemetry.pacing()
-            pace.event(now_ns, self.waiting_since_ns)
+            what = self._look_at_event(event)
+            pace.event(now_ns, self.waiting_since_ns, what & CONTENT)
             if self._block_reader is not None:
                 self._block_reader.event(event)
-            what = self._look_at_event(event)
-            if what & CONTENT:
-                pace.chunk(now_ns)
-                if pace.chunks == 1:
-                    self._first_chunk(now_ns)
+            if self._first_chunk_ns is None and what & CONTENT:
+                self._first_chunk(now_ns)
             if what & FACTS:
                 before = self._reply
                 self._reply = self._provider.read_event(before, event)
@@ -554,7 +555,8 @@ class ModelCall:
         if self._ended_ns is not None:
             return
         self._ended_ns = end_ns
-        self._end_inferred_tools({})
+        if self._inferred:
+            self._end_inferred_tools({})
         run = self._run
         if self._telemetry.metrics.wanted():
             self._measure(end_ns, error)

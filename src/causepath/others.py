@@ -53,7 +53,8 @@ class OtherSpans:
             )
 
     def ended(self, key: Key) -> None:
-        self._open.pop(key, None)
+        if self._open:
+            self._open.pop(key, None)
 
     def clear(self) -> None:
         self._open.clear()

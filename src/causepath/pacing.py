@@ -43,9 +43,18 @@ class Pacing:
         self.chunk_gaps_ns: list[int] | None = None
         """The times between chunks, where somebody wants them."""
 
-    def event(self, now_ns: int, since_ns: int) -> None:
-        """An event came, which the consumer has waited for since `since_ns`, 0 if unknown."""
+    def event(self, now_ns: int, since_ns: int, is_chunk: int = 0) -> None:
+        """An event came, which the consumer has waited for since `since_ns`, 0 if unknown.
+
+        `is_chunk` is true where it is a piece of the answer.
+        """
         self.events += 1
+        if is_chunk:
+            self.chunks += 1
+            if self.chunk_gaps_ns is not None:
+                if self.last_chunk_ns:
+                    self.chunk_gaps_ns.append(now_ns - self.last_chunk_ns)
+                self.last_chunk_ns = now_ns
         last_ns = self.last_event_ns
         self.last_event_ns = now_ns
         if not last_ns:
@@ -57,13 +66,6 @@ class Pacing:
             since_ns = last_ns
         if now_ns - since_ns > self.longest_wait_ns:
             self.longest_wait_ns = now_ns - since_ns
-
-    def chunk(self, now_ns: int) -> None:
-        """The event is a piece of the answer."""
-        self.chunks += 1
-        if self.chunk_gaps_ns is not None and self.last_chunk_ns:
-            self.chunk_gaps_ns.append(now_ns - self.last_chunk_ns)
-        self.last_chunk_ns = now_ns
 
     def attributes(self, start_ns: int) -> dict[str, Any]:
         """What the span of a call that began at `start_ns` says of it."""
