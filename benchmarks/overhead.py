@@ -6,6 +6,9 @@ that writes none; ours without and with digests of what is said. The API is a tr
 process, and spans go through a batch processor to an exporter that drops them. What is counted is
 the processor time of the calling thread, so that a busy machine disturbs less. Nothing here fails
 for being slow: the numbers are for reading.
+
+`python benchmarks/overhead.py --memory` tells in its place, in about as long, what is held after
+many calls and many streams that nobody read to their end.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -363,6 +367,40 @@ def seconds_of_pth() -> float:
     return median(taken)
 
 
+# -- memory
+
+
+def abandon(client: Any, ask: dict[str, Any]) -> None:
+    next(iter(client.messages.create(**ask, stream=True)))
+
+
+HELD = {"calls": (create, 100_000), "abandoned streams": (abandon, 10_000)}
+
+
+def held(does: Callable[..., Any], times: int) -> Iterator[tuple[int, int, float]]:
+    """After each tenth: how often it was done, the objects that the collector knows, and the most
+    megabytes that the process has had. Each is a run of its own with a text that was never said
+    before, and digests are on."""
+    http = httpx.Client(transport=InProcess(FEW))
+    options = client_options(OVER_DIGESTS)
+    unit = 1_000_000 if sys.platform == "darwin" else 1_000
+    with in_force(OVER_DIGESTS), anthropic.Anthropic(http_client=http, **options) as client:
+        for number in range(times):
+            does(client, request(1, 200, number))
+            if (number + 1) % (times // 10) == 0:
+                trace.get_tracer_provider().force_flush()  # type: ignore[attr-defined]
+                gc.collect()
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+                yield number + 1, len(gc.get_objects()), peak
+
+
+def print_memory() -> None:
+    for name, (does, times) in HELD.items():
+        print(f"{name:<20}{'objects':>10}{'peak MB':>10}")
+        for done, objects, peak in held(does, times):
+            print(f"{done:<20,}{objects:10,}{peak:10.1f}", flush=True)
+
+
 # -- the table
 
 
@@ -415,4 +453,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print_memory() if sys.argv[1:] == ["--memory"] else main()
