@@ -391,13 +391,17 @@ class ModelCall:
 
     def _ask_whole_calls(self) -> None:
         """A tool may be started while the reply still streams, once its arguments have arrived."""
-        for tool_call in self._reply.tool_calls:
-            if not isinstance(tool_call.input, str):
-                self._ask(tool_call)
+        asked = [
+            tool_call.name
+            for tool_call in self._reply.tool_calls
+            if not isinstance(tool_call.input, str) and self._ask(tool_call)
+        ]
+        if asked:
+            self._telemetry.find_tools(asked)
 
-    def _ask(self, tool_call: ToolCall) -> None:
+    def _ask(self, tool_call: ToolCall) -> bool:
         issuer = self.span.get_span_context() if self.span is not None else None
-        self._telemetry.runs.ask(self._run, tool_call, issuer, time.time_ns())
+        return self._telemetry.runs.ask(self._run, tool_call, issuer, time.time_ns())
 
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
@@ -406,8 +410,6 @@ class ModelCall:
             self._ask_whole_calls()
         self._telemetry.runs.reply_over(self._run, time.time_ns())
         self._write_reply()
-        if self._reply.tool_calls:
-            self._telemetry.find_tools([tool_call.name for tool_call in self._reply.tool_calls])
 
     def _write_reply(self) -> None:
         span = self.span

@@ -171,11 +171,11 @@ class Runs:
             run.touched_ns = max(run.touched_ns, now_ns)
             return run.calls > 0
 
-    def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> None:
-        """A reply asks for `call`."""
+    def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> bool:
+        """A reply asks for `call`; whether that is new."""
         with self._lock:
             if not call.id or not isinstance(call.id, str) or call.id in run.known:
-                return
+                return False
             asked = AskedTool(call, run, issuer, now_ns)
             run.asked[call.id] = asked
             run.known[call.id] = issuer
@@ -184,6 +184,7 @@ class Runs:
                 self._forget_oldest_call()
             self._by_call_id[call.id] = run
             self._asked_by_name.setdefault(call.name, []).append(asked)
+            return True
 
     def reply_over(self, run: Run, now_ns: int) -> None:
         """Tools that nothing has started yet can start no earlier than now."""
