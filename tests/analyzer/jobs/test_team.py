@@ -284,6 +284,8 @@ class Slow(team.Worker):
         os.kill(os.getpid(), signal.SIGINT)
         return super().answer()
 
+# Where the tests run in the background of a shell, interrupts are ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 team.Worker = Slow
 sys.argv = ["causepath", sys.argv[1], "--jobs", "2"]
 main()
