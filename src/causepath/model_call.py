@@ -116,16 +116,17 @@ class ModelCall:
         self._run.native_content = native_content
         self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
         self._attempt_start_ns = self._start_ns
-        self._context = otel.set_value(CALL_KEY, self, parent)
+        # Without the call in it, which would keep itself, and its request, until a collector came.
+        self._context = parent
         self._caller = _caller()
 
     # -- life
 
     @harmless(None)
     def __enter__(self) -> None:
-        context = self._context
+        context = otel.set_value(CALL_KEY, self, self._context)
         if self._is_ours:
-            context = self._start_span() or context
+            context = self._start_span(context) or context
         elif not self._native and self._other is not None:
             self._complete_other(self._other.span)
         self._token = otel.attach(context)
@@ -138,16 +139,17 @@ class ModelCall:
         traceback: TracebackType | None,
     ) -> None:
         detach(self._token)
+        self.args, self.kwargs = (), {}
         if error is not None:
             self._failed(error)
         elif not self._streams:
             self.closed()
 
     @harmless(None)
-    def _start_span(self) -> Context:
+    def _start_span(self, context: Context) -> Context:
         span = self._tracer.start_span(
             _chat_name(self._request),
-            context=self._context,
+            context=context,
             kind=SpanKind.CLIENT,
             attributes={
                 **semconv.request_attributes(self._provider.name, self._request),
@@ -158,7 +160,7 @@ class ModelCall:
         )
         self.span = span
         self._telemetry.opened(self, span)
-        return trace.set_span_in_context(span, self._context)
+        return trace.set_span_in_context(span, context)
 
     def adopt(self, span: Span) -> None:
         """The SDK started its own span for this call."""

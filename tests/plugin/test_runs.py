@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from opentelemetry import trace
 
 import causepath
+from causepath.model_call import ModelCall
 from tests.support.messages_api import MessagesApi
 from tests.support.script import ByTurn, Failure, Reply, ToolUse, Usage
 
@@ -342,3 +344,17 @@ def test_nothing_is_declared_while_the_plugin_is_off() -> None:
     with causepath.agent("research"):
         assert not trace.get_current_span().get_span_context().is_valid
     assert causepath.agent(test_nothing_is_declared_while_the_plugin_is_off).__name__
+
+
+def test_what_a_call_holds_is_free_when_it_returns(
+    client: anthropic.Anthropic, recording: Recording
+) -> None:
+    """Without waiting for the collector: a request may be a megabyte."""
+    gc.disable()
+    try:
+        ask(client, [{"role": "user", "content": "?"}])
+        held = [one for one in gc.get_objects() if isinstance(one, ModelCall)]
+    finally:
+        gc.enable()
+    assert recording.spans
+    assert held == []
