@@ -117,6 +117,11 @@ class FoundTools:
                 if (
                     isinstance(value, types.FunctionType)
                     and not is_inside(value)
+                    # Somebody else who has it may pickle it, by the name of its module.
+                    and (
+                        sys.getrefcount(value) <= HELD_BY_ITS_MODULE
+                        or value.__module__ != scope.get("__name__")
+                    )
                     and self._is_called_by_name(value, name, scope)
                 ):
                     replacement = stand_in(value, name, only_asked=True)
@@ -177,6 +182,9 @@ def _variables(frame: FrameType) -> dict[str, Any]:
         shared.clear()
     return variables
 
+
+HELD_BY_ITS_MODULE = 3
+"""References to such a function that nobody else has: the module's, our variable, the argument."""
 
 READS_ITS_FRAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
 

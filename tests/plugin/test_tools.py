@@ -269,15 +269,37 @@ def test_a_table_of_a_hand_written_loop_is_found() -> None:
 ORIGINALS = search, save
 
 
+def look_up(q: str) -> str:
+    return f"found {q}"
+
+
+def look_again(q: str) -> str:
+    return f"found {q}"
+
+
 def test_functions_named_like_tools_are_found() -> None:
     def carry_out(calls: Any) -> list[Any]:
-        return [
-            result(calls[0].id, search(**calls[0].input)),
-            result(calls[1].id, save(**calls[1].input)),
-        ]
+        return [result(call.id, look_up(**call.input)) for call in calls]
 
-    assert traced(carry_out, TWO_TOOLS) == BOTH
-    assert (search, save) == ORIGINALS
+    before = id(look_up)
+    asks = Reply([ToolUse("look_up", {"q": "x"}, id="toolu_s")], usage=USAGE)
+    assert traced(carry_out, asks) == (
+        f"{RUN}\n{CHAT_1}\n  execute_tool look_up  tool id=toolu_s {CALL}\n"
+        f"{CHAT_2} <-tool_result- execute_tool look_up"
+    )
+    assert id(look_up) == before
+
+
+def test_a_function_that_others_have_too_is_left_alone() -> None:
+    """They may send it to another process, by the name that it has in its module."""
+    held = [look_again]
+
+    def carry_out(calls: Any) -> list[Any]:
+        assert pickle.loads(pickle.dumps(held[0])) is look_again
+        return [result(call.id, held[0](**call.input)) for call in calls]
+
+    asks = Reply([ToolUse("look_again", {"q": "x"}, id="toolu_s")], usage=USAGE)
+    assert "execute_tool look_again  tool inferred" in traced(carry_out, asks)
 
 
 def registered(q: str) -> str:
