@@ -1,21 +1,27 @@
-"""The `anthropic` SDK, from 0.100: where its calls pass, and how to read them.
-
-Everything an application can do with Messages (create, stream, the helpers, `beta`, raw responses,
-the platform clients) goes through four methods below the public ones. Patching there leaves the
-public methods, and the `stacklevel` of their warnings, alone.
-"""
+"""The `anthropic` SDK, from 0.100: Messages, however they are asked for (create, stream, the
+helpers, `beta`, raw responses, the platform clients), and how to read them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block, ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_blocks, output_blocks
 from causepath.providers.fields import count, decoded, fields_of, get, parsed, text
+from causepath.providers.stainless import (
+    address,
+    body_of,
+    body_options,
+    call_options,
+    error_type,
+    targets,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -34,15 +40,15 @@ PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
 
 def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The Messages request in the arguments of `client.request(cast_to, options, *, stream)`."""
-    options = kwargs["options"] if "options" in kwargs else args[1]
+    options = call_options(args, kwargs)
     if not _is_messages(options.method, options.url):
         return None
-    body = _body(options)
+    body = body_of(options)
     if body is None:
         return None
     messages = body.get("messages")
     messages = messages if isinstance(messages, list | tuple) else ()
-    url = client.base_url
+    host, port = address(client)
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
@@ -50,24 +56,16 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         continues=any(get(message, "role") == "assistant" for message in messages),
         declared_tools=_declared_tools(body.get("tools")),
         parameters=_parameters(body),
-        server_address=url.host,
-        server_port=url.port or (80 if url.scheme == "http" else 443),
+        server_address=host,
+        server_port=port,
         platform=_platform(client.__class__),
     )
 
 
 def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
     """From the arguments of `client._build_request(options, *, retries_taken)`."""
-    body = _body(kwargs["options"] if "options" in kwargs else args[0])
+    body = body_of(body_options(args, kwargs))
     return input_blocks(body) if body is not None else []
-
-
-def _body(options: Any) -> Mapping[str, Any] | None:
-    body = options.json_data
-    if type(body) is not dict and not isinstance(body, Mapping):
-        return None
-    extra = getattr(options, "extra_json", None)
-    return {**body, **extra} if extra and isinstance(extra, Mapping) else body
 
 
 @functools.lru_cache(maxsize=64)
@@ -235,24 +233,15 @@ def look_at_event(event: Any) -> int:
 
 def read_error(error: BaseException) -> str:
     """The `error.type` that the SDK's own spans have: the API's error type, or the status code."""
-    name = type(error).__name__
-    if "Timeout" in name:
-        return "client_timeout_error"
-    if name == "APIConnectionError" or type(error).__module__.startswith("httpx"):
-        return "connection_error"
     kind = getattr(error, "type", None)
     if not isinstance(kind, str):
-        body = getattr(error, "body", None)
-        kind = get(get(body, "error"), "type")
-    if isinstance(kind, str):
-        return kind
-    status = getattr(error, "status_code", None)
-    return str(status) if isinstance(status, int) and status >= 400 else "client_error"
+        kind = get(get(getattr(error, "body", None), "error"), "type")
+    return error_type(error, kind)
 
 
 def native_tracer(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object | None:
     """The SDK writes spans for its own methods only, not for `client.post("/v1/messages", ...)`."""
-    options = kwargs["options"] if "options" in kwargs else args[1]
+    options = call_options(args, kwargs)
     tracer: object = getattr(client, "_tracer", None)
     return tracer if getattr(options, "span_name", None) else None
 
@@ -280,23 +269,13 @@ def native_tracer_provider(client: Any) -> object | None:
     return given
 
 
-_CLIENT = "anthropic._base_client"
-_STREAMING = "anthropic._streaming"
 _TOOLS = "anthropic.lib.tools._beta_functions"
 
 ANTHROPIC = Provider(
     name="anthropic",
     module="anthropic",
     targets=(
-        Target(_CLIENT, "SyncAPIClient.request", Seam.CALL),
-        Target(_CLIENT, "AsyncAPIClient.request", Seam.CALL, is_async=True),
-        Target(_CLIENT, "BaseClient._build_request", Seam.BODY),
-        Target(_CLIENT, "SyncAPIClient._process_response", Seam.RESPONSE),
-        Target(_CLIENT, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
-        Target(_CLIENT, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
-        Target(_CLIENT, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
-        Target(_STREAMING, "Stream.__stream__", Seam.EVENTS),
-        Target(_STREAMING, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
+        *targets("anthropic"),
         Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL),
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),

@@ -1,22 +1,30 @@
 """The `openai` SDK, 2.x and 3.x: Chat Completions and Responses, plain and streamed.
 
-Built by the generator that builds the `anthropic` SDK, so calls pass through methods of the same
-names. It writes no spans of its own.
+It writes no spans of its own.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
-from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
+from causepath.provider import CONTENT, FACTS, LAST, Provider
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.openai_blocks import StreamedBlocks, input_blocks, output_blocks
+from causepath.providers.stainless import (
+    address,
+    body_of,
+    body_options,
+    call_options,
+    error_type,
+    targets,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from causepath.messages import Block, Scalar
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
@@ -44,16 +52,16 @@ ENDED = frozenset({"response.completed", "response.incomplete", "response.failed
 
 def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The request in the arguments of `client.request(cast_to, options, *, stream)`."""
-    options = kwargs["options"] if "options" in kwargs else args[1]
+    options = call_options(args, kwargs)
     path = options.url.partition("?")[0]
     if options.method.lower() != "post" or not path.endswith(("/chat/completions", "/responses")):
         return None
-    body = _body(options)
+    body = body_of(options)
     if body is None:
         return None
     given = items(body.get("messages")) or items(body.get("input"))
     conversation = body.get("conversation")
-    url = client.base_url
+    host, port = address(client)
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
@@ -61,8 +69,8 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
         declared_tools=_declared_tools(items(body.get("tools"))),
         parameters=_parameters(body),
-        server_address=url.host,
-        server_port=url.port or (80 if url.scheme == "http" else 443),
+        server_address=host,
+        server_port=port,
         conversation=text(conversation) or text(get(conversation, "id")),
         platform="azure.ai.openai" if "Azure" in type(client).__name__ else None,
     )
@@ -70,16 +78,8 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
     """From the arguments of `client._build_request(options, *, retries_taken)`."""
-    body = _body(kwargs["options"] if "options" in kwargs else args[0])
+    body = body_of(body_options(args, kwargs))
     return input_blocks(body) if body is not None else []
-
-
-def _body(options: Any) -> Mapping[str, Any] | None:
-    body = options.json_data
-    if not isinstance(body, Mapping):
-        return None
-    extra = getattr(options, "extra_json", None)
-    return {**body, **extra} if isinstance(extra, Mapping) else body
 
 
 def _is_the_models(item: Any) -> bool:
@@ -324,36 +324,14 @@ def read_document(data: bytes) -> ModelReply | None:
 
 def read_error(error: BaseException) -> str:
     """The API's code or type of the error, or the status code."""
-    name = type(error).__name__
-    if "Timeout" in name:
-        return "client_timeout_error"
-    if name == "APIConnectionError" or type(error).__module__.startswith("httpx"):
-        return "connection_error"
-    for field in ("code", "type"):
-        word = getattr(error, field, None)
-        if isinstance(word, str):
-            return word
-    status = getattr(error, "status_code", None)
-    return str(status) if isinstance(status, int) and status >= 400 else "client_error"
+    words = (getattr(error, field, None) for field in ("code", "type"))
+    return error_type(error, next((word for word in words if isinstance(word, str)), None))
 
-
-_CLIENT = "openai._base_client"
-_STREAMING = "openai._streaming"
 
 OPENAI = Provider(
     name="openai",
     module="openai",
-    targets=(
-        Target(_CLIENT, "SyncAPIClient.request", Seam.CALL),
-        Target(_CLIENT, "AsyncAPIClient.request", Seam.CALL, is_async=True),
-        Target(_CLIENT, "BaseClient._build_request", Seam.BODY),
-        Target(_CLIENT, "SyncAPIClient._process_response", Seam.RESPONSE),
-        Target(_CLIENT, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
-        Target(_CLIENT, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
-        Target(_CLIENT, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
-        Target(_STREAMING, "Stream.__stream__", Seam.EVENTS),
-        Target(_STREAMING, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
-    ),
+    targets=targets("openai"),
     read_request=read_request,
     read_blocks=read_blocks,
     read_reply=read_reply,
