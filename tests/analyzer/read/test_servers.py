@@ -220,7 +220,7 @@ LISTED = jaeger([jaeger_trace(1, 10, "demo"), jaeger_trace(2, 10, "other")])
         (LISTED, "", "--service nope", 2, "no service is called nope; there is demo, other"),
         (jaeger([]), "", "", 5, "no service has sent a trace there yet"),
         (
-            jaeger([jaeger_trace(1, 7200)]),
+            jaeger([jaeger_trace(1, 1_700_000_000)]),  # seconds ago
             "",
             "--service demo --since 2026-11-21T08:00Z",
             5,
