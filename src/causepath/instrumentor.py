@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from causepath import claude_agent, config, mcp, measure
+from causepath.found_tools import FoundTools
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
@@ -61,12 +62,12 @@ class Plugin:
         settings = self._settings = config.from_environment()
         self._patches: Patches | None = None
         self._hooks: list[tuple[str, Callable[[ModuleType], object]]] = []
-        self._found = measure.FoundTools()
+        self._found = FoundTools()
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
             PROVIDERS,
-            self._found.find if settings.find_tools else None,
+            self._found if settings.find_tools else None,
         )
         measure.telemetry = lambda: self._telemetry
         self._pipeline.when_set(telemetry.attend)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -33,6 +34,12 @@ class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._self_measured(*args, **kwargs)
 
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """In a class, it is a method where the function itself would be one."""
+        if instance is None or type(self.__wrapped__) is not types.FunctionType:
+            return self
+        return types.MethodType(self, instance)
+
     def __copy__(self) -> MeasuredFunction:
         return self
 
@@ -41,9 +48,8 @@ class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         function = self.__wrapped__
-        module = sys.modules.get(getattr(function, "__module__", None) or "")
         name = getattr(function, "__qualname__", "")
-        defined = None if module is None else vars(module).get(name)
+        defined = _defined(getattr(function, "__module__", None), name)
         if defined is self:
             return name
         # Whichever of the two is found under its name.
@@ -52,6 +58,18 @@ class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def __reduce__(self) -> Any:
         return self.__reduce_ex__(2)
+
+
+def _defined(module: str | None, name: str) -> object:
+    """What is found in a module under a dotted name, as pickle looks for it."""
+    found: Any = sys.modules.get(module or "")
+    for part in name.split("."):
+        if found is None or part == "<locals>":
+            return None
+        found = vars(found).get(part)
+        if isinstance(found, staticmethod):
+            found = found.__func__
+    return found
 
 
 class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]

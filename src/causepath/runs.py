@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from causepath import stored
 from causepath.blocks import Conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
@@ -208,6 +209,14 @@ class Runs:
             run = self._by_call_id.get(call_id)
             return run.asked.get(call_id) if run else None
 
+    def asks(self) -> bool:
+        """Whether there is any tool call that nothing has answered yet."""
+        return bool(self._asked_by_name)
+
+    def is_asked(self, name: str) -> bool:
+        """Whether there may be one of the tool with this name. Takes no lock."""
+        return name in self._asked_by_name
+
     def take(
         self,
         name: str,
@@ -217,12 +226,14 @@ class Runs:
         here: tuple[int, int] | None,
         *,
         qualified: bool = False,
+        strict: bool = False,
     ) -> AskedTool | None:
         """The asked-for call that a call of `function` carries out, so that no other one takes it.
 
         `here` is the (trace id, span id) that a run of this context has its calls below, or `None`
-        in a thread without context. The very objects of a reply among the arguments decide; then
-        equal arguments, then the name alone, in a run of this context or thread. In a thread
+        in a thread without context. The id of the call among the arguments decides, or the very
+        objects of a reply; then equal arguments, then, unless it is `strict`, the name alone, in a
+        run of this context or thread. In a thread
         without context, it may also be the only run that asks. Where two runs ask for the same and
         nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
 
@@ -240,14 +251,18 @@ class Runs:
             near = [
                 a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
             ]
-            same = [a for a in asked if _same_objects(a.call.input, arguments)]
+            said = ids_in(arguments.values())
+            same = [a for a in asked if a.call.id in said] or [
+                a for a in asked if _same_objects(a.call.input, arguments)
+            ]
             equal = [a for a in asked if _equal(a.call.input, arguments)]
             taken = (
                 next((a for a in same if a in near), None)
                 or next(iter(same), None)
                 or next((a for a in equal if a in near), None)
-                or next(iter(near), None)
-                or (_only_run(equal) or _only_run(asked) if here is None else None)
+                or (None if strict else next(iter(near), None))
+                or (_only_run(equal) if here is None else None)
+                or (_only_run(asked) if here is None and not strict else None)
             )
             if taken is not None:
                 taken.taken = True
@@ -282,10 +297,36 @@ def named_arguments(
     if not args or function is None:
         return dict(kwargs)
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
         return dict(kwargs)
-    return {k: v for k, v in bound.items() if k not in ("self", "cls")}
+    named = {}
+    for name, value in bound.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif name not in ("self", "cls"):
+            named[name] = value
+    return named
+
+
+def ids_in(values: Iterable[object]) -> set[str]:
+    """The texts among some values, and the ids that the dicts and objects among them have: those of
+    tool calls, in whatever form an SDK or a framework hands them around."""
+    found = set()
+    for value in values:
+        if type(value) is str:
+            found.add(value)
+            continue
+        attributes = value if type(value) is dict else stored.own(value)
+        for name in CALL_IDS:
+            call_id = attributes.get(name)
+            if type(call_id) is str:
+                found.add(call_id)
+    return found
+
+
+CALL_IDS = ("id", "call_id", "tool_call_id", "tool_use_id")
 
 
 def _same_objects(asked: Any, given: Mapping[str, object]) -> bool:

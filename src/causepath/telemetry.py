@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -64,6 +64,16 @@ GRACE_NS = 1_000_000_000
 MAX_LEFT_TO_OTHERS = 1_000
 
 
+class ToolFinder(Protocol):
+    """Finds what of the application carries out tools, and measures it."""
+
+    def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
+        """A reply asks for tools with these names, and this is the stack of its loop."""
+
+    def missed(self, name: str) -> None:
+        """Nothing measured a call of this tool."""
+
+
 class Telemetry:
     """Opens every span that the plugin writes, and completes those that others write."""
 
@@ -71,7 +81,7 @@ class Telemetry:
         self,
         tracer_provider: Callable[[], TracerProvider],
         providers: Sequence[Provider],
-        found_tools: Callable[[Sequence[FrameType], Sequence[str]], None] | None = None,
+        found_tools: ToolFinder | None = None,
     ) -> None:
         self.evidence: Evidence | None = None
         """Where digests are asked for, once the first SDK is there to ask for them."""
@@ -79,7 +89,7 @@ class Telemetry:
         """Where content is asked for."""
         self._tracer_provider = tracer_provider
         self.providers = providers
-        self._find_tools = found_tools
+        self._found_tools = found_tools
         self._tracer: tuple[TracerProvider, Tracer] | None = None
         # By identity, as the providers of some cannot be hashed.
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -258,6 +268,8 @@ class Telemetry:
 
         Where content is asked for, gives what ends its span once its result is known.
         """
+        if self._found_tools is not None:
+            self._found_tools.missed(asked.call.name)
         with Step(parent):  # as the tool is not part of the call whose request tells of it
             span = tracer.start_span(
                 f"execute_tool {asked.call.name}",
@@ -286,8 +298,8 @@ class Telemetry:
 
     def find_tools(self, names: Sequence[str]) -> None:
         """A reply asks for tools by these names: measure the application's functions for them."""
-        if self._find_tools is not None:
-            self._find_tools(list(application_frames()), names)
+        if self._found_tools is not None:
+            self._found_tools.find(list(application_frames()), names)
 
     # -- calls in progress
 
@@ -378,11 +390,12 @@ class Telemetry:
         kwargs: Any,
         read_only: bool | None,
         only_asked: bool,
+        strict: bool = False,
     ) -> Operation | None:
         """The span of one measured call of a tool function."""
-        if is_suppressed():
+        if (only_asked and not self.runs.is_asked(name)) or is_suppressed():
             return None
-        asked = self._take(name, function, args, kwargs)
+        asked = self._take(name, function, args, kwargs, strict=strict)
         if asked is None and only_asked:
             return None
         code = getattr(function, "__code__", None)
@@ -452,6 +465,7 @@ class Telemetry:
         kwargs: Any,
         *,
         qualified: bool = False,
+        strict: bool = False,
     ) -> AskedTool | None:
         """What a reply asked for and this call carries out."""
         here = otel.get_current()
@@ -461,7 +475,7 @@ class Telemetry:
             key = current.trace_id, current.span_id
             run = _run_in(here) or self.runs.below(key)
             key = run.key if run else key
-        return self.runs.take(name, function, args, kwargs, key, qualified=qualified)
+        return self.runs.take(name, function, args, kwargs, key, qualified=qualified, strict=strict)
 
     def _tool(
         self,

@@ -292,7 +292,7 @@ def test_functions_named_like_tools_are_found() -> None:
 
 def test_a_function_that_others_have_too_is_left_alone() -> None:
     """They may send it to another process, by the name that it has in its module."""
-    held = [look_again]
+    held = (look_again,)
 
     def carry_out(calls: Any) -> list[Any]:
         assert pickle.loads(pickle.dumps(held[0])) is look_again
@@ -345,8 +345,7 @@ def test_what_is_found_stays_what_it_was_for_the_application() -> None:
     ):
         loop(table, client)
         text = recording.text()
-        assert text.count("tool id=") == 4
-        assert text.count("tool inferred id=") == 1  # nothing on the stack has `registered`
+        assert text.count("tool id=") == 5
         found = table["search"], table["find"], table["look"], table["kept"]
         assert found == (search, search, toolbox.look, partial)
         assert (notes[found[0]], notes[found[2]]) == ("reads", "looks")

@@ -1,0 +1,236 @@
+"""What the code on a stack can reach from its variables: values, and the places they are held in.
+
+The nearest first, and no more than a bounded number. Looks at what is stored and runs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from causepath import stored
+from causepath.callsite import NOT_THE_APPLICATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import CodeType, FrameType
+
+MAX_LOOKED_AT = 1_000
+"""Values looked at in one search."""
+
+MAX_DEPTH = 5
+"""Steps from a variable."""
+
+MAX_WIDTH = 200
+"""Items of a container, and attributes of an object."""
+
+MAX_KNOWN = 10_000
+
+LEAVES = frozenset({str, int, float, bool, bytes, type(None), complex, bytearray, range, slice})
+
+FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
+
+
+class Held(NamedTuple):
+    """A value, and the place that it is in."""
+
+    value: Any
+    holder: Any = None
+    """The dict, list or class that holds it, or the object with a slot for it. `None` where
+    nothing can be put in its place."""
+    key: Any = None
+    """Under which key, index or name; the descriptor of a slot."""
+    depth: int = 0
+    frame: int = 0
+    """From which of the frames it was reached first."""
+    is_global: bool = False
+    """Whether the holder is the scope of a module."""
+
+    def put(self, value: object) -> bool:
+        """Put another value in this place; false where that cannot be."""
+        holder, key = self.holder, self.key
+        if isinstance(holder, dict):
+            if dict.get(holder, key) is not self.value:
+                return False
+            dict.__setitem__(holder, key, value)
+        elif isinstance(holder, list):
+            if not key < list.__len__(holder) or list.__getitem__(holder, key) is not self.value:
+                return False
+            list.__setitem__(holder, key, value)
+        elif type(key) is types.MemberDescriptorType:
+            key.__set__(holder, value)
+        else:
+            return False
+        return True
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame, such that the application notices nothing of it.
+
+    Before Python 3.13 asking for those of a function writes them into a dict, which is the one that
+    `locals()` gives the application, and which keeps each of them alive until the function returns.
+    """
+    code = frame.f_code
+    if sys.version_info >= (3, 13) or not code.co_flags & inspect.CO_OPTIMIZED:
+        return dict(frame.f_locals)
+    if not READS_ITS_FRAME.isdisjoint(code.co_names):
+        return {}
+    shared = frame.f_locals
+    found = dict(shared)
+    if sys.getrefcount(shared) == HELD_BY_THE_FRAME:
+        shared.clear()
+    return found
+
+
+READS_ITS_FRAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
+
+HELD_BY_THE_FRAME = 3
+"""References to such a dict that nobody else has: the frame's, our variable, the argument."""
+
+
+def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
+    """What the code on the stack can reach, the nearest first; each value where it is held.
+
+    Of a module's globals those that the code names, and what it names of the modules among them; of
+    functions their closures and, likewise, the globals that they name; of objects their attributes
+    and those of their classes.
+    """
+    named = frozenset().union(*(names_in(frame.f_code) for frame in frames))
+    waiting: deque[Held] = deque()
+    for number, frame in enumerate(frames):
+        waiting += (Held(value, frame=number) for value in variables(frame).values())
+    scopes: set[int] = set()
+    for number, frame in enumerate(frames):
+        if id(frame.f_globals) not in scopes:
+            scopes.add(id(frame.f_globals))
+            waiting += _globals(named, frame.f_globals, 0, number)
+    opened: set[int] = set()
+    looked_at = 0
+    while waiting and looked_at < MAX_LOOKED_AT:
+        held = waiting.popleft()
+        if type(held.value) in LEAVES:
+            continue
+        looked_at += 1
+        yield held
+        if held.depth < max_depth and id(held.value) not in opened:
+            opened.add(id(held.value))
+            waiting += _inside(held.value, held.depth + 1, held.frame, named)
+
+
+def _inside(value: Any, depth: int, frame: int, named: frozenset[str]) -> Iterator[Held]:
+    kind = type(value)
+    if issubclass(kind, dict):
+        if dict.__len__(value) <= MAX_WIDTH:
+            for key, item in list(dict.items(value)):
+                yield Held(item, value, key, depth, frame)
+    elif issubclass(kind, list):
+        for index, item in enumerate(list.__getitem__(value, slice(MAX_WIDTH))):
+            yield Held(item, value, index, depth, frame)
+    elif issubclass(kind, tuple):
+        for item in tuple.__getitem__(value, slice(MAX_WIDTH)):
+            yield Held(item, None, None, depth, frame)
+    elif kind is set or kind is frozenset:
+        if len(value) <= MAX_WIDTH:
+            for item in list(value):
+                yield Held(item, None, None, depth, frame)
+    elif kind is types.FunctionType:
+        if is_application(value.__module__):
+            for cell in value.__closure__ or ():
+                if cell != types.CellType():  # an empty one, which compares with no content
+                    yield Held(cell.cell_contents, None, None, depth, frame)
+            yield from _globals(names_in(value.__code__), value.__globals__, depth, frame)
+    elif kind is types.MethodType:
+        yield Held(value.__self__, None, None, depth, frame)
+        yield Held(value.__func__, None, None, depth, frame)
+    elif kind is functools.partial:
+        yield Held(value.func, None, None, depth, frame)
+    elif issubclass(kind, type):
+        yield from _members(value, depth, frame, named)
+    elif kind is not types.ModuleType and not is_opaque(kind):
+        attributes = stored.own(value)
+        if len(attributes) <= MAX_WIDTH:
+            for key, item in list(attributes.items()):
+                yield Held(item, attributes, key, depth, frame)
+        for _, slot, item in stored.slots(value):
+            yield Held(item, value, slot, depth, frame)
+        yield from _members(kind, depth, frame, named)
+
+
+def _globals(
+    named: frozenset[str], scope: dict[str, Any], depth: int, frame: int
+) -> Iterator[Held]:
+    modules = []
+    for name in named:
+        if name in scope:
+            value = scope[name]
+            yield Held(value, scope, name, depth, frame, is_global=True)
+            if type(value) is types.ModuleType and is_application(value.__name__):
+                modules.append(vars(value))
+    for module in modules:
+        for name in named:
+            if name in module:
+                yield Held(module[name], module, name, depth + 1, frame, is_global=True)
+
+
+def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Iterator[Held]:
+    """What the classes of the application hold, and those of their methods that the code names."""
+    for base in stored.bases(kind):
+        if is_application(base.__module__):
+            for name, item in list(stored.members(base).items()):
+                if isinstance(item, types.FunctionType | staticmethod | classmethod):
+                    if name in named:
+                        yield Held(item, base, name, depth, frame)
+                elif type(item) not in LEAVES and not name.startswith("__"):
+                    yield Held(item, None, None, depth, frame)
+
+
+@functools.lru_cache(maxsize=1_000)
+def names_in(code: CodeType) -> frozenset[str]:
+    """The names of globals and attributes in the code of a function, and of those inside it."""
+    found = set(code.co_names)
+    waiting = [code]
+    for _ in range(MAX_WIDTH):
+        if not waiting:
+            break
+        nested = [c for c in waiting.pop().co_consts if type(c) is types.CodeType]
+        waiting += nested
+        for one in nested:
+            found.update(one.co_names)
+    return frozenset(found)
+
+
+def is_opaque(kind: type) -> bool:
+    """Whether a class is of Python, of an SDK, or of what they are made of."""
+    return kind is not types.SimpleNamespace and _kind_of(kind.__module__) == PLUMBING
+
+
+def is_application(module: object) -> bool:
+    """Whether a module is of the application: neither plumbing nor a library installed for it."""
+    return _kind_of(module) == APPLICATION
+
+
+APPLICATION, LIBRARY, PLUMBING = range(3)
+
+_known: dict[str, int] = {}
+
+
+def _kind_of(module: object) -> int:
+    if type(module) is not str:
+        return LIBRARY
+    found = _known.get(module)
+    if found is None:
+        top = module.partition(".")[0]
+        file = str(stored.own(sys.modules.get(module)).get("__file__"))
+        if top in NOT_THE_APPLICATION or top in sys.stdlib_module_names:
+            found = PLUMBING
+        elif "site-packages" in file or "dist-packages" in file:
+            found = LIBRARY
+        else:
+            found = APPLICATION
+        if len(_known) < MAX_KNOWN:
+            _known[module] = found
+    return found

@@ -1,0 +1,73 @@
+"""Attributes as they are stored: read without running a line of the application's code.
+
+No property, `__getattr__` or comparison of an object is asked, as it may do anything it likes.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_mro = type.__dict__["__mro__"].__get__
+_members = type.__dict__["__dict__"].__get__
+
+
+def bases(kind: type) -> tuple[type, ...]:
+    """The class and those it inherits from, in the order in which attributes are looked up."""
+    return cast("tuple[type, ...]", _mro(kind))
+
+
+def members(kind: type) -> Mapping[str, Any]:
+    """What the body of a class defines."""
+    return cast("Mapping[str, Any]", _members(kind))
+
+
+def member(kind: type, name: str) -> tuple[type, Any] | None:
+    """The attribute of a class as it is stored, and which of its bases defines it."""
+    for base in bases(kind):
+        found = members(base)
+        if name in found:
+            return base, found[name]
+    return None
+
+
+def own(value: object) -> dict[str, Any]:
+    """The attributes of an object that its class lets it have freely; the dict itself."""
+    kind = type(value)
+    if getattr(kind, "__dictoffset__", 0):
+        for base in bases(kind):
+            read = members(base).get("__dict__")
+            if isinstance(read, types.GetSetDescriptorType | types.MemberDescriptorType):
+                found = read.__get__(value)
+                return found if type(found) is dict else {}
+    return {}
+
+
+def slots(value: object) -> Iterator[tuple[str, types.MemberDescriptorType, Any]]:
+    """The attributes of an object that its class has a slot for: name, the slot, what is in it."""
+    for base in bases(type(value)):
+        for name, slot in members(base).items():
+            if type(slot) is types.MemberDescriptorType:
+                try:
+                    yield name, slot, slot.__get__(value)
+                except AttributeError:
+                    continue  # an empty one
+
+
+def attribute(value: object, name: str) -> Any:
+    """An attribute that an object or its class stores, or `None`. Never what a property gives."""
+    found = own(value)
+    if name in found:
+        return found[name]
+    stored = member(type(value), name)
+    if stored is None:
+        return None
+    if type(stored[1]) is types.MemberDescriptorType:
+        try:
+            return stored[1].__get__(value)
+        except AttributeError:
+            return None
+    return stored[1]

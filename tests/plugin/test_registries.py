@@ -1,0 +1,396 @@
+"""Tools that are no functions in a table: measured all the same, and what they were before."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import pickle
+import statistics
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anthropic
+import pytest
+
+from causepath.reachable import MAX_LOOKED_AT, reachable
+from causepath.registries import Registries
+from tests.plugin import hand_written
+from tests.plugin.hand_written_tools import CLOCK, look, store
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import ByTurn, Reply, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USAGE = Usage(3, 2)
+TWO_TOOLS = Reply(
+    [ToolUse("search", {"q": "x"}, id="toolu_s"), ToolUse("save", {"text": "abc"}, id="toolu_v")],
+    usage=USAGE,
+)
+DONE = Reply("Done.", usage=USAGE)
+
+CALL = "(UNSET) <-tool_call- chat m #1"
+GOT = "<-tool_result- execute_tool"
+BOTH = f"""\
+invoke_agent hand_written  agent inferred (UNSET)
+  chat m #1  llm 3/2 tool_call (OK)
+  execute_tool search  tool id=toolu_s {CALL}
+  execute_tool save  tool id=toolu_v {CALL}
+  chat m #2  llm 3/2 stop (OK) {GOT} search {GOT} save"""
+
+
+def ratios(recording: Recording) -> list[float]:
+    """How much longer than the tool itself its span is."""
+    spans = sorted(
+        (span.start_time, span.end_time)
+        for span in recording.spans()
+        if span.name.startswith("execute_tool") and span.start_time and span.end_time
+    )
+    return [
+        (end - start) / (own_end - own_start)
+        for (start, end), (own_start, own_end) in zip(spans, sorted(CLOCK), strict=True)
+    ]
+
+
+def traced(way: Callable[[Any], object], *asked: Reply) -> str:
+    with (
+        MessagesApi(ByTurn([*(asked or [TWO_TOOLS]), DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        way(client)
+        return recording.text()
+
+
+@pytest.mark.parametrize("way", hand_written.WAYS, ids=[way.__name__ for way in hand_written.WAYS])
+def test_each_way_to_hold_tools_is_measured(way: Callable[[Any], None]) -> None:
+    told: list[float] = []
+    with (
+        MessagesApi(ByTurn([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        for _ in range(3):  # another agent each time, of the same classes perhaps
+            CLOCK.clear()
+            recording._exporter.clear()
+            way(client)
+            assert recording.text() == BOTH
+            told += ratios(recording)
+    assert 1 <= statistics.median(told) <= 1.1
+
+
+def test_a_method_that_the_loop_holds_is_measured_from_the_next_run_on() -> None:
+    def way(client: Any) -> None:
+        agent = hand_written.Matching(client)
+        for _ in range(2):
+            hand_written.converse(agent.client, agent.handle)
+
+    text = traced(way)
+    assert [text.count("tool inferred id="), text.count("tool id=")] == [2, 2]
+
+
+class AsyncTool:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def execute(self, **arguments: str) -> str:
+        await asyncio.sleep(0.01)
+        if self.name == "save":
+            raise OSError(arguments)
+        return self.name
+
+
+def test_methods_that_are_awaited_together_and_one_that_fails() -> None:
+    async def main(url: str) -> None:
+        tools = [AsyncTool("save"), AsyncTool("search")]
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="test") as client:
+            reply = await client.messages.create(model="m", max_tokens=9, messages=messages)
+            asked = [b for b in reply.content if b.type == "tool_use"]
+            chosen = [next(t for t in tools if t.name == b.name) for b in asked]
+            runs = (t.execute(**b.input) for t, b in zip(chosen, asked, strict=True))
+            results = await asyncio.gather(*runs, return_exceptions=True)
+            said = [
+                {"type": "tool_result", "tool_use_id": b.id, "content": str(r)}
+                for b, r in zip(asked, results, strict=True)
+            ]
+            messages.append({"role": "assistant", "content": reply.content})
+            messages.append({"role": "user", "content": said})
+            await client.messages.create(model="m", max_tokens=9, messages=messages)
+
+    with MessagesApi(ByTurn([TWO_TOOLS, DONE])) as api, Recording() as recording:
+        asyncio.run(main(api.url))
+        failed = BOTH.replace("toolu_v (UNSET)", "toolu_v error=OSError (ERROR)")
+        assert recording.text() == failed.replace("hand_written", "test_registries")
+
+
+def test_two_agents_in_threads_with_tools_of_one_class_are_not_mixed_up() -> None:
+    registry = {"search": hand_written.SearchTool(), "save": hand_written.SaveTool()}
+    asks = Reply([ToolUse("search", {"q": "the same long question"})], usage=USAGE)
+
+    def agent(client: Any) -> None:
+        tools: Any = registry
+        with ThreadPoolExecutor(2) as pool:
+            hand_written.converse(
+                client, lambda b: pool.submit(tools[b.name].run, **b.input).result()
+            )
+
+    with (
+        MessagesApi(ByTurn([asks, asks, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        ThreadPoolExecutor(6) as agents,
+    ):
+        list(agents.map(lambda _: agent(client), range(6)))
+        spans = recording.spans()
+    by_id = {span.context.span_id: span for span in spans}
+    tools = [span for span in spans if span.name == "execute_tool search"]
+    assert len(tools) == 12
+    for tool in tools:
+        issuer = by_id[tool.links[0].context.span_id]
+        assert tool.context.trace_id == issuer.context.trace_id
+        assert tool.parent.span_id == issuer.parent.span_id
+
+
+def test_calls_that_no_reply_asked_for_are_no_spans() -> None:
+    def way(client: Any) -> None:
+        tools: Any = {"search": hand_written.SearchTool(), "save": hand_written.SaveTool()}
+        toolbox = hand_written.Toolbox()
+        hand_written.converse(client, lambda b: tools[b.name].run(**b.input))
+        tools["search"].run("other")
+        toolbox.search("other")
+
+    assert traced(way) == BOTH
+
+
+class Telling:
+    """Says what it does before it does it, which is no tool."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def label(self, name: str) -> str:
+        return {"search": "Looking", "save": "Saving"}[name] if name != "search" else "Looking"
+
+    def carry_out(self, name: str, arguments: dict[str, str]) -> str:
+        if name == "search":
+            return look(arguments["q"])
+        if name == "save":
+            return store(arguments["text"])
+        raise KeyError(name)
+
+    def run(self) -> None:
+        def both(block: Any) -> str:
+            self.label(block.name)
+            return self.carry_out(block.name, block.input)
+
+        hand_written.converse(self.client, both)
+
+
+def test_who_is_told_no_more_than_the_name_does_not_carry_it_out() -> None:
+    CLOCK.clear()
+    with (
+        MessagesApi(ByTurn([TWO_TOOLS, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        Telling(client).run()
+        assert recording.text() == BOTH
+        assert statistics.median(ratios(recording)) <= 1.1
+
+
+# -- harmless
+
+
+def test_classes_and_objects_stay_what_they_were() -> None:
+    def underlying(kind: type, name: str) -> tuple[int, type]:
+        stored = vars(kind)[name]
+        return id(getattr(stored, "__func__", stored)), type(stored)
+
+    before = {
+        (kind, name): underlying(kind, name)
+        for kind, name in (
+            (hand_written.SearchTool, "run"),
+            (hand_written.Toolbox, "search"),
+            (hand_written.Toolbox, "save"),
+            (hand_written.Assistant, "_tool_save"),
+            (hand_written.Search, "execute"),
+        )
+    }
+    tool, record = hand_written.SearchTool(), hand_written.Record("search", look)
+    unchanged = hand_written.Record("search", look), hash(hand_written.Slotted)
+    held = {"search": tool, "save": hand_written.SaveTool()}
+    model = hand_written.PydanticTool(name="search", function=look)
+
+    def way(client: Any) -> None:
+        tools: Any = held
+        others: Any = [record, model, unchanged]
+        hand_written.converse(client, lambda b: tools[b.name].run(**b.input))
+        hand_written.methods_by_name(client)
+        hand_written.methods_with_a_prefix(client)
+        hand_written.abstract_tools(client)
+        assert others
+
+        measured = [key for key, value in before.items() if underlying(*key) != value]
+        assert len(measured) == len(before)
+        assert type(tools["search"]) is hand_written.SearchTool
+        assert tools["search"] is tool
+        for kind, name in before:
+            function = getattr(kind, name)
+            assert inspect.isfunction(function) or inspect.ismethod(function)
+            assert pickle.loads(pickle.dumps(function)) == function
+        assert pickle.loads(pickle.dumps(tool.run))("x") == "found x"
+        assert str(inspect.signature(tool.run)) == "(q: 'str') -> 'str'"
+        assert str(inspect.signature(hand_written.SearchTool.run)) == "(self, q: 'str') -> 'str'"
+        assert inspect.signature(hand_written.Save()) == inspect.signature(
+            hand_written.Save().execute
+        )
+        assert hand_written.Toolbox.save("x") == "stored x"
+        assert record == unchanged[0]
+        assert dataclasses.replace(record, name="other").func is record.func
+        copied = hand_written.PydanticTool.model_validate(model.model_dump())
+        assert copied == model
+        assert isinstance(hand_written.Save(), hand_written.Tool)
+
+        class Later(hand_written.SearchTool):
+            def run(self, q: str) -> str:
+                return super().run(q) + "!"
+
+        assert Later().run("x") == "found x!"
+
+    traced(way)
+    assert {key: underlying(*key) for key in before} == before
+
+
+class Hostile:
+    """Does something at whatever it is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        raise RuntimeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        self.asked.append("==")
+        raise RuntimeError
+
+    def __hash__(self) -> int:
+        self.asked.append("hash")
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        self.asked.append("bool")
+        raise RuntimeError
+
+    def __len__(self) -> int:
+        self.asked.append("len")
+        raise RuntimeError
+
+    def __iter__(self) -> Any:
+        self.asked.append("iter")
+        raise RuntimeError
+
+    @property
+    def __class__(self) -> Any:
+        self.asked.append("class")
+        return int
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+    @property
+    def __dict__(self) -> Any:
+        self.asked.append("dict")
+        raise RuntimeError
+
+    @property
+    def name(self) -> str:
+        self.asked.append("name")
+        raise RuntimeError
+
+    @property
+    def search(self) -> str:
+        self.asked.append("search")
+        raise RuntimeError
+
+
+class HostileDict(dict[str, Any]):
+    def __getitem__(self, key: Any) -> Any:
+        Hostile.asked.append("item")
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Any:
+        Hostile.asked.append("iter")
+        return super().__iter__()
+
+    def items(self) -> Any:
+        Hostile.asked.append("items")
+        return super().items()
+
+    def get(self, *_: Any) -> Any:
+        Hostile.asked.append("get")
+
+    def __len__(self) -> int:
+        Hostile.asked.append("len")
+        return 1
+
+
+def test_objects_that_are_looked_at_notice_nothing() -> None:
+    hostile: Any = Hostile()
+    around: Any = [
+        hostile,
+        {"search": hostile},
+        (hostile,),
+        HostileDict(search=hostile, n=[hostile]),
+    ]
+
+    class Agent:
+        def __init__(self) -> None:
+            self.tools = around
+            self.search = hostile
+
+        def run(self, client: Any) -> None:
+            hand_written.converse(client, lambda _: None)
+
+    agent = Agent()
+    Hostile.asked.clear()
+    assert "tool inferred id=toolu_s" in traced(agent.run)
+    assert Hostile.asked == []
+
+
+def here() -> list[Any]:
+    return list(reachable([sys._getframe(1)]))
+
+
+def from_inside(*_: Any) -> list[Any]:
+    return here()  # what is asserted in reads the variables of its frame
+
+
+def test_no_more_is_looked_at_than_a_bounded_number() -> None:
+    wide = {f"n{i}": [hand_written.SaveTool()] for i in range(150)}
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep, [{}], [[]]]
+    many = [[[{} for _ in range(100)] for _ in range(100)] for _ in range(2)]
+    assert 200 < len(from_inside(wide, deep, many)) <= MAX_LOOKED_AT
+    # Nothing that measures where nothing is called: later ones are looked for ever less often.
+    looked: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        looked.append(1)
+        return original(*args)
+
+    original = Registries.find
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Registries, "find", counted)
+
+        def way(client: Any) -> None:
+            for _ in range(40):
+                hand_written.converse(client, lambda _: None)
+
+        traced(way)
+    assert len(looked) <= 8
