@@ -57,11 +57,9 @@ class Conversations:
     def __init__(self) -> None:
         self.calls: list[Told] = []
 
-    def given(self, span_id: int, items: Sequence[str]) -> Given:
-        """Compare a new call with the earlier ones, and remember it."""
-        from array import array  # not before there is a call to compare
-
-        blocks = array("q", map(hash, items[:MAX_COMPARED]))
+    def given(self, span_id: int, blocks: array[int]) -> Given:
+        """Compare a new call with the earlier ones, and remember it. `blocks`: the hashes of its
+        first `MAX_COMPARED` blocks."""
         kept, previous = 0, None
         for call in reversed(self.calls):
             same = _common(call.blocks, blocks)
@@ -72,8 +70,9 @@ class Conversations:
         told = Told(span_id, blocks)
         carries_on = False
         if previous is not None and kept:
-            told.carried = {n: found for n, found in previous.carried.items() if n < kept}
-            told.sources = {one.span_id for found in told.carried.values() for one in found}
+            if previous.carried:
+                told.carried = {n: found for n, found in previous.carried.items() if n < kept}
+                told.sources = {one.span_id for found in told.carried.values() for one in found}
             carries_on = kept > previous.given
             if carries_on:
                 told.sources.add(previous.span_id)
@@ -82,7 +81,8 @@ class Conversations:
                 if kept == len(previous.blocks):
                     self.calls.remove(previous)
         self.calls.append(told)
-        del self.calls[:-MAX_CONVERSATIONS]
+        if len(self.calls) > MAX_CONVERSATIONS:
+            del self.calls[0]
         return Given(told, kept, previous, carries_on)
 
 

@@ -1,23 +1,24 @@
 """Digests of blocks: equal for equal content, and no content is guessed from one without the key.
 
-No text is kept. What has been worked out is remembered by the hash that Python itself keeps with
-every string, so that a history that is sent again with each turn is digested once.
+No text is kept. What has been worked out is remembered by the key of the block, so that a history
+that is sent again with each turn is digested once.
 """
 
 from __future__ import annotations
 
 import json
-import marshal
 import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from causepath.prompt import are_blocks
 from causepath.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from causepath.messages import Block
+    from causepath.prompt import Key
 
 MAX_REMEMBERED = 10_000
 
@@ -29,26 +30,27 @@ class Digests:
 
     def __init__(self, key: bytes) -> None:
         self._blank = blake2b(digest_size=DIGEST_BYTES, key=key)
-        self._known: Recent[object, str] = Recent(MAX_REMEMBERED)
+        self._known: Recent[Key, str] = Recent(MAX_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def items(self, blocks: Iterable[Block]) -> list[str]:
-        """`role:kind:digest:size` for each of `blocks`, the size in UTF-8 bytes."""
-        known, found = self._known.get, []
-        for block in blocks:
-            role, kind, value, name, _, _ = block
-            key: object = (
-                (role, kind, name, hash(value), len(value))
-                if type(value) is str
-                else (role, kind, name, _hash(value))
-            )
-            item = known(key)
+    def items(
+        self, keys: Sequence[Key], blocks_from: Callable[[int], Sequence[Block]]
+    ) -> list[str]:
+        """`role:kind:digest:size` for each block, the size in UTF-8 bytes."""
+        known = self._known.of(keys)
+        if None not in known:
+            return known  # type: ignore[return-value]
+        first = known.index(None)
+        found: list[str] = known[:first]  # type: ignore[assignment]
+        new = zip(known[first:], keys[first:], blocks_from(first), strict=True)
+        for item, key, block in new:
             if item is None:
                 digest, size = self.digest(block)
-                item = f"{role.replace(':', '_')}:{kind.replace(':', '_')}:{digest}:{size}"
-                if key[-1] is not None:  # type: ignore[index]
+                role, kind = block.role.replace(":", "_"), block.kind.replace(":", "_")
+                item = f"{role}:{kind}:{digest}:{size}"
+                if key is not None:
                     self._known[key] = item
             found.append(item)
         return found
@@ -64,7 +66,7 @@ class Digests:
             data = value.encode("utf-8", "surrogatepass")
             state.update(data)
             return state.hexdigest(), len(data)
-        if type(value) is tuple:
+        if type(value) is tuple and are_blocks(value):
             size = 0
             for inner in value:
                 digest, inner_size = self.digest(inner)
@@ -74,14 +76,6 @@ class Digests:
         data = _json(value).encode("utf-8", "surrogatepass")
         state.update(block.name.encode("utf-8", "surrogatepass") + b"\0" + data)
         return state.hexdigest(), len(data)
-
-
-def _hash(value: Any) -> int | None:
-    """Equal for equal plain data, as far as its dicts have one order; `None` for anything else."""
-    try:
-        return hash(marshal.dumps(value, 2))
-    except ValueError:
-        return None
 
 
 def _json(value: Any) -> str:

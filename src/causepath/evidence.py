@@ -6,13 +6,15 @@ Everything here is worked out while the texts are at hand anyway, and none of th
 from __future__ import annotations
 
 import threading
+from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from causepath import forks, semconv
-from causepath.blocks import MAX_LISTED, Conversations, Told
+from causepath.blocks import MAX_COMPARED, MAX_LISTED, Conversations, Told
 from causepath.data_flow import DataFlow, Pieces, texts_in
 from causepath.digests import Digests
+from causepath.prompt import are_blocks, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.messages import Block
+    from causepath.prompt import Prompt
 
 MAX_LINKS = 32
 """Of content, on one span."""
@@ -46,54 +49,72 @@ class Evidence:
         self,
         span: Span,
         conversations: Conversations,
-        blocks: Sequence[Block],
+        prompt: Prompt,
         results: Mapping[str, SpanContext],
     ) -> Told:
         """Write down what a model call is given. `results`: the tools whose results it brings."""
         context = span.get_span_context()
-        items = self._digests.items(blocks)
+        keys = prompt.keys
+        items = self._digests.items(keys, prompt.blocks)
+        hashes = array("q", map(hash, items[:MAX_COMPARED]))
         with self._lock:  # calls of one run may begin at once
-            given = conversations.given(context.span_id, items)
-        told, new = given.told, items[given.kept :]
+            told, kept, previous, carries_on = conversations.given(context.span_id, hashes)
+        new = items[kept:]
         attributes: dict[str, Any] = {
             semconv.INPUT_BLOCKS: tuple(new[:MAX_LISTED]),
-            semconv.INPUT_KEPT: given.kept,
+            semconv.INPUT_KEPT: kept,
         }
-        if given.previous is not None:
-            attributes[semconv.INPUT_PREVIOUS] = f"{given.previous.span_id:016x}"
+        if previous is not None:
+            attributes[semconv.INPUT_PREVIOUS] = f"{previous.span_id:016x}"
         if len(new) > MAX_LISTED:
             attributes[semconv.INPUT_OMITTED] = len(new) - MAX_LISTED
         span.set_attributes(attributes)
 
-        told.sources.update(tool.span_id for tool in results.values())
-        sources = [] if given.carries_on else [*told.carried.values()]
+        if results:
+            told.sources.update([tool.span_id for tool in results.values()])
+        if new:
+            self._recognise(prompt.blocks(kept), kept, told, context, results)
+        sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
+        if sources:
+            linked = _link(span, chain.from_iterable(sources), {context.span_id})
+            told.sources |= linked
+        return told
+
+    def _recognise(
+        self,
+        blocks: Sequence[Block],
+        first: int,
+        told: Told,
+        context: SpanContext,
+        results: Mapping[str, SpanContext],
+    ) -> None:
+        """Find out whose outputs are in `blocks`, which a call is given, the latest first. `first`
+        is the number of the first of them."""
         characters = 0
-        for number in range(len(blocks) - 1, given.kept - 1, -1):
+        for number in range(len(blocks) - 1, -1, -1):
             block = blocks[number]
             if block.kind in ("tool_use", "image"):
                 continue
-            texts = list(_texts_of((block,)))
+            texts = [block.value] if type(block.value) is str else [*_texts_of((block,))]
             tool = results.get(block.id) if block.kind == "tool_result" else None
             if tool is not None:
                 self._flow.produced(Pieces.output(texts), tool, set())
                 continue
-            found = self._flow.sources(
-                Pieces.given(texts, characters), context.trace_id, told.sources
-            )
+            given = Pieces.given(texts, characters)
             characters += sum(map(len, texts))
+            found = self._flow.sources(given, context.trace_id, told.sources)
             others = [one for one in found if one.span_id not in told.sources]
             if others:
-                told.carried[number] = others
-                sources.append(others)
-        told.sources.update(_link(span, chain.from_iterable(sources), {context.span_id}))
-        return told
+                told.carried[first + number] = others
 
     def answered(self, span: Span, told: Told, blocks: Sequence[Block]) -> dict[str, Any]:
         """What a model call answered, as attributes of its span."""
-        items = self._digests.items(blocks)
+        keys = [*map(key_of, blocks)]
+        items = self._digests.items(keys, lambda start: blocks[start:])
         told.answer(items)
         output = Pieces.output(_texts_of(blocks))
-        self._flow.produced(output, span.get_span_context(), told.sources)
+        if output.wholes:
+            self._flow.produced(output, span.get_span_context(), told.sources)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
@@ -118,7 +139,7 @@ def _texts_of(blocks: Iterable[Block]) -> Iterator[str]:
     """The texts in blocks; the data of images and documents is one, too."""
     for block in blocks:
         value = block.value
-        if type(value) is tuple:
+        if type(value) is tuple and are_blocks(value):
             yield from _texts_of(value)
         else:
             yield from texts_in(value)

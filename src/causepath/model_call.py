@@ -226,12 +226,12 @@ class ModelCall:
         self._sent = True
         if span is None or not span.is_recording():
             return
-        blocks = self._provider.read_blocks(args, kwargs)
+        prompt = self._provider.read_prompt(args, kwargs)
         if evidence is not None:
             results = {asked.call.id: asked.measured for asked in self._delivered if asked.measured}
-            self._told = evidence.given(span, self._run.conversations, blocks, results)
+            self._told = evidence.given(span, self._run.conversations, prompt, results)
         if content is not None:
-            self._record_request(content, span, blocks)
+            self._record_request(content, span, prompt.blocks())
 
     @harmless(None)
     def _record_request(self, content: Content, span: Span, blocks: Sequence[Block]) -> None:

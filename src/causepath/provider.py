@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causepath.messages import Block, ModelReply, ModelRequest
+    from causepath.prompt import Prompt
 
 
 CONTENT = 1
@@ -67,8 +68,8 @@ class Provider:
     targets: tuple[Target, ...]
     read_request: Callable[[Any, tuple[Any, ...], dict[str, Any]], ModelRequest | None]
     """From the client and the arguments of the CALL seam; `None` where it is no model call."""
-    read_blocks: Callable[[tuple[Any, ...], dict[str, Any]], list[Block]]
-    """The blocks of a request in the order of its prompt, from the arguments of the BODY seam."""
+    read_prompt: Callable[[tuple[Any, ...], dict[str, Any]], Prompt]
+    """What a request says in the order of its prompt, from the arguments of the BODY seam."""
     read_reply: Callable[[object], ModelReply | None]
     """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
     read_event: Callable[[ModelReply, Any], ModelReply]

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
 K = TypeVar("K")
@@ -30,6 +30,14 @@ class Recent(Generic[K, V]):
     def get(self, key: K) -> V | None:
         found = self._young.get(key)
         return self._old.get(key) if found is None else found
+
+    def of(self, keys: Sequence[K]) -> list[V | None]:
+        """What each of `keys` has."""
+        found = list(map(self._young.get, keys))
+        if self._old and None in found:
+            old = self._old.get
+            return [old(key) if one is None else one for one, key in zip(found, keys, strict=True)]
+        return found
 
     def among(self, keys: AbstractSet[K]) -> set[K]:
         """Those of `keys` that are here."""

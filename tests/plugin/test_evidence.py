@@ -7,6 +7,7 @@ import gc
 import json
 import sys
 import threading
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -26,8 +27,7 @@ from causepath.content import REQUEST, Content
 from causepath.data_flow import MAX_LINES, DataFlow, Pieces
 from causepath.digests import MAX_REMEMBERED, Digests
 from causepath.evidence import Evidence
-from causepath.messages import Block
-from causepath.providers.anthropic_blocks import input_blocks, output_blocks
+from causepath.providers.anthropic_blocks import input_prompt, output_blocks
 from causepath.recent import Recent
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -128,8 +128,13 @@ def text(said: str, kind: str = "text") -> str:
 def items(*blocks: Any, system: Any = None) -> list[str]:
     """The digests of what a request with these blocks says, without who says it."""
     body = {"system": system, "messages": [user(list(blocks))] if blocks else []}
-    found = Digests(b"key").items(input_blocks(body))
+    found = digested(Digests(b"key"), body)
     return [item.partition(":")[2] for item in found]
+
+
+def digested(digests_: Digests, body: Any) -> list[str]:
+    prompt = input_prompt(body)
+    return digests_.items(prompt.keys, prompt.blocks)
 
 
 def block(kind: str, **fields: Any) -> dict[str, Any]:
@@ -247,8 +252,8 @@ def test_a_system_prompt_is_the_same_as_text_and_as_blocks() -> None:
 
 
 def test_another_key_gives_other_digests() -> None:
-    blocks = input_blocks({"messages": [user("a")]})
-    assert Digests(b"one").items(blocks) != Digests(b"other").items(blocks)
+    body = {"messages": [user("a")]}
+    assert digested(Digests(b"one"), body) != digested(Digests(b"other"), body)
 
 
 @settings(max_examples=200)
@@ -264,8 +269,8 @@ def test_digests_are_the_same_each_time_and_change_nothing(value: Any) -> None:
     before = repr(ask)
     digest = Digests(b"key")
     body = {"messages": [user([ask])]}
-    first = digest.items(input_blocks(body))
-    assert digest.items(input_blocks(body)) == first == Digests(b"key").items(input_blocks(body))
+    first = digested(digest, body)
+    assert digested(digest, body) == first == digested(Digests(b"key"), body)
     assert repr(ask) == before
 
 
@@ -393,9 +398,9 @@ def test_of_very_many_blocks_some_are_left_out_and_counted(recording: Recording)
 
 def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
     conversations = Conversations()
-    items_ = [f"user:text:{n:016x}:1" for n in range(10_000)]
+    blocks = array("q", range(MAX_COMPARED))
     for number in range(100):
-        given_ = conversations.given(number, items_)
+        given_ = conversations.given(number, blocks[:])
         given_.told.answer(["assistant:text:0:1"])
     assert len(conversations.calls) <= MAX_CONVERSATIONS
     assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
@@ -633,7 +638,7 @@ def test_what_is_remembered_does_not_grow() -> None:
         lines = [f"{number} a line that is long enough to tell {n}" for n in range(2_000)]
         flow.sources(Pieces.given(["\n".join(lines)]), 1)
         flow.produced(Pieces.output(line[::-1] for line in lines), producer, set())
-        digests_.items([Block("user", "text", line) for line in lines[:200]])
+        digested(digests_, {"messages": [user(line) for line in lines[:200]]})
     assert len(flow) <= 4 * 3 * MAX_LINES
     assert len(digests_) <= 4 * MAX_REMEMBERED
 
@@ -710,11 +715,12 @@ def test_no_request_is_too_strange(bodies: list[dict[str, Any]]) -> None:
     content = Content(settings_, lambda text: text, evidence.digest)
     for body in bodies:
         span = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
-        blocks = input_blocks(body)
+        prompt = input_prompt(body)
+        blocks = prompt.blocks()
         assert all(
             isinstance(one, str) for item in blocks for one in (item.role, item.kind, item.name)
         )
-        told = evidence.given(span, conversations, blocks, {})
+        told = evidence.given(span, conversations, prompt, {})
         evidence.answered(span, told, blocks)
         said = content.asked(blocks)
         assert said is not None

@@ -7,9 +7,9 @@ import functools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import Block, ModelReply, ModelRequest, ToolCall, Usage
+from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
-from causepath.providers.anthropic_blocks import StreamedBlocks, input_blocks, output_blocks
+from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.fields import count, decoded, fields_of, get, parsed, text
 from causepath.providers.stainless import (
     address,
@@ -22,6 +22,8 @@ from causepath.providers.stainless import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from causepath.prompt import Prompt
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -62,10 +64,10 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     )
 
 
-def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
+def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
     """From the arguments of `client._build_request(options, *, retries_taken)`."""
     body = body_of(body_options(args, kwargs))
-    return input_blocks(body) if body is not None else []
+    return input_prompt(body if body is not None else {})
 
 
 @functools.lru_cache(maxsize=64)
@@ -280,7 +282,7 @@ ANTHROPIC = Provider(
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
     read_request=read_request,
-    read_blocks=read_blocks,
+    read_prompt=read_prompt,
     read_reply=read_reply,
     read_event=read_event,
     block_reader=StreamedBlocks,

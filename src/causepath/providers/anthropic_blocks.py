@@ -7,13 +7,16 @@ equals the same block when it is sent back.
 
 from __future__ import annotations
 
+import functools
+from marshal import dumps
 from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block
-from causepath.providers.fields import fields_of
+from causepath.prompt import Key, Prompt, key_of, plain_key
+from causepath.providers.fields import fields_of, get, items
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NOT_MEANT = frozenset({"cache_control", "caller", "citations", "id", "tool_use_id", "type"})
 """Fields of a block that do not change what it says. Its type is its kind."""
@@ -22,30 +25,88 @@ DATA = {"image": "image", "document": "document", "container_upload": "file"}
 THOUGHT = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
 
 
-def input_blocks(body: Mapping[str, Any]) -> list[Block]:
-    """The blocks of a request in the order of its prompt: tools, system, messages.
+def input_prompt(body: Mapping[str, Any]) -> Prompt:
+    """What a request says in the order of its prompt: tools, system, messages.
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
+    keys: list[Key] = [_tool_key(tool) for tool in items(body.get("tools"))]
+    system = body.get("system")
+    if system is not None:
+        _add_keys(keys, [{"role": "system", "content": system}])
+    _add_keys(keys, items(body.get("messages")))
+    return Prompt(keys, functools.partial(_input_blocks, body, len(keys)))
+
+
+def _input_blocks(body: Mapping[str, Any], total: int, start: int) -> list[Block]:
+    """The blocks of a request from number `start` on, of `total` ones."""
+    messages = items(body.get("messages"))
+    first, wanted = len(messages), total - start
+    while wanted > 0 and first:
+        first -= 1
+        content = get(messages[first], "content")
+        wanted -= 1 if type(content) is str else len(items(content))
     found: list[Block] = []
-    tools = body.get("tools")
-    if isinstance(tools, list | tuple):
-        for tool in tools:
-            fields = tool if type(tool) is dict else fields_of(tool)
-            name = fields.get("name")
-            name = name if isinstance(name, str) else ""
-            meaning = _meaning(fields, "type")
-            if meaning.get("type") == "custom":  # as without one
-                del meaning["type"]
-            found.append(Block("tools", "tool", meaning, name, "", -1))
-    _read(found, "system", -1, body.get("system"))
-    messages = body.get("messages")
-    if isinstance(messages, list | tuple):
-        for number, message in enumerate(messages):
-            fields = message if type(message) is dict else fields_of(message)
-            role = fields.get("role")
-            _read(found, role if type(role) is str else "user", number, fields.get("content"))
-    return found
+    if wanted > 0:
+        found.extend(map(_tool, items(body.get("tools"))))
+        _read(found, "system", -1, body.get("system"))
+        wanted -= len(found)
+    for number, message in enumerate(messages[first:], first):
+        fields = message if type(message) is dict else fields_of(message)
+        role = fields.get("role")
+        _read(found, role if type(role) is str else "user", number, fields.get("content"))
+    return found[-wanted:] if wanted else found
+
+
+def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
+    """For each block that `_read` would find, and equal only where that is equal.
+
+    In one piece, for the kinds that a long conversation is made of, as there may be thousands.
+    """
+    add = keys.append
+    for message in messages:
+        fields = message if type(message) is dict else fields_of(message)
+        role, content = fields.get("role"), fields.get("content")
+        if type(role) is not str:
+            role = "user"
+        if type(content) is str:
+            add(hash((role, "text", content)))
+            continue
+        for block in items(content):
+            if type(block) is dict:
+                kind: Any = block.get("type")
+                if kind == "tool_use":
+                    name, value = block.get("name"), block.get("input")
+                    if type(name) is str and value is not None:
+                        try:
+                            add(hash((role, kind, name, dumps(value, 2))))
+                        except ValueError:
+                            add(None)
+                        continue
+                else:
+                    value = block.get(TEXTS.get(kind)) if type(kind) is str else None
+                    if type(value) is str:
+                        add(hash((role, kind, value)))
+                        continue
+            add(key_of(_block_of(role, 0, block)))
+
+
+TEXTS = {"text": "text", "tool_result": "content"}
+"""Kinds of blocks whose meaning is one text, if it is a text, and the field that has it."""
+
+
+def _tool_key(tool: Any) -> Key:
+    """Of the whole declaration, whatever it means."""
+    return plain_key("tools", "tool", "", tool) if type(tool) is dict else key_of(_tool(tool))
+
+
+def _tool(tool: Any) -> Block:
+    fields = tool if type(tool) is dict else fields_of(tool)
+    name = fields.get("name")
+    meaning = _meaning(fields, "type")
+    if meaning.get("type") == "custom":  # as without one
+        del meaning["type"]
+    return Block("tools", "tool", meaning, name if isinstance(name, str) else "", "", -1)
 
 
 def output_blocks(message: Any) -> list[Block]:
@@ -119,36 +180,12 @@ def _parsed(text: str) -> object:
 
 def _read(found: list[Block], role: str, message: int, content: Any) -> None:
     if type(content) is str:
-        found.append(_block(Block, (role, "text", content, "", "", message)))
-        return
-    for block in content if isinstance(content, list | tuple) else ():
-        if type(block) is not dict:
-            found.append(_other(role, message, block))
-            continue
-        # The kinds that a long conversation is made of, as there may be thousands of them.
-        kind: Any = block.get("type")
-        name: Any = ""
-        call_id: Any = ""
-        value: Any = None
-        if kind == "text":
-            value = block.get("text")
-        elif kind == "tool_result":
-            call_id, value = block.get("tool_use_id"), block.get("content")
-            if type(value) is not str:
-                value = _inside(value)
-        elif kind == "tool_use":
-            call_id, value, name = block.get("id"), block.get("input"), block.get("name")
-        if value is not None and type(name) is str and type(call_id) is str:
-            found.append(_block(Block, (role, kind, value, name, call_id, message)))
-        else:
-            found.append(_other(role, message, block))
+        found.append(Block(role, "text", content, "", "", message))
+    else:
+        found.extend([_block_of(role, message, block) for block in items(content)])
 
 
-_block = tuple.__new__
-"""Half the time of calling the class, for thousands of them."""
-
-
-def _other(role: str, message: int, block: Any) -> Block:
+def _block_of(role: str, message: int, block: Any) -> Block:
     """Any block whatever, or what stands in the place of one."""
     if isinstance(block, str):
         return Block(role, "text", str.__str__(block), "", "", message)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
-from causepath.providers.openai_blocks import StreamedBlocks, input_blocks, output_blocks
+from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.stainless import (
     address,
     body_of,
@@ -25,7 +25,8 @@ from causepath.providers.stainless import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from causepath.messages import Block, Scalar
+    from causepath.messages import Scalar
+    from causepath.prompt import Prompt
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 """The conventions' words for those of Chat Completions. Any other is passed on as it is."""
@@ -76,10 +77,10 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     )
 
 
-def read_blocks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Block]:
+def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
     """From the arguments of `client._build_request(options, *, retries_taken)`."""
     body = body_of(body_options(args, kwargs))
-    return input_blocks(body) if body is not None else []
+    return input_prompt(body if body is not None else {})
 
 
 def _is_the_models(item: Any) -> bool:
@@ -333,7 +334,7 @@ OPENAI = Provider(
     module="openai",
     targets=targets("openai"),
     read_request=read_request,
-    read_blocks=read_blocks,
+    read_prompt=read_prompt,
     read_reply=read_reply,
     read_event=read_event,
     block_reader=StreamedBlocks,

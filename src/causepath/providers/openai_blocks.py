@@ -5,13 +5,15 @@ A block of a reply equals the same block when it is sent back, in either way tha
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block
+from causepath.prompt import Key, Prompt, key_of, plain_key
 from causepath.providers.fields import fields_of, items, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 NOT_MEANT = frozenset({"annotations", "call_id", "id", "logprobs", "phase", "status", "type"})
 """Fields of an item that do not change what it says. Its type is its kind."""
@@ -22,21 +24,69 @@ TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal":
 """By the type of a part, the field that holds its text."""
 
 
-def input_blocks(body: Mapping[str, Any]) -> list[Block]:
-    """The blocks of a request in the order of its prompt: tools, instructions, messages.
+def input_prompt(body: Mapping[str, Any]) -> Prompt:
+    """What a request says in the order of its prompt: tools, instructions, messages.
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
-    found = [_declaration(tool) for tool in items(body.get("tools"))]
-    instructions = body.get("instructions")
+    keys: list[Key] = [_declaration_key(tool) for tool in items(body.get("tools"))]
+    before = list(_before(body))
+    keys += map(key_of, before)
+    starts = []
+    for item in _items(body):
+        starts.append(len(keys))
+        _add_keys(keys, item)
+
+    def read(start: int) -> list[Block]:
+        first = bisect_right(starts, start) - 1
+        found: list[Block] = []
+        if first < 0:
+            found = [*map(_declaration, items(body.get("tools"))), *before]
+            first = skipped = 0
+        else:
+            skipped = starts[first]
+        for number, item in enumerate(_items(body)[first:], first):
+            found += _blocks(item, number)
+        return found[start - skipped :]
+
+    return Prompt(keys, read)
+
+
+def _before(body: Mapping[str, Any]) -> Iterator[Block]:
+    """The texts that are in no message."""
+    instructions, given = body.get("instructions"), body.get("input")
     if isinstance(instructions, str):
-        found.append(Block("system", "text", instructions, "", "", -1))
-    given = body.get("input")
+        yield Block("system", "text", instructions, "", "", -1)
     if isinstance(given, str):
-        found.append(Block("user", "text", given, "", "", 0))
-    for number, item in enumerate(items(body.get("messages")) or items(given)):
-        found += _blocks(item, number)
-    return found
+        yield Block("user", "text", given, "", "", 0)
+
+
+def _items(body: Mapping[str, Any]) -> Sequence[Any]:
+    return items(body.get("messages")) or items(body.get("input"))
+
+
+def _add_keys(keys: list[Key], item: Any) -> None:
+    """For each block that `_blocks` would find, and equal only where that is equal.
+
+    Written for what a long conversation is made of, as there may be thousands of them.
+    """
+    if type(item) is dict and len(item) <= 3:
+        role, content = item.get("role"), item.get("content")
+        if type(content) is str and content:
+            if role == "tool":
+                keys.append(hash(("user", "tool_result", content)))
+                return
+            if len(item) == 2 and type(role) is str:
+                keys.append(hash((ROLES.get(role, "user"), "text", content)))
+                return
+    keys.extend([key_of(block) for block in _blocks(item, 0)])
+
+
+def _declaration_key(tool: Any) -> Key:
+    """Of the whole declaration, whatever it means."""
+    if type(tool) is dict:
+        return plain_key("tools", "tool", "", tool)
+    return key_of(_declaration(tool))
 
 
 def output_blocks(items_: Iterable[Any]) -> list[Block]:
