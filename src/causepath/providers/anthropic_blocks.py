@@ -72,27 +72,28 @@ def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
         if type(content) is str:
             add(hash((role, "text", content)))
             continue
-        for block in items(content):
+        for block in content if type(content) is list else items(content):
             if type(block) is dict:
-                kind: Any = block.get("type")
-                if kind == "tool_use":
-                    name, value = block.get("name"), block.get("input")
-                    if type(name) is str and value is not None:
-                        try:
-                            add(hash((role, kind, name, dumps(value, 2))))
-                        except ValueError:
-                            add(None)
-                        continue
-                else:
-                    value = block.get(TEXTS.get(kind)) if type(kind) is str else None
-                    if type(value) is str:
-                        add(hash((role, kind, value)))
-                        continue
+                try:
+                    kind = block["type"]
+                    if kind == "tool_result":
+                        value = block["content"]
+                        if type(value) is str:
+                            add(hash((role, kind, value)))
+                            continue
+                    elif kind == "tool_use":
+                        name = block["name"]
+                        if type(name) is str:
+                            add(hash((role, kind, name, dumps(block["input"], 2))))
+                            continue
+                    elif kind == "text":
+                        value = block["text"]
+                        if type(value) is str:
+                            add(hash((role, kind, value)))
+                            continue
+                except (KeyError, ValueError):
+                    pass  # something is missing, or is no plain data
             add(key_of(_block_of(role, 0, block)))
-
-
-TEXTS = {"text": "text", "tool_result": "content"}
-"""Kinds of blocks whose meaning is one text, if it is a text, and the field that has it."""
 
 
 def _tool_key(tool: Any) -> Key:
