@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Sequence
-
     from opentelemetry.trace import SpanContext
 
 MAX_LISTED = 128
@@ -24,9 +21,12 @@ MAX_CONVERSATIONS = 8
 
 
 class Told:
-    """The blocks of a call: what it was given, then what it answered. Eight bytes for each."""
+    """The blocks of a call: what it was given, then what it answered.
 
-    def __init__(self, span_id: int, blocks: array[int]) -> None:
+    Each as its text in the span, of which a conversation has but one however often it is sent.
+    """
+
+    def __init__(self, span_id: int, blocks: list[str]) -> None:
         self.span_id = span_id
         self.blocks = blocks
         self.given = len(blocks)
@@ -36,9 +36,9 @@ class Told:
         self.sources: set[int] = set()
         """The ids of all spans whose outputs are known to be in what it was given."""
 
-    def answer(self, items: Sequence[str]) -> None:
+    def answer(self, items: list[str]) -> None:
         if len(self.blocks) < MAX_COMPARED:
-            self.blocks.extend(map(hash, items))
+            self.blocks += items
 
 
 class Given(NamedTuple):
@@ -57,9 +57,9 @@ class Conversations:
     def __init__(self) -> None:
         self.calls: list[Told] = []
 
-    def given(self, span_id: int, blocks: array[int]) -> Given:
-        """Compare a new call with the earlier ones, and remember it. `blocks`: the hashes of its
-        first `MAX_COMPARED` blocks."""
+    def given(self, span_id: int, items: list[str]) -> Given:
+        """Compare a new call with the earlier ones, and remember it."""
+        blocks = items[:MAX_COMPARED]
         kept, previous = 0, None
         for call in reversed(self.calls):
             same = _common(call.blocks, blocks)
@@ -86,7 +86,7 @@ class Conversations:
         return Given(told, kept, previous, carries_on)
 
 
-def _common(one: array[int], other: array[int]) -> int:
+def _common(one: list[str], other: list[str]) -> int:
     """How many leading blocks are the same."""
     most = min(len(one), len(other))
     if one[:most] == other[:most]:

@@ -6,18 +6,17 @@ Everything here is worked out while the texts are at hand anyway, and none of th
 from __future__ import annotations
 
 import threading
-from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from causepath import forks, semconv
-from causepath.blocks import MAX_COMPARED, MAX_LISTED, Conversations, Told
-from causepath.data_flow import DataFlow, Pieces, texts_in
+from causepath.blocks import MAX_LISTED, Conversations, Told
+from causepath.data_flow import WHOLE, DataFlow, Pieces, texts_in
 from causepath.digests import Digests
 from causepath.prompt import are_blocks, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.trace import Span, SpanContext
 
@@ -54,11 +53,9 @@ class Evidence:
     ) -> Told:
         """Write down what a model call is given. `results`: the tools whose results it brings."""
         context = span.get_span_context()
-        keys = prompt.keys
-        items = self._digests.items(keys, prompt.blocks)
-        hashes = array("q", map(hash, items[:MAX_COMPARED]))
+        items = self._digests.items(prompt.keys, prompt.blocks)
         with self._lock:  # calls of one run may begin at once
-            told, kept, previous, carries_on = conversations.given(context.span_id, hashes)
+            told, kept, previous, carries_on = conversations.given(context.span_id, items)
         new = items[kept:]
         attributes: dict[str, Any] = {
             semconv.INPUT_BLOCKS: tuple(new[:MAX_LISTED]),
@@ -95,7 +92,7 @@ class Evidence:
             block = blocks[number]
             if block.kind in ("tool_use", "image"):
                 continue
-            texts = [block.value] if type(block.value) is str else [*_texts_of((block,))]
+            texts = _texts_of((block,))
             tool = results.get(block.id) if block.kind == "tool_result" else None
             if tool is not None:
                 self._flow.produced(Pieces.output(texts), tool, set())
@@ -112,9 +109,9 @@ class Evidence:
         keys = [*map(key_of, blocks)]
         items = self._digests.items(keys, lambda start: blocks[start:])
         told.answer(items)
-        output = Pieces.output(_texts_of(blocks))
-        if output.wholes:
-            self._flow.produced(output, span.get_span_context(), told.sources)
+        texts = _texts_of(blocks)
+        if texts:
+            self._flow.produced(Pieces.output(texts), span.get_span_context(), told.sources)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
@@ -135,14 +132,19 @@ class Evidence:
         self._flow.produced(found, span.get_span_context(), frozenset())
 
 
-def _texts_of(blocks: Iterable[Block]) -> Iterator[str]:
-    """The texts in blocks; the data of images and documents is one, too."""
+def _texts_of(blocks: Iterable[Block]) -> list[str]:
+    """The texts in blocks that can be recognised; the data of images and documents is one, too."""
+    found: list[str] = []
     for block in blocks:
         value = block.value
-        if type(value) is tuple and are_blocks(value):
-            yield from _texts_of(value)
+        if type(value) is str:
+            if len(value) >= WHOLE:
+                found.append(value)
+        elif are_blocks(value):
+            found += _texts_of(value)
         else:
-            yield from texts_in(value)
+            found += texts_in(value)
+    return found
 
 
 def _link(span: Span, sources: Iterable[SpanContext], but: set[int]) -> set[int]:

@@ -7,7 +7,6 @@ import gc
 import json
 import sys
 import threading
-from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -398,9 +397,9 @@ def test_of_very_many_blocks_some_are_left_out_and_counted(recording: Recording)
 
 def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
     conversations = Conversations()
-    blocks = array("q", range(MAX_COMPARED))
+    items_ = [f"user:text:{n:016x}:1" for n in range(10_000)]
     for number in range(100):
-        given_ = conversations.given(number, blocks[:])
+        given_ = conversations.given(number, items_)
         given_.told.answer(["assistant:text:0:1"])
     assert len(conversations.calls) <= MAX_CONVERSATIONS
     assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
