@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -26,6 +26,8 @@ class Told:
     Each as its text in the span, of which a conversation has but one however often it is sent.
     """
 
+    __slots__ = ("blocks", "carried", "given", "sources", "span_id")
+
     def __init__(self, span_id: int, blocks: list[str]) -> None:
         self.span_id = span_id
         self.blocks = blocks
@@ -41,33 +43,29 @@ class Told:
             self.blocks += items
 
 
-class Given(NamedTuple):
-    """A call's own blocks (`told`), of which the first `kept` are those of `previous`."""
-
-    told: Told
-    kept: int
-    previous: Told | None
-    carries_on: bool
-    """Whether what is kept holds an answer of `previous`, whose own causes go without saying."""
-
-
 class Conversations:
     """The latest calls of a run, the latest last."""
 
     def __init__(self) -> None:
         self.calls: list[Told] = []
 
-    def given(self, span_id: int, items: list[str]) -> Given:
-        """Compare a new call with the earlier ones, and remember it."""
+    def given(self, span_id: int, items: list[str]) -> tuple[Told, int, Told | None, bool]:
+        """Compare a new call with the earlier ones, and remember it.
+
+        Gives its own blocks; how many of them are those of an earlier call; which one; and whether
+        an answer of that one is among them, whose own causes go without saying.
+        """
         blocks = items[:MAX_COMPARED]
+        told = Told(span_id, blocks)
         kept, previous = 0, None
         for call in reversed(self.calls):
+            if previous is not None and call.blocks[kept : kept + 1] != blocks[kept : kept + 1]:
+                continue  # no more than are kept already
             same = _common(call.blocks, blocks)
             if previous is None or same > kept:
                 kept, previous = same, call
             if kept in (len(call.blocks), len(blocks)):
                 break  # it carries on where that one ended, or asks for the same once more
-        told = Told(span_id, blocks)
         carries_on = False
         if previous is not None and kept:
             if previous.carried:
@@ -83,7 +81,7 @@ class Conversations:
         self.calls.append(told)
         if len(self.calls) > MAX_CONVERSATIONS:
             del self.calls[0]
-        return Given(told, kept, previous, carries_on)
+        return told, kept, previous, carries_on
 
 
 def _common(one: list[str], other: list[str]) -> int:

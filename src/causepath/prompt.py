@@ -21,19 +21,19 @@ Key = int | None
 class Prompt:
     """Blocks in their order. `read` gives them from a number on."""
 
-    __slots__ = ("_blocks", "_from", "_read", "keys")
+    __slots__ = ("_blocks", "_read", "keys")
 
     def __init__(self, keys: Sequence[Key], read: Callable[[int], Sequence[Block]]) -> None:
         self.keys = keys
         self._read = read
-        self._from = len(keys)
         self._blocks: Sequence[Block] = ()
 
     def blocks(self, start: int = 0) -> Sequence[Block]:
         """Those from number `start` on."""
-        if start < self._from:
-            self._blocks, self._from = self._read(start), start
-        return self._blocks[start - self._from :] if start > self._from else self._blocks
+        wanted = len(self.keys) - start
+        if wanted > len(self._blocks):
+            self._blocks = self._read(start)
+        return self._blocks[len(self._blocks) - wanted :]
 
 
 def key_of(block: Block) -> Key:

@@ -399,8 +399,8 @@ def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
     conversations = Conversations()
     items_ = [f"user:text:{n:016x}:1" for n in range(10_000)]
     for number in range(100):
-        given_ = conversations.given(number, items_)
-        given_.told.answer(["assistant:text:0:1"])
+        told, *_ = conversations.given(number, items_)
+        told.answer(["assistant:text:0:1"])
     assert len(conversations.calls) <= MAX_CONVERSATIONS
     assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
 

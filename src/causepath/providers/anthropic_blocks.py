@@ -12,7 +12,7 @@ from marshal import dumps
 from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block
-from causepath.prompt import Key, Prompt, key_of, plain_key
+from causepath.prompt import Key, Prompt, key_of
 from causepath.providers.fields import fields_of, get, items
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def input_prompt(body: Mapping[str, Any]) -> Prompt:
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
-    keys: list[Key] = [_tool_key(tool) for tool in items(body.get("tools"))]
+    keys = _tool_keys(items(body.get("tools")))
     system = body.get("system")
     if system is not None:
         _add_keys(keys, [{"role": "system", "content": system}])
@@ -65,8 +65,11 @@ def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
     """
     add = keys.append
     for message in messages:
-        fields = message if type(message) is dict else fields_of(message)
-        role, content = fields.get("role"), fields.get("content")
+        fields = message if type(message) is dict else dict(fields_of(message))
+        try:
+            role, content = fields["role"], fields["content"]
+        except KeyError:
+            role, content = fields.get("role"), fields.get("content")
         if type(role) is not str:
             role = "user"
         if type(content) is str:
@@ -96,9 +99,15 @@ def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
             add(key_of(_block_of(role, 0, block)))
 
 
-def _tool_key(tool: Any) -> Key:
-    """Of the whole declaration, whatever it means."""
-    return plain_key("tools", "tool", "", tool) if type(tool) is dict else key_of(_tool(tool))
+def _tool_keys(tools: Any) -> list[Key]:
+    """Of all declarations together, whatever they mean: few of them ever change by themselves."""
+    if not tools:
+        return []
+    try:
+        first = hash(dumps(tools, 2))
+    except ValueError:  # no plain data
+        return [key_of(_tool(tool)) for tool in tools]
+    return [*range(first, first + len(tools))]
 
 
 def _tool(tool: Any) -> Block:
