@@ -83,6 +83,8 @@ class Plugin:
         agents = self._agents = claude_agent.ClaudeSessions(telemetry)
         for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
+        for name in ("concurrent.futures.process", "multiprocessing.pool"):
+            self._when_imported(name, functools.partial(self._patch_pools, telemetry))
         for pattern in settings.tool_patterns:
             self._when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
@@ -142,6 +144,13 @@ class Plugin:
             else:
                 patches.wrap(module.__name__, "SubprocessCLITransport.connect", agents.connect)
                 patches.wrap(module.__name__, "SubprocessCLITransport.close", agents.close)
+
+    @harmless(None)
+    def _patch_pools(self, telemetry: Telemetry, module: ModuleType) -> None:
+        if telemetry is self._telemetry:
+            from causepath.process_pools import ProcessPools
+
+            ProcessPools(telemetry).wrap(module, self._changed())
 
     def _changed(self) -> Patches:
         from causepath.patching import Patches

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import forks
 from causepath.guard import harmless, or_itself
-from causepath.inside import inside, is_inside
+from causepath.inside import MEASURED, inside, is_inside
 from causepath.reachable import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
     from causepath.operation import Operation
     from causepath.telemetry import Telemetry
+
+
+class Declared(NamedTuple):
+    """What is known of a function that is measured."""
+
+    name: str
+    """Of the tool."""
+    read_only: bool | None
+    only_asked: bool
+
 
 telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 """Who measures, if anybody does just now. Set by the instrumentor."""
@@ -48,7 +58,15 @@ def measured(
             return None
         return active.tool_call(tool, function, args, kwargs, read_only, only_asked)
 
-    return inside(function, opened)
+    wrapper = inside(function, opened)
+    setattr(wrapper, MEASURED, Declared(tool, read_only, only_asked))
+    return wrapper
+
+
+def declared(function: object) -> Declared | None:
+    """What a measured function, or what stands in for one, was declared as."""
+    found = getattr(function, MEASURED, None)
+    return found if isinstance(found, Declared) else None
 
 
 @or_itself

@@ -77,16 +77,16 @@ class Operation:
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
 
     @harmless(None)
-    def end(self, error: BaseException | None = None) -> None:
+    def end(self, error: BaseException | None = None, end_ns: int | None = None) -> None:
         if self._process is not forks.process:
             return
         if isinstance(error, Exception):
             read_error = self._read_error
             self.fail(read_error(error) if read_error else type(error).__qualname__)
-        now_ns = time.time_ns()
-        self.span.end(end_time=now_ns)
+        end_ns = end_ns or time.time_ns()
+        self.span.end(end_time=end_ns)
         if self._on_end is not None:
-            self._on_end(now_ns, self._error)
+            self._on_end(end_ns, self._error)
 
 
 class Step:

@@ -68,6 +68,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._default: SetUp | None = None
         self._tried = False
+        self._disarmed = False
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
         _living.add(self)
@@ -77,14 +78,22 @@ class Pipeline:
         """In a child process: the lock may be held by a thread that only the parent has."""
         self._lock = threading.Lock()
         self._tried = self._default is not None
+        self._seen = None
         # A worker of `multiprocessing` skips `atexit`, but not its own way to say the same, which
         # it forgets once more after the fork and before these are called.
         workers = sys.modules.get("multiprocessing.util")
         if workers is not None:
             workers.register_after_fork(self, Pipeline._at_exit_of_a_worker)
 
+    @harmless(None)
     def _at_exit_of_a_worker(self) -> None:
         sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
+        # A pool ends its workers by this signal, and Python may lose it where a worker is about to
+        # wait for work: the pool would wait for that one for ever. Until there are spans to lose,
+        # the system does it.
+        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self._disarmed = True
 
     @harmless(None)
     def when_set(self, attend: Callable[[object], None]) -> None:
@@ -112,6 +121,8 @@ class Pipeline:
             # What was registered last runs first: before the provider shuts itself down.
             atexit.unregister(self._at_exit)
             atexit.register(self._at_exit)
+            if self._disarmed:
+                self._arm_signal()
         return provider
 
     @harmless(None)

@@ -25,11 +25,13 @@ class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
     the function itself.
     """
 
-    __causepath_measured__ = True
-
     def __init__(self, function: Any, measured: Callable[..., Any]) -> None:
         super().__init__(function)
         self._self_measured = measured
+
+    @property
+    def __causepath_measured__(self) -> Any:
+        return self._self_measured.__causepath_measured__  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._self_measured(*args, **kwargs)

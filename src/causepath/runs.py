@@ -268,6 +268,33 @@ class Runs:
                 taken.taken = True
             return taken
 
+    def take_told(self, arguments: Iterable[object]) -> AskedTool | None:
+        """The asked-for call that these arguments tell of: its id, its input, its block."""
+        with self._lock:
+            for value in arguments:
+                asked = self._told_by(value)
+                if asked is not None and not asked.taken:
+                    asked.taken = True
+                    return asked
+            return None
+
+    def _told_by(self, value: Any) -> AskedTool | None:
+        if isinstance(value, str):
+            return self.issuer(value)
+        # Asking the type, as an object may answer for an attribute in any way it likes.
+        fields = value if isinstance(value, dict) else None
+        if fields is None and type(value).__dictoffset__:
+            fields = vars(value)
+        if not fields:
+            return None
+        for name in ("id", "call_id", "tool_use_id"):
+            call_id = fields.get(name)
+            asked = self.issuer(call_id) if isinstance(call_id, str) else None
+            if asked is not None:
+                return asked
+        open_calls = (a for calls in self._asked_by_name.values() for a in calls)
+        return next((a for a in open_calls if a.call.input is value), None)
+
     def _asked_as(self, name: str) -> Iterator[AskedTool]:
         """What is asked for by a name that ends with `name`, after something of the server."""
         for longer, asked in self._asked_by_name.items():

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
-from causepath import forks, semconv
+from causepath import forks, semconv, work
 from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.metrics import Metrics
@@ -395,9 +395,23 @@ class Telemetry:
         """The span of one measured call of a tool function."""
         if (only_asked and not self.runs.is_asked(name)) or is_suppressed():
             return None
+        if work.is_measured(name):
+            return None
         asked = self._take(name, function, args, kwargs, strict=strict)
         if asked is None and only_asked:
             return None
+        return self._function_call(name, asked, function, args, kwargs, read_only)
+
+    def _function_call(
+        self,
+        name: str,
+        asked: AskedTool | None,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        read_only: bool | None,
+        start_ns: int | None = None,
+    ) -> Operation:
         code = getattr(function, "__code__", None)
         about = {
             semconv.TOOL_READ_ONLY: read_only,
@@ -406,7 +420,34 @@ class Telemetry:
             semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
         }
         given = named_arguments(function, args, kwargs) if self.content else (args, kwargs)
-        return self._tool(name, asked, given, about)
+        return self._tool(name, asked, given, about, start_ns=start_ns)
+
+    def asked_elsewhere(
+        self, name: str, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> AskedTool | None:
+        """What a reply asked for and this call carries out, which goes to another process.
+
+        It may be a call of the tool itself, or of what looks it up there.
+        """
+        return self._take(name, function, args, kwargs) or self.runs.take_told(
+            (*args, *kwargs.values())
+        )
+
+    @harmless(None)
+    def tool_elsewhere(
+        self,
+        name: str,
+        asked: AskedTool | None,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        read_only: bool | None,
+        start_ns: int,
+    ) -> Operation | None:
+        """The span of a tool call that another process has carried out, from when it began."""
+        if asked is not None and asked.measured is not None:
+            return None  # its result has been told already, whatever that was
+        return self._function_call(name, asked, function, args, kwargs, read_only, start_ns)
 
     @harmless(None)
     def sdk_tool_call(
@@ -484,7 +525,9 @@ class Telemetry:
         arguments: object,
         about: Mapping[str, Any],
         read_error: Callable[[BaseException], str] | None = None,
+        start_ns: int | None = None,
     ) -> Operation:
+        start_ns = start_ns or time.time_ns()
         tracer = self.tracer()
         parent = otel.get_current()
         if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
@@ -497,13 +540,13 @@ class Telemetry:
                 {**tool_attributes(name, asked.call.id if asked else None), **about}
             ),
             links=tool_call_links(asked) if asked else (),
+            start_time=start_ns,
         )
         if asked is not None:
             asked.measured = span.get_span_context()
             asked.run.touched_ns = time.time_ns()
         # What the tool asks a model for is a conversation of its own.
         context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
-        start_ns = time.time_ns()
 
         def over(end_ns: int, error: str | None) -> None:
             if asked is not None:

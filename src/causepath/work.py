@@ -1,0 +1,87 @@
+"""The number of a piece of work that goes to another process and comes back with its times.
+
+A process pool gives each piece of work a number, which travels with it and with its result. Only
+that number is replaced, and it counts and compares as before: the function, its arguments, its
+result and its exception are pickled as they are without us. When it is read is when the work
+begins, and when it is written again, before the result, is when the work has ended.
+
+Read in worker processes too, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import time_ns
+from typing import Any
+
+
+class Sent(int):
+    """In the process that sends the work: `tool` is what the work is the call of."""
+
+    tool: str
+
+    def __reduce__(self) -> Any:
+        return begun, (int(self), self.tool)
+
+
+class Begun(int):
+    """In the process that does the work."""
+
+    tool: str
+    start_ns: int
+    end_ns = 0
+
+    def __reduce__(self) -> Any:
+        if not self.end_ns:  # a result that cannot be pickled is followed by the error that says so
+            self.end_ns = time_ns()
+            _here.begun = None
+        return done, (int(self), self.start_ns, self.end_ns)
+
+
+class Keywords(dict[str, object]):
+    """The keyword arguments of the work, where a pool sends its number before the function."""
+
+    def __reduce__(self) -> Any:
+        return about_to_begin, (), None, None, iter(self.items())
+
+
+class _Here(threading.local):
+    begun: Begun | None = None
+    times: tuple[int, int] | None = None
+
+
+_here = _Here()
+
+
+def begun(number: int, tool: str) -> Begun:
+    found = Begun(number)
+    found.tool, found.start_ns = tool, time_ns()
+    _here.begun = found
+    return found
+
+
+def about_to_begin() -> dict[str, object]:
+    """Importing the module of the function, before, is not the work."""
+    if _here.begun is not None:
+        _here.begun.start_ns = time_ns()
+    return {}
+
+
+def done(number: int, start_ns: int, end_ns: int) -> int:
+    _here.times = start_ns, end_ns
+    return number
+
+
+def times() -> tuple[int, int] | None:
+    """When the work began and ended whose result this thread has just received."""
+    found, _here.times = _here.times, None
+    return found
+
+
+def is_measured(tool: str) -> bool:
+    """Whether a call of `tool` is the work of this thread, which is measured where it came from."""
+    found = _here.begun
+    if found is None or found.tool != tool:
+        return False
+    _here.begun = None
+    return True
