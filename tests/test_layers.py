@@ -20,7 +20,7 @@ PLUGIN: dict[str, set[str]] = {
     "provider": {"messages", "prompt"},
     "providers": {"provider", "providers", "messages", "prompt"},
     "semconv": {"messages"},
-    "streams": set(),
+    "streams": {"guard", "pacing", "provider"},
     "proxies": {"streams"},
     "bodies": set(),
     "others": {"spans"},

@@ -13,10 +13,10 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from causepath import forks, semconv
 from causepath.callsite import application_frames
-from causepath.guard import harmless, report
+from causepath.guard import harmless
 from causepath.messages import ModelReply
 from causepath.operation import detach
-from causepath.pacing import connecting
+from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
 from causepath.spans import attributes_of
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from causepath.content import Content, Said
     from causepath.messages import Block, ModelRequest, ToolCall
     from causepath.others import OtherSpan
-    from causepath.pacing import Connecting, Pacing
+    from causepath.pacing import Connecting
     from causepath.provider import BlockReader, Provider
     from causepath.runs import AskedTool
     from causepath.telemetry import Telemetry
@@ -52,7 +52,7 @@ class ModelCall:
     is_async = False
     """Whether the application awaits it."""
     span: Span | None = None
-    waiting_since_ns = 0
+    keep: Callable[[Any], None] | None = None
 
     # What most calls never change is not set in each of them: an object of more than thirty fields
     # of its own takes twice the time to make and to read.
@@ -65,7 +65,6 @@ class ModelCall:
     _closed = False
     _error: str | None = None
     _pace: Pacing | None = None
-    _first_chunk_ns: int | None = None
     _connecting: Connecting | None = None
     _attempts = 0
     _pause: Span | None = None
@@ -89,7 +88,7 @@ class ModelCall:
     ) -> None:
         self._telemetry = telemetry
         self._provider = provider
-        self._look_at_event = provider.look_at_event
+        self.look = provider.look_at_event
         self._request = request
         self._tracer = tracer
         self._native = native
@@ -329,10 +328,10 @@ class ModelCall:
             from causepath.proxies import ObservedBody
 
             self._streams = True
-            self._pace = self._telemetry.pacing()
             self._headers = response.headers
             if self._told is not None or self._said is not None:
                 self._block_reader = self._provider.block_reader()
+                self.keep = self._block_reader.event
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
@@ -345,33 +344,29 @@ class ModelCall:
         if reply is not None:
             self._reply = reply
 
-    def event(self, event: Any) -> None:
-        """The application is about to get this event of a streamed reply."""
-        try:  # as `harmless`, but cheaper: this is the one thing that happens thousands of times
-            now_ns = time.time_ns()
-            pace = self._pace
-            if pace is None:
-                pace = self._pace = self._telemetry.pacing()
-            what = self._look_at_event(event)
-            pace.event(now_ns, self.waiting_since_ns, what & CONTENT)
-            if self._block_reader is not None:
-                self._block_reader.event(event)
-            if self._first_chunk_ns is None and what & CONTENT:
-                self._first_chunk(now_ns)
-            if what & FACTS:
-                before = self._reply
-                self._reply = self._provider.read_event(before, event)
-                if self._reply is not before:
-                    self._ask_whole_calls()
-                if what & LAST:
-                    self._reply_over()
-        except Exception:
-            report("causepath.model_call.ModelCall.event")
+    @property
+    def pace(self) -> Pacing:
+        if self._pace is None:
+            self._pace = Pacing()
+        return self._pace
+
+    @harmless(None)
+    def told(self, event: Any, what: int) -> None:
+        """The application is about to get an event that is more than a piece of the answer."""
+        if not what & CONTENT:
+            self.pace.was_no_chunk()
+        if what & FACTS:
+            before = self._reply
+            self._reply = self._provider.read_event(before, event)
+            if self._reply is not before:
+                self._ask_whole_calls()
+            if what & LAST:
+                self._reply_over()
 
     @harmless(None)
     def reading(self) -> Callable[[bytes], None] | None:
         """The body is about to be read. If nobody parses its events, its bytes have to tell."""
-        if self.waiting_since_ns or self._body is not None:
+        if self._body is not None or (self._pace is not None and self._pace.is_waiting):
             return None
         from causepath.bodies import Body
 
@@ -380,16 +375,12 @@ class ModelCall:
 
     def _event_data(self, data: bytes) -> None:
         event = self._provider.read_data(data)
-        if event is not None:
-            self.event(event)
-
-    def _first_chunk(self, now_ns: int) -> None:
-        self._first_chunk_ns = now_ns
-        if self.span is not None and self.span.is_recording():
-            # The SDK's own spans say the same a moment later, in its own words.
-            self.span.set_attribute(
-                semconv.RESPONSE_TIME_TO_FIRST_CHUNK, (now_ns - self._start_ns) / 1e9
-            )
+        if event is None:
+            return
+        self.pace.came_unasked(time.perf_counter_ns())
+        if self.keep is not None:
+            self.keep(event)
+        self.told(event, self.look(event))
 
     def _ask_whole_calls(self) -> None:
         """A tool may be started while the reply still streams, once its arguments have arrived."""
@@ -441,10 +432,22 @@ class ModelCall:
         if self._told is not None or self._said is not None:
             attributes.update(self._answered())
         if self._pace is not None:
-            attributes.update(self._pace.attributes(self._start_ns))
+            attributes.update(self._pace.attributes(self._start()))
+            first_ns = self._first_chunk_ns()
+            if first_ns is not None:
+                attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = first_ns / 1e9
         if self._connecting is not None and not self._attempts:
             attributes.update(self._connecting.attributes())
         return attributes
+
+    def _start(self) -> int:
+        """When the call began, of `time.perf_counter_ns`."""
+        return self._start_ns - time.time_ns() + time.perf_counter_ns()
+
+    def _first_chunk_ns(self) -> int | None:
+        """How long it took until the first piece of the answer came."""
+        first = self._pace.first_chunk() if self._pace is not None else None
+        return first - self._start() if first is not None else None
 
     def _answered(self) -> Mapping[str, Any]:
         """The blocks of the reply, whole or as much of it as has come."""
@@ -493,8 +496,10 @@ class ModelCall:
     @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
         """Nothing more comes. May be told more than once: by events, the body, a collector."""
-        if self._closed or self.waiting_since_ns or self._process is not forks.process:
+        if self._closed or self._process is not forks.process:
             return
+        if self._pace is not None and self._pace.is_waiting:
+            return  # what ends it is an exception on its way out, which is told when it is out
         if sys.is_finalizing():
             return
         self._closed = True
@@ -589,8 +594,8 @@ class ModelCall:
             ),
             reply.usage,
             end_ns - self._start_ns,
-            None if self._first_chunk_ns is None else self._first_chunk_ns - self._start_ns,
-            (self._pace.chunk_gaps_ns if self._pace is not None else None) or (),
+            self._first_chunk_ns(),
+            self._pace.chunk_gaps_ns() if self._pace is not None else (),
         )
 
 

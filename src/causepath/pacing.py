@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from causepath import semconv
@@ -16,68 +17,63 @@ TRACE = "trace"
 
 
 class Pacing:
-    """How the events of a streamed reply came. Times are of `time.time_ns`."""
+    """How the events of a streamed reply came. Times are of `time.perf_counter_ns`.
 
-    __slots__ = (
-        "chunk_gaps_ns",
-        "chunks",
-        "events",
-        "first_event_ns",
-        "held_ns",
-        "last_chunk_ns",
-        "last_event_ns",
-        "longest_wait_ns",
-    )
+    While they come, only two times are noted for each: sixteen bytes. What they mean is worked out
+    when somebody asks.
+    """
+
+    __slots__ = ("_arrived", "_others", "_waits_ns", "came", "is_waiting", "waited")
 
     def __init__(self) -> None:
-        self.events = 0
-        self.chunks = 0
-        """Events with a piece of the answer."""
-        self.first_event_ns = 0
-        self.last_event_ns = 0
-        self.last_chunk_ns = 0
-        self.longest_wait_ns = 0
-        """The longest time that the consumer waited for an event after the first."""
-        self.held_ns = 0
-        """How long the consumer kept the stream waiting, in all."""
-        self.chunk_gaps_ns: list[int] | None = None
-        """The times between chunks, where somebody wants them."""
+        from array import array  # not before there is a stream
 
-    def event(self, now_ns: int, since_ns: int, is_chunk: int = 0) -> None:
-        """An event came, which the consumer has waited for since `since_ns`, 0 if unknown.
+        self._arrived, self._waits_ns = array("q"), array("q")
+        self._others: list[int] = []
+        """Which events are no piece of the answer, by their number."""
+        self.came: Callable[[int], None] = self._arrived.append
+        """An event came at this time."""
+        self.waited: Callable[[int], None] = self._waits_ns.append
+        """The consumer had waited for it so long."""
+        self.is_waiting = False
+        """Whether the consumer waits for an event now."""
 
-        `is_chunk` is true where it is a piece of the answer.
-        """
-        self.events += 1
-        if is_chunk:
-            self.chunks += 1
-            if self.chunk_gaps_ns is not None:
-                if self.last_chunk_ns:
-                    self.chunk_gaps_ns.append(now_ns - self.last_chunk_ns)
-                self.last_chunk_ns = now_ns
-        last_ns = self.last_event_ns
-        self.last_event_ns = now_ns
-        if not last_ns:
-            self.first_event_ns = now_ns
-            return
-        if since_ns > last_ns:
-            self.held_ns += since_ns - last_ns
-        else:
-            since_ns = last_ns
-        if now_ns - since_ns > self.longest_wait_ns:
-            self.longest_wait_ns = now_ns - since_ns
+    def was_no_chunk(self) -> None:
+        """The latest event was no piece of the answer."""
+        self._others.append(len(self._arrived) - 1)
 
-    def attributes(self, start_ns: int) -> dict[str, Any]:
-        """What the span of a call that began at `start_ns` says of it."""
-        if not self.events:
+    def came_unasked(self, now: int) -> None:
+        """An event came at this time, and nobody knows since when it was waited for."""
+        self.waited(now - self._arrived[-1] if self._arrived else 0)
+        self.came(now)
+
+    def first_chunk(self) -> int | None:
+        """When the first piece of the answer came."""
+        first = 0
+        for number in self._others:
+            if number != first:
+                break
+            first += 1
+        return self._arrived[first] if first < len(self._arrived) else None
+
+    def chunk_gaps_ns(self) -> list[int]:
+        """The times between pieces of the answer."""
+        others = set(self._others)
+        chunks = [at for number, at in enumerate(self._arrived) if number not in others]
+        return [later - earlier for earlier, later in pairwise(chunks)]
+
+    def attributes(self, start: int) -> dict[str, Any]:
+        """What the span of a call says of it that began at `start`."""
+        if not self._arrived:
             return {}
+        first, last, waits_ns = self._arrived[0], self._arrived[-1], self._waits_ns[1:]
         return {
-            semconv.STREAM_EVENTS: self.events,
-            semconv.STREAM_CHUNKS: self.chunks,
-            semconv.STREAM_FIRST_EVENT_MS: (self.first_event_ns - start_ns) / 1e6,
-            semconv.STREAM_LAST_EVENT_MS: (self.last_event_ns - start_ns) / 1e6,
-            semconv.STREAM_LONGEST_GAP_MS: self.longest_wait_ns / 1e6,
-            semconv.STREAM_HELD_MS: self.held_ns / 1e6,
+            semconv.STREAM_EVENTS: len(self._arrived),
+            semconv.STREAM_CHUNKS: len(self._arrived) - len(self._others),
+            semconv.STREAM_FIRST_EVENT_MS: (first - start) / 1e6,
+            semconv.STREAM_LAST_EVENT_MS: (last - start) / 1e6,
+            semconv.STREAM_LONGEST_GAP_MS: max(waits_ns, default=0) / 1e6,
+            semconv.STREAM_HELD_MS: (last - first - sum(waits_ns)) / 1e6,
         }
 
 

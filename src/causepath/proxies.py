@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import sys
 import types
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -83,6 +84,10 @@ class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
     def __init__(self, body: Any, reader: Reader) -> None:
         super().__init__(body)
         self._self_reader = reader
+        self._self_stream_observer = getattr(body, "stream_observer", None)
+
+    # `anthropic` asks for this at every event, and a proxy is slow to say that there is none.
+    stream_observer = property(attrgetter("_self_stream_observer"))
 
     def __iter__(self) -> Iterator[bytes]:
         look = self._self_reader.reading()

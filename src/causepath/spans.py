@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanKind
 
 from causepath import semconv
@@ -26,6 +28,37 @@ SCOPE = "causepath"
 
 SUPPRESSED_KEYS = (otel._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")  # noqa: SLF001
 """As in `opentelemetry.instrumentation.utils`, whose import takes longer than all of ours."""
+
+
+def write(span: Any, attributes: Mapping[str, Any], *, only_missing: bool = False) -> None:
+    """As `span.set_attributes`, for numbers, texts and tuples of texts, which need no cleaning.
+
+    The SDK looks at every value as if it could be anything, which takes as long as half of what is
+    done for a model call. Where its span keeps attributes as we know it, and none has to be cut or
+    dropped, they are put there at once.
+    """
+    kept = span._attributes if _keeps_plainly(span.__class__) else None  # noqa: SLF001
+    if kept is None or kept.max_value_len is not None:
+        there = attributes_of(span) if only_missing else ()
+        span.set_attributes({k: v for k, v in attributes.items() if k not in there})
+        return
+    stored = kept._dict  # noqa: SLF001
+    if only_missing:
+        attributes = {k: v for k, v in attributes.items() if k not in stored}
+    if kept.maxlen is not None and len(stored) + len(attributes) > kept.maxlen:
+        span.set_attributes(attributes)
+    elif not kept._immutable:  # noqa: SLF001 - as it is once the span has ended
+        with kept._lock:  # noqa: SLF001
+            stored.update(attributes)
+
+
+@functools.lru_cache(maxsize=64)
+def _keeps_plainly(kind: type) -> bool:
+    """Whether spans of this class are the SDK's own, of a release that keeps attributes so."""
+    parts = {"_dict", "_lock", "_immutable", "maxlen", "max_value_len"}
+    return (
+        kind.__module__ == "opentelemetry.sdk.trace" and parts <= vars(BoundedAttributes()).keys()
+    )
 
 
 def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:

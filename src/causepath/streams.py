@@ -6,23 +6,31 @@ over, however that comes about: read to its end, closed, broken, or dropped and 
 
 from __future__ import annotations
 
-from time import time_ns
+from contextlib import aclosing
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
+from causepath.guard import report
+from causepath.provider import CONTENT
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+    from causepath.pacing import Pacing
 
 
 class Reader(Protocol):
-    """Who wants to know. No method raises; `closed` may be called more than once."""
+    """Who wants to know. No method raises, but `look`; `closed` may be called more than once."""
 
-    waiting_since_ns: int
-    """Since when the next event is being fetched, 0 while the consumer has the one before.
+    pace: Pacing
+    """Is told of each event by whoever fetches it."""
+    look: Callable[[Any], int]
+    """What an event is, as of `Provider.look_at_event`."""
+    keep: Callable[[Any], None] | None
+    """Wants each event, if anybody does."""
 
-    What closes the body while it is being fetched may be an exception on its way out, so the end is
-    told when it is out, with the exception."""
-
-    def event(self, event: Any) -> None: ...
+    def told(self, event: Any, what: int) -> None:
+        """An event that is more than a piece of the answer, or no piece of it."""
 
     def reading(self) -> Callable[[bytes], None] | None:
         """The body is about to be read: who looks at its bytes, if nobody parses them."""
@@ -33,60 +41,76 @@ class Reader(Protocol):
 def observed_events(
     events: Iterator[Any], find_reader: Callable[[], Reader | None]
 ) -> Iterator[Any]:
-    """The same events, each shown to the reader, if any, before the application gets it."""
+    """The same events, each shown to the reader, if any, before the application gets it.
+
+    What is done for each event stands here and in its twin, as this happens thousands of times.
+    """
     reader = find_reader()
     if reader is None:
         yield from events
         return
-    reader.waiting_since_ns = time_ns()
+    pace, look, keep = reader.pace, reader.look, reader.keep
+    came, waited = pace.came, pace.waited
+    pace.is_waiting, since = True, perf_counter_ns()
     try:
         for event in events:
-            reader.event(event)
-            reader.waiting_since_ns = 0
+            now = perf_counter_ns()
+            came(now)
+            waited(now - since)
+            pace.is_waiting = False
+            try:
+                if keep is not None:
+                    keep(event)
+                what = look(event)
+                if what != CONTENT:
+                    reader.told(event, what)
+            except Exception:
+                report(__name__)
             yield event
-            reader.waiting_since_ns = time_ns()
+            pace.is_waiting, since = True, perf_counter_ns()
     except BaseException as error:
-        reader.waiting_since_ns = 0
-        if not isinstance(error, GeneratorExit):
-            reader.closed(error)
+        _left(reader, error)
         raise
-    reader.waiting_since_ns = 0
-    reader.closed()
+    _left(reader)
 
 
 async def observed_async_events(
-    events: AsyncIterator[Any], find_reader: Callable[[], Reader | None]
+    events: AsyncGenerator[Any], find_reader: Callable[[], Reader | None]
 ) -> AsyncIterator[Any]:
     """The same events, each shown to the reader, if any, before the application gets it."""
-    reader = find_reader() or _Nobody()
-    reader.waiting_since_ns = time_ns()
-    try:
-        async for event in events:
-            reader.event(event)
-            reader.waiting_since_ns = 0
-            yield event
-            reader.waiting_since_ns = time_ns()
-    except BaseException as error:
-        reader.waiting_since_ns = 0
-        if not isinstance(error, GeneratorExit):
-            reader.closed(error)
-        raise
-    finally:
-        # Closed here, in the task that read them: the event loop would do it later in its own.
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
-    reader.waiting_since_ns = 0
-    reader.closed()
+    async with aclosing(events):  # in the task that read them: the event loop would do it elsewhere
+        reader = find_reader()
+        if reader is None:
+            async for event in events:
+                yield event
+            return
+        pace, look, keep = reader.pace, reader.look, reader.keep
+        came, waited = pace.came, pace.waited
+        pace.is_waiting, since = True, perf_counter_ns()
+        try:
+            async for event in events:
+                now = perf_counter_ns()
+                came(now)
+                waited(now - since)
+                pace.is_waiting = False
+                try:
+                    if keep is not None:
+                        keep(event)
+                    what = look(event)
+                    if what != CONTENT:
+                        reader.told(event, what)
+                except Exception:
+                    report(__name__)
+                yield event
+                pace.is_waiting, since = True, perf_counter_ns()
+        except BaseException as error:
+            _left(reader, error)
+            raise
+        _left(reader)
 
 
-class _Nobody:
-    """Wants to know nothing: an asynchronous generator has no `yield from`."""
-
-    waiting_since_ns = 0
-
-    def event(self, event: Any) -> None: ...
-
-    def reading(self) -> None: ...
-
-    def closed(self, error: BaseException | None = None) -> None: ...
+def _left(reader: Reader, error: BaseException | None = None) -> None:
+    """Nobody fetches events any more."""
+    reader.pace.is_waiting = False
+    if not isinstance(error, GeneratorExit):
+        reader.closed(error)

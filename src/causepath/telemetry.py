@@ -24,7 +24,6 @@ from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
 from causepath.operation import Operation, Step
 from causepath.others import OtherSpan, OtherSpans
-from causepath.pacing import Pacing
 from causepath.runs import Run, Runs, named_arguments
 from causepath.spans import (
     SCOPE,
@@ -606,13 +605,6 @@ class Telemetry:
         return Operation(span, run.parent, over)
 
     # -- metrics
-
-    def pacing(self) -> Pacing:
-        """For the events of one streamed reply."""
-        pace = Pacing()
-        if self.metrics.wanted():
-            pace.chunk_gaps_ns = []
-        return pace
 
     @harmless(None)
     def _measure_run(self, run: Run, start_ns: int, end_ns: int, error: str | None) -> None:

@@ -33,7 +33,9 @@ def test_the_time_of_a_stream_is_waited_or_held(steps: list[tuple[int, int]]) ->
     for held_ns, waited_ns in steps:
         since_ns = now_ns + held_ns
         now_ns = since_ns + waited_ns
-        pace.event(now_ns, since_ns)
+        pace.came(now_ns)
+        pace.waited(now_ns - since_ns)
+        pace.was_no_chunk()
     found = pace.attributes(START_NS)
     (first_held, first_waited), *others = steps
     assert found == {
@@ -49,7 +51,7 @@ def test_the_time_of_a_stream_is_waited_or_held(steps: list[tuple[int, int]]) ->
 def test_where_nobody_says_since_when_it_waits_it_has_waited_all_the_time() -> None:
     pace = Pacing()
     for now_ns in (5_000_000, 7_000_000, 10_000_000):
-        pace.event(now_ns, 0)
+        pace.came_unasked(now_ns)
     assert pace.attributes(0)["causepath.stream.longest_gap_ms"] == 3
     assert pace.attributes(0)["causepath.stream.held_ms"] == 0
 
