@@ -50,13 +50,18 @@ class ModelRequest(NamedTuple):
     """Whether it carries an earlier reply, so that it is not the first call of a conversation."""
     declared_tools: tuple[str, ...] = ()
     parameters: Mapping[str, Scalar | tuple[str, ...]] = MappingProxyType({})
-    """Sampling and limits, by their names after `gen_ai.request.`."""
-    server_address: str | None = None
-    server_port: int | None = None
-    platform: str | None = None
-    """The `gen_ai.provider.name` where it is not the provider's own."""
+    """Sampling and limits, by the names of their attributes."""
     conversation: str | None = None
     """The id of a conversation that the provider keeps."""
+
+
+class Server(NamedTuple):
+    """Whom a client talks to."""
+
+    address: str
+    port: int
+    platform: str | None = None
+    """The `gen_ai.provider.name` where it is not the provider's own."""
 
 
 class Usage(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,11 @@ from causepath.messages import ModelReply
 from causepath.operation import detach
 from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
-from causepath.spans import attributes_of
+from causepath.spans import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from causepath.others import OtherSpan
     from causepath.pacing import Connecting
     from causepath.provider import BlockReader, Provider
-    from causepath.runs import AskedTool
+    from causepath.runs import AskedTool, Run
     from causepath.telemetry import Telemetry
 
-CALL_KEY = otel.create_key("causepath-model-call")
+IN_PROGRESS: ContextVar[ModelCall | None] = ContextVar("causepath-model-call", default=None)
+"""The model call that the code of an SDK is working for. Not in OpenTelemetry's context, which what
+the application starts meanwhile may keep, and which is slower to set and to ask."""
 
 NO_REPLY = ModelReply()
 
@@ -52,11 +56,16 @@ class ModelCall:
     is_async = False
     """Whether the application awaits it."""
     span: Span | None = None
+    pace: Pacing
+    """Of a streamed reply."""
     keep: Callable[[Any], None] | None = None
+    is_here = False
+    """Whether the call hangs on what is current anyhow."""
 
     # What most calls never change is not set in each of them: an object of more than thirty fields
     # of its own takes twice the time to make and to read.
     _token: Any = None
+    _progress: Any = None
     _reply = NO_REPLY
     _complete = False
     _streams = False
@@ -64,7 +73,6 @@ class ModelCall:
     _body: Body | None = None
     _closed = False
     _error: str | None = None
-    _pace: Pacing | None = None
     _connecting: Connecting | None = None
     _attempts = 0
     _pause: Span | None = None
@@ -74,21 +82,28 @@ class ModelCall:
     _block_reader: BlockReader | None = None
     _answer: dict[str, Any] | None = None
     _ended_ns: int | None = None
+    _delivered: Sequence[AskedTool] = ()
+    _records_content = False
 
     def __init__(
         self,
         telemetry: Telemetry,
         provider: Provider,
+        client: Any,
         request: ModelRequest,
         tracer: Tracer,
+        run: Run,
+        parent: Context,
+        around: Context,
+        now_ns: int,
         *,
         native: bool,
-        native_content: bool,
         other: OtherSpan | None,
     ) -> None:
         self._telemetry = telemetry
         self._provider = provider
         self.look = provider.look_at_event
+        self._client = client
         self._request = request
         self._tracer = tracer
         self._native = native
@@ -97,38 +112,41 @@ class ModelCall:
         self._told_others: dict[str, Any] = {}
         """What a span of somebody else was told of this call."""
         self.closed_ns = 0
-        self._records_content = not native_content
         self._inferred: list[tuple[AskedTool, Callable[[object], None]]] = []
         self._process = forks.process
+        self._start_ns = self._attempt_start_ns = now_ns
+        self._run, self._context, self._around = run, parent, around
+        if request.tool_results:
+            self._deliver(request.tool_results)
+        if telemetry.content is not None:
+            run.native_content = native and provider.native_content(client)
+            self._records_content = not run.native_content
+        self._turn = telemetry.runs.next_turn(run, now_ns)
+        self._caller = _caller()
 
-        self._start_ns = time.time_ns()
-        self._run, parent, around = telemetry.run_of(request, other, self._start_ns, tracer)
-        self._around = around
-        self._delivered = (
-            telemetry.runs.deliver(self._run, request.tool_results) if request.tool_results else []
-        )
+    def _deliver(self, call_ids: tuple[str, ...]) -> None:
+        """The request brings the results of these tool calls, some of them for the first time."""
+        self._delivered = self._telemetry.runs.deliver(self._run, call_ids)
         for asked in self._delivered:
             if asked.measured is None:
-                end = telemetry.inferred_tool(asked, self._start_ns, around, tracer)
+                end = self._telemetry.inferred_tool(
+                    asked, self._start_ns, self._around, self._tracer
+                )
                 if end is not None:
                     self._inferred.append((asked, end))
-        self._run.native_content = native_content
-        self._turn = telemetry.runs.next_turn(self._run, self._start_ns)
-        self._attempt_start_ns = self._start_ns
-        # Without the call in it, which would keep itself, and its request, until a collector came.
-        self._context = parent
-        self._caller = _caller()
 
     # -- life
 
     @harmless(None)
     def __enter__(self) -> None:
-        context = otel.set_value(CALL_KEY, self, self._context)
+        self._progress = IN_PROGRESS.set(self)
+        context = self._context
         if self._is_ours:
             context = self._start_span(context) or context
         elif not self._native and self._other is not None:
             self._complete_other(self._other.span)
-        self._token = otel.attach(context)
+        if self._is_ours or not self.is_here:
+            self._token = otel.attach(context)
 
     @harmless(None)
     def __exit__(
@@ -138,11 +156,12 @@ class ModelCall:
         traceback: TracebackType | None,
     ) -> None:
         detach(self._token)
+        detach(self._progress)
         self.args, self.kwargs = (), {}
         if error is not None:
             self._failed(error)
         elif not self._streams:
-            self.closed()
+            self._close(None)
 
     @harmless(None)
     def _start_span(self, context: Context) -> Context:
@@ -150,13 +169,11 @@ class ModelCall:
             _chat_name(self._request),
             context=context,
             kind=SpanKind.CLIENT,
-            attributes={
-                **semconv.request_attributes(self._provider.name, self._request),
-                **self._own_attributes(),
-            },
+            attributes={semconv.CATEGORY: "llm", **self._request_attributes()},
             links=self._result_links(),
             start_time=self._start_ns,
         )
+        write(span, self._own_attributes())
         self.span = span
         self._telemetry.opened(self, span)
         return trace.set_span_in_context(span, context)
@@ -168,11 +185,8 @@ class ModelCall:
         self._start_ns = getattr(span, "start_time", None) or time.time_ns()
         self._attempt_start_ns = self._start_ns
         span.update_name(_chat_name(self._request))
-        there, attributes = attributes_of(span), self._own_attributes()
-        for name, value in semconv.parameter_attributes(self._request).items():
-            if name not in there:
-                attributes[name] = value
-        span.set_attributes(attributes)
+        attributes = {**self._request.parameters, **self._own_attributes()}
+        write(span, attributes, only_missing=True)
         self._add_result_links(span)
         self._telemetry.opened(self, span)
 
@@ -183,7 +197,7 @@ class ModelCall:
         self._set_missing(
             span,
             {
-                **semconv.request_attributes(self._provider.name, self._request),
+                **self._request_attributes(),
                 **self._own_attributes(),
             },
         )
@@ -192,15 +206,15 @@ class ModelCall:
 
     def _set_missing(self, span: Span, attributes: Mapping[str, AttributeValue]) -> None:
         self._told_others.update(attributes)
-        there = attributes_of(span)
-        span.set_attributes({k: v for k, v in attributes.items() if k not in there})
+        write(span, attributes, only_missing=True)
+
+    def _request_attributes(self) -> dict[str, Any]:
+        server = self._provider.read_server(self._client)
+        return semconv.request_attributes(self._provider.name, self._request, server)
 
     def _own_attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = {
-            semconv.CATEGORY: "llm",
-            semconv.TURN: self._turn,
-            **self._caller,
-        }
+        attributes: dict[str, Any] = {semconv.TURN: self._turn, **self._caller}
+        attributes[semconv.CATEGORY] = "llm"
         if self._request.declared_tools:
             attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
         return attributes
@@ -217,10 +231,17 @@ class ModelCall:
             if asked.measured is not None and asked.measured.is_valid
         ]
 
+    @property
+    def reads_request(self) -> bool:
+        """Whether somebody wants to know what stands in the request."""
+        telemetry = self._telemetry
+        return telemetry.evidence is not None or telemetry.content is not None
+
+    @harmless(None)
     def sends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The request is about to be sent; `args` and `kwargs` are those of the BODY seam."""
         span, evidence, content = self.span, self._telemetry.evidence, self._telemetry.content
-        if self._sent or (evidence is None and content is None):
+        if self._sent:
             return
         self._sent = True
         if span is None or not span.is_recording():
@@ -248,6 +269,7 @@ class ModelCall:
 
     # -- attempts
 
+    @harmless(None)
     def sending(self, request: Any) -> None:
         """An attempt is about to be sent."""
         self._connecting = connecting(request, is_async=self.is_async)
@@ -314,8 +336,11 @@ class ModelCall:
 
     # -- the reply
 
+    @harmless(None)
     def responded(self, response: Any, result: object) -> None:
         """A successful attempt has its response, and the application is about to get `result`."""
+        if self._connecting is not None:
+            self._connecting.over()
         if getattr(response, "status_code", 200) >= 400:
             return
         if self._attempts:
@@ -327,6 +352,7 @@ class ModelCall:
         elif not response.is_closed:
             from causepath.proxies import ObservedBody
 
+            self.pace = Pacing()
             self._streams = True
             self._headers = response.headers
             if self._told is not None or self._said is not None:
@@ -335,6 +361,7 @@ class ModelCall:
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
+    @harmless(None)
     def refused(self, response: Any) -> None:
         """The SDK makes nothing of a whole reply, as it is not of the form that was asked for. It
         has been paid for all the same."""
@@ -343,12 +370,6 @@ class ModelCall:
         reply = self._provider.read_document(response.content)
         if reply is not None:
             self._reply = reply
-
-    @property
-    def pace(self) -> Pacing:
-        if self._pace is None:
-            self._pace = Pacing()
-        return self._pace
 
     @harmless(None)
     def told(self, event: Any, what: int) -> None:
@@ -366,7 +387,7 @@ class ModelCall:
     @harmless(None)
     def reading(self) -> Callable[[bytes], None] | None:
         """The body is about to be read. If nobody parses its events, its bytes have to tell."""
-        if self._body is not None or (self._pace is not None and self._pace.is_waiting):
+        if self._body is not None or self.pace.is_waiting:
             return None
         from causepath.bodies import Body
 
@@ -412,7 +433,7 @@ class ModelCall:
         if self._other is not None and not self._native:
             self._set_missing(span, attributes)
         else:
-            span.set_attributes(attributes)
+            write(span, attributes)
 
     def known_late(self) -> dict[str, AttributeValue]:
         """What to add to a span that somebody else ends before the reply is over for us."""
@@ -431,8 +452,8 @@ class ModelCall:
             attributes[semconv.USAGE_PARTIAL] = True
         if self._told is not None or self._said is not None:
             attributes.update(self._answered())
-        if self._pace is not None:
-            attributes.update(self._pace.attributes(self._start()))
+        if self._streams:
+            attributes.update(self.pace.attributes(self._start()))
             first_ns = self._first_chunk_ns()
             if first_ns is not None:
                 attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = first_ns / 1e9
@@ -446,7 +467,7 @@ class ModelCall:
 
     def _first_chunk_ns(self) -> int | None:
         """How long it took until the first piece of the answer came."""
-        first = self._pace.first_chunk() if self._pace is not None else None
+        first = self.pace.first_chunk() if self._streams else None
         return first - self._start() if first is not None else None
 
     def _answered(self) -> Mapping[str, Any]:
@@ -469,7 +490,7 @@ class ModelCall:
         content.answered(said, blocks)
         if content.settings.in_events:
             about = {
-                **semconv.request_attributes(self._provider.name, self._request),
+                **self._request_attributes(),
                 **semconv.reply_attributes(self._reply),
             }
             content.emit(said, about, self.span)
@@ -498,10 +519,12 @@ class ModelCall:
         """Nothing more comes. May be told more than once: by events, the body, a collector."""
         if self._closed or self._process is not forks.process:
             return
-        if self._pace is not None and self._pace.is_waiting:
+        if self._streams and self.pace.is_waiting:
             return  # what ends it is an exception on its way out, which is told when it is out
-        if sys.is_finalizing():
-            return
+        if not sys.is_finalizing():
+            self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
         self._closed = True
         if isinstance(error, Exception) and self._error is None:
             self._error = self._provider.read_error(error)
@@ -580,35 +603,38 @@ class ModelCall:
 
     def _measure(self, end_ns: int, error: str | None) -> None:
         request, reply = self._request, self._reply
+        server = self._provider.read_server(self._client)
         self._telemetry.metrics.model_call(
             semconv.present(
                 {
                     semconv.OPERATION: "chat",
-                    semconv.PROVIDER: request.platform or self._provider.name,
+                    semconv.PROVIDER: server.platform or self._provider.name,
                     semconv.REQUEST_MODEL: request.model or None,
                     semconv.RESPONSE_MODEL: reply.model,
-                    semconv.SERVER_ADDRESS: request.server_address,
-                    semconv.SERVER_PORT: request.server_port,
+                    semconv.SERVER_ADDRESS: server.address,
+                    semconv.SERVER_PORT: server.port,
                     semconv.ERROR_TYPE: error,
                 }
             ),
             reply.usage,
             end_ns - self._start_ns,
             self._first_chunk_ns(),
-            self._pace.chunk_gaps_ns() if self._pace is not None else (),
+            self.pace.chunk_gaps_ns() if self._streams else (),
         )
 
 
-def _caller() -> dict[str, Any]:
+def _caller() -> Mapping[str, Any]:
     """Where in the application the call is made: asked here, as the SDK's own span begins far below
     and every frame of the way costs."""
     frame = next(application_frames(), None)
-    if frame is None:
-        return {}
-    code = frame.f_code
+    return _place(frame.f_code, frame.f_lineno) if frame is not None else {}
+
+
+@functools.lru_cache(maxsize=1_000)
+def _place(code: CodeType, line: int) -> Mapping[str, Any]:
     return {
         semconv.CODE_FILE_PATH: code.co_filename,
-        semconv.CODE_LINE_NUMBER: frame.f_lineno,
+        semconv.CODE_LINE_NUMBER: line,
         semconv.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
     }
 

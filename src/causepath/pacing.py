@@ -106,7 +106,11 @@ class Connecting:
             self._new = True
         elif event.endswith("send_request_headers.started"):
             self._wait_ns = time.time_ns() - self._began_ns
-            self._extensions.pop(TRACE, None)
+            self.over()
+
+    def over(self) -> None:
+        """Nothing more is of interest, whether or not the transport has told anything."""
+        self._extensions.pop(TRACE, None)
 
     def attributes(self) -> dict[str, Any]:
         if self._wait_ns is None:

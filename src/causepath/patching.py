@@ -8,11 +8,9 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel
-
 from causepath.guard import harmless
-from causepath.model_call import CALL_KEY, ModelCall
-from causepath.operation import Step
+from causepath.model_call import IN_PROGRESS, ModelCall
+from causepath.operation import detach
 from causepath.provider import Seam
 from causepath.streams import observed_async_events, observed_events
 
@@ -115,10 +113,13 @@ def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Call
 
 def _body(original: Any) -> Callable[..., Any]:
     def build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _sends(args, kwargs)
+        call = IN_PROGRESS.get()
+        if call is None:
+            return original(self, *args, **kwargs)
+        if call.reads_request:
+            call.sends(args, kwargs)
         request = original(self, *args, **kwargs)
-        if call is not None:
-            _sending(call, request)
+        call.sending(request)
         return request
 
     return build_request
@@ -126,12 +127,15 @@ def _body(original: Any) -> Callable[..., Any]:
 
 def _response(original: Any) -> Callable[..., Any]:
     def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = IN_PROGRESS.get()
         try:
             result = original(self, *args, **kwargs)
         except Exception:
-            _refused(kwargs)
+            if call is not None:
+                call.refused(kwargs.get("response"))
             raise
-        _responded(kwargs, result)
+        if call is not None:
+            call.responded(kwargs.get("response"), result)
         return result
 
     return process_response
@@ -139,12 +143,15 @@ def _response(original: Any) -> Callable[..., Any]:
 
 def _async_response(original: Any) -> Callable[..., Any]:
     async def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = IN_PROGRESS.get()
         try:
             result = await original(self, *args, **kwargs)
         except Exception:
-            _refused(kwargs)
+            if call is not None:
+                call.refused(kwargs.get("response"))
             raise
-        _responded(kwargs, result)
+        if call is not None:
+            call.responded(kwargs.get("response"), result)
         return result
 
     return process_response
@@ -216,7 +223,7 @@ class _Pause(AbstractContextManager[None]):
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._response = arguments.get("response")
-        self._call = _call_in_progress()
+        self._call = IN_PROGRESS.get()
 
     @harmless(None)
     def __enter__(self) -> None:
@@ -229,44 +236,20 @@ class _Pause(AbstractContextManager[None]):
             self._call.attempt_again()
 
 
-@harmless(None)
-def _sends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelCall | None:
-    call = _call_in_progress()
-    if call is not None:
-        call.sends(args, kwargs)
-    return call
-
-
-@harmless(None)
-def _sending(call: ModelCall, request: Any) -> None:
-    call.sending(request)
-
-
-@harmless(None)
-def _responded(arguments: dict[str, Any], result: object) -> None:
-    call = _call_in_progress()
-    if call is not None:
-        call.responded(arguments.get("response"), result)
-
-
-@harmless(None)
-def _refused(arguments: dict[str, Any]) -> None:
-    call = _call_in_progress()
-    if call is not None:
-        call.refused(arguments.get("response"))
-
-
 @harmless(nullcontext())
 def _no_call() -> AbstractContextManager[object]:
     """Another request of the SDK inside a model call, of a middleware say, is not that call."""
-    if _call_in_progress() is None:
-        return nullcontext()
-    return Step(otel.set_value(CALL_KEY, None))
+    return nullcontext() if IN_PROGRESS.get() is None else _NoCall()
 
 
-def _call_in_progress() -> ModelCall | None:
-    call = otel.get_value(CALL_KEY)
-    return call if isinstance(call, ModelCall) else None
+class _NoCall(AbstractContextManager[None]):
+    @harmless(None)
+    def __enter__(self) -> None:
+        self._progress = IN_PROGRESS.set(None)
+
+    @harmless(None)
+    def __exit__(self, *exc: object) -> None:
+        detach(self._progress)
 
 
 @harmless(None)

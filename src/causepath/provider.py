@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.messages import Block, ModelReply, ModelRequest
+    from causepath.messages import Block, ModelReply, ModelRequest, Server
     from causepath.prompt import Prompt
 
 
@@ -66,8 +66,10 @@ class Provider:
     module: str
     """The module whose import makes patching possible."""
     targets: tuple[Target, ...]
-    read_request: Callable[[Any, tuple[Any, ...], dict[str, Any]], ModelRequest | None]
-    """From the client and the arguments of the CALL seam; `None` where it is no model call."""
+    read_request: Callable[[tuple[Any, ...], dict[str, Any]], ModelRequest | None]
+    """From the arguments of the CALL seam; `None` where it is no model call."""
+    read_server: Callable[[Any], Server]
+    """From the client."""
     read_prompt: Callable[[tuple[Any, ...], dict[str, Any]], Prompt]
     """What a request says in the order of its prompt, from the arguments of the BODY seam."""
     read_reply: Callable[[object], ModelReply | None]

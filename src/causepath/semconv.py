@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from causepath.messages import ModelReply, ModelRequest
+    from causepath.messages import ModelReply, ModelRequest, Server
 
     AttributeValue = str | bool | int | float | tuple[str, ...]
 
@@ -86,25 +86,22 @@ def present(attributes: Mapping[str, AttributeValue | None]) -> dict[str, Attrib
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def request_attributes(provider: str, request: ModelRequest) -> dict[str, AttributeValue]:
+def request_attributes(
+    provider: str, request: ModelRequest, server: Server
+) -> dict[str, AttributeValue]:
     """What the conventions say of a request, for a span that we write ourselves."""
     return present(
         {
             OPERATION: "chat",
-            PROVIDER: request.platform or provider,
+            PROVIDER: server.platform or provider,
             REQUEST_MODEL: request.model or None,
             REQUEST_STREAM: True if request.streams else None,
-            SERVER_ADDRESS: request.server_address,
-            SERVER_PORT: request.server_port,
+            SERVER_ADDRESS: server.address,
+            SERVER_PORT: server.port,
             CONVERSATION_ID: request.conversation,
-            **parameter_attributes(request),
+            **request.parameters,
         }
     )
-
-
-def parameter_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
-    """Sampling parameters and limits, which the SDK's own spans leave out."""
-    return {f"gen_ai.request.{name}": value for name, value in request.parameters.items()}
 
 
 def reply_attributes(

@@ -79,13 +79,13 @@ def tool_call_links(asked: AskedTool) -> list[Link]:
     return [Link(asked.issuer, {semconv.LINK: "tool_call"})]
 
 
-def is_suppressed() -> bool:
-    here = otel.get_current()
-    return any(map(here.get, SUPPRESSED_KEYS)) if here else False
+def is_suppressed(here: Context | None = None) -> bool:
+    here = otel.get_current() if here is None else here
+    return bool(here) and any(map(here.get, SUPPRESSED_KEYS))
 
 
 def key_of(context: SpanContext) -> Key:
-    return context.trace_id, context.span_id
+    return context[:2]
 
 
 def unsuppressed(context: Context) -> Context:
@@ -101,6 +101,11 @@ def scope_of(span: Any) -> str:
 
 
 def attributes_of(span: Any) -> Mapping[str, Any]:
+    """To look something up in. The SDK's own view of them takes ten times as long to answer."""
+    if _keeps_plainly(span.__class__):
+        stored = getattr(span._attributes, "_dict", None)  # noqa: SLF001
+        if type(stored) is dict:
+            return stored
     return getattr(span, "attributes", None) or {}
 
 

@@ -152,11 +152,12 @@ class Telemetry:
         self, provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ModelCall | None:
         """The model call that these arguments make, or `None` where they make none."""
-        request = provider.read_request(client, args, kwargs)
+        request = provider.read_request(args, kwargs)
         if request is None:
             return None
-        here = trace.get_current_span().get_span_context()
-        if is_suppressed() and self.others.current(here) is None:
+        here = otel.get_current()
+        current = trace.get_current_span(here).get_span_context()
+        if is_suppressed(here) and self.others.current(current) is None:
             return None  # else whoever writes its span has suppressed us, and its span is completed
         tracer = self.tracer()
         native = provider.native_tracer(client, args, kwargs)
@@ -170,27 +171,38 @@ class Telemetry:
                 native = None
         if self._left_to_others:
             self.write_what_others_left(time.time_ns() - GRACE_NS)
-        other = self.others.of_call(here, provider.name)
+        other = self.others.of_call(current, provider.name)
         if other is not None:
             other.claimed = True
+        now_ns = time.time_ns()
+        run, parent, around = self._run_of(request, other, here, current, now_ns, tracer)
         call = ModelCall(
             self,
             provider,
+            client,
             request,
             tracer,
+            run,
+            parent,
+            around,
+            now_ns,
             native=native is not None,
-            native_content=native is not None and provider.native_content(client),
             other=other,
         )
+        call.is_here = parent is here
         call.args, call.kwargs = args, kwargs
         return call
 
-    def run_of(
-        self, request: ModelRequest, other: OtherSpan | None, now_ns: int, tracer: Tracer
+    def _run_of(
+        self,
+        request: ModelRequest,
+        other: OtherSpan | None,
+        here: Context,
+        current: SpanContext,
+        now_ns: int,
+        tracer: Tracer,
     ) -> tuple[Run, Context, Context]:
         """The run that a request belongs to, what its call hangs on, and what its tools do."""
-        here = otel.get_current()
-        current = trace.get_current_span(here).get_span_context()
         run = self.runs.answered(request.tool_results)
         other = other or self.others.current(current)
         if other is not None:
@@ -310,8 +322,7 @@ class Telemetry:
         self.others.ended(key)
         call = self._open.pop(key, None)
         if call is not None:
-            error = (span.attributes or {}).get(semconv.ERROR_TYPE)
-            call.over(span.end_time or time.time_ns(), error)
+            call.over(span.end_time or time.time_ns(), attributes_of(span).get(semconv.ERROR_TYPE))
         elif self.metrics.wanted():
             self._measure_native_tool(span)
         run = self.runs.forget_below(key)
@@ -392,7 +403,9 @@ class Telemetry:
         strict: bool = False,
     ) -> Operation | None:
         """The span of one measured call of a tool function."""
-        if (only_asked and not self.runs.is_asked(name)) or is_suppressed():
+        if only_asked and not self.runs.is_asked(name):
+            return None
+        if is_suppressed():
             return None
         if work.is_measured(name):
             return None
@@ -582,9 +595,9 @@ class Telemetry:
     @harmless(None)
     def agent_run(self, name: str) -> Operation | None:
         """The span of a run that the application declares."""
-        if is_suppressed():
-            return None
         here = otel.get_current()
+        if is_suppressed(here):
+            return None
         span = self.tracer().start_span(
             f"invoke_agent {name}",
             context=here,
@@ -643,7 +656,7 @@ class Telemetry:
 
 
 def _run_in(context: Context) -> Run | None:
-    run = otel.get_value(RUN_KEY, context)
+    run = context.get(RUN_KEY)
     return run if isinstance(run, Run) else None
 
 

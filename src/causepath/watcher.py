@@ -12,7 +12,7 @@ from opentelemetry import context as otel
 from causepath import semconv
 from causepath.categories import category
 from causepath.guard import harmless
-from causepath.model_call import CALL_KEY, ModelCall
+from causepath.model_call import IN_PROGRESS
 from causepath.spans import (
     SCOPE,
     attributes_of,
@@ -46,10 +46,9 @@ class SpanWatcher:
         scope = scope_of(span)
         if telemetry is None or scope == SCOPE:
             return
-        here = otel.get_current() if parent_context is None else parent_context
         for provider in telemetry.providers:
             if provider.native_scope is not None and scope.startswith(provider.native_scope):
-                _adopt(telemetry, provider, span, here)
+                _adopt(telemetry, provider, span)
                 return
         attributes = attributes_of(span)
         found = attributes.get(semconv.CATEGORY)
@@ -58,6 +57,7 @@ class SpanWatcher:
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
         if found == "llm":
+            here = otel.get_current() if parent_context is None else parent_context
             telemetry.others.started(span, here)
 
     @harmless(None)
@@ -94,10 +94,10 @@ class SpanWatcher:
         return True
 
 
-def _adopt(telemetry: Telemetry, provider: Provider, span: Span, here: Context) -> None:
+def _adopt(telemetry: Telemetry, provider: Provider, span: Span) -> None:
     """Complete a span that an SDK starts for one of its own operations."""
-    call = otel.get_value(CALL_KEY, here)
-    if isinstance(call, ModelCall) and call.span is None and name_of(span) == provider.native_call:
+    call = IN_PROGRESS.get()
+    if call is not None and call.span is None and name_of(span) == provider.native_call:
         call.adopt(span)
         return
     attributes = attributes_of(span)

@@ -7,16 +7,16 @@ import functools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
+from causepath.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
 from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
-from causepath.providers.fields import count, decoded, fields_of, get, parsed, text
+from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.stainless import (
-    address,
     body_of,
     body_options,
     call_options,
     error_type,
+    server,
     targets,
 )
 
@@ -37,10 +37,13 @@ FINISH_REASONS = {
 PLATFORMS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """By the word in the names of their clients, as the SDK's own spans name them."""
 
-PARAMETERS = ("max_tokens", "temperature", "top_p", "top_k")
+PARAMETERS = {
+    name: f"gen_ai.request.{name}" for name in ("max_tokens", "temperature", "top_p", "top_k")
+}
+"""The names of their attributes."""
 
 
-def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
+def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The Messages request in the arguments of `client.request(cast_to, options, *, stream)`."""
     options = call_options(args, kwargs)
     if not _is_messages(options.method, options.url):
@@ -48,20 +51,19 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     body = body_of(options)
     if body is None:
         return None
-    messages = body.get("messages")
-    messages = messages if isinstance(messages, list | tuple) else ()
-    host, port = address(client)
+    tool_results, continues = _since_the_reply(items(body.get("messages")))
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
-        tool_results=_tool_results(messages),
-        continues=any(get(message, "role") == "assistant" for message in messages),
+        tool_results=tool_results,
+        continues=continues,
         declared_tools=_declared_tools(body.get("tools")),
         parameters=_parameters(body),
-        server_address=host,
-        server_port=port,
-        platform=_platform(client.__class__),
     )
+
+
+def read_server(client: Any) -> Server:
+    return server(client, _platform(client.__class__))
 
 
 def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
@@ -77,18 +79,20 @@ def _platform(client: type) -> str | None:
     return next((name for word, name in PLATFORMS.items() if word in names), None)
 
 
+@functools.lru_cache(maxsize=256)
 def _is_messages(method: str, url: str) -> bool:
     path = url.partition("?")[0]
     return method.lower() == "post" and path.endswith(("/messages", "/v1/messages"))
 
 
-def _tool_results(messages: Any) -> tuple[str, ...]:
-    """The ids that the messages after the last reply answer."""
+def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], bool]:
+    """The ids that the messages after the last reply answer, and whether there was a reply."""
     ids: list[str] = []
     for message in reversed(messages):
-        if get(message, "role") == "assistant":
-            break
-        content = get(message, "content")
+        fields = message if type(message) is dict else fields_of(message)
+        if fields.get("role") == "assistant":
+            return tuple(ids), True
+        content = fields.get("content")
         if isinstance(content, list | tuple):
             ids[:0] = [
                 block_id
@@ -96,22 +100,26 @@ def _tool_results(messages: Any) -> tuple[str, ...]:
                 if get(block, "type") == "tool_result"
                 and isinstance(block_id := get(block, "tool_use_id"), str)
             ]
-    return tuple(ids)
+    return tuple(ids), False
 
 
 def _declared_tools(tools: Any) -> tuple[str, ...]:
-    if not isinstance(tools, list | tuple):
-        return ()
-    return tuple(name for tool in tools if isinstance(name := get(tool, "name"), str))
+    names = [
+        tool.get("name") if type(tool) is dict else fields_of(tool).get("name")
+        for tool in items(tools)
+    ]
+    return tuple([name for name in names if isinstance(name, str)])
 
 
 def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str | tuple[str, ...]]:
-    found: dict[str, bool | int | float | str | tuple[str, ...]] = {
-        name: value for name in PARAMETERS if isinstance(value := body.get(name), int | float)
-    }
+    found: dict[str, bool | int | float | str | tuple[str, ...]] = {}
+    for name, attribute in PARAMETERS.items():
+        value = body.get(name)
+        if value is not None and isinstance(value, (int, float)):
+            found[attribute] = value
     stop = body.get("stop_sequences")
     if isinstance(stop, list | tuple) and stop and all(isinstance(text, str) for text in stop):
-        found["stop_sequences"] = tuple(stop)
+        found["gen_ai.request.stop_sequences"] = tuple(stop)
     return found
 
 
@@ -133,9 +141,11 @@ def read_reply(result: object) -> ModelReply | None:
         finish_reason=_finish_reason(stop_reason),
         usage=_usage(message.get("usage")),
         tool_calls=tuple(
-            ToolCall(get(block, "id"), get(block, "name"), get(block, "input"))
-            for block in message.get("content") or ()
-            if get(block, "type") == "tool_use"
+            [
+                ToolCall(get(block, "id"), get(block, "name"), get(block, "input"))
+                for block in message.get("content") or ()
+                if get(block, "type") == "tool_use"
+            ]
         ),
         blocks=functools.partial(output_blocks, message),
         awaits_tools=stop_reason == "tool_use",
@@ -282,6 +292,7 @@ ANTHROPIC = Provider(
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
     read_request=read_request,
+    read_server=read_server,
     read_prompt=read_prompt,
     read_reply=read_reply,
     read_event=read_event,

@@ -40,7 +40,7 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int else None
 
 
 def parsed(value: object) -> object:

@@ -14,18 +14,18 @@ from causepath.provider import CONTENT, FACTS, LAST, Provider
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.stainless import (
-    address,
     body_of,
     body_options,
     call_options,
     error_type,
+    server,
     targets,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from causepath.messages import Scalar
+    from causepath.messages import Scalar, Server
     from causepath.prompt import Prompt
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
@@ -35,23 +35,23 @@ INCOMPLETE = {"max_output_tokens": "length"}
 """The conventions' words for why a response is incomplete."""
 
 PARAMETERS = {
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "max_output_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "reasoning_effort": "reasoning.level",
-    "previous_response_id": "previous_response.id",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
+    "max_output_tokens": "gen_ai.request.max_tokens",
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "seed": "gen_ai.request.seed",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "reasoning_effort": "gen_ai.request.reasoning.level",
+    "previous_response_id": "gen_ai.request.previous_response.id",
 }
-"""By the API's name, the one after `gen_ai.request.`."""
+"""The names of their attributes, by the API's."""
 
 ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
-def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
+def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The request in the arguments of `client.request(cast_to, options, *, stream)`."""
     options = call_options(args, kwargs)
     path = options.url.partition("?")[0]
@@ -62,7 +62,6 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return None
     given = items(body.get("messages")) or items(body.get("input"))
     conversation = body.get("conversation")
-    host, port = address(client)
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
@@ -70,11 +69,12 @@ def read_request(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
         declared_tools=_declared_tools(items(body.get("tools"))),
         parameters=_parameters(body),
-        server_address=host,
-        server_port=port,
         conversation=text(conversation) or text(get(conversation, "id")),
-        platform="azure.ai.openai" if "Azure" in type(client).__name__ else None,
     )
+
+
+def read_server(client: Any) -> Server:
+    return server(client, "azure.ai.openai" if "Azure" in type(client).__name__ else None)
 
 
 def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
@@ -121,14 +121,14 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, Scalar | tuple[str, ...]]:
     }
     effort = get(body.get("reasoning"), "effort")
     if isinstance(effort, str):
-        found["reasoning.level"] = effort
+        found["gen_ai.request.reasoning.level"] = effort
     choices = count(body.get("n"))
     if choices is not None and choices != 1:
-        found["choice.count"] = choices
+        found["gen_ai.request.choice.count"] = choices
     stop = body.get("stop")
     stop = (stop,) if isinstance(stop, str) else tuple(items(stop))
     if stop and all(isinstance(word, str) for word in stop):
-        found["stop_sequences"] = stop
+        found["gen_ai.request.stop_sequences"] = stop
     return found
 
 
@@ -334,6 +334,7 @@ OPENAI = Provider(
     module="openai",
     targets=targets("openai"),
     read_request=read_request,
+    read_server=read_server,
     read_prompt=read_prompt,
     read_reply=read_reply,
     read_event=read_event,

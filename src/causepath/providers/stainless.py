@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from causepath.messages import Server
 from causepath.provider import Seam, Target
 
 
@@ -47,10 +48,9 @@ def body_of(options: Any) -> Mapping[str, Any] | None:
     return {**body, **extra} if extra and isinstance(extra, Mapping) else body
 
 
-def address(client: Any) -> tuple[str, int]:
-    """The host and the port that a client talks to."""
+def server(client: Any, platform: str | None) -> Server:
     url = client.base_url
-    return url.host, url.port or (80 if url.scheme == "http" else 443)
+    return Server(url.host, url.port or (80 if url.scheme == "http" else 443), platform)
 
 
 def error_type(error: BaseException, said: object) -> str:
