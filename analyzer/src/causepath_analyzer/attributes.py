@@ -21,6 +21,15 @@ HOST: Final = ("host.id", "host.name", "host.ip", "ip", "hostname")
 SDK_NAME: Final = "telemetry.sdk.name"
 
 ANTHROPIC_SDK_SCOPE: Final = "com.anthropic.sdk."
+LOGFIRE: Final = "logfire"
+"""Names its spans by templates, as ``Function: {name}``."""
+LOGFIRE_AGENTS: Final = "logfire.openai_agents"
+FILLED: Final[Mapping[str, str]] = {
+    "name": "name",
+    "gen_ai.request.model": "gen_ai.request.model",
+    "request_data[model]": "gen_ai.request.model",
+}
+"""Parts of such templates, and the attribute to put in; the others differ from call to call."""
 CLAUDE_CODE: Final = "claude_code."
 
 OPERATION: Final = "gen_ai.operation.name"
@@ -183,8 +192,8 @@ TOTAL_TOKENS: Final = (
 )
 USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
-USAGE_RAW: Final = ("gen_ai.usage.raw",)
-"""JSON text of what the provider said itself (Logfire)."""
+USAGE_RAW: Final = ("gen_ai.usage.raw", "usage")
+"""JSON text of what the provider said itself, or the framework in its words (Logfire)."""
 INPUT_DETAILS: Final = ("gen_ai.usage.input_token_details",)
 OUTPUT_DETAILS: Final = ("gen_ai.usage.output_token_details",)
 """JSON text with parts of the counts beside it (LangSmith)."""
@@ -262,7 +271,7 @@ ISSUED: Final = tuple(
 """Ids of the tool calls in a reply, where each has an attribute of its own."""
 ISSUED_LISTS: Final = (OUTPUT_MESSAGES, "ai.response.toolCalls", "response_data")
 """JSON text of the reply or of its tool calls."""
-RESPONSE_ID: Final = ("gen_ai.response.id", "ai.response.id", "llm.response.id")
+RESPONSE_ID: Final = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "response_id")
 
 TOOL_NAME: Final = (
     "gen_ai.tool.name",
@@ -271,6 +280,7 @@ TOOL_NAME: Final = (
     "tool_name",
     "haystack.tool.name",
     "traceloop.entity.name",
+    "name",
 )
 TOOL_CALL_ID: Final = (
     "gen_ai.tool.call.id",
@@ -290,7 +300,6 @@ CONTENT_IN: Final = (
     "gen_ai.tool.args",
     "gen_ai.tool.input",
     "haystack.agent.step.tool.input",
-    "tool.parameters",
     "gen_ai.input.messages",
     "ai.prompt.messages",
     "gcp.vertex.agent.llm_request",
@@ -300,8 +309,11 @@ CONTENT_IN: Final = (
     "langfuse.observation.input",
     "gen_ai.prompt",
     "input.value",
+    "input",
+    "tool.parameters",
 )
-"""What went in: the arguments of a tool, the messages of a model call."""
+"""What went in: the arguments of a tool, the messages of a model call. ``tool.parameters`` is last:
+OpenInference writes the arguments there, or the schema of all arguments, the same in every call."""
 CONTENT_OUT: Final = (
     "gen_ai.tool.call.result",
     "anthropic.tool_result.content",
@@ -318,6 +330,7 @@ CONTENT_OUT: Final = (
     "langfuse.observation.output",
     "gen_ai.completion",
     "output.value",
+    "output",
 )
 """What came out of a tool."""
 INPUT_BLOCKS: Final = "causepath.input.blocks"

@@ -341,3 +341,22 @@ def test_what_a_step_says_of_its_calls_is_told_where_it_differs() -> None:
     assert trace.health.notes == (
         "a step says its calls used 14/43 tokens, they say 1,000/50 (counted)",
     )
+
+
+def test_what_an_agent_did_hangs_below_it_where_it_was_written_beside_it() -> None:
+    trace = drawn(
+        """
+        agent run        |------------------------|
+          agent one        |--------------------|    id=agent
+          chain one        |--------------------|
+            llm chat         |-----------------|
+          agent two            |----------|
+          chain other          |----------|
+            llm short            |------|
+        """
+    )
+    assert trace.health.rehung == 1
+    assert trace.health.notes == ("1 step of an agent was written beside it and hangs below it",)
+    work = next(i for i, span in enumerate(trace.spans) if span.span_id == "one")
+    assert trace.spans[trace.parents[work]].span_id == "agent"
+    assert explained(trace).wall.path["llm"] == 18 * MS

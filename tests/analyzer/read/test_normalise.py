@@ -300,6 +300,19 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
             scope="logfire.anthropic",
         ),
         row(
+            "logfire: what OpenAI said, with the parts beside the sums",
+            {
+                **CHAT,
+                "gen_ai.response.finish_reasons": ["FinishReason.TOOL_CALLS"],
+                "gen_ai.usage.raw": (
+                    '{"input_tokens": 100, "input_tokens_details": {"cached_tokens": 30}, '
+                    '"output_tokens_details": {"reasoning_tokens": 8}}'
+                ),
+            },
+            {"tokens": Tokens(100, 20, 30, 0, 8), "finish_reasons": ("tool_call",)},
+            scope="logfire.openai",
+        ),
+        row(
             "mlflow: every value is JSON text",
             {
                 "mlflow.spanType": '"CHAT_MODEL"',
@@ -642,6 +655,23 @@ def test_whether_the_input_includes_the_cache(counts: dict[str, int], tokens: To
         ),
         pytest.param(
             {
+                "openinference.span.kind": "TOOL",
+                "tool.name": "search",
+                "tool.parameters": '{"q": {"type": "string"}}',
+                "input.value": (
+                    '{"args": [], "kwargs": {"q": "a"}, "sanitize_inputs_outputs": true}'
+                ),
+                "output.value": "found",
+            },
+            {},
+            "search",
+            None,
+            '{"q":"a"}',
+            "found",
+            id="openinference, with the schema of the arguments",
+        ),
+        pytest.param(
+            {
                 "haystack.tool.name": "search",
                 "haystack.tool.call.id": "t1",
                 "haystack.agent.step.tool.input": '{"q":"a"}',
@@ -782,6 +812,10 @@ def test_errors(attributes: dict[str, object], failed: bool, error: str | None) 
         ("memory.search", {}, "retrieval"),
         ("haystack.pipeline.run", {}, "chain"),
         ("workflow.run", {}, "chain"),
+        ("AutoFunctionInvocationLoop", {}, "chain"),
+        # What a model call said was written onto the agent's own span.
+        ("invoke_agent x", {"openinference.span.kind": "LLM"}, "agent"),
+        ("execute_tool (merged)", {"gen_ai.tool.name": "(merged tools)"}, "other"),
         ("raw_gen_ai_request", {}, "llm"),
         # A person is asked.
         ("claude_code.tool.blocked_on_user", {"span.type": "tool.blocked_on_user"}, "human"),
@@ -797,6 +831,7 @@ def test_errors(attributes: dict[str, object], failed: bool, error: str | None) 
         ("poll", {}, "wait"),
         ("orders receive", {"messaging.operation.type": "receive"}, "wait"),
         ("orders process", {"messaging.operation.type": "process"}, "other"),
+        ("orders", {"messaging.operation": ["receive"]}, "other"),
         ("BLPOP", {"db.system": "redis", "db.operation.name": "BLPOP"}, "wait"),
         ("GET", {"db.system": "redis", "db.operation.name": "GET"}, "database"),
         ("await_tools", {}, "other"),
@@ -805,6 +840,25 @@ def test_errors(attributes: dict[str, object], failed: bool, error: str | None) 
 )
 def test_categories(name: str, attributes: dict[str, object], category: Category) -> None:
     assert read(attributes, name).category == category
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "called"),
+    [
+        ("Agent run: {name!r}", "agent", "Agent run: planner"),
+        ("Function: {name}", "tool", "Function: planner"),
+        ("Guardrail {name!r} {triggered=}", "guardrail", "Guardrail planner {triggered=}"),
+        ("Responses API with {gen_ai.request.model!r}", "llm", "Responses API with m"),
+        ("Task: Agent workflow", "chain", "Task: Agent workflow"),
+        ("Handoff: {from_agent} → {to_agent}", "chain", "Handoff: {from_agent} → {to_agent}"),
+    ],
+)
+def test_logfire_names_spans_by_templates(name: str, category: Category, called: str) -> None:
+    span = read(
+        {"name": "planner", "gen_ai.request.model": "m"}, name, scope="logfire.openai_agents"
+    )
+    assert (span.category, span.name) == (category, called)
+    assert span.tool_call is None or span.tool_call.name == "planner"
 
 
 def test_a_pending_record_stands_for_a_span_only_until_that_comes() -> None:

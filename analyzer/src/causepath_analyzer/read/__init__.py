@@ -92,12 +92,33 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
     finally:
         if collecting:
             gc.enable()
+    if any(map(_only_creates, built)) and not all(map(_only_creates, built)):
+        runs = [trace for trace in built if not _only_creates(trace)]
+        inputs, built = _left_out(inputs, len(built) - len(runs)), runs
     if repeats:
         built = [_told(trace, repeats.get(trace.trace_id)) for trace in built]
     partial = dict(found for entry in inputs for found in entry.partial)
     if partial:
         built = [_incomplete(trace, partial.get(trace.trace_id)) for trace in built]
     return Reading(tuple(inputs), tuple(built))
+
+
+def _only_creates(trace: Trace) -> bool:
+    """Whether nothing happens in `trace` but that agents are made ready: no run of any."""
+    return all(span.name.startswith(_CREATES) for span in trace.spans)
+
+
+_CREATES: Final = "create_agent "
+
+
+def _left_out(inputs: Sequence[Input], count: int) -> Sequence[Input]:
+    """`inputs`, of which the first that gave spans says how many traces are no runs."""
+    first = next((i for i, entry in enumerate(inputs) if entry.spans), None)
+    if first is None:
+        return inputs
+    left = f"{count} trace{'s' if count > 1 else ''} left out: an agent is created there, not run"
+    noted = replace(inputs[first], notes=(*inputs[first].notes, left))
+    return (*inputs[:first], noted, *inputs[first + 1 :])
 
 
 def _told(trace: Trace, repeats: Repeats | None) -> Trace:

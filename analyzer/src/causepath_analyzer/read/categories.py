@@ -208,6 +208,7 @@ _NAMES: Final[Mapping[str, Category]] = {
     "memory.add": "database",
     "workflow.run": "chain",
     "executor.process": "chain",
+    "AutoFunctionInvocationLoop": "chain",
     # Haystack.
     "haystack.pipeline.run": "chain",
     "haystack.agent.run": "agent",
@@ -217,6 +218,19 @@ _NAMES: Final[Mapping[str, Category]] = {
     "haystack.chat_generator.run": "llm",
 }
 """Names of spans that frameworks give to nothing else, for emitters that say no more."""
+_LOGFIRE_AGENTS: Final[tuple[tuple[str, Category], ...]] = (
+    ("Agent run: ", "agent"),
+    ("Function: ", "tool"),
+    ("Chat completion with ", "llm"),
+    ("Responses API", "llm"),
+    ("Speech → Text", "llm"),
+    ("Text → Speech group", "chain"),
+    ("Text → Speech", "llm"),
+    ("Guardrail ", "guardrail"),
+    ("MCP: list tools ", "other"),
+)
+"""How Logfire names the spans of the OpenAI Agents SDK, of which it says no more; the others are
+steps."""
 _NAME_PREFIXES: Final[tuple[tuple[str, Category], ...]] = (
     ("agent_run [", "agent"),
     ("invoke_agent ", "agent"),
@@ -249,6 +263,10 @@ _QUESTIONS: Final = frozenset(
     )
 )
 """Tools that put a question to a person."""
+
+_AGENT: Final = "invoke_agent "
+_MERGED: Final = "(merged tools)"
+"""Google ADK writes a span of this tool where it puts the results of several tools together."""
 
 _WAIT_NAME: Final = re.compile(
     r"(?:^|[._ :/-])(?:dequeue|queue[._](?:get|wait)|poll|polling|long[._]poll|sleep|wait"
@@ -294,6 +312,8 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
                 if found == "chain" and attribute == "traceloop.span.kind":
                     step = _STEP.search(name)
                     return found if step is None else _STEPS[step[1]]
+                if found == "llm" and name.startswith(_AGENT):
+                    return "agent"  # what a call in it said was written onto it by mistake
                 if found is not None:
                     return _person_or_tool(name, attributes) if found == "tool" else found
     return _unsaid(name, kind, attributes, scope)
@@ -302,6 +322,9 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
 def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
     """The category of a span that names none."""
     present = attributes.keys()
+    if scope == names.LOGFIRE_AGENTS:
+        found = next((what for prefix, what in _LOGFIRE_AGENTS if name.startswith(prefix)), "chain")
+        return _person_or_tool(name, attributes) if found == "tool" else found
     if name.startswith(names.CLAUDE_CODE):
         said = attributes.get(names.CLAUDE_CODE_TYPE) or _CLAUDE_CODE_CLASSES.get(name)
         found = _CLAUDE_CODE_TYPES.get(said, "other") if isinstance(said, str) else "other"
@@ -319,7 +342,7 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
         return "wait" if str(operation).upper() in _BLOCKING else "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):
         return "other"  # an API method that is not a model call: count_tokens, files, ...
-    if any(attributes.get(n) in _WAITING for n in names.WAITS):
+    if any(isinstance(said := attributes.get(n), str) and said in _WAITING for n in names.WAITS):
         return "wait"
     if present & _MODELS and name.startswith("chat "):
         return "llm"
@@ -333,6 +356,8 @@ def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:
     """A tool that asks a person takes as long as they like: no tool's time."""
     tool = next((attributes[n] for n in names.TOOL_NAME if n in attributes), None)
     called = tool if isinstance(tool, str) else name.removeprefix("execute_tool ")
+    if called == _MERGED:
+        return "other"
     return "human" if called.lower() in _QUESTIONS else "tool"
 
 

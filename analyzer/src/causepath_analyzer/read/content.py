@@ -104,7 +104,18 @@ def _unwrapped(value: object, wrappers: Sequence[str]) -> object:
 
 
 _BESIDE: Final = frozenset(
-    ("args", "kwargs", "tags", "metadata", "inputs", "outputs", "run_id", "callbacks", "type")
+    (
+        "args",
+        "kwargs",
+        "tags",
+        "metadata",
+        "inputs",
+        "outputs",
+        "run_id",
+        "callbacks",
+        "type",
+        "sanitize_inputs_outputs",
+    )
 )
 
 

@@ -50,6 +50,8 @@ class Layers(Struct, frozen=True):
     spans: list[Span]
     parents: list[int]
     merges: tuple[Merge, ...] = ()
+    hung: int = 0
+    """Steps that their emitter wrote beside the agent they are of, and that hang below it now."""
 
     def other_sums(self) -> list[tuple[Tokens, Tokens]]:
         """What steps say that their calls used, and what these say, where the two differ.
@@ -88,12 +90,13 @@ def merge(spans: list[Span], parents: list[int]) -> Layers:
 def looked_through(spans: list[Span], parents: list[int]) -> Layers:
     """What `merge` gives, from a look at every call."""
     merging = _Merging(spans, parents)
+    hung = merging.agents()
     merging.streams()
     merging.below("llm")
     merging.beside("llm")
     merging.below("tool")
     merging.beside("tool")
-    return Layers(merging.spans, merging.parents, tuple(merging.merges))
+    return Layers(merging.spans, merging.parents, tuple(merging.merges), hung)
 
 
 def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
@@ -103,6 +106,8 @@ def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
     tool: Span | None = None
     around: list[Category] = []
     """The category of the nearest agent, call or question that each span lies in."""
+    begun: dict[int, str] = {}
+    """By parent the agent that began last in it."""
     for i, (span, parent) in enumerate(zip(spans, parents, strict=True)):
         category = span.category
         if parent == NO_SPAN:
@@ -128,7 +133,16 @@ def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
                 tool = span
             elif span.scope != tool.scope or span.service != tool.service:
                 return True
+        elif category == "agent":
+            begun[parent] = span.name
+        elif category == "chain" and parent in begun and _one_step(begun[parent], span.name):
+            return True
     return False
+
+
+def _one_step(agent: str, step: str) -> bool:
+    """Whether the names are of one agent: ``invoke_agent writer``, ``execute_task writer``."""
+    return agent.rpartition(" ")[2] == step.rpartition(" ")[2]
 
 
 def top_down(parents: Sequence[int]) -> list[int]:
@@ -150,6 +164,34 @@ class _Merging:
         self.parents = parents
         self.merges: list[Merge] = []
         self._copied = False
+
+    def agents(self) -> int:
+        """Hangs a step below the agent that it is the work of, where both were written as children
+        of one span and nothing lies in the agent: OpenLLMetry does so with agents in a graph."""
+        begun: dict[int, list[int]] = {}
+        inside = set(self.parents)
+        hung = 0
+        for i, span in enumerate(self.spans):
+            beside = self.parents[i]
+            if span.category == "agent" and i not in inside:
+                begun.setdefault(beside, []).append(i)
+            elif span.category == "chain" and i in inside and beside in begun:
+                agents = begun[beside]
+                agent = next((a for a in agents if self._is_work_of(i, a)), None)
+                if agent is not None:
+                    agents.remove(agent)
+                    self._change()
+                    self.parents[i] = agent
+                    hung += 1
+        return hung
+
+    def _is_work_of(self, step: int, agent: int) -> bool:
+        one, other = self.spans[agent], self.spans[step]
+        return (
+            _emitter(one) == _emitter(other)
+            and _one_step(one.name, other.name)
+            and _near(one, other)
+        )
 
     def streams(self) -> None:
         """Joins the two records of a stream: until the headers came, and from then on."""
@@ -326,9 +368,12 @@ class _Merging:
         if not self._is_below(gone, kept):
             self.parents[gone] = kept
 
-    def _replace(self, i: int, **changes: object) -> None:
+    def _change(self) -> None:
         if not self._copied:
             self.spans, self.parents, self._copied = list(self.spans), list(self.parents), True
+
+    def _replace(self, i: int, **changes: object) -> None:
+        self._change()
         self.spans[i] = replace(self.spans[i], **changes)
 
 

@@ -137,7 +137,7 @@ def of_parts(
         trace_id,
         span_id,
         parent_id,
-        name,
+        told.filled or name,
         start_ns - told.before_ns,
         end_ns,
         told.category,
@@ -200,6 +200,8 @@ class Meaning(Struct, frozen=True, gc=False):
     repeats: Tokens | None = None
     before_ns: int = 0
     """How long what the span tells of went on before the span's own start."""
+    filled: str | None = None
+    """What the span is called, where its name is a template."""
 
 
 def meaning(
@@ -214,6 +216,7 @@ def meaning(
     """What `attributes` say about the span `name`."""
     category = categories.of(name, kind, attributes, scope)
     facts = facts_of(attributes)
+    filled = _filled(name, attributes) if scope.startswith(names.LOGFIRE) else None
     is_tool = category == "tool" or (category == "human" and "tool_name" in facts)
     pending = None
     if facts.get("pending") == "pending_span":
@@ -239,8 +242,25 @@ def meaning(
         if category in STEPS and not USED.isdisjoint(facts)
         else None,
         before_ns,
+        filled,
     )
 
+
+def _filled(template: str, attributes: Attributes) -> str | None:
+    """The name that Logfire makes a message of, with what is known of its parts put in."""
+    if "{" not in template:
+        return None
+
+    def part(match: re.Match[str]) -> str:
+        field = names.FILLED.get(match[1])
+        value = attributes.get(field) if field is not None else None
+        return value if isinstance(value, str) else match[0]
+
+    name = _PART.sub(part, template)
+    return None if name == template else name
+
+
+_PART: Final = re.compile(r"\{([a-z_.\[\]]{1,40})(?:![rs])?\}")
 
 STEPS: Final = frozenset(("agent", "chain"))
 """What may wrap several calls and repeat the sum of their tokens."""
@@ -400,9 +420,10 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
     write_1h = 0
     reasoning = (_count(facts["reasoning"]) or 0) if "reasoning" in facts else 0
     if "usage_raw" in facts:
-        raw = _json_counts(facts["usage_raw"])
-        read = read or raw.get("cache_read_input_tokens", 0)
+        raw = _json_counts(facts["usage_raw"], nested=True)
+        read = read or raw.get("cache_read_input_tokens", 0) or raw.get("cached_tokens", 0)
         write = write or raw.get("cache_creation_input_tokens")
+        reasoning = reasoning or raw.get("reasoning_tokens", 0)
     if "input_details" in facts:
         details = _json_counts(facts["input_details"])
         read = read or details.get("cache_read", 0)
@@ -519,20 +540,28 @@ _COUNTS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER: Final = msgspec.json.Decoder(int | float | str | None)
 
 
-def _json_counts(text: object) -> dict[str, int]:
-    """The counts in JSON text; empty for anything else. Some write JSON in JSON."""
-    if not isinstance(text, str):
-        return {}
+def _json_counts(text: object, *, nested: bool = False) -> dict[str, int]:
+    """The counts in JSON text; empty for anything else. Some write JSON in JSON.
+
+    With `nested`, also the parts of a count that OpenAI puts into an object beside it.
+    """
+    text = unquoted(text)
+    return {} if text is None else _counts_in(text, nested=nested)
+
+
+def _counts_in(text: str | msgspec.Raw, *, nested: bool) -> dict[str, int]:
     found: dict[str, int] = {}
     try:
-        values = _COUNTS.decode(unquoted(text) or "")
+        values = _COUNTS.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {}
     for name, raw in values.items():
         try:
             number = _count(_NUMBER.decode(raw))
         except (msgspec.DecodeError, RecursionError):
-            continue  # nested details: said again in flat names
+            if nested and name.endswith("_details"):
+                found |= _counts_in(raw, nested=False)
+            continue
         if number is not None:
             found[name] = number
     return found
@@ -590,7 +619,19 @@ def _finish_reasons(value: object) -> tuple[str, ...]:
         found: Sequence[object] = re.findall(r'"([^"]*)"', value) if value[:1] == "[" else [value]
     else:
         found = value if isinstance(value, list | tuple) else ()
-    return tuple(names.FINISH.get(reason, reason) for reason in found if isinstance(reason, str))
+    return tuple(_finish_reason(reason) for reason in found if isinstance(reason, str))
+
+
+def _finish_reason(said: str) -> str:
+    known = names.FINISH.get(said)
+    if known is None and said.startswith(_PYTHON_ENUM):
+        said = said.removeprefix(_PYTHON_ENUM).lower()
+        known = names.FINISH.get(said)
+    return said if known is None else known
+
+
+_PYTHON_ENUM: Final = "FinishReason."
+"""What Python calls a member of an enumeration (Semantic Kernel, Google)."""
 
 
 def _tool_call(name: str, facts: Facts) -> ToolCall:

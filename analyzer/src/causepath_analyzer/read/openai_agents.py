@@ -35,12 +35,21 @@ class _Usage(Struct, gc=False):
     output_tokens_details: _OutputDetails | None = None
 
 
+class _Step(Struct, gc=False):
+    """What a span of the SDK's own, whose type is "custom", is about."""
+
+    sdk_span_type: str | None = None
+    name: str | None = None
+
+
 class _Data(Struct, gc=False):
     type: str | None = None
     name: str | None = None
     model: str | None = None
     usage: _Usage | None = None
     sdk_span_type: str | None = None
+    data: Raw = values.ABSENT
+    response_id: str | None = None
     from_agent: str | None = None
     to_agent: str | None = None
     input: Raw = values.ABSENT
@@ -87,6 +96,8 @@ _CATEGORIES: Final[Mapping[str | None, str]] = {
 }
 _NO_RESOURCE: Final = normalise.resource({})
 _NO_DATA: Final = _Data()
+_NO_STEP: Final = _Step()
+_STEP: Final = msgspec.json.Decoder(_Step)
 _NO_USAGE: Final = _Usage()
 _SCOPE: Final = "openai-agents"
 
@@ -136,9 +147,11 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
     if not item.id or not item.trace_id or start_ns is None:
         return Skipped(where, f"span {item.id or '?'} without id, trace_id or started_at")
     data = item.span_data or _NO_DATA
-    kind = data.type
-    if kind == "custom" and data.sdk_span_type:
-        kind = data.sdk_span_type
+    kind, name = data.type, _name(data)
+    if kind == "custom":
+        step = _step(data.data)
+        kind = data.sdk_span_type or step.sdk_span_type or kind
+        name = (step.name if kind == "task" else None) or name
     error = item.error.message if item.error is not None else None
     usage = data.usage or _NO_USAGE
     understood: dict[str, object] = {
@@ -148,6 +161,7 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
         names.INPUT_TOKENS[0]: _either(usage.input_tokens, usage.prompt_tokens),
         names.OUTPUT_TOKENS[0]: _either(usage.output_tokens, usage.completion_tokens),
         names.TOTAL_TOKENS[0]: usage.total_tokens,
+        names.RESPONSE_ID[0]: data.response_id,
         names.ERROR: error,
         names.SESSION[0]: group,
     }
@@ -165,13 +179,20 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
         item.trace_id.removeprefix("trace_"),
         item.id,
         item.parent_id or "",
-        _name(data),
+        name,
         "internal",
         start_ns,
         values.time_ns(item.ended_at),
         item.error is not None,
     )
     return normalise.span(emitted, understood, _NO_RESOURCE, _SCOPE)
+
+
+def _step(data: Raw) -> _Step:
+    try:
+        return _STEP.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _NO_STEP
 
 
 def _either(first: Number, second: Number) -> Number:

@@ -205,7 +205,7 @@ class Known:
             **{fact: facts[fact] for fact in ("streamed",) if fact in facts},
         }
         return Shape(
-            name,
+            meaning.filled or name,
             kind,
             meaning,
             facts=(

@@ -74,7 +74,7 @@ def build(spans: Sequence[Span]) -> Trace:
             unfinished=counts.unfinished,
             skewed=counts.skewed,
             negative=counts.negative,
-            rehung=counts.rehung,
+            rehung=counts.rehung + layers.hung,
             notes=_notes(counts, layers, untrusted),
         ),
     )
@@ -318,6 +318,11 @@ def _notes(counts: Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
             counts.rehung,
             "span ran wholly outside its parent and hangs higher up",
             "spans ran wholly outside their parents and hang higher up",
+        ),
+        (
+            layers.hung,
+            "step of an agent was written beside it and hangs below it",
+            "steps of agents were written beside them and hang below them",
         ),
     )
     notes = [f"{n} {one if n == 1 else many}" for n, one, many in told if n]

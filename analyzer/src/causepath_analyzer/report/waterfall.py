@@ -148,7 +148,9 @@ def _row(run: Run, tree: _Tree, i: int, depth: int, marks: Marks, lanes: dict[in
 
 
 def _label(span: Span, indent: str, marks: Marks) -> str:
-    name = harmless(operation(span.name), ascii_only=marks.ascii_only) or "(unnamed)"
+    tool = span.tool_call.name if span.tool_call is not None else None
+    said = span.name if tool is None or tool in span.name else f"tool {tool}"
+    name = harmless(operation(said), ascii_only=marks.ascii_only) or "(unnamed)"
     turn = span.model_call.turn if span.model_call is not None else None
     tail = f" #{turn}" if turn is not None else ""
     room = _LABEL - len(indent) - len(tail)
