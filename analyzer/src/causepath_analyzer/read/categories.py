@@ -229,8 +229,8 @@ _LOGFIRE_AGENTS: Final[tuple[tuple[str, Category], ...]] = (
     ("Guardrail ", "guardrail"),
     ("MCP: list tools ", "other"),
 )
-"""How Logfire names the spans of the OpenAI Agents SDK, of which it says no more; the others are
-steps."""
+"""How Logfire names the spans of the OpenAI Agents SDK, of which it says no more."""
+_STEP_OF_LOGFIRE: Final[Category] = "chain"
 _NAME_PREFIXES: Final[tuple[tuple[str, Category], ...]] = (
     ("agent_run [", "agent"),
     ("invoke_agent ", "agent"),
@@ -323,7 +323,11 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
     """The category of a span that names none."""
     present = attributes.keys()
     if scope == names.LOGFIRE_AGENTS:
-        found = next((what for prefix, what in _LOGFIRE_AGENTS if name.startswith(prefix)), "chain")
+        found = _STEP_OF_LOGFIRE
+        for prefix, category in _LOGFIRE_AGENTS:
+            if name.startswith(prefix):
+                found = category
+                break
         return _person_or_tool(name, attributes) if found == "tool" else found
     if name.startswith(names.CLAUDE_CODE):
         said = attributes.get(names.CLAUDE_CODE_TYPE) or _CLAUDE_CODE_CLASSES.get(name)
