@@ -58,7 +58,6 @@ class ModelCall:
     span: Span | None = None
     pace: Pacing
     """Of a streamed reply."""
-    keep: Callable[[Any], None] | None = None
     is_here = False
     """Whether the call hangs on what is current anyhow."""
 
@@ -356,8 +355,8 @@ class ModelCall:
             self._streams = True
             self._headers = response.headers
             if self._told is not None or self._said is not None:
-                self._block_reader = self._provider.block_reader()
-                self.keep = self._block_reader.event
+                self._block_reader = self._provider.block_reader(self.look)
+                self.look = self._block_reader.event
             response.extensions["causepath.call"] = self
             response.stream = ObservedBody(response.stream, self)
 
@@ -399,8 +398,6 @@ class ModelCall:
         if event is None:
             return
         self.pace.came_unasked(time.perf_counter_ns())
-        if self.keep is not None:
-            self.keep(event)
         self.told(event, self.look(event))
 
     def _ask_whole_calls(self) -> None:

@@ -51,7 +51,8 @@ class Target:
 class BlockReader(Protocol):
     """The blocks of a streamed reply, from its events."""
 
-    def event(self, event: Any) -> None: ...
+    def event(self, event: Any) -> int:
+        """Takes an event in, and says what `look_at_event` says of it."""
 
     def blocks(self) -> list[Block]:
         """The blocks that have come, the last one perhaps in part."""
@@ -76,7 +77,8 @@ class Provider:
     """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
     read_event: Callable[[ModelReply, Any], ModelReply]
     """The reply so far and one event of the EVENTS seam make the new reply."""
-    block_reader: Callable[[], BlockReader]
+    block_reader: Callable[[Callable[[Any], int]], BlockReader]
+    """Made of `look_at_event`."""
     look_at_event: Callable[[Any], int]
     """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`."""
     read_data: Callable[[bytes], Any]

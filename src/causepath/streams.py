@@ -25,9 +25,7 @@ class Reader(Protocol):
     pace: Pacing
     """Is told of each event by whoever fetches it."""
     look: Callable[[Any], int]
-    """What an event is, as of `Provider.look_at_event`."""
-    keep: Callable[[Any], None] | None
-    """Wants each event, if anybody does."""
+    """Sees each event, and says what it is, as `Provider.look_at_event` does."""
 
     def told(self, event: Any, what: int) -> None:
         """An event that is more than a piece of the answer, or no piece of it."""
@@ -49,7 +47,7 @@ def observed_events(
     if reader is None:
         yield from events
         return
-    pace, look, keep = reader.pace, reader.look, reader.keep
+    pace, look = reader.pace, reader.look
     came, waited = pace.came, pace.waited
     pace.is_waiting, since = True, perf_counter_ns()
     try:
@@ -59,8 +57,6 @@ def observed_events(
             waited(now - since)
             pace.is_waiting = False
             try:
-                if keep is not None:
-                    keep(event)
                 what = look(event)
                 if what != CONTENT:
                     reader.told(event, what)
@@ -84,7 +80,7 @@ async def observed_async_events(
             async for event in events:
                 yield event
             return
-        pace, look, keep = reader.pace, reader.look, reader.keep
+        pace, look = reader.pace, reader.look
         came, waited = pace.came, pace.waited
         pace.is_waiting, since = True, perf_counter_ns()
         try:
@@ -94,8 +90,6 @@ async def observed_async_events(
                 waited(now - since)
                 pace.is_waiting = False
                 try:
-                    if keep is not None:
-                        keep(event)
                     what = look(event)
                     if what != CONTENT:
                         reader.told(event, what)

@@ -16,7 +16,7 @@ from causepath.prompt import Key, Prompt, key_of
 from causepath.providers.fields import fields_of, get, items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NOT_MEANT = frozenset({"cache_control", "caller", "citations", "id", "tool_use_id", "type"})
 """Fields of a block that do not change what it says. Its type is its kind."""
@@ -129,23 +129,35 @@ def output_blocks(message: Any) -> list[Block]:
 class StreamedBlocks:
     """The blocks of a reply from the events of its stream, as far as they have come."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_at_event: Callable[[Any], int]) -> None:
+        self._look_at_event = look_at_event
         self._found: list[Block] = []
         self._open: Mapping[str, Any] | None = None
         self._pieces: list[str] = []
+        self._keep = self._pieces.append
+        self._field: str | None = None
+        """What the pieces of the block stand in, once there was one."""
+        self._is = 0
+        """What an event with such a piece is."""
 
-    def event(self, event: Any) -> None:
+    def event(self, event: Any) -> int:
         kind = event.type
         if kind == "content_block_delta":
             delta = event.delta.__dict__
-            piece = delta.get(PIECES.get(delta["type"]))
+            piece = delta.get(self._field)
             if piece is not None:
-                self._pieces.append(piece)
+                self._keep(piece)
+                return self._is
+            field = PIECES.get(delta["type"])
+            if field in delta and delta[field] is not None:
+                self._field, self._is = field, self._look_at_event(event)
+                self._keep(delta[field])
         elif kind == "content_block_start":
             self._close()
             self._open = fields_of(event.content_block)
         elif kind == "content_block_stop":
             self._close()
+        return self._look_at_event(event)
 
     def blocks(self) -> list[Block]:
         self._close()
@@ -155,7 +167,7 @@ class StreamedBlocks:
         if self._open is None:
             return
         fields, text = dict(self._open), "".join(self._pieces)
-        self._open = None
+        self._open = self._field = None
         self._pieces.clear()
         if text:
             kind = fields.get("type")

@@ -13,7 +13,7 @@ from causepath.prompt import Key, Prompt, key_of, plain_key
 from causepath.providers.fields import fields_of, items, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 NOT_MEANT = frozenset({"annotations", "call_id", "id", "logprobs", "phase", "status", "type"})
 """Fields of an item that do not change what it says. Its type is its kind."""
@@ -97,12 +97,13 @@ def output_blocks(items_: Iterable[Any]) -> list[Block]:
 class StreamedBlocks:
     """The blocks of a reply from the events of its stream, as far as they have come."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_at_event: Callable[[Any], int]) -> None:
+        self._look_at_event = look_at_event
         self._found: list[Block] = []
         self._text: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
 
-    def event(self, event: Any) -> None:
+    def event(self, event: Any) -> int:
         kind = getattr(event, "type", None)
         if kind == "response.output_item.done":
             self._found += _blocks(event.item, 0)
@@ -113,6 +114,7 @@ class StreamedBlocks:
             for choice in event.choices or ():
                 if choice.index == 0:
                     self._chunk(choice.delta)
+        return self._look_at_event(event)
 
     def _chunk(self, delta: Any) -> None:
         if delta.content:
