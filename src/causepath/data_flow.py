@@ -25,8 +25,12 @@ LINE = 32
 WHOLE = 8
 """Characters of a text that can be recognised where it stands alone."""
 
-MAX_LINES = 50_000
-"""Lines of outputs, and as many of inputs, remembered in each of two generations."""
+MAX_LINES = 25_000
+"""Lines of outputs, and as many of inputs, remembered in each of two generations: 100 bytes each,
+and 300 for each output that they are of."""
+
+MAX_WHOLES = 10_000
+"""Whole outputs, likewise, 400 bytes each."""
 
 MAX_PRODUCERS = 4
 """Of one line. What more have put out is how they all put it."""
@@ -149,7 +153,7 @@ class DataFlow:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wholes: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_LINES)
+        self._wholes: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_WHOLES)
         self._parts: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_LINES)
         self._inputs: Recent[int, bool] = Recent(MAX_LINES)
 
@@ -193,13 +197,16 @@ class DataFlow:
 
     def produced(self, output: Pieces, producer: SpanContext, sources: AbstractSet[int]) -> None:
         """Somebody put out `output`, who was given what the spans `sources` had put out."""
+        alone = (producer,)
         with self._lock:
             for key in output.wholes:
-                known = self._wholes.get(key) or ()
-                self._wholes[key] = _with(known[-MAX_PRODUCERS + 1 :], producer)
+                others = self._wholes.get(key)
+                self._wholes[key] = (
+                    _with(others[-MAX_PRODUCERS + 1 :], producer) if others else alone
+                )
             before = self._parts.among(output.parts)
             own = output.parts - before - self._inputs.among(output.parts)
-            self._parts.add(own, (producer,))
+            self._parts.add(own, alone)
             for key in before:
                 known = self._parts.get(key) or ()
                 if sources.isdisjoint(one.span_id for one in known):
@@ -210,7 +217,7 @@ class DataFlow:
                     for key in phrases:
                         found = self._parts.get(key)
                         self._parts[key] = (
-                            (producer,) if found is None else _unless_common(found, producer)
+                            alone if found is None else _unless_common(found, producer)
                         )
 
 
