@@ -1,14 +1,18 @@
 """Which earlier outputs a text carries: replies of models and results of tools, across runs.
 
-A text is recognised as a whole, by a line or a sentence of 32 characters, or by six words in a row,
-as prompts put outputs between other words. What a call was given and then repeats is not its
-output, nor is what others had been given before anybody answered with it. No text is kept, only the
-hashes that Python itself keeps with strings, whose key is another one in every process.
+A text is recognised as a whole, by a line or a sentence of 32 bytes, or by six words in a row, as
+prompts put outputs between other words. Bytes are of UTF-8, as in the sizes that spans tell: of
+English as many as characters, and of Chinese, where a character tells more, three for each.
+
+What a call was given and then repeats is not its output, nor is what others had been given before
+anybody answered with it. No text is kept, only the hashes that Python itself keeps with strings,
+whose key is another one in every process.
 """
 
 from __future__ import annotations
 
 import threading
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath.recent import Recent
@@ -20,10 +24,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 LINE = 32
-"""Characters of a line or a sentence that can be recognised."""
+"""Bytes of a line or a sentence that can be recognised."""
 
 WHOLE = 8
-"""Characters of a text that can be recognised where it stands alone."""
+"""Bytes of a text that can be recognised where it stands alone."""
 
 MAX_LINES = 25_000
 """Lines of outputs, and as many of inputs, remembered in each of two generations: 100 bytes each,
@@ -38,8 +42,11 @@ MAX_PRODUCERS = 4
 PHRASE = 6
 """Words of a phrase."""
 
-PHRASE_CHARACTERS = 24
+PHRASE_BYTES = 24
 """Of a phrase that can be recognised."""
+
+UNSPACED = 8
+"""Characters of a phrase where words are not set apart: as many bytes of Chinese."""
 
 MAX_PHRASES_IN = 8 * 1024
 """Characters of what one call is given that are searched for phrases, the latest texts first."""
@@ -53,7 +60,16 @@ MAX_LINES_IN = 256 * 1024
 ENDS = ("\\n", '"', "<", ">", ". ", ": ", "? ", "! ", "; ")
 """What a sentence ends with: also what JSON, tags and quotes set apart."""
 
-AROUND = " \t\r\n\\.:;!?\"'`*#>-_()[]{},"
+WIDE_ENDS = "。：？！；「」『』“”"
+"""And where it is not all ASCII."""
+
+UNSPACED_SCRIPTS = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # Chinese, Japanese
+)
+
+AROUND = " \t\r\n\\.:;!?\"'`*#>-_()[]{},\u3000，、…（）【】《》" + WIDE_ENDS
 
 
 class Pieces(NamedTuple):
@@ -78,7 +94,7 @@ class Pieces(NamedTuple):
         for text in texts:
             before += len(text)
             found._add(text, before)
-            if len(text) >= LINE and before <= MAX_PHRASES_IN:
+            if tells(text) and before <= MAX_PHRASES_IN:
                 found.phrases.update(map(hash, _phrases(text)))
         return found
 
@@ -89,34 +105,56 @@ class Pieces(NamedTuple):
         for text in texts:
             sentences = found._add(text, len(text))
             for sentence in {*sentences[:1], *sentences[-1:]}:
-                told = [
-                    one for one in _phrases(sentence) if len(" ".join(one)) >= PHRASE_CHARACTERS
-                ]
+                told = [one for one in _phrases(sentence) if tells(" ".join(one), PHRASE_BYTES)]
                 found.edges[hash(sentence)] = {hash(one) for one in told[::PHRASE] + told[-1:]}
         return found
 
     def _add(self, text: str, so_far: int) -> list[str]:
         """Gives the sentences, as long as they are cut."""
         rest = text.strip(AROUND)
-        if len(rest) < WHOLE:
+        if not tells(rest, WHOLE):
             return []
         self.wholes.add(hash(rest))
-        if len(rest) < LINE or so_far > MAX_LINES_IN:
+        if not tells(rest) or so_far > MAX_LINES_IN:
             return []
-        self.parts.update([hash(x) for x in map(str.strip, text.split("\n")) if len(x) >= LINE])
+        wide = not text.isascii()
+        lines = map(str.strip, text.split("\n"))
+        self.parts.update([hash(x) for x in lines if len(x) >= LINE or (wide and tells(x))])
         if so_far > MAX_SENTENCES_IN:
             return []
-        for end in ENDS:
+        for end in (*ENDS, *WIDE_ENDS) if wide else ENDS:
             rest = rest.replace(end, "\n")
-        stripped = [part.strip(AROUND) for part in rest.split("\n") if len(part) >= LINE]
-        cut = [part for part in stripped if len(part) >= LINE]
+        least = LINE // 4 if wide else LINE
+        stripped = [part.strip(AROUND) for part in rest.split("\n") if len(part) >= least]
+        cut = [part for part in stripped if len(part) >= LINE or (wide and tells(part))]
         self.parts.update(map(hash, cut))
         return cut
 
 
+def tells(text: str, least: int = LINE) -> bool:
+    """Whether it has so many bytes."""
+    characters = len(text)
+    return characters >= least or (
+        characters * 4 >= least
+        and not text.isascii()
+        and len(text.encode("utf-8", "surrogatepass")) >= least
+    )
+
+
 def _phrases(text: str) -> Iterator[tuple[str, ...]]:
     words = [word.strip(AROUND) for word in text.split()]
-    return zip(*(words[n:] for n in range(PHRASE)), strict=False)
+    found = zip(*(words[n:] for n in range(PHRASE)), strict=False)
+    return found if text.isascii() else chain(found, _unspaced(text))
+
+
+def _unspaced(text: str) -> Iterator[tuple[str, ...]]:
+    """Phrases of Chinese, Japanese and the like, whatever punctuation is in them."""
+    import re  # which remembers the pattern
+
+    for part in re.findall(f"[{UNSPACED_SCRIPTS}]{{{UNSPACED},}}", text):
+        characters = "".join(filter(str.isalnum, part))
+        for n in range(len(characters) - UNSPACED + 1):
+            yield (characters[n : n + UNSPACED],)
 
 
 def is_data_class(kind: type) -> bool:

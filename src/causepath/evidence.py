@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import forks, semconv
 from causepath.blocks import MAX_LISTED, Conversations, Told
-from causepath.data_flow import WHOLE, DataFlow, Pieces, texts_in
+from causepath.data_flow import WHOLE, DataFlow, Pieces, tells, texts_in
 from causepath.digests import Digests
 from causepath.prompt import are_blocks, key_of
 
@@ -138,7 +138,7 @@ def _texts_of(blocks: Iterable[Block]) -> list[str]:
     for block in blocks:
         value = block.value
         if type(value) is str:
-            if len(value) >= WHOLE:
+            if tells(value, WHOLE):
                 found.append(value)
         elif are_blocks(value):
             found += _texts_of(value)

@@ -29,6 +29,10 @@ ITEMS = ("Lisbon", "Porto", "Faro", "Braga")
 def answer(request: Request) -> Reply:
     """Another sentence for each request, long enough to be known again."""
     said = request.messages[-1]["content"]
+    if "里" in said:
+        return Reply(
+            f"{len(said)}字的文章已经写好了现在可以看了", latency=Latency(before_headers=0.08)
+        )
     told = f"What there is to say of number {len(said)} was said {hash(said) % 1000} times before."
     return Reply(told, latency=Latency(before_headers=0.08))
 
@@ -47,6 +51,13 @@ def handed_on(ask: Ask, conclude: Ask) -> None:
         draft = ask(f"Add what one should know of {item} to this: {draft}")
 
 
+def in_chinese(ask: Ask, conclude: Ask) -> None:
+    """Three bytes a character, and nothing between the words."""
+    draft = "一篇短文。"
+    for item in ITEMS:
+        draft = ask(f"把{item}加到{draft}里")
+
+
 def summed_up(ask: Ask, conclude: Ask) -> None:
     """The calls of the loop are independent; the last one needs them all."""
     told = [ask(f"Describe {item} in a sentence.") for item in ITEMS]
@@ -58,6 +69,7 @@ def summed_up(ask: Ask, conclude: Ask) -> None:
     [
         pytest.param(for_each, [("CP102", "proved", len(ITEMS))], id="for each item"),
         pytest.param(handed_on, [], id="each is given what the one before answered"),
+        pytest.param(in_chinese, [], id="handed on in Chinese"),
         pytest.param(summed_up, [("CP102", "proved", len(ITEMS))], id="the last needs all others"),
     ],
 )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 ASK: dict[str, Any] = {"model": "m", "max_tokens": 64}
 
 LONG = "The quick brown fox jumps over the lazy dog."
+CHINESE = "敏捷的狐狸跳过了一只很懒的狗。"  # 15 characters of 45 bytes
 OTHER = "Pack my box with five dozen liquor jugs, please."
 
 
@@ -449,6 +450,12 @@ LINES = f"First a line that is long enough to tell.\n  {LONG}  \nshort"
         pytest.param([LONG], ["<draft>{0}</draft>"], [("2", "1")], id="in a tag"),
         pytest.param([LONG], ['{{"draft": "{0}"}}'], [("2", "1")], id="in JSON"),
         pytest.param([f"{LONG} {OTHER}"], [f"So: {OTHER}"], [("2", "1")], id="a sentence of it"),
+        pytest.param([CHINESE], ["请翻译成英文：{0}谢谢"], [("2", "1")], id="in Chinese"),
+        pytest.param([CHINESE], ["请把“{0}”翻译成英文"], [("2", "1")], id="in Chinese quotes"),
+        pytest.param([CHINESE], ["译{0}为英文"], [("2", "1")], id="right among Chinese"),
+        pytest.param([CHINESE], ["Translate {0} now"], [("2", "1")], id="Chinese among English"),
+        pytest.param([CHINESE], ["你好，今天天气怎么样？我们去吃饭吧。"], [], id="other Chinese"),
+        pytest.param(["好的，明天见。"], ["他说：好的，明天见。"], [], id="short Chinese"),
         pytest.param(["Short."], ["Not so short: {0}"], [], id="a short answer among words"),
         pytest.param([LONG], [OTHER], [], id="something else"),
         pytest.param([LONG, OTHER], ["{0}", "{1}"], [("2", "1"), ("3", "2")], id="a chain"),

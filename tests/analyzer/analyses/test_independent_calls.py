@@ -268,7 +268,7 @@ def test_what_blocks_cannot_show_is_said() -> None:
     (one,) = explained(trace).findings
     assert one.why == (
         "2 calls of m ran one after the other, but no text that an earlier one wrote, nor a line "
-        "of 32 characters of it, is in what a later one was given. Whether a shorter piece of an "
+        "of 32 bytes of it, is in what a later one was given. Whether a shorter piece of an "
         "answer was handed on, or decided if the next call was made, is not in the trace."
     )
 

@@ -1,6 +1,6 @@
 """Whether one call needed what an earlier one returned: yes, no, or nobody can tell.
 
-Links and equal digests come first: they say yes, and where every text of 32 characters would have
+Links and equal digests come first: they say yes, and where every text of 40 bytes would have
 been found again, their absence says no (`data_flow`). Then content, where it was recorded: a value
 of eight or more characters that stands in a result and in a later argument is a dependency; a plain
 word is none unless it is all of an argument, nor is what the earlier call was given itself. Then
@@ -30,7 +30,7 @@ Level = Literal["proved", "likely", "unknown", "dependent"]
 _LONG: Final = 8
 _RECOGNISED: Final = 40
 """Bytes of a text that is found again wherever it is handed on, if blocks are told: the emitter
-looks for equal blocks, and for lines and sentences of 32 characters without what is around them."""
+looks for equal blocks, and for lines and sentences of 32 bytes without what is around them."""
 _WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
 _PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
 _MOST_OPERATIONS: Final = 24

@@ -236,7 +236,7 @@ def _candidate(
         )
     elif models:
         why = (
-            "no text that an earlier one wrote, nor a line of 32 characters of it, is in what a "
+            "no text that an earlier one wrote, nor a line of 32 bytes of it, is in what a "
             "later one was given"
         )
     else:
