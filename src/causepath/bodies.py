@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,8 +109,17 @@ def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:
             return lambda piece: iter((piece,))
         case "gzip" | "x-gzip" | "deflate":
             return _inflated(zlib.decompressobj(zlib.MAX_WBITS | 32))
+        case "br":
+            return _brotli(_imported("brotli", "brotlicffi"))
+        case "zstd":
+            return _zstd(_imported("compression.zstd", "backports.zstd"))
         case _:
             return None
+
+
+def _imported(*names: str) -> Any:
+    """The first of these modules that the client, who asked for the encoding, has imported."""
+    return next((found for name in names if (found := sys.modules.get(name))), None)
 
 
 def _inflated(inflate: zlib._Decompress) -> Callable[[bytes], Iterator[bytes]]:
@@ -117,5 +127,46 @@ def _inflated(inflate: zlib._Decompress) -> Callable[[bytes], Iterator[bytes]]:
         while piece:
             yield inflate.decompress(piece, PIECE_BYTES)
             piece = inflate.unconsumed_tail
+
+    return decoded
+
+
+def _brotli(brotli: Any) -> Callable[[bytes], Iterator[bytes]] | None:
+    if brotli is None:
+        return None
+    decompressor = brotli.Decompressor()
+    process = getattr(decompressor, "process", None) or decompressor.decompress
+
+    def decoded(piece: bytes) -> Iterator[bytes]:
+        try:
+            # Releases that know no limit raise a `TypeError`.
+            found = process(piece, output_buffer_limit=PIECE_BYTES)
+            while found:
+                yield found
+                found = process(b"", output_buffer_limit=PIECE_BYTES)
+        except (brotli.error, TypeError) as error:
+            raise ValueError("no brotli") from error
+
+    return decoded
+
+
+def _zstd(zstd: Any) -> Callable[[bytes], Iterator[bytes]] | None:
+    if zstd is None:
+        return None
+    decompressor = zstd.ZstdDecompressor()
+
+    def decoded(piece: bytes) -> Iterator[bytes]:
+        nonlocal decompressor
+        try:
+            while piece or not decompressor.needs_input:
+                if decompressor.eof:  # one frame may follow another
+                    piece = decompressor.unused_data + piece
+                    decompressor = zstd.ZstdDecompressor()
+                    if not piece:
+                        return
+                yield decompressor.decompress(piece, PIECE_BYTES)
+                piece = b""
+        except zstd.ZstdError as error:
+            raise ValueError("no zstd") from error
 
     return decoded

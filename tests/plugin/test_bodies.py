@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
+from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,11 @@ from hypothesis import strategies as st
 from causepath import bodies
 from causepath.bodies import Body
 from tests.support.wire import Event
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 EVENTS = [
     Event("message_start", {"type": "message_start", "text": "é\u2028"}),
@@ -21,6 +29,8 @@ EVENTS = [
 SSE = {"content-type": "text/event-stream; charset=utf-8"}
 FRAMES = {"content-type": "application/vnd.amazon.eventstream"}
 GZIP = {**SSE, "content-encoding": "gzip"}
+BROTLI = {**SSE, "content-encoding": "br"}
+ZSTD = {**SSE, "content-encoding": "zstd"}
 DATA = [json.dumps(event.data).encode() for event in EVENTS]
 
 PLAIN = b": a comment\n" + b"".join(event.encode() for event in EVENTS)
@@ -29,6 +39,9 @@ BODIES = {
     "lines of windows": (SSE, PLAIN.replace(b"\n", b"\r\n")),
     "gzip": (GZIP, zlib.compress(PLAIN, wbits=31)),
     "deflate": ({**SSE, "content-encoding": "deflate"}, zlib.compress(PLAIN)),
+    "brotli": (BROTLI, brotli.compress(PLAIN)),
+    "zstd": (ZSTD, zstd.compress(PLAIN)),
+    "zstd in frames": (ZSTD, zstd.compress(PLAIN[:100]) + zstd.compress(PLAIN[100:])),
     "frames": (FRAMES, b"".join(event.frame() for event in EVENTS)),
 }
 
@@ -54,7 +67,10 @@ def test_pieces_of_any_size_tell_the_same(name: str, places: list[int]) -> None:
     assert told(headers, cut(data, places)) == DATA
 
 
-@given(st.sampled_from([SSE, FRAMES, GZIP, {"content-type": "application/json"}]), st.binary())
+@given(
+    st.sampled_from([SSE, FRAMES, GZIP, ZSTD, BROTLI, {"content-type": "application/json"}]),
+    st.binary(),
+)
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_bytes_are_nothing_is_raised(headers: dict[str, str], data: bytes) -> None:
     told(headers, [data, data])
@@ -62,7 +78,7 @@ def test_whatever_the_bytes_are_nothing_is_raised(headers: dict[str, str], data:
 
 def test_what_is_no_text_or_of_unknown_encoding_tells_nothing() -> None:
     assert told({"content-type": "image/png"}, [PLAIN]) == []
-    assert told({**SSE, "content-encoding": "br"}, [PLAIN]) == []
+    assert told({**SSE, "content-encoding": "compress"}, [PLAIN]) == []
 
 
 def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +96,20 @@ def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
     assert document.document() is None
 
 
-def test_a_small_body_that_unpacks_to_a_large_one_is_left() -> None:
-    body = Body(GZIP, lambda _: None)
-    body.feed(zlib.compress(b"data: " + b"x" * 100_000_000, wbits=31))
+LARGE = b"data: " + b"x" * 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "pack"),
+    [
+        (GZIP, lambda data: zlib.compress(data, wbits=31)),
+        (BROTLI, lambda data: brotli.compress(data, quality=1)),
+        (ZSTD, zstd.compress),
+    ],
+    ids=["gzip", "brotli", "zstd"],
+)
+def test_a_small_body_that_unpacks_to_a_large_one_is_left(headers: Any, pack: Any) -> None:
+    body = Body(headers, lambda _: None)
+    body.feed(pack(LARGE))
     assert body._split is None
     assert body._rest == []
