@@ -10,11 +10,9 @@ difference: `WRITE_EXPECTED=1 python -m pytest tests/plugin/test_matrix.py`, new
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import os
 import re
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,20 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXPECTED = Path(__file__).parent / "expected"
-BESIDE = Path(__file__).parents[2] / ".sdk" / "beside"
 WRITE = "WRITE_EXPECTED" in os.environ
-
-if BESIDE.exists() and str(BESIDE) not in sys.path:
-    sys.path.append(str(BESIDE))  # last, for botocore alone
 
 ROWS = [
     pytest.param(way, kind, native, id=f"{way.name}-{kind}-{'native' if native else 'ours'}")
     for way in WAYS
     for kind in ("sync", "async")
     for native in ((False, True) if NATIVE else (False,))
-    if way.since <= VERSION
-    and way.only in (None, kind)
-    and (way.needs is None or importlib.util.find_spec(way.needs) is not None)
+    if way.since <= VERSION and way.only in (None, kind)
 ]
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+import socket
+import ssl
+import threading
+from pathlib import Path
+from typing import Any
 
 import anthropic
 import pytest
@@ -12,15 +16,16 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from google.oauth2.credentials import Credentials as GoogleCredentials
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded
 
 from tests.plugin.test_safety import driven
 from tests.plugin.ways import ASK, W, seen
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
-from tests.support.script import Failure, InOrder, Reply, Usage
-
-if TYPE_CHECKING:
-    from tests.support.script import Request
+from tests.support.script import Failure, InOrder, Reply, Request, Usage
+from tests.support.wire import events
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 AWS: dict[str, Any] = {
@@ -128,3 +133,64 @@ def test_what_is_signed_is_what_is_sent(name: str, is_async: bool) -> None:
     assert [span.attributes["gen_ai.provider.name"] for span in chats] == [platform] * 3
     assert [span.attributes["gen_ai.usage.output_tokens"] for span in chats] == [2] * 3
     assert sum(span.name == "backoff" for span in spans) == 1
+
+
+# -- HTTP/2
+
+
+ASKED = Request(0, "POST", "/v1/messages", "", {}, {**ASK, "stream": True}, 0)
+
+
+class Http2(threading.Thread):
+    """A server that answers each request with the events of one reply, over HTTP/2 and TLS."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(__file__).parents[1] / "support" / "localhost.pem")
+        context.set_alpn_protocols(["h2"])
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._context = context
+        self.url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def run(self) -> None:
+        accepted, _ = self._listening.accept()
+        with self._listening, self._context.wrap_socket(accepted, server_side=True) as peer:
+            speaks = H2Connection(H2Configuration(client_side=False))
+            speaks.initiate_connection()
+            peer.sendall(speaks.data_to_send())
+            while data := peer.recv(65_536):
+                for event in speaks.receive_data(data):
+                    if isinstance(event, StreamEnded) and event.stream_id is not None:
+                        headers = [(":status", "200"), ("content-type", "text/event-stream")]
+                        speaks.send_headers(event.stream_id, headers)
+                        for one in events(HELLO, ASKED, "msg_1"):
+                            speaks.send_data(event.stream_id, one.encode())
+                        speaks.end_stream(event.stream_id)
+                peer.sendall(speaks.data_to_send())
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_over_http2(is_async: bool) -> None:
+    server = Http2()
+    server.start()
+    trust = ssl.create_default_context(cafile=Path(__file__).parents[1] / "support/localhost.pem")
+    trust.check_hostname = False
+
+    async def main() -> Any:
+        make = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
+        http = anthropic.DefaultAsyncHttpxClient if is_async else anthropic.DefaultHttpxClient
+        client: Any = make(
+            base_url=server.url, api_key="test", http_client=http(http2=True, verify=trust)
+        )
+        w = W(client, None, is_async)  # type: ignore[arg-type]
+        saw = [await w.all(await w.create(stream=True)) for _ in range(2)]
+        await w.of(client.close())
+        return saw
+
+    with Recording() as recording:
+        saw = asyncio.run(main()) if is_async else driven(main())
+        spans = [span for span in recording.spans() if span.name == "chat m"]
+    assert saw[0] == saw[1]
+    assert [span.attributes["gen_ai.usage.output_tokens"] for span in spans] == [2, 2]
+    assert [span.attributes["causepath.connection.new"] for span in spans] == [True, False]

@@ -13,7 +13,7 @@ import contextlib
 import gc
 import inspect
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -606,8 +606,6 @@ class Way:
     since: tuple[int, int] = (0, 100)
     client: Callable[[str, bool], Any] | None = None
     max_retries: int = 2
-    needs: str | None = field(default=None)
-    """A package to have."""
 
 
 def retried(*answers: Answer) -> list[Answer]:
@@ -709,7 +707,7 @@ WAYS = (
     Way("no messages", asking([])),
     Way("a deprecated model", deprecated_model),
     Way("Bedrock", create, client=BEDROCK),
-    Way("Bedrock, a stream", iterate, ASKS, client=BEDROCK, needs="botocore"),
+    Way("Bedrock, a stream", iterate, ASKS, client=BEDROCK),
     Way("Bedrock, a stream forwarded as bytes", forwarded_raw, client=BEDROCK),
     Way("Bedrock's own Messages API", helper, client=MANTLE),
     Way("Vertex", create, client=VERTEX),
