@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import claude_agent, config, mcp, measure
 from causepath.found_tools import FoundTools
+from causepath.frameworks import RUNS, SEAMS, Frameworks
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
@@ -85,6 +86,11 @@ class Plugin:
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
             self._when_imported(name, functools.partial(self._patch_pools, telemetry))
+        frameworks = self._frameworks = Frameworks(telemetry)
+        for module in {*(seam.module for seam in SEAMS), *(module for module, _ in RUNS)}:
+            self._when_imported(
+                module, functools.partial(self._patch_framework, telemetry, frameworks)
+            )
         for pattern in settings.tool_patterns:
             self._when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
@@ -102,6 +108,7 @@ class Plugin:
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
+        self._frameworks.undo()
         self._pipeline.close()
         if self._telemetry is not None:
             self._telemetry.close()
@@ -151,6 +158,18 @@ class Plugin:
             from causepath.process_pools import ProcessPools
 
             ProcessPools(telemetry).wrap(module, self._changed())
+
+    @harmless(None)
+    def _patch_framework(
+        self, telemetry: Telemetry, frameworks: Frameworks, module: ModuleType
+    ) -> None:
+        if telemetry is self._telemetry:
+            for seam in SEAMS:
+                if seam.module == module.__name__:
+                    self._changed().wrap(seam.module, seam.name, frameworks.seam(seam))
+            for name, run in RUNS:
+                if name == module.__name__:
+                    self._changed().wrap(name, run, frameworks.run)
 
     def _changed(self) -> Patches:
         from causepath.patching import Patches

@@ -28,6 +28,9 @@ MAX_DEPTH = 5
 MAX_WIDTH = 200
 """Items of a container, and attributes of an object."""
 
+MAX_FRAMES = 200
+"""Frames that are passed on the way to one of the application."""
+
 MAX_KNOWN = 10_000
 
 LEAVES = frozenset({str, int, float, bool, bytes, type(None), complex, bytearray, range, slice})
@@ -99,6 +102,8 @@ def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterat
     functions their closures and, likewise, the globals that they name; of objects their attributes
     and those of their classes.
     """
+    if frames:
+        _remember_caller(frames[0])
     named = frozenset().union(*(names_in(frame.f_code) for frame in frames))
     waiting: deque[Held] = deque()
     for number, frame in enumerate(frames):
@@ -188,6 +193,16 @@ def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Itera
                     yield Held(item, None, None, depth, frame)
 
 
+def own_frame() -> FrameType | None:
+    """The nearest frame of the application, however far above a framework that it uses."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+    for _ in range(MAX_FRAMES):
+        if frame is None or is_application(frame.f_globals.get("__name__")):
+            return frame
+        frame = frame.f_back
+    return None
+
+
 @functools.lru_cache(maxsize=1_000)
 def names_in(code: CodeType) -> frozenset[str]:
     """The names of globals and attributes in the code of a function, and of those inside it."""
@@ -218,6 +233,28 @@ APPLICATION, LIBRARY, PLUMBING = range(3)
 _known: dict[str, int] = {}
 
 
+_callers: set[str] = set()
+
+
+def _remember_caller(frame: FrameType) -> None:
+    """Who calls an SDK is the application, even where it is installed as a library, unless it is a
+    framework."""
+    module = frame.f_globals.get("__name__")
+    if _kind_of(module) == LIBRARY and type(module) is str and len(_callers) < MAX_KNOWN:
+        top = module.partition(".")[0]
+        if not top.startswith(FRAMEWORKS):
+            _callers.add(top)
+            _known.clear()
+
+
+FRAMEWORKS = (
+    "agent_framework", "agents", "agno", "autogen", "camel", "crewai", "dspy", "google", "haystack",
+    "instructor", "langchain", "langgraph", "litellm", "llama_index", "mirascope", "pydantic_ai",
+    "semantic_kernel", "smolagents", "strands",
+)  # fmt: skip
+"""How the packages of those begin that call SDKs for an application."""
+
+
 def _kind_of(module: object) -> int:
     if type(module) is not str:
         return LIBRARY
@@ -227,7 +264,7 @@ def _kind_of(module: object) -> int:
         file = str(stored.own(sys.modules.get(module)).get("__file__"))
         if top in NOT_THE_APPLICATION or top in sys.stdlib_module_names:
             found = PLUMBING
-        elif "site-packages" in file or "dist-packages" in file:
+        elif ("site-packages" in file or "dist-packages" in file) and top not in _callers:
             found = LIBRARY
         else:
             found = APPLICATION

@@ -31,7 +31,7 @@ from causepath.reachable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import CodeType, FrameType
 
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
@@ -97,6 +97,11 @@ class Wanted(NamedTuple):
     resolve: Resolve
     strict: bool
 
+    def of(self, name: str) -> Wanted:
+        """For the tool with this name: where no object is among the arguments, it is that one."""
+        stored_as = stored.members(self.holder).get(self.name)
+        return self._replace(resolve=_only(name)) if type(stored_as) is staticmethod else self
+
 
 class Registries:
     """What was found in the objects of the application, and whose tool each of them is."""
@@ -105,7 +110,7 @@ class Registries:
         self._measure_global = measure_global
         self._names = _Names()
         self._classes: dict[int, tuple[type, _Class]] = {}
-        self._patched: list[tuple[weakref.ref[type], str]] = []
+        self._methods = Methods()
 
     def find(
         self,
@@ -128,12 +133,28 @@ class Registries:
         del held
         # Not before all that was looked at is let go of, to see who else has a function.
         for method in search.methods:
-            self._measure_method(method, search.bound)
+            held_as = stored.members(method.holder).get(method.name)
+            bound = len(search.bound.get(id(getattr(held_as, "__func__", held_as)), ()))
+            del held_as
+            self._methods.measure(method, bound=bound)
         for function in search.globals:
             self._measure_global(function)
         return search.passing
 
-    def _measure_method(self, wanted: Wanted, bound: Mapping[int, set[int]]) -> None:
+    def undo(self) -> None:
+        """Put the methods back."""
+        self._methods.undo()
+
+
+class Methods:
+    """The methods that are measured in their classes, to be put back one day."""
+
+    def __init__(self) -> None:
+        self._measured: list[tuple[weakref.ref[type], str]] = []
+
+    def measure(self, wanted: Wanted, *, bound: int = 0, exclusive: bool = True) -> None:
+        """Measure a method, unless it is `exclusive` and somebody else has its function, who may
+        pickle it by its name. `bound` methods of objects are found by theirs."""
         base, name = wanted.holder, wanted.name
         kind: Any = type(stored.members(base).get(name))
         if kind is types.FunctionType:
@@ -142,22 +163,19 @@ class Registries:
             function, most = stored.members(base)[name].__func__, HELD_BY_ITS_WRAPPER
         else:
             return
-        # Somebody else who has it may pickle it, by its name; as a method of an object it is found.
-        most += len(bound.get(id(function), ()))
         if (
             type(function) is not types.FunctionType
-            or sys.getrefcount(function) > most
+            or (exclusive and sys.getrefcount(function) > most + bound)
             or vars(function).get("__isabstractmethod__")
-            or len(self._patched) >= MAX_PATCHED
+            or len(self._measured) >= MAX_PATCHED
         ):
             return
         measured = dispatching(function, wanted.resolve, strict=wanted.strict)
         type.__setattr__(base, name, measured if kind is types.FunctionType else kind(measured))
-        self._patched.append((weakref.ref(base), name))
+        self._measured.append((weakref.ref(base), name))
 
     def undo(self) -> None:
-        """Put the methods back."""
-        for reference, name in self._patched:
+        for reference, name in self._measured:
             base = reference()
             held: Any = stored.members(base).get(name) if base is not None else None
             wrapper: Any = type(held) if isinstance(held, staticmethod | classmethod) else None
@@ -165,7 +183,7 @@ class Registries:
             if type(measured) is MeasuredFunction:
                 original = measured.__wrapped__
                 type.__setattr__(base, name, wrapper(original) if wrapper else original)
-        self._patched.clear()
+        self._measured.clear()
 
 
 class _Search:
@@ -331,7 +349,7 @@ class _Search:
             else:
                 found |= part.put(stand_in(part.value, name, only_asked=True))
         methods = self._class(type(value)).methods
-        self.methods += methods
+        self.methods += (method.of(name) for method in methods)
         if methods and not self._names.add(value, name):
             self._names.add(type(value), name)
         if found or (methods and name not in self._missed):
@@ -341,7 +359,7 @@ class _Search:
         """A class whose instances carry out the tool, one a call perhaps."""
         methods = self._class(kind).methods
         if methods:
-            self.methods += methods
+            self.methods += (method.of(name) for method in methods)
             self._names.add(kind, name)
             if name not in self._missed:
                 self._done(name)

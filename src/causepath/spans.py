@@ -113,6 +113,17 @@ def name_of(span: Any) -> str:
     return getattr(span, "name", "")
 
 
+def tool_of(span: Any) -> str:
+    """The name of the tool that the span of somebody else is of."""
+    attributes = attributes_of(span)
+    said = (attributes.get(name) for name in TOOL_NAMES)
+    own = name_of(span).removeprefix("execute_tool ")
+    return next((name for name in said if isinstance(name, str)), own)
+
+
+TOOL_NAMES = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
+
+
 def is_native(provider: Provider, span: Any) -> bool:
     """Whether the SDK of `provider` itself writes this span."""
     return provider.native_scope is not None and scope_of(span).startswith(provider.native_scope)

@@ -18,12 +18,14 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
 from causepath import forks, semconv, work
+from causepath.announced import announced, told_in
 from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
 from causepath.operation import Operation, Step
 from causepath.others import OtherSpan, OtherSpans
+from causepath.reachable import own_frame
 from causepath.runs import Run, Runs, named_arguments
 from causepath.spans import (
     SCOPE,
@@ -33,6 +35,7 @@ from causepath.spans import (
     key_of,
     tool_attributes,
     tool_call_links,
+    tool_of,
     unsuppressed,
 )
 from causepath.version import __version__
@@ -462,6 +465,32 @@ class Telemetry:
         return self._function_call(name, asked, function, args, kwargs, read_only, start_ns)
 
     @harmless(None)
+    def framework_tool_call(
+        self, name: str, call_id: object, function: Callable[..., Any], arguments: Any
+    ) -> Operation | None:
+        """The span of a tool that a framework carries out."""
+        with Step(announced(name, call_id)):
+            return self.tool_call(name, function, (), arguments or {}, None, only_asked=True)
+
+    def adopt_tool(self, span: Span, here: Context) -> None:
+        """Somebody else writes the span of a tool: it is that of the call that was asked for."""
+        attributes = attributes_of(span)
+        call_id = attributes.get(semconv.TOOL_CALL_ID)
+        asked = self.runs.take_by_id(call_id) if isinstance(call_id, str) else None
+        if asked is None and not isinstance(call_id, str):
+            name = tool_of(span)
+            asked = self._take(name, None, (), {}, here=here) if self.runs.is_asked(name) else None
+        if asked is None:
+            return
+        asked.measured = span.get_span_context()
+        for link in tool_call_links(asked):
+            span.add_link(link.context, link.attributes)
+        if not isinstance(call_id, str):
+            span.set_attribute(semconv.TOOL_CALL_ID, asked.call.id)
+        if semconv.TOOL_ARGUMENTS not in attributes:
+            self.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
+
+    @harmless(None)
     def sdk_tool_call(
         self, provider: Provider, name: str, function: Callable[..., Any], args: Any, kwargs: Any
     ) -> Operation | None:
@@ -505,7 +534,7 @@ class Telemetry:
             {semconv.MCP_METHOD: "tools/call", semconv.TOOL_READ_ONLY: read_only}
         )
         current = trace.get_current_span()
-        if asked is None and attributes_of(current).get(semconv.OPERATION) == "execute_tool":
+        if asked is None and attributes_of(current).get(semconv.CATEGORY) == "tool":
             current.set_attributes(about)
             return None
         return self._tool(asked.call.name if asked else name, asked, arguments, about, read_error)
@@ -519,9 +548,14 @@ class Telemetry:
         *,
         qualified: bool = False,
         strict: bool = False,
+        here: Context | None = None,
     ) -> AskedTool | None:
         """What a reply asked for and this call carries out."""
-        here = otel.get_current()
+        here = otel.get_current() if here is None else here
+        told = told_in(here)
+        call_id = told.call_id if told is not None and told.name == name else None
+        if call_id is not None and self.runs.issuer(call_id) is not None:
+            return self.runs.take_by_id(call_id)
         current = trace.get_current_span(here).get_span_context()
         key = None
         if current.is_valid:
@@ -669,10 +703,11 @@ def _writes_to(tracer: Any, tracer_provider: Any) -> bool:
 
 def _agent_name() -> str | None:
     """What to call an agent that nobody named: after the script or the module of its loop."""
-    for frame in application_frames():
-        module = str(frame.f_globals.get("__name__", ""))
-        if module == "__main__":
-            path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
-            module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
-        return None if not module or module.startswith("<") else module.rpartition(".")[2]
-    return None
+    frame = own_frame() or next(application_frames(), None)
+    if frame is None:
+        return None
+    module = str(frame.f_globals.get("__name__", ""))
+    if module == "__main__":
+        path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
+        module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+    return None if not module or module.startswith("<") else module.rpartition(".")[2]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 
 from causepath import semconv
+from causepath.announced import told_in
 from causepath.categories import category
 from causepath.guard import harmless
 from causepath.model_call import IN_PROGRESS
@@ -20,6 +21,7 @@ from causepath.spans import (
     name_of,
     scope_of,
     tool_call_links,
+    tool_of,
 )
 
 if TYPE_CHECKING:
@@ -56,9 +58,13 @@ class SpanWatcher:
             found = category(attributes, name=name_of(span), client=is_client(span))
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
+        if found != "llm" and not telemetry.runs.asks():
+            return
+        here = otel.get_current() if parent_context is None else parent_context
         if found == "llm":
-            here = otel.get_current() if parent_context is None else parent_context
             telemetry.others.started(span, here)
+        elif found == "tool" or _is_named_so(span, here):
+            telemetry.adopt_tool(span, here)
 
     @harmless(None)
     def _on_ending(self, span: Any) -> None:
@@ -117,3 +123,12 @@ def _adopt(telemetry: Telemetry, provider: Provider, span: Span) -> None:
         span.update_name("invoke_agent")
     found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
     span.set_attribute(semconv.CATEGORY, found)
+
+
+def _is_named_so(span: Span, here: Context) -> bool:
+    """Whether a span that does not say yet what it is has the name of a tool's: that of the
+    conventions, or that of the tool which a framework says is about to be carried out."""
+    told = told_in(here)
+    return name_of(span).startswith("execute_tool ") or (
+        told is not None and told.name == tool_of(span)
+    )
