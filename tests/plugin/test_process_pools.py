@@ -266,7 +266,7 @@ def told(error: BaseException) -> str:
     text += f" caused by {type(cause).__qualname__}: {cause}" if cause is not None else ""
     text += f" noted {getattr(error, '__notes__', None)}"
     # A forked worker has what stands in for a function of a module, as its parent has.
-    text = re.sub(r'  File "[^"]*/causepath/(proxies|inside).*\n    .*\n(    +\^+\n)?', "", text)
+    text = re.sub(r'  File "[^"]*/causepath/(proxies|inside).*\n    .*\n( +[~^]+\n)?', "", text)
     return re.sub(r"0x[0-9a-f]+|line \d+|File \"[^\"]*\"", "?", text)
 
 
