@@ -61,6 +61,13 @@ class Body:
         """The JSON document, as far as it has come."""
         return b"".join(self._rest) if self._is_json and self._split is not None else None
 
+    def close(self) -> None:
+        """Nothing more is told, nor is anybody kept who was told."""
+        self._split = self._decoded = None
+        self._on_event = _nobody
+        self._rest.clear()
+        self._data.clear()
+
     def _lines(self, piece: bytes) -> None:
         first, *others = piece.split(b"\n")
         self._keep(first)
@@ -100,6 +107,9 @@ class Body:
                 data = b"\n".join(self._data)
                 self._data.clear()
                 self._on_event(data)
+
+
+def _nobody(data: bytes) -> None: ...
 
 
 def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:

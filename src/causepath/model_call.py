@@ -527,6 +527,8 @@ class ModelCall:
             self._error = self._provider.read_error(error)
         if not self._complete:
             self._read_document()
+        if self._body is not None:
+            self._body.close()
         self._error = self._error or self._reply.error
         if not self._complete:
             self._write_reply()
