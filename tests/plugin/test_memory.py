@@ -1,4 +1,4 @@
-"""What is held of a call: without a collector, no longer than the application and the SDK hold it."""
+"""What is held of a call: without a collector, no longer than the SDK and the application do."""
 
 from __future__ import annotations
 
