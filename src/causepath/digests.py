@@ -80,9 +80,7 @@ class Digests:
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
-        )
+        return _encode(value)
     except (TypeError, ValueError, RecursionError):
         return secrets.token_hex(DIGEST_BYTES)  # not known to equal anything
 
@@ -91,3 +89,8 @@ def _plain(value: Any) -> object:
     """What JSON does not know: a model is its fields, and of anything else only the type counts."""
     fields: dict[str, Any] | None = getattr(value, "__dict__", None)
     return fields or type(value).__name__
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+).encode

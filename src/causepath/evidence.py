@@ -14,6 +14,7 @@ from causepath.blocks import MAX_LISTED, Conversations, Told
 from causepath.data_flow import WHOLE, DataFlow, Pieces, tells, texts_in
 from causepath.digests import Digests
 from causepath.prompt import are_blocks, key_of
+from causepath.spans import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +66,7 @@ class Evidence:
             attributes[semconv.INPUT_PREVIOUS] = f"{previous.span_id:016x}"
         if len(new) > MAX_LISTED:
             attributes[semconv.INPUT_OMITTED] = len(new) - MAX_LISTED
-        span.set_attributes(attributes)
+        write(span, attributes)
 
         if results:
             told.sources.update([tool.span_id for tool in results.values()])
