@@ -4,8 +4,8 @@ Six variants of the same calls, taken in turns so that a slow moment of the mach
 them: no tracing at all, the SDK's own spans only, ours over the SDK's own, and ours on a client
 that writes none; ours without and with digests of what is said. The API is a transport in this
 process, and spans go through a batch processor to an exporter that drops them. What is counted is
-the processor time of the calling thread, so that a busy machine disturbs less. Nothing here fails
-for being slow: the numbers are for reading.
+the processor time of the calling thread, so that a busy machine disturbs less, with memory that the
+process keeps. Nothing here fails for being slow: the numbers are for reading.
 
 `python benchmarks/overhead.py --memory` tells in its place, in about as long, what is held after
 many calls and many streams that nobody read to their end.
@@ -14,6 +14,7 @@ many calls and many streams that nobody read to their end.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -45,6 +46,20 @@ START_ROUNDS = 5
 
 # Older releases of the SDK are built on httpx, newer ones on httpx2: whichever it is.
 httpx = sys.modules[SyncHttpxClientWrapper.__mro__[2].__module__.partition(".")[0]]
+
+
+def keep_memory() -> None:
+    """Ask the C library to give no memory back to the system, where it knows how to.
+
+    A call with 1 MB needs a few, which a process may get anew for each call, page by page: 550
+    faults and 0.8 ms of 4. Which of the variants that befalls depends on what else lies on the heap
+    just then, and tells nothing of what they do.
+    """
+    trim_threshold, top_pad, mmap_threshold, bytes_ = -1, -2, -3, 2**25
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    for option in (trim_threshold, top_pad, mmap_threshold):
+        if mallopt is not None:
+            mallopt(option, bytes_)
 
 
 # -- the calls
@@ -435,6 +450,7 @@ def row(name: str, found: Measured) -> str:
 
 
 def main() -> None:
+    keep_memory()
     print(f"anthropic {anthropic.__version__}, Python {sys.version.split()[0]}, {ROUNDS} rounds")
     print(HEADER)
     for kind, seconds in (("sync", seconds_a_call), ("async", seconds_a_call_async)):
