@@ -15,7 +15,7 @@ import threading
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from causepath.recent import Recent
+from causepath.recent import Recent, RecentKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,18 +117,18 @@ class Pieces(NamedTuple):
         self.wholes.add(hash(rest))
         if not tells(rest) or so_far > MAX_LINES_IN:
             return []
-        wide = not text.isascii()
-        lines = map(str.strip, text.split("\n"))
-        self.parts.update([hash(x) for x in lines if len(x) >= LINE or (wide and tells(x))])
+        lines = _lines(rest)
+        self.parts.update(map(hash, lines))
         if so_far > MAX_SENTENCES_IN:
             return []
-        for end in (*ENDS, *WIDE_ENDS) if wide else ENDS:
-            rest = rest.replace(end, "\n")
-        least = LINE // 4 if wide else LINE
-        stripped = [part.strip(AROUND) for part in rest.split("\n") if len(part) >= least]
-        cut = [part for part in stripped if len(part) >= LINE or (wide and tells(part))]
-        self.parts.update(map(hash, cut))
-        return cut
+        cut = rest
+        for end in ENDS if rest.isascii() else (*ENDS, *WIDE_ENDS):
+            cut = cut.replace(end, "\n")
+        if cut == rest:
+            return lines
+        sentences = _lines(cut)
+        self.parts.update(map(hash, sentences))
+        return sentences
 
 
 def tells(text: str, least: int = LINE) -> bool:
@@ -141,8 +141,22 @@ def tells(text: str, least: int = LINE) -> bool:
     )
 
 
+def _lines(text: str) -> list[str]:
+    """Those that can be recognised, without what is around them."""
+    if text.isascii():
+        return [
+            line
+            for part in text.split("\n")
+            if len(part) >= LINE and len(line := part.strip(AROUND)) >= LINE
+        ]
+    return [line for part in text.split("\n") if tells(line := part.strip(AROUND))]
+
+
 def _phrases(text: str) -> Iterator[tuple[str, ...]]:
-    words = [word.strip(AROUND) for word in text.split()]
+    rest = text
+    for character in AROUND:
+        rest = rest.replace(character, " ")
+    words = rest.split()
     found = zip(*(words[n:] for n in range(PHRASE)), strict=False)
     return found if text.isascii() else chain(found, _unspaced(text))
 
@@ -193,7 +207,7 @@ class DataFlow:
         self._lock = threading.Lock()
         self._wholes: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_WHOLES)
         self._parts: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_LINES)
-        self._inputs: Recent[int, bool] = Recent(MAX_LINES)
+        self._inputs: RecentKeys[int] = RecentKeys(MAX_LINES)
 
     def __len__(self) -> int:
         return len(self._wholes) + len(self._parts) + len(self._inputs)
@@ -219,7 +233,7 @@ class DataFlow:
         with self._lock:
             carried = self._parts.among(given.parts)
             if remember:
-                self._inputs.add(given.parts - carried if carried else given.parts, True)
+                self._inputs.add(given.parts - carried if carried else given.parts)
             if given.phrases:
                 carried |= self._parts.among(given.phrases)
             candidates = [found for key in carried if (found := self._parts.get(key))]
