@@ -20,7 +20,7 @@ from causepath.messages import ModelReply
 from causepath.operation import detach
 from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
-from causepath.spans import write
+from causepath.spans import is_native, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +66,8 @@ class ModelCall:
     _token: Any = None
     _progress: Any = None
     _reply = NO_REPLY
-    _complete = False
+    is_complete = False
+    """Whether the whole reply is known."""
     _streams = False
     _headers: Mapping[str, str] = MappingProxyType({})
     _body: Body | None = None
@@ -120,8 +121,16 @@ class ModelCall:
         if telemetry.content is not None:
             run.native_content = native and provider.native_content(client)
             self._records_content = not run.native_content
-        self._turn = telemetry.runs.next_turn(run, now_ns)
-        self._caller = _caller()
+        self._own: dict[str, Any] = {
+            semconv.CATEGORY: "llm",
+            semconv.TURN: telemetry.runs.next_turn(run, now_ns),
+            **_caller(),
+        }
+        """What only we say of the call."""
+        if request.declared_tools:
+            self._own[semconv.TOOLS_DECLARED] = request.declared_tools
+        self.reads_request = telemetry.evidence is not None or telemetry.content is not None
+        """Whether somebody wants to know what stands in the request."""
 
     def _deliver(self, call_ids: tuple[str, ...]) -> None:
         """The request brings the results of these tool calls, some of them for the first time."""
@@ -172,22 +181,26 @@ class ModelCall:
             links=self._result_links(),
             start_time=self._start_ns,
         )
-        write(span, self._own_attributes())
+        write(span, self._own)
         self.span = span
         self._telemetry.opened(self, span)
         return trace.set_span_in_context(span, context)
 
-    def adopt(self, span: Span) -> None:
-        """The SDK started its own span for this call."""
+    def adopts(self, span: Any) -> bool:
+        """Whether an SDK starts this span, in whose code the call is, for the call itself."""
+        if self.span is not None or span.name != self._provider.native_call:
+            return False
+        if not is_native(self._provider, span):
+            return False
         self.span = span
         # Nothing below the span may begin before it, and times are counted from its start.
-        self._start_ns = getattr(span, "start_time", None) or time.time_ns()
-        self._attempt_start_ns = self._start_ns
+        self._start_ns = self._attempt_start_ns = span.start_time or time.time_ns()
         span.update_name(_chat_name(self._request))
-        attributes = {**self._request.parameters, **self._own_attributes()}
-        write(span, attributes, only_missing=True)
-        self._add_result_links(span)
+        write(span, {**self._request.parameters, **self._own}, only_missing=True)
+        if self._delivered:
+            self._add_result_links(span)
         self._telemetry.opened(self, span)
+        return True
 
     @harmless(None)
     def _complete_other(self, span: Span) -> None:
@@ -197,7 +210,7 @@ class ModelCall:
             span,
             {
                 **self._request_attributes(),
-                **self._own_attributes(),
+                **self._own,
             },
         )
         self._add_result_links(span)
@@ -211,17 +224,9 @@ class ModelCall:
         server = self._provider.read_server(self._client)
         return semconv.request_attributes(self._provider.name, self._request, server)
 
-    def _own_attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = {semconv.TURN: self._turn, **self._caller}
-        attributes[semconv.CATEGORY] = "llm"
-        if self._request.declared_tools:
-            attributes[semconv.TOOLS_DECLARED] = self._request.declared_tools
-        return attributes
-
     def _add_result_links(self, span: Span) -> None:
-        if self._delivered:
-            for link in self._result_links():
-                span.add_link(link.context, link.attributes)
+        for link in self._result_links():
+            span.add_link(link.context, link.attributes)
 
     def _result_links(self) -> list[Link]:
         return [
@@ -229,12 +234,6 @@ class ModelCall:
             for asked in self._delivered
             if asked.measured is not None and asked.measured.is_valid
         ]
-
-    @property
-    def reads_request(self) -> bool:
-        """Whether somebody wants to know what stands in the request."""
-        telemetry = self._telemetry
-        return telemetry.evidence is not None or telemetry.content is not None
 
     @harmless(None)
     def sends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -416,10 +415,11 @@ class ModelCall:
 
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
-        self._complete = True
+        self.is_complete = True
         if self._reply.tool_calls:
             self._ask_whole_calls()
-        self._telemetry.runs.reply_over(self._run, time.time_ns())
+        if self._run.asked:
+            self._telemetry.runs.reply_over(self._run, time.time_ns())
         self._write_reply()
 
     def _write_reply(self) -> None:
@@ -434,16 +434,15 @@ class ModelCall:
 
     def known_late(self) -> dict[str, AttributeValue]:
         """What to add to a span that somebody else ends before the reply is over for us."""
-        if self._complete or not (self._streams or self._reply is not NO_REPLY):
-            return {}
-        return self._reply_attributes()
+        told = self._streams or self._reply is not NO_REPLY
+        return self._reply_attributes() if told else {}
 
     def _reply_attributes(self) -> dict[str, Any]:
-        is_said = self._native and self._complete and not self._streams
+        is_said = self._native and self.is_complete and not self._streams
         said = self._provider.native_reply if is_said else frozenset[str]()
         attributes: dict[str, Any] = semconv.reply_attributes(self._reply, said)
         usage = self._reply.usage
-        unfinished = usage.input is not None or not self._complete
+        unfinished = usage.input is not None or not self.is_complete
         if self._streams and usage.output is None and unfinished:
             # What was used after it was left, nobody says.
             attributes[semconv.USAGE_PARTIAL] = True
@@ -507,7 +506,7 @@ class ModelCall:
             self._error = self._provider.read_error(error)
         if self._pause is not None:
             self.attempt_again()
-        elif self._attempts and self._error is not None and not self._complete:
+        elif self._attempts and self._error is not None and not self.is_complete:
             self._end_attempt(now_ns, "retry", getattr(error, "status_code", None), self._error)
         self.closed(error)
 
@@ -525,12 +524,12 @@ class ModelCall:
         self._closed = True
         if isinstance(error, Exception) and self._error is None:
             self._error = self._provider.read_error(error)
-        if not self._complete:
+        if not self.is_complete:
             self._read_document()
         if self._body is not None:
             self._body.close()
         self._error = self._error or self._reply.error
-        if not self._complete:
+        if not self.is_complete:
             self._write_reply()
         span = self.span
         if span is None:
@@ -539,7 +538,7 @@ class ModelCall:
             if self._error is not None:
                 span.set_status(StatusCode.ERROR)
                 span.set_attribute(semconv.ERROR_TYPE, self._error)
-            elif self._complete:
+            elif self.is_complete:
                 span.set_status(StatusCode.OK)
             now_ns = time.time_ns()
             span.end(end_time=now_ns)
@@ -568,7 +567,7 @@ class ModelCall:
         if self._error is not None:
             span.set_status(StatusCode.ERROR)
             span.set_attribute(semconv.ERROR_TYPE, self._error)
-        elif self._complete:
+        elif self.is_complete:
             span.set_status(StatusCode.OK)
         span.end(end_time=self.closed_ns)
         self.over(self.closed_ns, self._error)
@@ -591,13 +590,13 @@ class ModelCall:
         run = self._run
         if self._telemetry.metrics.wanted():
             self._measure(end_ns, error)
-        if self._telemetry.runs.call_over(run, end_ns):
+        if self._telemetry.runs.call_over(run, end_ns) or run.span is None:
             return  # another call of the run is in progress
         if error is not None:
             # Later in a run, the application may well send the same results again.
-            if self._turn == 1:
+            if self._own[semconv.TURN] == 1:
                 self._telemetry.end_run(run, end_ns, error)
-        elif not self._reply.tool_calls or (self._complete and not self._reply.awaits_tools):
+        elif not self._reply.tool_calls or (self.is_complete and not self._reply.awaits_tools):
             self._telemetry.end_run(run, end_ns)
 
     def _measure(self, end_ns: int, error: str | None) -> None:

@@ -39,10 +39,11 @@ class OtherSpan:
 
 
 class OtherSpans:
-    """The spans that are open now. Safe to use from any thread."""
+    """The spans that are open now, `open` by their keys. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._open: dict[Key, OtherSpan] = {}
+        self.open = self._open.keys()
 
     def started(self, span: Span, parent_context: Context) -> None:
         """Somebody has started the span of a model call."""
@@ -53,15 +54,14 @@ class OtherSpans:
             )
 
     def ended(self, key: Key) -> None:
-        if self._open:
-            self._open.pop(key, None)
+        self._open.pop(key, None)
 
     def clear(self) -> None:
         self._open.clear()
 
     def current(self, context: SpanContext) -> OtherSpan | None:
         """The span with this context, where it is of a model call."""
-        return self._open.get(key_of(context)) if self._open else None
+        return self._open.get(key_of(context))
 
     def of_call(self, current: SpanContext, provider: str) -> OtherSpan | None:
         """Whose span a call of `provider` has that is about to be made here, below `current`.
@@ -69,8 +69,6 @@ class OtherSpans:
         The current one; else one that was started here without being made current, if it says that
         it is of this provider. No span is the span of two calls.
         """
-        if not self._open:
-            return None
         found = self.current(current)
         if found is None:
             strand, parent = _strand(), current if current.is_valid else None

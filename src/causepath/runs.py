@@ -91,6 +91,8 @@ class Runs:
         self._lock = threading.RLock()
         self._by_call_id: Bounded[str, Run] = Bounded()
         self._by_parent: Bounded[tuple[int, int], Run] = Bounded()
+        self.parents = self._by_parent.keys()
+        """The (trace id, span id) of the spans that calls of runs hang on."""
         self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
         self._inferred: dict[int, Run] = {}
 
@@ -115,8 +117,6 @@ class Runs:
 
         What its calls were given is no longer needed to tell them apart.
         """
-        if parent not in self._by_parent:
-            return None  # as for most spans, and without a lock
         with self._lock:
             run = self._by_parent.pop(parent, None)
             for asked in run.asked.values() if run is not None else ():

@@ -38,18 +38,17 @@ def write(span: Any, attributes: Mapping[str, Any], *, only_missing: bool = Fals
     dropped, they are put there at once.
     """
     kept = span._attributes if _keeps_plainly(span.__class__) else None  # noqa: SLF001
-    if kept is None or kept.max_value_len is not None:
+    if (
+        kept is None
+        or kept.max_value_len is not None
+        or (kept.maxlen is not None and len(kept._dict) + len(attributes) > kept.maxlen)  # noqa: SLF001
+    ):
         there = attributes_of(span) if only_missing else ()
         span.set_attributes({k: v for k, v in attributes.items() if k not in there})
-        return
-    stored = kept._dict  # noqa: SLF001
-    if only_missing:
-        attributes = {k: v for k, v in attributes.items() if k not in stored}
-    if kept.maxlen is not None and len(stored) + len(attributes) > kept.maxlen:
-        span.set_attributes(attributes)
     elif not kept._immutable:  # noqa: SLF001 - as it is once the span has ended
         with kept._lock:  # noqa: SLF001
-            stored.update(attributes)
+            stored = kept._dict  # noqa: SLF001
+            stored.update({**attributes, **stored} if only_missing else attributes)
 
 
 @functools.lru_cache(maxsize=64)

@@ -93,6 +93,8 @@ class Telemetry:
         self.providers = providers
         self._found_tools = found_tools
         self._tracer: tuple[TracerProvider, Tracer] | None = None
+        self._seen: tuple[object, object] = (None, None)
+        """The tracer of an SDK whose spans come past us as long as `_tracer` stays."""
         # By identity, as the providers of some cannot be hashed.
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._watchers: list[SpanWatcher] = []
@@ -143,10 +145,20 @@ class Telemetry:
         self.others.clear()
         self.runs = Runs()
 
-    def _shares(self, native: object) -> bool:
-        """Whether an SDK with this tracer writes its spans to the provider in force."""
+    def _sees(self, native: object, provider: Provider, client: Any) -> bool:
+        """Whether the spans that an SDK writes with this tracer of its client come past us."""
+        own_provider = provider.native_tracer_provider(client)
+        if own_provider is not None:
+            self.attend(own_provider)
+            return True
         in_force = self._tracer[0] if self._tracer is not None else None
-        return in_force is trace.get_tracer_provider() and _writes_to(native, in_force)
+        if in_force is not trace.get_tracer_provider():
+            return False
+        theirs = _processor_of(native)
+        ours = getattr(in_force, "_active_span_processor", None)
+        if theirs is not None and theirs is ours:
+            self._seen = native, self._tracer
+        return theirs is None or ours is None or theirs is ours
 
     # -- model calls
 
@@ -160,21 +172,19 @@ class Telemetry:
             return None
         here = otel.get_current()
         current = trace.get_current_span(here).get_span_context()
-        if is_suppressed(here) and self.others.current(current) is None:
+        others = self.others if self.others.open else None
+        if is_suppressed(here) and (others is None or others.current(current) is None):
             return None  # else whoever writes its span has suppressed us, and its span is completed
         tracer = self.tracer()
         native = provider.native_tracer(client, args, kwargs)
-        if native is not None:
-            own_provider = provider.native_tracer_provider(client)
-            if own_provider is not None:
-                self.attend(own_provider)
-            elif not self._shares(native):
-                # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
-                args, kwargs = provider.silence(args, kwargs)
-                native = None
+        seen = native is self._seen[0] and self._tracer is self._seen[1]
+        if native is not None and not seen and not self._sees(native, provider, client):
+            # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
+            args, kwargs = provider.silence(args, kwargs)
+            native = None
         if self._left_to_others:
             self.write_what_others_left(time.time_ns() - GRACE_NS)
-        other = self.others.of_call(current, provider.name)
+        other = others.of_call(current, provider.name) if others is not None else None
         if other is not None:
             other.claimed = True
         now_ns = time.time_ns()
@@ -206,8 +216,9 @@ class Telemetry:
         tracer: Tracer,
     ) -> tuple[Run, Context, Context]:
         """The run that a request belongs to, what its call hangs on, and what its tools do."""
-        run = self.runs.answered(request.tool_results)
-        other = other or self.others.current(current)
+        run = self.runs.answered(request.tool_results) if request.tool_results else None
+        if other is None and self.others.open:
+            other = self.others.current(current)
         if other is not None:
             return self._run_around(other, run, request, here)
         if current.is_valid:
@@ -322,13 +333,14 @@ class Telemetry:
         it."""
         context: SpanContext = span.context
         key = key_of(context)
-        self.others.ended(key)
+        if self.others.open:
+            self.others.ended(key)
         call = self._open.pop(key, None)
         if call is not None:
             call.over(span.end_time or time.time_ns(), attributes_of(span).get(semconv.ERROR_TYPE))
         elif self.metrics.wanted():
             self._measure_native_tool(span)
-        run = self.runs.forget_below(key)
+        run = self.runs.forget_below(key) if key in self.runs.parents else None
         if run is not None:
             # A later call may still continue it, but nobody needs what its span holds on to.
             run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
@@ -350,10 +362,9 @@ class Telemetry:
         while left and left[0].closed_ns <= before_ns:
             left.popleft().write_if_nobody_has()
 
-    def known_late(self, context: SpanContext) -> dict[str, Any]:
-        """What is known of the call of a span that ends before its stream was read to its end."""
-        call = self._open.get(key_of(context))
-        return call.known_late() if call is not None else {}
+    def in_progress(self, context: SpanContext) -> ModelCall | None:
+        """The call that has the span with this context."""
+        return self._open.get(key_of(context))
 
     def forget(self, context: SpanContext) -> None:
         """The span of a call has ended, and so has the call."""
@@ -694,11 +705,9 @@ def _run_in(context: Context) -> Run | None:
     return run if isinstance(run, Run) else None
 
 
-def _writes_to(tracer: Any, tracer_provider: Any) -> bool:
-    """Whether a tracer of an SDK, which keeps it for good, is of the provider in force by now."""
-    theirs = getattr(getattr(tracer, "_real_tracer", None) or tracer, "span_processor", None)
-    ours = getattr(tracer_provider, "_active_span_processor", None)
-    return theirs is None or ours is None or theirs is ours
+def _processor_of(tracer: Any) -> object:
+    """Where a tracer of an SDK, which keeps it for good, sends its spans, if that is known yet."""
+    return getattr(getattr(tracer, "_real_tracer", None) or tracer, "span_processor", None)
 
 
 def _agent_name() -> str | None:

@@ -45,12 +45,15 @@ class SpanWatcher:
     @harmless(None)
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         telemetry = self._telemetry
+        call = IN_PROGRESS.get()
+        if telemetry is not None and call is not None and call.adopts(span):
+            return
         scope = scope_of(span)
         if telemetry is None or scope == SCOPE:
             return
         for provider in telemetry.providers:
             if provider.native_scope is not None and scope.startswith(provider.native_scope):
-                _adopt(telemetry, provider, span)
+                _adopt(telemetry, span)
                 return
         attributes = attributes_of(span)
         found = attributes.get(semconv.CATEGORY)
@@ -77,7 +80,8 @@ class SpanWatcher:
         if self._telemetry is None:
             return
         attributes = span._attributes._dict  # noqa: SLF001
-        late = self._telemetry.known_late(span.context)
+        call = self._telemetry.in_progress(span.context)
+        late = {} if call is None or call.is_complete else call.known_late()
         if semconv.CATEGORY not in attributes:
             late[semconv.CATEGORY] = (
                 category(attributes, name=name_of(span), client=is_client(span)) or "other"
@@ -100,12 +104,8 @@ class SpanWatcher:
         return True
 
 
-def _adopt(telemetry: Telemetry, provider: Provider, span: Span) -> None:
+def _adopt(telemetry: Telemetry, span: Span) -> None:
     """Complete a span that an SDK starts for one of its own operations."""
-    call = IN_PROGRESS.get()
-    if call is not None and call.span is None and name_of(span) == provider.native_call:
-        call.adopt(span)
-        return
     attributes = attributes_of(span)
     operation = attributes.get(semconv.OPERATION)
     if operation == "execute_tool":
