@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from causepath.provider import Provider
     from causepath.telemetry import Telemetry
 
 
