@@ -55,6 +55,11 @@ SCOPE_VERSION: Final = ("otel.scope.version", "otel.library.version")
 STATUS_CODE: Final = "otel.status_code"
 """How OpenTelemetry tells formats of others who emitted a span, and whether it failed."""
 
+HAYSTACK_COMPONENT: Final = "haystack.component.run"
+COMPONENT_TYPE: Final = "haystack.component.type"
+COMPONENT_NAME: Final = "haystack.component.name"
+"""All of Haystack's components have spans of one name: what they are is told by their class."""
+
 DATABASE: Final = ("db.system.name", "db.system")
 OUTGOING: Final = (
     "http.request.method",
@@ -138,7 +143,9 @@ INPUT_TOKENS: Final = (
     "gen_ai.usage.prompt_tokens",
     "ai.usage.promptTokens",
     "llm.usage.prompt_tokens",
+    "ai.usage.tokens",
 )
+"""The last is of embeddings, which have no output."""
 OUTPUT_TOKENS: Final = (
     "gen_ai.usage.output_tokens",
     "llm.token_count.completion",
@@ -188,12 +195,13 @@ TOTAL_TOKENS: Final = (
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
-    "ai.usage.tokens",
 )
 USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
 USAGE_RAW: Final = ("gen_ai.usage.raw", "usage")
 """JSON text of what the provider said itself, or the framework in its words (Logfire)."""
+REPLY: Final = "haystack.component.output"
+"""JSON text of a reply, with what it used somewhere inside."""
 INPUT_DETAILS: Final = ("gen_ai.usage.input_token_details",)
 OUTPUT_DETAILS: Final = ("gen_ai.usage.output_token_details",)
 """JSON text with parts of the counts beside it (LangSmith)."""
@@ -280,6 +288,7 @@ TOOL_NAME: Final = (
     "tool_name",
     "haystack.tool.name",
     "traceloop.entity.name",
+    COMPONENT_NAME,
     "name",
 )
 TOOL_CALL_ID: Final = (
@@ -427,6 +436,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "total": TOTAL_TOKENS,
     "usage_details": USAGE_DETAILS,
     "usage_raw": USAGE_RAW,
+    "reply": (REPLY,),
     "input_details": INPUT_DETAILS,
     "output_details": OUTPUT_DETAILS,
     "server_ttft": (SERVER_TIME_TO_FIRST_TOKEN,),
@@ -483,6 +493,7 @@ UNDERSTOOD: Final = frozenset(
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
         CLAUDE_CODE_TYPE,
+        COMPONENT_TYPE,
         *DATABASE,
         *DATABASE_OPERATION,
         *OUTGOING,

@@ -38,11 +38,17 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         row("google-adk", 3, TOOLS, ALL),
         # What every call said was written onto the span of the agent, where the next overwrote it.
         row("google-adk+openinference", 0, TOOLS, Tokens(), "tool"),
+        # It has one span for the tools of a reply.
+        row("haystack", 3, ["tool_invoker"] * 2, ALL),
+        row("haystack+openinference", 3, ["tool_invoker"] * 2, ALL),
         row("langchain+langsmith", 3, TOOLS, NO_PARTS),
         row("langchain+openinference", 3, TOOLS, ALL),
         row("langchain-retriever+openinference", 1, [], Tokens(100, 20), "llm other retrieval"),
         # Two agents side by side, then a call.
         row("langgraph+traceloop", 5, ["get_weather", "get_weather"], Tokens(340, 44)),
+        row("langfuse", 3, ["broken_!", "get_time_", "get_weather_"], ALL),
+        # Its spans of streams end when these begin; the first token is told later.
+        row("llama-index+openinference", 3, TOOLS, Tokens(), "first_token tool"),
         # From one agent to another, with a guardrail before the first call.
         row("openai-agents", 3, TOOLS[1:], HANDOFF, "guardrail llm tool"),
         row("openai-agents+logfire", 3, TOOLS[1:], HANDOFF, "guardrail llm tool"),
@@ -53,6 +59,7 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         # It ends by a tool, and asks for one turn less.
         row("smolagents+openinference", 2, ["final_answer", *TOOLS[1:]], Tokens(400, 60)),
         row("strands", 3, TOOLS, NO_REASONING, "first_token generation tool"),
+        row("vercel-ai", 3, TOOLS, ALL, "first_token generation tool"),
     ],
 )
 def test_the_truth(

@@ -98,6 +98,8 @@ def span_kinds(trace: Trace) -> SpanKinds:
                     kind = above
             elif category == "network" and above in _OWNS_NETWORK:
                 kind = above
+            elif category == "chain" and above in _OWNS_STEPS and not trace.children[i]:
+                kind = above  # a second framework's record of what the call does
             if kind == "llm" and category != "llm":
                 call = calls[parent]
         if kind == "llm" and call == NO_SPAN:

@@ -104,11 +104,11 @@ def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
 
 
 def _only_creates(trace: Trace) -> bool:
-    """Whether nothing happens in `trace` but that agents are made ready: no run of any."""
+    """Whether nothing happens in `trace` but that agents or tracing are made ready: no run."""
     return all(span.name.startswith(_CREATES) for span in trace.spans)
 
 
-_CREATES: Final = "create_agent "
+_CREATES: Final = ("create_agent ", "haystack.tracing.auto_enable")
 
 
 def _left_out(inputs: Sequence[Input], count: int) -> Sequence[Input]:
@@ -116,7 +116,9 @@ def _left_out(inputs: Sequence[Input], count: int) -> Sequence[Input]:
     first = next((i for i, entry in enumerate(inputs) if entry.spans), None)
     if first is None:
         return inputs
-    left = f"{count} trace{'s' if count > 1 else ''} left out: an agent is created there, not run"
+    left = (
+        f"{count} trace{'s' if count > 1 else ''} left out: nothing runs there, it is only set up"
+    )
     noted = replace(inputs[first], notes=(*inputs[first].notes, left))
     return (*inputs[:first], noted, *inputs[first + 1 :])
 

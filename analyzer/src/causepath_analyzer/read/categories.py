@@ -218,6 +218,16 @@ _NAMES: Final[Mapping[str, Category]] = {
     "haystack.chat_generator.run": "llm",
 }
 """Names of spans that frameworks give to nothing else, for emitters that say no more."""
+_COMPONENT: Final = re.compile(r"(Generator|Retriever|Ranker|WebSearch|Embedder|ToolInvoker)$")
+_COMPONENTS: Final[Mapping[str, Category]] = {
+    "Generator": "llm",
+    "Retriever": "retrieval",
+    "Ranker": "retrieval",
+    "WebSearch": "retrieval",
+    "Embedder": "embedding",
+    "ToolInvoker": "tool",
+}
+"""What Haystack's classes end in; the others are steps."""
 _LOGFIRE_AGENTS: Final[tuple[tuple[str, Category], ...]] = (
     ("Agent run: ", "agent"),
     ("Function: ", "tool"),
@@ -230,7 +240,7 @@ _LOGFIRE_AGENTS: Final[tuple[tuple[str, Category], ...]] = (
     ("MCP: list tools ", "other"),
 )
 """How Logfire names the spans of the OpenAI Agents SDK, of which it says no more."""
-_STEP_OF_LOGFIRE: Final[Category] = "chain"
+_STEP_OF_A_FRAMEWORK: Final[Category] = "chain"
 _NAME_PREFIXES: Final[tuple[tuple[str, Category], ...]] = (
     ("agent_run [", "agent"),
     ("invoke_agent ", "agent"),
@@ -265,6 +275,8 @@ _QUESTIONS: Final = frozenset(
 """Tools that put a question to a person."""
 
 _AGENT: Final = "invoke_agent "
+_PREPARES: Final = "._prepare_chat_with_tools"
+"""LlamaIndex puts the messages together in a method of the model."""
 _MERGED: Final = "(merged tools)"
 """Google ADK writes a span of this tool where it puts the results of several tools together."""
 
@@ -312,8 +324,8 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
                 if found == "chain" and attribute == "traceloop.span.kind":
                     step = _STEP.search(name)
                     return found if step is None else _STEPS[step[1]]
-                if found == "llm" and name.startswith(_AGENT):
-                    return "agent"  # what a call in it said was written onto it by mistake
+                if found == "llm":
+                    return _llm_or_step(name)
                 if found is not None:
                     return _person_or_tool(name, attributes) if found == "tool" else found
     return _unsaid(name, kind, attributes, scope)
@@ -322,8 +334,11 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
 def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
     """The category of a span that names none."""
     present = attributes.keys()
+    if name == names.HAYSTACK_COMPONENT:
+        end = _COMPONENT.search(str(attributes.get(names.COMPONENT_TYPE)))
+        return _STEP_OF_A_FRAMEWORK if end is None else _COMPONENTS[end[1]]
     if scope == names.LOGFIRE_AGENTS:
-        found = _STEP_OF_LOGFIRE
+        found = _STEP_OF_A_FRAMEWORK
         for prefix, category in _LOGFIRE_AGENTS:
             if name.startswith(prefix):
                 found = category
@@ -354,6 +369,13 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
     if found == "other" and kind == "client" and present & _OUTGOING:
         return "network"
     return found
+
+
+def _llm_or_step(name: str) -> Category:
+    """What is said to be a model call may be what is around one, or before it."""
+    if name.startswith(_AGENT):
+        return "agent"  # what a call in it said was written onto it by mistake
+    return "chain" if name.endswith(_PREPARES) else "llm"
 
 
 def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:

@@ -354,8 +354,11 @@ class _Merging:
                 after,
             )
         )
+        # A wrapper may return when the stream begins, and the call in it goes on.
+        streams = other.model_call is not None and self._is_below(gone, kept)
         self._replace(
             kept,
+            end_ns=max(one.ended_ns, other.ended_ns) if streams else one.end_ns,
             model_call=_known_of_model(one, other),
             tool_call=_known_of_tool(one.tool_call, other.tool_call),
             session=one.session or other.session,

@@ -133,6 +133,10 @@ def of_parts(
     if told.pending_parent is not None and parent_id:
         # Logfire tells of a span that has begun by a record below it: an early copy of the span.
         span_id, parent_id, end_ns = parent_id, told.pending_parent, None
+    first_token_ns = attributes.get(names.FIRST_TOKEN_NS)
+    if isinstance(first_token_ns, int) and end_ns is not None and first_token_ns > end_ns:
+        # Its emitter ended the span when the stream began, and went on to note what came of it.
+        end_ns = first_token_ns
     return Span(
         trace_id,
         span_id,
@@ -216,7 +220,13 @@ def meaning(
     """What `attributes` say about the span `name`."""
     category = categories.of(name, kind, attributes, scope)
     facts = facts_of(attributes)
-    filled = _filled(name, attributes) if scope.startswith(names.LOGFIRE) else None
+    filled = None
+    if scope.startswith(names.LOGFIRE):
+        filled = _filled(name, attributes)
+    elif name == names.HAYSTACK_COMPONENT:
+        filled = nonempty(attributes.get(names.COMPONENT_NAME))
+    if "reply" in facts and category == "llm":
+        facts = _of_reply(facts["reply"]) | facts
     is_tool = category == "tool" or (category == "human" and "tool_name" in facts)
     pending = None
     if facts.get("pending") == "pending_span":
@@ -494,24 +504,33 @@ _PARTS: Final[Mapping[str, str]] = {
     "input_cache_creation": "cache_write",
     "output_reasoning_tokens": "reasoning",
     "output_reasoning": "reasoning",
+    "cached_tokens": "cache_read",
+    "reasoning_tokens": "reasoning",
 }
+_SUMS: Final = frozenset(
+    ("input", "output", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens")
+)
+_OPENAI_PARTS: Final = frozenset(("cached_tokens", "reasoning_tokens"))
+"""OpenAI counts them in and tells them beside, whoever hands on what it said."""
 
 
 def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
     """Counts that come as one JSON text (Langfuse, MLflow)."""
-    counts = _json_counts(facts.get("usage_details"))
-    given_in = counts.get("input", counts.get("input_tokens"))
-    given_out = counts.get("output", counts.get("output_tokens"))
+    counts = _json_counts(facts.get("usage_details"), nested=True)
+    given_in = counts.get("input", counts.get("input_tokens", counts.get("prompt_tokens")))
+    given_out = counts.get("output", counts.get("output_tokens", counts.get("completion_tokens")))
     if given_in is None and given_out is None:
         return None
     parts: dict[str, int] = {}
     extra_in = extra_out = 0
     for name, number in counts.items():
-        if name in ("input", "output", "input_tokens", "output_tokens") or "total" in name:
+        if name in _SUMS or "total" in name:
             continue
         part = _PARTS.get(name)
         if part is not None:
             parts[part] = parts.get(part, 0) + number
+        if name in _OPENAI_PARTS:
+            continue
         if name.startswith(("output", "completion")):
             extra_out += number
         elif part is not None or name.startswith(("input", "prompt", "cache")):
@@ -538,6 +557,25 @@ def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
 
 _COUNTS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER: Final = msgspec.json.Decoder(int | float | str | None)
+
+
+def _of_reply(said: object) -> Facts:
+    """The model, the reason to end and the counts that stand somewhere in the JSON of a reply."""
+    text = content.text_of(said) or ""
+    found: Facts = {}
+    for fact, pattern in (("model", _REPLY_MODEL), ("finish", _REPLY_FINISH)):
+        match = pattern.search(text)
+        if match is not None:
+            found[fact] = match[1]
+    used = _REPLY_USAGE.search(text)
+    if used is not None:
+        found["usage_details"] = used[1]
+    return found
+
+
+_REPLY_MODEL: Final = re.compile(r'"model"\s*:\s*"([^"\\]{1,200})"')
+_REPLY_FINISH: Final = re.compile(r'"finish_reason"\s*:\s*"([^"\\]{1,40})"')
+_REPLY_USAGE: Final = re.compile(r'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]{0,2000}\}){0,4000}\})')
 
 
 def _json_counts(text: object, *, nested: bool = False) -> dict[str, int]:
@@ -636,7 +674,7 @@ _PYTHON_ENUM: Final = "FinishReason."
 
 def _tool_call(name: str, facts: Facts) -> ToolCall:
     return ToolCall(
-        nonempty(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name),
+        nonempty(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name).removesuffix(_CALLED),
         nonempty(facts.get("call_id")),
         "inferred" in facts and flag(facts["inferred"]) is True,
         flag(facts["read_only"]) if "read_only" in facts else None,
@@ -645,6 +683,7 @@ def _tool_call(name: str, facts: Facts) -> ToolCall:
     )
 
 
+_CALLED: Final = ".__call__"
 _TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|(?:MCP send )?tools/call|running tool:?) ")
 
 

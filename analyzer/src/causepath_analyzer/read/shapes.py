@@ -170,7 +170,7 @@ class Known:
         meaning = normalise.meaning(name, kind, 0, failed, attributes, resource, scope)
         call = meaning.model_call
         keys = frozenset(pair.key for pair in pairs)
-        if meaning.pending_parent is not None or (call is not None and names.LOG_DURATION in keys):
+        if meaning.pending_parent is not None or (call is not None and keys & _TOLD_ONE_BY_ONE):
             return Shape(name, kind, meaning, is_usual=False)
         wanted = set(_OF_ALL)
         if call is not None:
@@ -414,8 +414,10 @@ _FREE: Final[Mapping[str, tuple[str, int]]] = {
     **{key: (_TTFT, rank) for rank, key in enumerate(names.TIME_UNITS)},
     **{key: (key, 0) for key in names.ISSUED},
 }
+_TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, names.REPLY))
+"""What a model call says there may be anything about it."""
 _WORDS: Final = names.UNDERSTOOD.difference(
-    _FREE, names.OUTGOING, (names.PENDING_PARENT, names.LOG_DURATION)
+    _FREE, names.OUTGOING, _TOLD_ONE_BY_ONE, (names.PENDING_PARENT,)
 )
 """Attributes whose value may decide what a span is. Of those of outgoing calls it counts only that
 they are there."""

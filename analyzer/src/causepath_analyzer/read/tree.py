@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
 from causepath_analyzer.read.layers import Layers, merge, top_down
+from causepath_analyzer.read.rounding import straightened
 
 _MOST_STEPS: Final = 20_000_000
 """Ancestors looked at in one trace; no real one comes near, and a hostile one must end."""
@@ -42,13 +43,17 @@ def build(spans: Sequence[Span]) -> Trace:
     5. a span without an end gets that of its latest descendant;
     6. a child on another host that starts before its parent is shifted, with all that is below
        it on that host, into the middle of its parent (as Jaeger does);
-    7. a span wholly outside its parent hangs on the nearest ancestor that covers its start.
+    7. a span wholly outside its parent hangs on the nearest ancestor that covers its start;
+    8. what starts cut to milliseconds did to the order of spans is undone (see `rounding`).
 
     Then calls that several emitters recorded become one call each (see `layers`).
     """
     counts = Counts()
     tree = well_formed(spans)
     kept, parents = tree if tree is not None else mended(spans, counts)
+    straight = straightened(kept, parents)
+    if straight is not None:
+        kept, parents = _sorted_again(straight, parents)
     layers = merge(kept, parents)
     kept, parents = layers.spans, layers.parents
     children, roots = _children(parents)
