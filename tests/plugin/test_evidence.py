@@ -27,6 +27,7 @@ from causepath.data_flow import MAX_LINES, DataFlow, Pieces
 from causepath.digests import MAX_REMEMBERED, Digests
 from causepath.evidence import Evidence
 from causepath.providers.anthropic_blocks import input_prompt, output_blocks
+from causepath.providers.openai_blocks import input_prompt as chat_prompt
 from causepath.recent import Recent
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -35,6 +36,7 @@ from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from causepath.prompt import Prompt
     from tests.support.script import Answer
 
 ASK: dict[str, Any] = {"model": "m", "max_tokens": 64}
@@ -710,6 +712,48 @@ BODY = st.fixed_dictionaries(
         ),
     },
 )
+
+
+CHAT = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant", "tool"]) | JSON},
+        optional={
+            "content": CONTENT | st.sampled_from(["a", "b"]),
+            "tool_call_id": JSON,
+            "tool_calls": st.lists(
+                st.fixed_dictionaries(
+                    {"function": st.fixed_dictionaries({"name": ANY_TEXT, "arguments": ANY_TEXT})}
+                ),
+                max_size=3,
+            ),
+        },
+    )
+    | JSON,
+    max_size=4,
+)
+CHAT_BODY = st.fixed_dictionaries(
+    {}, optional={"messages": CHAT, "input": CHAT | ANY_TEXT, "instructions": ANY_TEXT}
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "body"), [(input_prompt, BODY), (chat_prompt, CHAT_BODY)], ids=["anthropic", "openai"]
+)
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_equal_keys_are_of_equal_blocks(
+    read: Callable[[Any], Prompt], body: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    digests_, known = Digests(b"key"), dict[int, Any]()
+    for one in data.draw(st.lists(body, max_size=3)):
+        keys, blocks = read(one).keys, [*read(one).blocks()]
+        assert len(keys) == len(blocks)
+        for start in range(len(blocks) + 1):
+            assert repr([*read(one).blocks(start)]) == repr(blocks[start:])
+        for key, said in zip(keys, blocks, strict=True):
+            if key is not None:
+                told = (said.role, said.kind, *digests_.digest(said))
+                assert known.setdefault(key, told) == told
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from causepath.messages import Block
 from causepath.prompt import Key, Prompt, key_of, plain_key
-from causepath.providers.fields import fields_of, items, parsed
+from causepath.providers.fields import fields_of, items, parsed, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -184,7 +184,7 @@ def _parts(who: str, content: Any, number: int) -> Iterator[Block]:
         return
     for part in items(content):
         fields = fields_of(part)
-        kind = fields.get("type")
+        kind = text(fields.get("type"))
         if kind in TEXTS:
             yield Block(who, "text", fields.get(TEXTS[kind]) or "", "", "", number)
         elif kind in ("image_url", "input_image"):
@@ -196,8 +196,7 @@ def _parts(who: str, content: Any, number: int) -> Iterator[Block]:
             value = inside.get("file_data") or inside.get("file_url") or inside.get("file_id")
             yield Block(who, "document", value or "", "", "", number)
         else:
-            word = kind if isinstance(kind, str) else "unknown"
-            yield Block(who, word, _meaning(fields), "", "", number)
+            yield Block(who, kind or "unknown", _meaning(fields), "", "", number)
 
 
 def _use(name: Any, arguments: Any, call_id: Any, number: int) -> Block:
