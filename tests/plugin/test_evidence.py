@@ -728,6 +728,10 @@ CHAT = st.lists(
             ),
         },
     )
+    | st.fixed_dictionaries(
+        {"type": st.sampled_from(["function_call", "function_call_output", "reasoning", "new"])},
+        optional={"name": ANY_TEXT, "arguments": JSON, "output": CONTENT, "summary": CONTENT},
+    )
     | JSON,
     max_size=4,
 )

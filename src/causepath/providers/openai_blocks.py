@@ -66,20 +66,45 @@ def _items(body: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _add_keys(keys: list[Key], item: Any) -> None:
-    """For each block that `_blocks` would find, and equal only where that is equal.
+    """For each block that `_blocks` would find, and equal only where that is equal."""
+    known = _known_keys(item) if type(item) is dict else None
+    keys += [key_of(block) for block in _blocks(item, 0)] if known is None else known
 
-    Written for what a long conversation is made of, as there may be thousands of them.
-    """
-    if type(item) is dict and len(item) <= 3:
-        role, content = item.get("role"), item.get("content")
-        if type(content) is str and content:
-            if role == "tool":
-                keys.append(hash(("user", "tool_result", content)))
-                return
-            if len(item) == 2 and type(role) is str:
-                keys.append(hash((ROLES.get(role, "user"), "text", content)))
-                return
-    keys.extend([key_of(block) for block in _blocks(item, 0)])
+
+def _known_keys(item: dict[str, Any]) -> list[Key] | None:
+    """Of what a long conversation is made of, as there may be thousands of them."""
+    role, content = item.get("role"), item.get("content")
+    if type(role) is str:
+        if role == "tool":
+            return [hash(("user", "tool_result", content))] if type(content) is str else None
+        who = ROLES.get(role, "user")
+        found: list[Key] = []
+        if type(content) is str:
+            if content or who != "assistant":
+                found.append(hash((who, "text", content)))
+        elif content is not None:
+            return None
+        for call in items(item.get("tool_calls")):
+            key = _call_key(call.get("function")) if type(call) is dict else None
+            if key is None:
+                return None
+            found.append(key)
+        return None if item.get("refusal") else found
+    kind = item.get("type")
+    if kind == "function_call_output":
+        output = item.get("output")
+        return [hash(("user", "tool_result", output))] if type(output) is str else None
+    key = _call_key(item) if kind == "function_call" else None
+    return None if key is None else [key]
+
+
+def _call_key(call: Any) -> Key:
+    """Of the arguments as they are sent, which are not parsed for that."""
+    if type(call) is dict:
+        name, arguments = call.get("name"), call.get("arguments")
+        if type(name) is str and type(arguments) is str:
+            return hash(("assistant", "tool_use", name, "as sent", arguments))
+    return None
 
 
 def _declaration_key(tool: Any) -> Key:
