@@ -10,9 +10,11 @@ SPEEDSCOPE := $(VENV)/speedscope
 OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 BESIDE := .sdk/beside
+FRAMEWORKS := .sdk/frameworks
+FRAMEWORKS_2 := .sdk/frameworks-openai2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-sdks test-backends test-formats backends stack check fuzz bench build requirements clean help
+.PHONY: demo test test-sdks test-frameworks test-backends test-formats backends stack check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,6 +33,9 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 tests/plugin tests/contract \
 	    --ignore tests/plugin/test_ways_in.py --ignore tests/plugin/test_beside.py --ignore tests/plugin/test_safety.py --ignore tests/plugin/test_soak.py -k "not really_saves" || exit 1; \
 	done
+
+test-frameworks: $(READY) $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in the frameworks that are used over the SDKs
+	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks
 
 backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they are missing; needs Go
 	$(BIN)/python -m tests.backends.programs
@@ -70,7 +75,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside fuzz backends formats; do \
+	for name in dev anthropic-oldest anthropic-silent beside frameworks frameworks-openai2 fuzz backends formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -106,6 +111,12 @@ $(OLDEST)/.ready: requirements/anthropic-oldest.txt $(READY)
 # The instrumentations of others, likewise.
 $(BESIDE)/.ready: requirements/beside.txt $(READY)
 	@rm -rf $(BESIDE) && $(PIP) install --require-hashes --target $(BESIDE) -r $<
+	@touch $@
+
+# The frameworks, in folders that are named as those of installed packages are: what is in there is
+# nobody's application. What is pinned is all there is, and pip need not work it out again.
+$(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready: .sdk/%/.ready: requirements/%.txt $(READY)
+	@rm -rf .sdk/$* && $(PIP) install --no-deps --require-hashes --target .sdk/$*/site-packages -r $<
 	@touch $@
 
 $(SILENT)/.ready: requirements/anthropic-silent.txt $(READY)

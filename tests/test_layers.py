@@ -23,7 +23,7 @@ PLUGIN: dict[str, set[str]] = {
     "streams": {"guard", "pacing", "provider"},
     "proxies": {"streams"},
     "bodies": set(),
-    "others": {"spans"},
+    "others": {"categories", "spans"},
     "recent": set(),
     "blocks": set(),
     "digests": {"messages", "prompt", "recent"},

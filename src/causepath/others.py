@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causepath.spans import attributes_of, key_of, scope_of
+from causepath.categories import category
+from causepath.spans import attributes_of, is_client, key_of, name_of, scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -36,6 +37,8 @@ class OtherSpan:
     """The thread and the task that it was started in."""
     claimed: bool = False
     """Whether it is the span of a call that we know of."""
+    says_so: bool = True
+    """Whether it says that it is of a model call, and is not just named like one."""
 
 
 class OtherSpans:
@@ -45,12 +48,12 @@ class OtherSpans:
         self._open: dict[Key, OtherSpan] = {}
         self.open = self._open.keys()
 
-    def started(self, span: Span, parent_context: Context) -> None:
-        """Somebody has started the span of a model call."""
+    def started(self, span: Span, parent_context: Context, *, says_so: bool = True) -> None:
+        """Somebody has started the span of a model call, or one that may say so a little later."""
         if len(self._open) < MAX_OPEN:
             parent = trace.get_current_span(parent_context).get_span_context()
             self._open[key_of(span.get_span_context())] = OtherSpan(
-                span, parent if parent.is_valid else None, _strand()
+                span, parent if parent.is_valid else None, _strand(), says_so=says_so
             )
 
     def ended(self, key: Key) -> None:
@@ -61,7 +64,8 @@ class OtherSpans:
 
     def current(self, context: SpanContext) -> OtherSpan | None:
         """The span with this context, where it is of a model call."""
-        return self._open.get(key_of(context))
+        found = self._open.get(key_of(context))
+        return found if found is not None and _is_of_call(found) else None
 
     def of_call(self, current: SpanContext, provider: str) -> OtherSpan | None:
         """Whose span a call of `provider` has that is about to be made here, below `current`.
@@ -73,12 +77,25 @@ class OtherSpans:
         if found is None:
             strand, parent = _strand(), current if current.is_valid else None
             for one in reversed(list(self._open.values())):
-                if one.strand == strand and one.parent == parent and not one.claimed:
+                if (
+                    one.strand == strand
+                    and one.parent == parent
+                    and not one.claimed
+                    and _is_of_call(one)
+                ):
                     found = one if _is_of(provider, one.span) else None
                     break
         if found is None or found.claimed or not found.span.is_recording():
             return None
         return found
+
+
+def _is_of_call(one: OtherSpan) -> bool:
+    if not one.says_so:
+        span = one.span
+        said = category(attributes_of(span), name=name_of(span), client=is_client(span))
+        one.says_so = said == "llm"
+    return one.says_so
 
 
 def _is_of(provider: str, span: Any) -> bool:

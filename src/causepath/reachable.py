@@ -219,8 +219,15 @@ def names_in(code: CodeType) -> frozenset[str]:
 
 
 def is_opaque(kind: type) -> bool:
-    """Whether a class is of Python, of an SDK, or of what they are made of."""
+    """Whether a class is of Python, of an SDK or what that is made of, or of a framework that is
+    seen to elsewhere."""
     return kind is not types.SimpleNamespace and _kind_of(kind.__module__) == PLUMBING
+
+
+def is_seen_to(kind: type) -> bool:
+    """Whether a class is of a framework whose tools are measured where it carries them out."""
+    module = kind.__module__
+    return is_opaque(kind) and type(module) is str and module.startswith(SEEN_TO)
 
 
 def is_application(module: object) -> bool:
@@ -247,12 +254,17 @@ def _remember_caller(frame: FrameType) -> None:
             _known.clear()
 
 
-FRAMEWORKS = (
-    "agent_framework", "agents", "agno", "autogen", "camel", "crewai", "dspy", "google", "haystack",
-    "instructor", "langchain", "langgraph", "litellm", "llama_index", "mirascope", "pydantic_ai",
+SEEN_TO = (
+    "agents", "agno", "autogen", "haystack", "langchain", "langgraph", "llama_index", "pydantic_ai",
     "semantic_kernel", "smolagents", "strands",
 )  # fmt: skip
-"""How the packages of those begin that call SDKs for an application."""
+"""How the packages of the frameworks begin that `frameworks.py` knows where to measure in."""
+
+FRAMEWORKS = (
+    *SEEN_TO, "agent_framework", "camel", "crewai", "dspy", "google", "instructor", "litellm",
+    "mirascope",
+)  # fmt: skip
+"""Likewise of all that call SDKs for an application."""
 
 
 def _kind_of(module: object) -> int:
@@ -265,7 +277,7 @@ def _kind_of(module: object) -> int:
         if top in NOT_THE_APPLICATION or top in sys.stdlib_module_names:
             found = PLUMBING
         elif ("site-packages" in file or "dist-packages" in file) and top not in _callers:
-            found = LIBRARY
+            found = PLUMBING if top.startswith(SEEN_TO) else LIBRARY
         else:
             found = APPLICATION
         if len(_known) < MAX_KNOWN:

@@ -26,6 +26,7 @@ from causepath.reachable import (
     Held,
     is_application,
     is_opaque,
+    is_seen_to,
     names_in,
     reachable,
 )
@@ -73,11 +74,24 @@ ASKING = (
 )
 """Names in code that asks a model: one of each, and it is the loop rather than a tool."""
 
-HELD_BY_ITS_CLASS = 3
-"""References to a method that nobody else has: the class's, our variable, the argument."""
 
-HELD_BY_ITS_WRAPPER = 4
-"""Likewise of a static method or a class method, which holds its function twice."""
+def _references(name: str) -> int:
+    """To a method that nobody has but its class, as `Methods.measure` counts them."""
+
+    class Example:
+        def method(self) -> None: ...
+
+        @staticmethod
+        def static_method() -> None: ...
+
+    held = stored.members(Example)[name]
+    function = held.__func__ if type(held) is staticmethod else held
+    del held
+    return sys.getrefcount(function)
+
+
+HELD_BY_ITS_CLASS = _references("method")
+HELD_BY_ITS_WRAPPER = _references("static_method")
 
 MAX_PATCHED = 10_000
 
@@ -405,6 +419,8 @@ class _Class(NamedTuple):
         methods: list[Wanted] = []
         members: dict[str, type] = {}
         bases = [base for base in stored.bases(kind) if not is_opaque(base)]
+        if any(is_seen_to(base) for base in stored.bases(kind)):
+            return cls(frozenset(), (), {})
         defined: dict[str, tuple[type, Any]] = {}
         for base in reversed(bases):
             for name, value in list(stored.members(base).items()):

@@ -260,9 +260,10 @@ class Runs:
             near = [
                 a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
             ]
+            around = near
             if here is not None and not near:  # somebody else may have a span for each turn
-                near = [a for a in asked if a.run.key[0] == here[0]]
-                near = near if _only_run(near) else []
+                around = [a for a in asked if a.run.key[0] == here[0]]
+                around = around if _only_run(around) else []
             said = ids_in(arguments.values())
             same = [a for a in asked if a.call.id in said] or [
                 a for a in asked if _same_objects(a.call.input, arguments)
@@ -271,8 +272,8 @@ class Runs:
             taken = (
                 next((a for a in same if a in near), None)
                 or next(iter(same), None)
-                or next((a for a in equal if a in near), None)
-                or (None if strict else next(iter(near), None))
+                or next((a for a in equal if a in around), None)
+                or (None if strict else next(iter(around if function is None else near), None))
                 or (_only_run(equal) if here is None else None)
                 or (_only_run(asked) if here is None and not strict else None)
             )
@@ -293,13 +294,8 @@ class Runs:
     def _told_by(self, value: Any) -> AskedTool | None:
         if isinstance(value, str):
             return self.issuer(value)
-        # Asking the type, as an object may answer for an attribute in any way it likes.
-        fields = value if isinstance(value, dict) else None
-        if fields is None and type(value).__dictoffset__:
-            fields = vars(value)
-        if not fields:
-            return None
-        for name in ("id", "call_id", "tool_use_id"):
+        fields = value if isinstance(value, dict) else stored.own(value)
+        for name in CALL_IDS:
             call_id = fields.get(name)
             asked = self.issuer(call_id) if isinstance(call_id, str) else None
             if asked is not None:

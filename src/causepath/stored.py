@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+DICT = "dictionary for instance variables"
+"""What Python says of the `__dict__` that it gives to the classes it makes."""
+
 _mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
 
@@ -40,7 +43,10 @@ def own(value: object) -> dict[str, Any]:
     if getattr(kind, "__dictoffset__", 0):
         for base in bases(kind):
             read = members(base).get("__dict__")
-            if isinstance(read, types.GetSetDescriptorType | types.MemberDescriptorType):
+            if type(read) is types.MemberDescriptorType or (
+                # That of a Python class; one that is written in C may run any code.
+                type(read) is types.GetSetDescriptorType and (read.__doc__ or "").startswith(DICT)
+            ):
                 found = read.__get__(value)
                 return found if type(found) is dict else {}
     return {}

@@ -485,21 +485,33 @@ class Telemetry:
 
     def adopt_tool(self, span: Span, here: Context) -> None:
         """Somebody else writes the span of a tool: it is that of the call that was asked for."""
-        attributes = attributes_of(span)
-        call_id = attributes.get(semconv.TOOL_CALL_ID)
-        asked = self.runs.take_by_id(call_id) if isinstance(call_id, str) else None
-        if asked is None and not isinstance(call_id, str):
-            name = tool_of(span)
-            asked = self._take(name, None, (), {}, here=here) if self.runs.is_asked(name) else None
+        asked = self._asked_of(span, here)
         if asked is None:
             return
         asked.measured = span.get_span_context()
         for link in tool_call_links(asked):
             span.add_link(link.context, link.attributes)
-        if not isinstance(call_id, str):
-            span.set_attribute(semconv.TOOL_CALL_ID, asked.call.id)
+        attributes = attributes_of(span)
+        told = {semconv.TOOL_CALL_ID: asked.call.id, semconv.CATEGORY: "tool"}
+        span.set_attributes({k: v for k, v in told.items() if k not in attributes})
         if semconv.TOOL_ARGUMENTS not in attributes:
             self.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
+
+    def adopt_late(self, span: Any) -> dict[str, Any]:
+        """A span ends that did not say before that it is of a tool. Gives what it lacks."""
+        asked = self._asked_of(span, otel.get_current()) if self.runs.asks() else None
+        if asked is None:
+            return {}
+        asked.measured = span.context
+        for link in tool_call_links(asked):
+            span._links.append(link)  # noqa: SLF001 - it is sealed by now
+        return {semconv.TOOL_CALL_ID: asked.call.id}
+
+    def _asked_of(self, span: Span, here: Context) -> AskedTool | None:
+        call_id, name = attributes_of(span).get(semconv.TOOL_CALL_ID), tool_of(span)
+        if isinstance(call_id, str):
+            return self.runs.take_by_id(call_id)
+        return self._take(name, None, (), {}, here=here) if self.runs.is_asked(name) else None
 
     @harmless(None)
     def sdk_tool_call(

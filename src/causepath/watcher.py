@@ -60,11 +60,12 @@ class SpanWatcher:
             found = category(attributes, name=name_of(span), client=is_client(span))
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
-        if found != "llm" and not telemetry.runs.asks():
+        may_be_call = found == "llm" or (found is None and _is_named_like_call(span))
+        if not may_be_call and not telemetry.runs.asks():
             return
         here = otel.get_current() if parent_context is None else parent_context
-        if found == "llm":
-            telemetry.others.started(span, here)
+        if may_be_call:
+            telemetry.others.started(span, here, says_so=found == "llm")
         elif found == "tool" or _is_named_so(span, here):
             telemetry.adopt_tool(span, here)
 
@@ -82,9 +83,10 @@ class SpanWatcher:
         call = self._telemetry.in_progress(span.context)
         late = {} if call is None or call.is_complete else call.known_late()
         if semconv.CATEGORY not in attributes:
-            late[semconv.CATEGORY] = (
-                category(attributes, name=name_of(span), client=is_client(span)) or "other"
-            )
+            found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
+            if found == "tool":
+                late |= self._telemetry.adopt_late(span)
+            late[semconv.CATEGORY] = found
         for name, value in late.items():
             if name not in attributes:
                 attributes[name] = value
@@ -122,6 +124,12 @@ def _adopt(telemetry: Telemetry, span: Span) -> None:
         span.update_name("invoke_agent")
     found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
     span.set_attribute(semconv.CATEGORY, found)
+
+
+def _is_named_like_call(span: Span) -> bool:
+    """As the conventions have it. What kind of span it is, some say right after they began it."""
+    name = name_of(span)
+    return name == "chat" or name.startswith("chat ")
 
 
 def _is_named_so(span: Span, here: Context) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLOCK: list[tuple[int, int]] = []
 """When the tools ran, by their own clocks, in ns."""
 
-SECONDS = 0.1
+SECONDS = 0.3
 
 
 def search(q: str) -> str:
@@ -196,16 +196,22 @@ async def pydantic_ai_openai(url: str) -> None:
     await _pydantic_ai_agent(model, search, save).run("?")
 
 
+async def pydantic_ai_instrumented(url: str) -> None:
+    from pydantic_ai import Agent
+
+    Agent.instrument_all()
+    await _pydantic_ai_agent(_pydantic_claude(url), search, save).run("?")
+
+
 # -- OpenAI Agents
 
 
 def _openai_agent(url: str, chat: bool) -> Any:
-    from agents import Agent, function_tool, set_tracing_disabled
+    from agents import Agent, function_tool
     from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
     from agents.models.openai_responses import OpenAIResponsesModel
     from openai import AsyncOpenAI
 
-    set_tracing_disabled(True)
     client = AsyncOpenAI(base_url=url, api_key="test")
     make = OpenAIChatCompletionsModel if chat else OpenAIResponsesModel
     tools = [function_tool(search), function_tool(save), function_tool(fail)]
@@ -328,16 +334,9 @@ async def autogen_streaming(url: str) -> None:
 
 def _llama_index_agent(url: str, streaming: bool) -> Any:
     from llama_index.core.agent.workflow import FunctionAgent
-    from llama_index.llms.anthropic import Anthropic
+    from llama_index.llms.openai import OpenAI
 
-    class AnyModel(Anthropic):
-        @property
-        def metadata(self) -> Any:
-            from llama_index.core.llms import LLMMetadata
-
-            return LLMMetadata(model_name="m", is_function_calling_model=True)
-
-    llm = AnyModel(model="claude-sonnet-4-5", base_url=url, api_key="test", max_tokens=9)
+    llm = OpenAI(model="gpt-4o", api_base=url, api_key="test")
     return FunctionAgent(tools=[search, save, fail], llm=llm, streaming=streaming)
 
 
@@ -406,16 +405,30 @@ async def haystack_async(url: str) -> None:
     await _haystack_agent(url).run_async(messages=[ChatMessage.from_user("?")])
 
 
+# -- CrewAI
+
+
+def crewai(url: str) -> None:
+    from crewai import LLM, Agent, Crew, Task
+    from crewai.tools import tool
+
+    os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false")
+    llm = LLM(model="openai/gpt-4o", base_url=url, api_key="test")
+    tools = [tool("search")(search), tool("save")(save_now), tool("fail")(fail)]
+    agent = Agent(role="a", goal="g", backstory="b", llm=llm, tools=tools)
+    task = Task(description="?", expected_output="words", agent=agent)
+    Crew(agents=[agent], tasks=[task]).kickoff()
+
+
 CLAUDE = (
     langchain, langchain_async, langchain_streaming, langchain_classes,
-    pydantic_ai, pydantic_ai_async, pydantic_ai_streaming,
+    pydantic_ai, pydantic_ai_async, pydantic_ai_streaming, pydantic_ai_instrumented,
     strands, strands_async, strands_streaming,
     agno, agno_async, agno_streaming,
-    llama_index, llama_index_streaming,
     semantic_kernel, haystack, haystack_async,
 )  # fmt: skip
 OPENAI = (
     langchain_openai, pydantic_ai_openai,
     openai_agents, openai_agents_async, openai_agents_streaming,
-    smolagents_tools, autogen, autogen_streaming,
+    smolagents_tools, autogen, autogen_streaming, llama_index, llama_index_streaming, crewai,
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """One agent of a framework, run with the plugin on: `python -m tests.frameworks.run langchain`.
 
-Prints its spans as text and how much longer than the tools themselves their spans are. A process of
-its own for each, as importing a framework leaves traces.
+Prints its spans as text, how much longer than the tools themselves their spans are, and what of
+ours failed unseen. A process of its own for each, as importing a framework leaves traces.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import sys
 from typing import Any
 
+from causepath import guard
+from causepath.frameworks import RUNS, SEAMS
+from causepath.patching import MARK
 from tests.frameworks import agents
 from tests.support.messages_api import MessagesApi
 from tests.support.openai_api import OpenAiApi
@@ -32,7 +36,24 @@ def script(names: dict[str, str], last: ToolUse | str = "Done.") -> InOrder:
     return InOrder([Reply(first, usage=USAGE), Reply(again, usage=USAGE), Reply(end, usage=USAGE)])
 
 
+def still_wrapped() -> list[str]:
+    """What the plugin has left behind in the frameworks after it was disabled."""
+    places = [(seam.module, seam.name) for seam in SEAMS] + list(RUNS)
+    left = []
+    for module, name in places:
+        if module in sys.modules:
+            owner: Any = sys.modules[module]
+            *path, last = name.split(".")
+            for part in path:
+                owner = getattr(owner, part)
+            if hasattr(vars(owner)[last], MARK):
+                left.append(f"{module}:{name}")
+    return left
+
+
 def main(name: str, *beside: str) -> None:
+    if not beside:
+        os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"  # which would be sent to their servers
     way: Any = getattr(agents, name)
     prefix = "Plugin-" if name == "semantic_kernel" else ""
     names = {tool: prefix + tool for tool in ("search", "save", "fail")}
@@ -63,7 +84,9 @@ def main(name: str, *beside: str) -> None:
         (end - start) / (own_end - own_start)
         for (start, end), (own_start, own_end) in zip(tools, sorted(agents.CLOCK), strict=False)
     ]
-    print(json.dumps({"text": text, "ratios": ratios}))
+    # What somebody else has wrapped again since is theirs to give back.
+    failed = [*sorted(guard._reported), *(still_wrapped() if not beside else ())]
+    print(json.dumps({"text": text, "ratios": ratios, "failed": failed}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import anthropic
 import pytest
+import wrapt
 
 from causepath.reachable import MAX_LOOKED_AT, reachable
 from causepath.registries import Registries
@@ -346,6 +347,7 @@ def test_objects_that_are_looked_at_notice_nothing() -> None:
         {"search": hostile},
         (hostile,),
         HostileDict(search=hostile, n=[hostile]),
+        wrapt.ObjectProxy(hostile),
     ]
 
     class Agent:

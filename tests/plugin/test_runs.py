@@ -358,3 +358,22 @@ def test_what_a_call_holds_is_free_when_it_returns(
         gc.enable()
     assert recording.spans
     assert held == []
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["a call", "something else"])
+def test_a_span_of_others_that_says_late_that_it_is_of_the_call(
+    monkeypatch: pytest.MonkeyPatch, api: MessagesApi, recording: Recording, says_so: bool
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY", "false")
+    tracer = trace.get_tracer("framework")
+    with (
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        tracer.start_as_current_span("turn"),
+        tracer.start_as_current_span("chat") as span,
+    ):
+        if says_so:
+            span.set_attribute("gen_ai.operation.name", "chat")
+        ask(client, [{"role": "user", "content": "?"}])
+    completed = "turn  other (UNSET)\n  chat #1  llm 3/2 tool_call (UNSET)"
+    beside = "turn  other (UNSET)\n  chat  other -/- (UNSET)\n    chat m #1  llm 3/2 tool_call (OK)"
+    assert recording.text() == (completed if says_so else beside)

@@ -455,6 +455,60 @@ def test_tools_named_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
     del sys.modules["named_tools"]
 
 
+# -- spans of tools that somebody else writes
+
+
+def at_its_start(tracer: Any, call: Any) -> Any:
+    about = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+    }
+    return tracer.start_as_current_span("tool", attributes=about)
+
+
+def without_the_id(tracer: Any, call: Any) -> Any:
+    about = {"openinference.span.kind": "TOOL", "tool.name": call.name}
+    return tracer.start_as_current_span("tool", attributes=about)
+
+
+def by_its_name(tracer: Any, call: Any) -> Any:
+    return tracer.start_as_current_span(f"execute_tool {call.name}")
+
+
+@pytest.mark.parametrize("starts", [at_its_start, without_the_id, by_its_name])
+@pytest.mark.parametrize("function", [None, search], ids=["not measured", "found too"])
+def test_a_span_that_the_application_writes_of_a_tool_is_that_of_the_call(
+    starts: Any, function: Any
+) -> None:
+    table = {"search": function or "nothing"}
+
+    def carry_out(calls: Any) -> list[Any]:
+        with starts(trace.get_tracer("app"), calls[0]):
+            return [result(calls[0].id, table["search"](**calls[0].input) if function else "found")]
+
+    asks = Reply([ToolUse("search", {"q": "x"}, id="toolu_s")], usage=USAGE)
+    name = "execute_tool search" if starts is by_its_name else "tool"
+    text = traced(carry_out, asks)
+    tools = [line for line in text.splitlines() if "toolu_s" in line]
+    assert tools == [f"{name}  tool id=toolu_s (UNSET) <-tool_call- chat m #1"]
+    assert f"{CHAT_2} <-tool_result- {name}\n" in f"{text}\n"
+
+
+def test_a_span_that_says_at_its_end_that_it_is_of_a_tool() -> None:
+    def carry_out(calls: Any) -> list[Any]:
+        with trace.get_tracer("app").start_as_current_span("look") as span:
+            span.set_attributes(
+                {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": calls[0].name}
+            )
+        return [result(calls[0].id)]
+
+    asks = Reply([ToolUse("search", {"q": "x"}, id="toolu_s")], usage=USAGE)
+    text = traced(carry_out, asks)
+    assert "look  tool id=toolu_s (UNSET) <-tool_call- chat m #1" in text
+    assert "inferred id=" not in text
+
+
 # -- two runs, one tool
 
 
