@@ -46,6 +46,25 @@ def savings(drawing: str) -> list[tuple[str, int]]:
         ),
         pytest.param(
             """
+            llm request  |---------------------------|
+              tool t         |----|
+              tool u         |----|
+              tool v                  |------|
+            """,
+            [],
+            id="inside what several calls wrote their attributes onto: a pause may be another reply",
+        ),
+        pytest.param(
+            """
+            llm request  |---------------------------|
+              tool t         |----|
+              tool u              |-------|
+            """,
+            [("t+u", 5)],
+            id="inside the call that asked for them, without a pause",
+        ),
+        pytest.param(
+            """
             agent run    |--------------------------|
               llm one     |---|
               tool t           |----|                 asked_by=one

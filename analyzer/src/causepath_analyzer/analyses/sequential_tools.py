@@ -4,7 +4,7 @@ The model wrote the arguments of all tool calls of a reply before it saw any res
 can depend on another: this is proof, not a guess, as long as it is known which call asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
@@ -23,11 +23,34 @@ def sequential_tools(trace: Trace, causes: Causes) -> list[Candidate]:
     """
     found = []
     for group in tools_of_replies(trace, causes):
-        known = [i for i in group if not _inferred(trace, i)]
-        earliest = min((trace.spans[i].ended_ns for i in known), default=0)
-        if any(trace.spans[i].start_ns >= earliest for i in known):
-            found.append(_candidate(trace, causes, known))
+        for known in _of_one_reply(trace, causes, [i for i in group if not _inferred(trace, i)]):
+            earliest = min((trace.spans[i].ended_ns for i in known), default=0)
+            if len(known) > 1 and any(trace.spans[i].start_ns >= earliest for i in known):
+                found.append(_candidate(trace, causes, known))
     return found
+
+
+_PAUSE_NS: Final = 20_000_000
+
+
+def _of_one_reply(trace: Trace, causes: Causes, group: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Those of `group` that one reply asked for, as far as the trace can tell.
+
+    A span that is said to be a model call may be what several calls wrote their attributes onto.
+    So where nothing but its place says who asked for a tool, what comes after a pause, in which the
+    model may have been asked again, was perhaps asked for by another reply.
+    """
+    told: list[int] = []
+    ended_ns = 0
+    for i in group:
+        span = trace.spans[i]
+        if causes.how[i] == "parent" and told and span.start_ns - ended_ns > _PAUSE_NS:
+            yield told
+            told = []
+        told.append(i)
+        ended_ns = max(ended_ns, span.ended_ns)
+    if told:
+        yield told
 
 
 def _inferred(trace: Trace, span: int) -> bool:
