@@ -52,7 +52,7 @@ def savings(drawing: str) -> list[tuple[str, int]]:
               tool v                  |------|
             """,
             [],
-            id="inside what several calls wrote their attributes onto: a pause may be another reply",
+            id="inside what several calls wrote onto: a pause may be another reply",
         ),
         pytest.param(
             """
