@@ -121,12 +121,11 @@ class ModelCall:
         if telemetry.content is not None:
             run.native_content = native and provider.native_content(client)
             self._records_content = not run.native_content
-        self._own: dict[str, Any] = {
-            semconv.CATEGORY: "llm",
-            semconv.TURN: telemetry.runs.next_turn(run, now_ns),
-            **_caller(),
-        }
-        """What only we say of the call."""
+        self._own: dict[str, Any] = semconv.more_request_attributes(request)
+        """What samplers need not see, and most of it nobody else says."""
+        self._own.update(_caller())
+        self._own[semconv.CATEGORY] = "llm"
+        self._own[semconv.TURN] = telemetry.runs.next_turn(run, now_ns)
         if request.declared_tools:
             self._own[semconv.TOOLS_DECLARED] = request.declared_tools
         self.reads_request = telemetry.evidence is not None or telemetry.content is not None
@@ -178,7 +177,7 @@ class ModelCall:
             context=context,
             kind=SpanKind.CLIENT,
             attributes={semconv.CATEGORY: "llm", **self._request_attributes()},
-            links=self._result_links(),
+            links=self._result_links() if self._delivered else (),
             start_time=self._start_ns,
         )
         write(span, self._own)
@@ -196,7 +195,7 @@ class ModelCall:
         # Nothing below the span may begin before it, and times are counted from its start.
         self._start_ns = self._attempt_start_ns = span.start_time or time.time_ns()
         span.update_name(_chat_name(self._request))
-        write(span, {**self._request.parameters, **self._own}, only_missing=True)
+        write(span, self._own, only_missing=True)
         if self._delivered:
             self._add_result_links(span)
         self._telemetry.opened(self, span)
@@ -487,6 +486,7 @@ class ModelCall:
         if content.settings.in_events:
             about = {
                 **self._request_attributes(),
+                **semconv.more_request_attributes(self._request),
                 **semconv.reply_attributes(self._reply),
             }
             content.emit(said, about, self.span)

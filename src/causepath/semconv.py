@@ -89,19 +89,26 @@ def present(attributes: Mapping[str, AttributeValue | None]) -> dict[str, Attrib
 def request_attributes(
     provider: str, request: ModelRequest, server: Server
 ) -> dict[str, AttributeValue]:
-    """What the conventions say of a request, for a span that we write ourselves."""
+    """What a span that we write ourselves starts with, so that samplers see it."""
     return present(
         {
             OPERATION: "chat",
             PROVIDER: server.platform or provider,
             REQUEST_MODEL: request.model or None,
-            REQUEST_STREAM: True if request.streams else None,
             SERVER_ADDRESS: server.address,
             SERVER_PORT: server.port,
-            CONVERSATION_ID: request.conversation,
-            **request.parameters,
         }
     )
+
+
+def more_request_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
+    """What the conventions say of a request beyond that."""
+    found = dict(request.parameters)
+    if request.streams:
+        found[REQUEST_STREAM] = True
+    if request.conversation is not None:
+        found[CONVERSATION_ID] = request.conversation
+    return found
 
 
 def reply_attributes(
