@@ -159,7 +159,6 @@ PLUGIN: dict[str, set[str]] = {
         "pipeline",
         "process_pools",
         "provider",
-        "providers",
         "telemetry",
     },
     "otel_instrumentor": {"instrumentor"},

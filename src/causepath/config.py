@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ OFF = ("0", "false", "no", "off")
 DEFAULT_FILE = "causepath-traces.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolPattern:
+class ToolPattern(NamedTuple):
     """Functions of `module` whose names match `names`, a shell-style pattern."""
 
     module: str
@@ -66,8 +64,7 @@ class ContentSettings(NamedTuple):
     process_bytes: int = PROCESS_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What the environment says."""
 
     file_name: str
@@ -75,8 +72,12 @@ class Config:
     tool_patterns: tuple[ToolPattern, ...] = ()
     find_tools: bool = True
     digests: bool = True
-    digest_key: str | None = field(default=None, repr=False)
+    digest_key: str | None = None
     content: ContentSettings | None = None
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return str(self._replace(digest_key=None)._asdict())
 
     @property
     def file(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,6 @@ from causepath.frameworks import RUNS, SEAMS, Frameworks
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
-from causepath.providers.anthropic import ANTHROPIC
-from causepath.providers.openai import OPENAI
 from causepath.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
     from causepath.patching import Patches
     from causepath.provider import Provider
 
-PROVIDERS: tuple[Provider, ...] = (ANTHROPIC, OPENAI)
+PROVIDERS = {
+    "anthropic": "causepath.providers.anthropic",
+    "openai": "causepath.providers.openai",
+}
+"""By the module whose import makes patching possible: where the provider is described."""
 
 
 class Plugin:
@@ -67,15 +70,12 @@ class Plugin:
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
-            PROVIDERS,
             self._found if settings.find_tools else None,
         )
         measure.telemetry = lambda: self._telemetry
         self._pipeline.when_set(telemetry.attend)
-        for provider in PROVIDERS:
-            self._when_imported(
-                provider.module, functools.partial(self._patch, telemetry, provider)
-            )
+        for module, description in PROVIDERS.items():
+            self._when_imported(module, functools.partial(self._patch, telemetry, description))
         sessions = mcp.Sessions(telemetry)
         for name, caller in mcp.CALLERS.items():
             self._when_imported(
@@ -115,7 +115,7 @@ class Plugin:
         self._telemetry = None
 
     @harmless(None)
-    def _patch(self, telemetry: Telemetry, provider: Provider, module: ModuleType) -> None:  # noqa: ARG002
+    def _patch(self, telemetry: Telemetry, description: str, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
             if self._settings.digests and telemetry.evidence is None:
@@ -128,6 +128,8 @@ class Plugin:
 
                 digest = telemetry.evidence.digest if telemetry.evidence is not None else None
                 telemetry.content = Content(self._settings.content, self._redact, digest)
+            provider: Provider = importlib.import_module(description).PROVIDER
+            telemetry.providers.append(provider)
             self._changed().apply(provider, telemetry)
 
     @harmless(None)

@@ -1,14 +1,13 @@
 """A provider is a table of places to patch and a few pure functions: which calls, how to read them.
 
 Nothing here or in `providers/` starts a span. To add a provider, write one module under
-`providers/` with one `Provider` and name it in `instrumentor.PROVIDERS`.
+`providers/` with one `PROVIDER` and name it in `instrumentor.PROVIDERS`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +37,7 @@ class Seam(Enum):
     TOOL = "a tool object of the SDK carries out one call; it has a `name`, and gets the arguments"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A method to wrap."""
 
     module: str
@@ -58,14 +56,11 @@ class BlockReader(Protocol):
         """The blocks that have come, the last one perhaps in part."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """One SDK: what to patch in it, and how to read what passes there."""
 
     name: str
     """`gen_ai.provider.name`."""
-    module: str
-    """The module whose import makes patching possible."""
     targets: tuple[Target, ...]
     read_request: Callable[[tuple[Any, ...], dict[str, Any]], ModelRequest | None]
     """From the arguments of the CALL seam; `None` where it is no model call."""

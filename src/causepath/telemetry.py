@@ -82,7 +82,6 @@ class Telemetry:
     def __init__(
         self,
         tracer_provider: Callable[[], TracerProvider],
-        providers: Sequence[Provider],
         found_tools: ToolFinder | None = None,
     ) -> None:
         self.evidence: Evidence | None = None
@@ -90,7 +89,8 @@ class Telemetry:
         self.content: Content | None = None
         """Where content is asked for."""
         self._tracer_provider = tracer_provider
-        self.providers = providers
+        self.providers: list[Provider] = []
+        """Those whose SDKs have been imported."""
         self._found_tools = found_tools
         self._tracer: tuple[TracerProvider, Tracer] | None = None
         self._seen: tuple[object, object] = (None, None)

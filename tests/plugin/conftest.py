@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
 import ssl
 from typing import TYPE_CHECKING
@@ -43,8 +44,8 @@ def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert guard._reported == set(), "a fault of ours was hidden from the application"
     assert not trace.get_current_span().get_span_context().is_valid
     assert context.get_current() == {}
-    for provider in PROVIDERS:
-        for target in provider.targets:
+    for description in PROVIDERS.values():
+        for target in importlib.import_module(description).PROVIDER.targets:
             module = __import__(target.module, fromlist=["_"])
             owner, name = target.name.split(".")
             assert not hasattr(vars(getattr(module, owner))[name], MARK), target

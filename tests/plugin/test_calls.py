@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import anthropic
@@ -11,8 +10,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import causepath
-from causepath import guard, instrumentor
-from causepath.providers.anthropic import ANTHROPIC
+from causepath import guard
+from causepath.providers import anthropic as described
 from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider
@@ -168,12 +167,12 @@ def test_a_fault_of_ours_is_the_applications_luck(monkeypatch: pytest.MonkeyPatc
     def fails(*args: Any) -> Any:
         raise RuntimeError("ours")
 
-    faulty = dataclasses.replace(
-        ANTHROPIC,
-        **dict.fromkeys(("read_request", "read_reply", "read_event", "read_error"), fails),
+    sound = described.PROVIDER
+    faulty = sound._replace(
+        **dict.fromkeys(("read_request", "read_reply", "read_event", "read_error"), fails)
     )
-    for broken in (faulty, dataclasses.replace(faulty, read_request=ANTHROPIC.read_request)):
-        monkeypatch.setattr(instrumentor, "PROVIDERS", (broken,))
+    for broken in (faulty, faulty._replace(read_request=sound.read_request)):
+        monkeypatch.setattr(described, "PROVIDER", broken)
         with (
             MessagesApi([HELLO, HELLO, Failure(400)]) as api,
             Recording(),

@@ -283,9 +283,8 @@ def native_tracer_provider(client: Any) -> object | None:
 
 _TOOLS = "anthropic.lib.tools._beta_functions"
 
-ANTHROPIC = Provider(
+PROVIDER = Provider(
     name="anthropic",
-    module="anthropic",
     targets=(
         *targets("anthropic"),
         Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL),

@@ -329,9 +329,8 @@ def read_error(error: BaseException) -> str:
     return error_type(error, next((word for word in words if isinstance(word, str)), None))
 
 
-OPENAI = Provider(
+PROVIDER = Provider(
     name="openai",
-    module="openai",
     targets=targets("openai"),
     read_request=read_request,
     read_server=read_server,
