@@ -105,19 +105,14 @@ class ObservedBody(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         look = self._self_reader.reading()
-        chunks = self.__wrapped__.__aiter__()
         try:
-            async for chunk in chunks:
+            async for chunk in self.__wrapped__:
                 if look is not None:
                     look(chunk)
                 yield chunk
         except Exception as error:
             self._self_reader.closed(error)
             raise
-        finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
         self._self_reader.closed()
 
     def close(self) -> None:

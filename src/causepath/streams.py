@@ -6,7 +6,6 @@ over, however that comes about: read to its end, closed, broken, or dropped and 
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,34 +72,37 @@ def observed_events(
 async def observed_async_events(
     events: AsyncGenerator[Any], find_reader: Callable[[], Reader | None]
 ) -> AsyncIterator[Any]:
-    """The same events, each shown to the reader, if any, before the application gets it."""
-    async with aclosing(events):  # in the task that read them: the event loop would do it elsewhere
-        reader = find_reader()
-        if reader is None:
-            async for event in events:
-                yield event
-            return
-        pace, look = reader.pace, reader.look
-        came, waited = pace.came, pace.waited
-        pace.is_waiting, since = True, perf_counter_ns()
-        try:
-            async for event in events:
-                now = perf_counter_ns()
-                came(now)
-                waited(now - since)
-                pace.is_waiting = False
-                try:
-                    what = look(event)
-                    if what != CONTENT:
-                        reader.told(event, what)
-                except Exception:
-                    report(__name__)
-                yield event
-                pace.is_waiting, since = True, perf_counter_ns()
-        except BaseException as error:
-            _left(reader, error)
-            raise
-        _left(reader)
+    """The same events, each shown to the reader, if any, before the application gets it.
+
+    It does not close `events` where it is closed itself: who does that is an event loop at its end
+    or after a collection, which knows of `events` and closes them, too, as it does without us.
+    """
+    reader = find_reader()
+    if reader is None:
+        async for event in events:
+            yield event
+        return
+    pace, look = reader.pace, reader.look
+    came, waited = pace.came, pace.waited
+    pace.is_waiting, since = True, perf_counter_ns()
+    try:
+        async for event in events:
+            now = perf_counter_ns()
+            came(now)
+            waited(now - since)
+            pace.is_waiting = False
+            try:
+                what = look(event)
+                if what != CONTENT:
+                    reader.told(event, what)
+            except Exception:
+                report(__name__)
+            yield event
+            pace.is_waiting, since = True, perf_counter_ns()
+    except BaseException as error:
+        _left(reader, error)
+        raise
+    _left(reader)
 
 
 def _left(reader: Reader, error: BaseException | None = None) -> None:

@@ -39,6 +39,24 @@ if sys.argv[2] == "async":
     asyncio.run(main())
 """
 
+LEFT_STREAMS = """
+import asyncio, sys
+import anthropic, causepath.auto
+
+kept = []
+
+async def main():
+    async with anthropic.AsyncAnthropic(base_url=sys.argv[1], api_key="test") as client:
+        for _ in range(20):
+            ask = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
+            stream = await client.messages.create(**ask, stream=True)
+            async for _ in stream:
+                break
+            kept.append(stream)
+
+asyncio.run(main())
+"""
+
 SUBINTERPRETER = """
 import sys
 import causepath.auto
@@ -98,6 +116,17 @@ def test_streams_that_are_open_keep_no_interpreter_from_ending(kind: str, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "invoke_agent" in names(tmp_path)
+
+
+def test_an_event_loop_that_ends_has_no_trouble_with_what_is_ours(tmp_path: Path) -> None:
+    """It closes all asynchronous generators at once, which those of the SDK and its client may
+    complain of, with or without us: each closes another."""
+    with MessagesApi(Reply("Hello.", usage=Usage(3, 2))) as api:
+        done = run(LEFT_STREAMS, api.url, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "observed" not in done.stderr.lower()
+    assert "AsyncStream.__stream__" not in done.stderr
+    assert names(tmp_path).count("chat m") == 20
 
 
 @pytest.mark.skipif(
