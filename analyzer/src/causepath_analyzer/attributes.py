@@ -44,6 +44,8 @@ SPAN_KINDS: Final = (
     OPERATION,
     "traceloop.span.kind",
     "llm.request.type",
+    "genkit:metadata:subtype",
+    "genkit:type",
     "ioa_observe.span.kind",
     "mcp.method.name",
 )
@@ -87,6 +89,7 @@ MODEL: Final = (
     "langsmith.metadata.ls_model_name",
     "litellm.provider.model",
     "model",
+    "genkit:name",
 )
 PROVIDER: Final = (
     "gen_ai.provider.name",
@@ -200,8 +203,8 @@ USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.token
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
 USAGE_RAW: Final = ("gen_ai.usage.raw", "usage")
 """JSON text of what the provider said itself, or the framework in its words (Logfire)."""
-REPLY: Final = "haystack.component.output"
-"""JSON text of a reply, with what it used somewhere inside."""
+REPLIES: Final = ("haystack.component.output", "genkit:output")
+"""JSON text of what came out, of a model call a reply with what it used somewhere inside."""
 INPUT_DETAILS: Final = ("gen_ai.usage.input_token_details",)
 OUTPUT_DETAILS: Final = ("gen_ai.usage.output_token_details",)
 """JSON text with parts of the counts beside it (LangSmith)."""
@@ -318,6 +321,7 @@ CONTENT_IN: Final = (
     "langfuse.observation.input",
     "gen_ai.prompt",
     "input.value",
+    "genkit:input",
     "input",
     "tool.parameters",
 )
@@ -339,6 +343,7 @@ CONTENT_OUT: Final = (
     "langfuse.observation.output",
     "gen_ai.completion",
     "output.value",
+    *REPLIES,
     "output",
 )
 """What came out of a tool."""
@@ -436,7 +441,6 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "total": TOTAL_TOKENS,
     "usage_details": USAGE_DETAILS,
     "usage_raw": USAGE_RAW,
-    "reply": (REPLY,),
     "input_details": INPUT_DETAILS,
     "output_details": OUTPUT_DETAILS,
     "server_ttft": (SERVER_TIME_TO_FIRST_TOKEN,),

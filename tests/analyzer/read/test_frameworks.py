@@ -35,6 +35,7 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         row("agno+openinference", 3, TOOLS, NO_REASONING),
         # It has no spans of model calls, and a trace in which the agent is only created.
         row("autogen", 0, TOOLS, Tokens(), "tool"),
+        row("genkit", 3, ["broken", *TOOLS[1:]], NO_PARTS),
         row("google-adk", 3, TOOLS, ALL),
         # What every call said was written onto the span of the agent, where the next overwrote it.
         row("google-adk+openinference", 0, TOOLS, Tokens(), "tool"),
@@ -49,6 +50,10 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         row("langfuse", 3, ["broken_!", "get_time_", "get_weather_"], ALL),
         # Its spans of streams end when these begin; the first token is told later.
         row("llama-index+openinference", 3, TOOLS, Tokens(), "first_token tool"),
+        # It writes what calls say onto the application's own span, where the next overwrites it.
+        row("litellm", 1, ["broken", *TOOLS[1:]], Tokens(200, 30)),
+        # It loses a tool that fails.
+        row("node+traceloop", 3, TOOLS[1:], NO_PARTS),
         # From one agent to another, with a guardrail before the first call.
         row("openai-agents", 3, TOOLS[1:], HANDOFF, "guardrail llm tool"),
         row("openai-agents+logfire", 3, TOOLS[1:], HANDOFF, "guardrail llm tool"),
@@ -79,5 +84,8 @@ def test_the_truth(
     waited = {kind for kind, ns in run.wall.path.items() if ns * 200 > trace.wall_ns}
     assert waited - {"agent"} == kinds
     assert sum(run.wall.path.values()) == trace.wall_ns
-    # No arguments are those of another call, so no call is made twice.
-    assert [f.code for f in run.findings if f.code.startswith("CP2")] == []
+    # No arguments are those of another call, so no call is made twice; what one reply asked for
+    # ran together, but where the framework runs one tool after the other.
+    in_sequence = ["CP102"] if name in ("agno+openinference", "langfuse") else []
+    found = {finding.code for finding in run.findings} - {"CP103"}
+    assert sorted(found) == in_sequence

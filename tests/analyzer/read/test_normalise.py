@@ -313,6 +313,24 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
             scope="logfire.openai",
         ),
         row(
+            "genkit: all of a reply of Google's, which counts thoughts by themselves",
+            {
+                "genkit:metadata:subtype": "model",
+                "genkit:name": "googleai/m",
+                "genkit:output": (
+                    '{"finishReason": "stop", "usage": {"inputCharacters": 900, "inputTokens": 100,'
+                    ' "outputTokens": 12, "thoughtsTokens": 8, "cachedContentTokens": 30,'
+                    ' "totalTokens": 120}}'
+                ),
+            },
+            {
+                "model": "googleai/m",
+                "provider": None,
+                "tokens": Tokens(100, 20, 30, 0, 8),
+                "finish_reasons": ("stop",),
+            },
+        ),
+        row(
             "mlflow: every value is JSON text",
             {
                 "mlflow.spanType": '"CHAT_MODEL"',
@@ -815,6 +833,12 @@ def test_errors(attributes: dict[str, object], failed: bool, error: str | None) 
         ("AutoFunctionInvocationLoop", {}, "chain"),
         # What a model call said was written onto the agent's own span.
         ("invoke_agent x", {"openinference.span.kind": "LLM"}, "agent"),
+        ("x", {"genkit:type": "action", "genkit:metadata:subtype": "tool"}, "tool"),
+        ("x", {"genkit:type": "flow"}, "chain"),
+        ("haystack.component.run", {"haystack.component.type": "BM25Retriever"}, "retrieval"),
+        ("haystack.component.run", {"haystack.component.type": "TextEmbedder"}, "embedding"),
+        ("haystack.component.run", {"haystack.component.type": "PromptBuilder"}, "chain"),
+        ("LLM._prepare_chat_with_tools", {"openinference.span.kind": "LLM"}, "chain"),
         ("execute_tool (merged)", {"gen_ai.tool.name": "(merged tools)"}, "other"),
         ("raw_gen_ai_request", {}, "llm"),
         # A person is asked.

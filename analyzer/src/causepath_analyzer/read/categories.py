@@ -147,6 +147,20 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
         "llm.request.type",
         {"chat": "llm", "completion": "llm", "embedding": "embedding", "rerank": "retrieval"},
     ),
+    (
+        "genkit:metadata:subtype",
+        {
+            "model": "llm",
+            "background-model": "llm",
+            "tool": "tool",
+            "retriever": "retrieval",
+            "reranker": "retrieval",
+            "embedder": "embedding",
+            "indexer": "database",
+            "agent": "agent",
+        },
+    ),
+    ("genkit:type", {"action": "chain", "flow": "chain", "flowstep": "chain", "util": "chain"}),
     ("ioa_observe.span.kind", {"workflow": "chain", "agent": "agent", "tool": "tool"}),
     ("mcp.method.name", {"tools/call": "tool"}),
 )

@@ -225,8 +225,8 @@ def meaning(
         filled = _filled(name, attributes)
     elif name == names.HAYSTACK_COMPONENT:
         filled = nonempty(attributes.get(names.COMPONENT_NAME))
-    if "reply" in facts and category == "llm":
-        facts = _of_reply(facts["reply"]) | facts
+    if category == "llm" and not attributes.keys().isdisjoint(names.REPLIES):
+        facts = facts | _of_reply(next(attributes[n] for n in names.REPLIES if n in attributes))
     is_tool = category == "tool" or (category == "human" and "tool_name" in facts)
     pending = None
     if facts.get("pending") == "pending_span":
@@ -506,19 +506,21 @@ _PARTS: Final[Mapping[str, str]] = {
     "output_reasoning": "reasoning",
     "cached_tokens": "cache_read",
     "reasoning_tokens": "reasoning",
+    "cachedContentTokens": "cache_read",
+    "thoughtsTokens": "reasoning",
 }
-_SUMS: Final = frozenset(
-    ("input", "output", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens")
-)
-_OPENAI_PARTS: Final = frozenset(("cached_tokens", "reasoning_tokens"))
-"""OpenAI counts them in and tells them beside, whoever hands on what it said."""
+_INPUTS: Final = ("input", "input_tokens", "prompt_tokens", "inputTokens")
+_OUTPUTS: Final = ("output", "output_tokens", "completion_tokens", "outputTokens")
+_SUMS: Final = frozenset((*_INPUTS, *_OUTPUTS))
+_COUNTED_IN: Final = frozenset(("cached_tokens", "reasoning_tokens", "cachedContentTokens"))
+"""OpenAI and Google count them in and tell them beside, whoever hands on what they said."""
 
 
 def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
     """Counts that come as one JSON text (Langfuse, MLflow)."""
     counts = _json_counts(facts.get("usage_details"), nested=True)
-    given_in = counts.get("input", counts.get("input_tokens", counts.get("prompt_tokens")))
-    given_out = counts.get("output", counts.get("output_tokens", counts.get("completion_tokens")))
+    given_in = next((counts[name] for name in _INPUTS if name in counts), None)
+    given_out = next((counts[name] for name in _OUTPUTS if name in counts), None)
     if given_in is None and given_out is None:
         return None
     parts: dict[str, int] = {}
@@ -529,14 +531,14 @@ def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
         part = _PARTS.get(name)
         if part is not None:
             parts[part] = parts.get(part, 0) + number
-        if name in _OPENAI_PARTS:
-            continue
-        if name.startswith(("output", "completion")):
+        if name in _COUNTED_IN or (part is None and not name.islower()):
+            continue  # also what Genkit counts that is no token: inputCharacters, outputImages
+        if name.startswith(("output", "completion", "thoughts")):
             extra_out += number
         elif part is not None or name.startswith(("input", "prompt", "cache")):
             extra_in += number
     counted, produced = given_in or 0, given_out or 0
-    total = counts.get("total", counts.get("total_tokens"))
+    total = counts.get("total", counts.get("total_tokens", counts.get("totalTokens")))
     # Langfuse adds the parts up; MLflow and some that write for Langfuse count them in.
     additive = names.USAGE_DETAILS[0] in attributes or extra_in > counted
     if total is not None and total in (
@@ -560,7 +562,10 @@ _NUMBER: Final = msgspec.json.Decoder(int | float | str | None)
 
 
 def _of_reply(said: object) -> Facts:
-    """The model, the reason to end and the counts that stand somewhere in the JSON of a reply."""
+    """The model, the reason to end and the counts that stand somewhere in the JSON of a reply.
+
+    What other attributes say of these is less.
+    """
     text = content.text_of(said) or ""
     found: Facts = {}
     for fact, pattern in (("model", _REPLY_MODEL), ("finish", _REPLY_FINISH)):
@@ -574,7 +579,7 @@ def _of_reply(said: object) -> Facts:
 
 
 _REPLY_MODEL: Final = re.compile(r'"model"\s*:\s*"([^"\\]{1,200})"')
-_REPLY_FINISH: Final = re.compile(r'"finish_reason"\s*:\s*"([^"\\]{1,40})"')
+_REPLY_FINISH: Final = re.compile(r'"finish(?:_r|R)eason"\s*:\s*"([^"\\]{1,40})"')
 _REPLY_USAGE: Final = re.compile(r'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]{0,2000}\}){0,4000}\})')
 
 

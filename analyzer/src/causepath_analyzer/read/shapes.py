@@ -414,7 +414,7 @@ _FREE: Final[Mapping[str, tuple[str, int]]] = {
     **{key: (_TTFT, rank) for rank, key in enumerate(names.TIME_UNITS)},
     **{key: (key, 0) for key in names.ISSUED},
 }
-_TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, names.REPLY))
+_TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, *names.REPLIES))
 """What a model call says there may be anything about it."""
 _WORDS: Final = names.UNDERSTOOD.difference(
     _FREE, names.OUTGOING, _TOLD_ONE_BY_ONE, (names.PENDING_PARENT,)
