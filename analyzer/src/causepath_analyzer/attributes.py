@@ -42,6 +42,7 @@ SPAN_KINDS: Final = (
     "ai.operationId",
     "agentops.span.kind",
     OPERATION,
+    "mastra.span.type",
     "traceloop.span.kind",
     "llm.request.type",
     "genkit:metadata:subtype",

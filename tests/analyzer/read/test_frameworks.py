@@ -52,6 +52,7 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         row("llama-index+openinference", 3, TOOLS, Tokens(), "first_token tool"),
         # It writes what calls say onto the application's own span, where the next overwrites it.
         row("litellm", 1, ["broken", *TOOLS[1:]], Tokens(200, 30)),
+        row("mastra", 3, TOOLS, ALL),
         # It loses a tool that fails.
         row("node+traceloop", 3, TOOLS[1:], NO_PARTS),
         # From one agent to another, with a guardrail before the first call.

@@ -835,6 +835,12 @@ def test_errors(attributes: dict[str, object], failed: bool, error: str | None) 
         ("invoke_agent x", {"openinference.span.kind": "LLM"}, "agent"),
         ("x", {"genkit:type": "action", "genkit:metadata:subtype": "tool"}, "tool"),
         ("x", {"genkit:type": "flow"}, "chain"),
+        (
+            "x",
+            {"gen_ai.operation.name": "model_generation", "mastra.span.type": "model_generation"},
+            "chain",
+        ),
+        ("x", {"gen_ai.operation.name": "chat", "mastra.span.type": "model_generation"}, "llm"),
         ("haystack.component.run", {"haystack.component.type": "BM25Retriever"}, "retrieval"),
         ("haystack.component.run", {"haystack.component.type": "TextEmbedder"}, "embedding"),
         ("haystack.component.run", {"haystack.component.type": "PromptBuilder"}, "chain"),
