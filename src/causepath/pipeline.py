@@ -236,9 +236,15 @@ def default_provider(config: Config) -> SetUp | None:
 
 def resource() -> Resource:
     """What the SDK knows of this process; a service that nobody named has the program's name."""
-    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 
-    found = Resource.create()
+    try:
+        found = Resource.create()
+    except RuntimeError:
+        # It asks with threads of a pool, which cannot begin once the main thread has ended, while
+        # others go on.
+        told = OTELResourceDetector().detect()
+        found = Resource({SERVICE_NAME: "unknown_service"}).merge(told)
     if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         return found
     return found.merge(Resource({SERVICE_NAME: program_name(sys.argv)}))

@@ -57,6 +57,18 @@ async def main():
 asyncio.run(main())
 """
 
+ENDED_MAIN_THREAD = """
+import sys, threading
+import anthropic, causepath.auto
+
+def agent():
+    threading.main_thread().join()
+    ask = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
+    anthropic.Anthropic(base_url=sys.argv[1], api_key="test").messages.create(**ask)
+
+threading.Thread(target=agent).start()
+"""
+
 SUBINTERPRETER = """
 import sys
 import causepath.auto
@@ -116,6 +128,13 @@ def test_streams_that_are_open_keep_no_interpreter_from_ending(kind: str, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "invoke_agent" in names(tmp_path)
+
+
+def test_an_agent_in_a_thread_that_outlives_the_main_thread_is_written(tmp_path: Path) -> None:
+    with MessagesApi(Reply("Hello.", usage=Usage(3, 2))) as api:
+        done = run(ENDED_MAIN_THREAD, api.url, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path) == ["chat m", "invoke_agent"]
 
 
 def test_an_event_loop_that_ends_has_no_trouble_with_what_is_ours(tmp_path: Path) -> None:
