@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLOCK: list[tuple[int, int]] = []
 """When the tools ran, by their own clocks, in ns."""
 
-SECONDS = 0.3
+SECONDS = 0.2
 
 
 def search(q: str) -> str:

@@ -1,7 +1,7 @@
-"""One agent of a framework, run with the plugin on: `python -m tests.frameworks.run langchain`.
+"""Agents of a framework, run with the plugin on: `python -m tests.frameworks.run agno,agno_async`.
 
-Prints its spans as text, how much longer than the tools themselves their spans are, and what of
-ours failed unseen. A process of its own for each, as importing a framework leaves traces.
+Prints of each its spans as text, how much longer than the tools themselves their spans are, and
+what of ours failed unseen. A process of its own for each framework, as importing one leaves traces.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def still_wrapped() -> list[str]:
     return left
 
 
-def main(name: str, *beside: str) -> None:
-    if not beside:
-        os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"  # which would be sent to their servers
+def run(name: str, *beside: str) -> dict[str, Any]:
     way: Any = getattr(agents, name)
     prefix = "Plugin-" if name == "semantic_kernel" else ""
     names = {tool: prefix + tool for tool in ("search", "save", "fail")}
@@ -62,6 +60,8 @@ def main(name: str, *beside: str) -> None:
         if name.startswith("smolagents")
         else "Done."
     )
+    agents.CLOCK.clear()
+    guard._reported.clear()
     make = OpenAiApi if way in agents.OPENAI else MessagesApi
     with make(script(names, final)) as api, Recording() as recording:
         for instrumentor in beside:
@@ -86,7 +86,13 @@ def main(name: str, *beside: str) -> None:
     ]
     # What somebody else has wrapped again since is theirs to give back.
     failed = [*sorted(guard._reported), *(still_wrapped() if not beside else ())]
-    print(json.dumps({"text": text, "ratios": ratios, "failed": failed}))
+    return {"text": text, "ratios": ratios, "failed": failed}
+
+
+def main(names: str, *beside: str) -> None:
+    if not beside:
+        os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"  # which would be sent to their servers
+    print(json.dumps({name: run(name, *beside) for name in names.split(",")}))
 
 
 if __name__ == "__main__":
