@@ -112,7 +112,8 @@ PLUGIN: dict[str, set[str]] = {
     "inside": {"operation"},
     "reachable": {"callsite", "stored"},
     "measure": {"forks", "guard", "inside", "operation", "proxies", "reachable", "telemetry"},
-    "registries": {"inside", "measure", "proxies", "reachable", "stored"},
+    "branches": set(),
+    "registries": {"branches", "inside", "measure", "proxies", "reachable", "stored"},
     "found_tools": {"guard", "inside", "measure", "reachable", "registries", "stored"},
     "work": set(),
     "process_pools": {

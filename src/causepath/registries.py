@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
+from causepath.branches import called_for
 from causepath.inside import is_inside
 from causepath.measure import dispatching, is_function, stand_in
 from causepath.proxies import MeasuredFunction
@@ -145,6 +146,7 @@ class Registries:
                 break
             search.look_at(held)
         del held
+        search.end()
         # Not before all that was looked at is let go of, to see who else has a function.
         for method in search.methods:
             held_as = stored.members(method.holder).get(method.name)
@@ -225,9 +227,28 @@ class _Search:
         self._on_stack = {frame.f_code for frame in frames}
         self._classes = classes
         self._toolboxes: set[int] = set()
+        self._branches: dict[str, set[str]] = {}
+        """By the name of a function, the tools in whose branches of the loop it is named."""
+        self._in_branches: dict[str, tuple[int, dict[tuple[int, str], Wanted]]] = {}
+        """By tool, how deep functions were found by these names, and which."""
         for frame in frames:
             if "globals" in names_in(frame.f_code):
                 self._look_up(frame.f_globals)
+            for tool in wanted:
+                for name in called_for(frame.f_code, tool):
+                    self._branches.setdefault(name, set()).add(tool)
+
+    def end(self) -> None:
+        """Of the functions that the branch of a tool names, the only one carries it out: where
+        there are several, nobody can tell which."""
+        carries: dict[tuple[int, str], list[tuple[str, Wanted]]] = {}
+        for tool, (depth, functions) in self._in_branches.items():
+            if len(functions) == 1 and depth <= self._found.get(tool, depth):
+                ((where, function),) = functions.items()
+                carries.setdefault(where, []).append((tool, function))
+        for found in carries.values():
+            function = found[0][1]._replace(resolve=_only(*(tool for tool, _ in found)))
+            (self.methods if isinstance(function.holder, type) else self.globals).append(function)
 
     def is_over(self, depth: int) -> bool:
         """Whether all is found, and what lies close to it too: two things may have one name."""
@@ -243,6 +264,7 @@ class _Search:
                 self.bound.setdefault(id(value.__func__), set()).add(id(value))
             self._function(held)
         elif kind is staticmethod or kind is classmethod:
+            self._branch(held, value.__func__)
             self._chain(held, value.__func__)
         elif kind is types.ModuleType:
             if is_application(value.__name__):
@@ -283,7 +305,25 @@ class _Search:
             elif held.put(stand_in(held.value, name, only_asked=True)):
                 self._done(name, passing=True)
         if plain:
+            self._branch(held, function)
             self._chain(held, function)
+
+    def _branch(self, held: Held, function: Any) -> None:
+        """A function that the loop names where it has told a tool by its name."""
+        if not self._branches or not (held.is_global or isinstance(held.holder, type)):
+            return
+        tools = self._branches.get(held.key)
+        if (
+            tools
+            and type(function) is types.FunctionType
+            and is_application(function.__module__)
+            and function.__code__ not in self._on_stack
+        ):
+            wanted = Wanted(held.holder, held.key, _only(""), strict=True)
+            for tool in tools:
+                depth, functions = self._in_branches.setdefault(tool, (held.depth, {}))
+                if held.depth <= depth:  # the nearest; others far away may have the name too
+                    functions[id(function), held.key] = wanted
 
     def _chain(self, held: Held, function: Any) -> None:
         """A function that tells tools apart by their names, which are constants in its code."""
@@ -515,8 +555,7 @@ def _chosen(parts: dict[Any, Held]) -> dict[Any, Held]:
     return known or (parts if len(parts) == 1 else {})
 
 
-def _only(name: str) -> Resolve:
-    names = (name,)
+def _only(*names: str) -> Resolve:
     return lambda _args, _kwargs: names
 
 

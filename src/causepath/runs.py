@@ -384,9 +384,9 @@ def _equal(asked: Any, given: Mapping[str, object]) -> bool:
     try:
         if any(value == asked for value in given.values()):
             return True
-        return (bool(asked) or not given) and all(
-            k in given and given[k] == v for k, v in asked.items()
-        )
+        if list(asked.values()) == list(given.values()):
+            return True  # under whatever names
+        return bool(asked) and all(k in given and given[k] == v for k, v in asked.items())
     except Exception:  # an argument of the application may compare in any way it likes
         return False
 

@@ -360,6 +360,41 @@ def a_match(client: Any) -> None:
     Matching(client).run()
 
 
+class Inline:
+    """Its loop tells the tools apart itself."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def _look(self, words: str) -> str:
+        return work.look(words)
+
+    def _store(self, words: str) -> str:
+        return work.store(words)
+
+    def run(self) -> None:
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        while True:
+            reply = self.client.messages.create(model="m", max_tokens=9, messages=messages)
+            if reply.stop_reason != "tool_use":
+                return
+            results = []
+            for block in reply.content:
+                output = ""
+                if block.type == "tool_use":
+                    if block.name == "search":
+                        output = self._look(block.input["q"])
+                    elif block.name == "save":
+                        output = self._store(block.input["text"])
+                results.append({"type": "tool_result", "tool_use_id": block.id, "content": output})
+            messages.append({"role": "assistant", "content": reply.content})
+            messages.append({"role": "user", "content": results})
+
+
+def branches_of_the_loop(client: Any) -> None:
+    Inline(client).run()
+
+
 def a_function_of_another_module(client: Any) -> None:
     converse(client, lambda b: run_tool(b.name, b.input))
 
@@ -383,5 +418,6 @@ WAYS = [
     functions_of_a_module,
     a_chain_of_ifs,
     a_match,
+    branches_of_the_loop,
     a_function_of_another_module,
 ]

@@ -203,6 +203,33 @@ def test_who_is_told_no_more_than_the_name_does_not_carry_it_out() -> None:
         assert statistics.median(ratios(recording)) <= 1.1
 
 
+def test_of_several_functions_in_a_branch_none_is_taken_for_the_tool() -> None:
+    class Agent:
+        def __init__(self, client: Any) -> None:
+            self.client = client
+
+        def check(self, words: str) -> None: ...
+
+        def find(self, words: str) -> str:
+            return look(words)
+
+        def run(self) -> None:
+            messages: list[Any] = [{"role": "user", "content": "?"}]
+            reply = self.client.messages.create(model="m", max_tokens=9, messages=messages)
+            call = reply.content[0]
+            found = ""
+            if call.name == "search":
+                self.check(call.input["q"])
+                found = self.find(call.input["q"])
+            said = {"type": "tool_result", "tool_use_id": call.id, "content": found}
+            messages += [{"role": "assistant", "content": reply.content}]
+            messages += [{"role": "user", "content": [said]}]
+            self.client.messages.create(model="m", max_tokens=9, messages=messages)
+
+    asks = Reply([ToolUse("search", {"q": "some words"}, id="toolu_s")], usage=USAGE)
+    assert "execute_tool search  tool inferred id=toolu_s" in traced(lambda c: Agent(c).run(), asks)
+
+
 # -- harmless
 
 
