@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from causepath_analyzer.model import ModelCall, Span, Trace
 
@@ -56,7 +56,20 @@ class _Found(Struct):
     no_model: int = 0
     no_ttft: int = 0
     no_call_id: int = 0
-    no_tool: int = 0
+    seen: set[str] = field(default_factory=set)
+    """Model calls and tools."""
+    away: list[set[str]] = field(default_factory=list)
+    """For each trace that has some, the causes that are not in it."""
+    in_vain: list[set[str]] = field(default_factory=list)
+    """Of each reply whose tools are not in its trace, the spans that record its call."""
+
+    def torn(self) -> int:
+        return sum(not causes.isdisjoint(self.seen) for causes in self.away)
+
+    def no_tool(self) -> int:
+        answered = set().union(*self.away)
+        return sum(answered.isdisjoint(call) for call in self.in_vain)
+
     only_sums: int = 0
     inferred: int = 0
     unfinished: int = 0
@@ -125,11 +138,20 @@ _RULES: Final = (
     _Rule(
         "tool_spans_missing",
         "bad",
-        lambda f: f.no_tool,
+        _Found.no_tool,
         lambda f: f.asking,
         "replies that ask for tools nothing shows",
         "The time of these tools looks like the agent's own. Wrap them with @causepath.tool, or "
         "list them in CAUSEPATH_TOOLS.",
+    ),
+    _Rule(
+        "runs_torn",
+        "bad",
+        _Found.torn,
+        lambda f: f.traces,
+        "traces whose causes are in another trace",
+        "One run is in several traces, as nothing is around its calls. Declare it with "
+        "causepath.agent, or open a span around it.",
     ),
     _Rule(
         "tokens_disagree",
@@ -297,18 +319,31 @@ def _count(trace: Trace, found: _Found) -> None:
     found.no_ttft += sum(call.ttft_ns is None for call in streamed)
     found.inferred += sum(tool is not None and tool.inferred for tool in tools)
     found.no_call_id += sum(tool is None or tool.call_id is None for tool in tools)
-    asking = [call for call in calls if call.issued or "tool_call" in call.finish_reasons]
+    asking = [span for span in trace.spans if span.category == "llm" and _asks(span.model_call)]
     found.asking += len(asking)
     known = {tool.call_id for tool in tools if tool is not None}
-    if not tools:
-        found.no_tool += len(asking)
-    else:
-        found.no_tool += sum(
-            bool(call.issued) and None not in known and known.isdisjoint(call.issued)
-            for call in asking
-        )
+    for span in asking:
+        issued = (span.model_call or ModelCall()).issued
+        if not tools or (issued and None not in known and known.isdisjoint(issued)):
+            records = {merge.merged for merge in trace.merges if merge.kept == span.span_id}
+            found.in_vain.append({span.span_id} | records)
+    models, carried_out = _recorded(trace)
+    found.seen |= models | carried_out
+    here = {span.span_id for span in trace.spans} | models | carried_out
+    away = {
+        link.span_id
+        for span in trace.spans
+        for link in span.links
+        if link.why in ("tool_call", "tool_result") and link.span_id not in here
+    }
+    if away:
+        found.away.append(away)
     if not calls and any(span.repeats is not None for span in trace.spans):
         found.only_sums += 1
+
+
+def _asks(call: ModelCall | None) -> bool:
+    return call is not None and (bool(call.issued) or "tool_call" in call.finish_reasons)
 
 
 def _counted(span: Span) -> bool:
