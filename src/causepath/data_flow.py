@@ -48,6 +48,9 @@ PHRASE_BYTES = 24
 UNSPACED = 8
 """Characters of a phrase where words are not set apart: as many bytes of Chinese."""
 
+EDGE = 256
+"""Characters of either end of a long sentence whose phrases are remembered."""
+
 MAX_PHRASES_IN = 8 * 1024
 """Characters of what one call is given that are searched for phrases, the latest texts first."""
 
@@ -105,7 +108,10 @@ class Pieces(NamedTuple):
         for text in texts:
             sentences = found._add(text, len(text))
             for sentence in {*sentences[:1], *sentences[-1:]}:
-                told = [one for one in _phrases(sentence) if tells(" ".join(one), PHRASE_BYTES)]
+                ends = sentence
+                if len(sentence) > 2 * EDGE:
+                    ends = f"{sentence[:EDGE]} {sentence[-EDGE:]}"
+                told = [one for one in _phrases(ends) if tells(" ".join(one), PHRASE_BYTES)]
                 found.edges[hash(sentence)] = {hash(one) for one in told[::PHRASE] + told[-1:]}
         return found
 
