@@ -28,7 +28,7 @@ from causepath.digests import MAX_REMEMBERED, Digests
 from causepath.evidence import Evidence
 from causepath.providers.anthropic_blocks import input_prompt, output_blocks
 from causepath.providers.openai_blocks import input_prompt as chat_prompt
-from causepath.recent import Recent
+from causepath.recent import Recent, RecentKeys
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
@@ -637,6 +637,27 @@ def test_the_latest_keys_are_known_and_never_more_than_fit(batches: list[list[in
         for key in list(latest)[-20:]:
             assert recent.get(key)
             assert key in recent.among({key, -1})
+        assert recent.of(range(300)) == [recent.get(key) for key in range(300)]
+
+
+@given(st.lists(st.frozensets(st.integers(0, 300), max_size=40), max_size=60))
+def test_the_latest_sets_of_keys_are_known_and_no_more_than_fit(
+    batches: list[frozenset[int]],
+) -> None:
+    recent: RecentKeys[int] = RecentKeys(20)
+    for batch in batches:
+        recent.add(batch)
+        assert len(recent) <= 80
+        known = recent.among(batch | {-1})
+        assert known <= batch
+        assert known == batch or len(batch) > 20
+
+
+def test_of_many_keys_the_latest_of_a_generation_are_known() -> None:
+    recent: RecentKeys[int] = RecentKeys(20)
+    for key in range(100):
+        recent.add({key})
+        assert set(range(key - 19, key + 1)) & set(range(100)) <= recent.among(set(range(100)))
 
 
 def test_what_is_remembered_does_not_grow() -> None:
