@@ -116,24 +116,26 @@ class Pieces(NamedTuple):
         return found
 
     def _add(self, text: str, so_far: int) -> list[str]:
-        """Gives the sentences, as long as they are cut."""
+        """Gives the sentences, or lines where it is too long for that; all of it where they are
+        short."""
         rest = text.strip(AROUND)
         if not tells(rest, WHOLE):
             return []
         self.wholes.add(hash(rest))
         if not tells(rest) or so_far > MAX_LINES_IN:
             return []
-        lines = _lines(rest)
+        lines = sentences = _lines(rest)
         self.parts.update(map(hash, lines))
-        if so_far > MAX_SENTENCES_IN:
-            return []
-        cut = rest
-        for end in ENDS if rest.isascii() else (*ENDS, *WIDE_ENDS):
-            cut = cut.replace(end, "\n")
-        if cut == rest:
-            return lines
-        sentences = _lines(cut)
-        self.parts.update(map(hash, sentences))
+        if so_far <= MAX_SENTENCES_IN:
+            cut = rest
+            for end in ENDS if rest.isascii() else (*ENDS, *WIDE_ENDS):
+                cut = cut.replace(end, "\n")
+            if cut != rest:
+                sentences = _lines(cut)
+                self.parts.update(map(hash, sentences))
+        if not sentences:  # a list of short lines, or data
+            self.parts.add(hash(rest))
+            return [rest]
         return sentences
 
 

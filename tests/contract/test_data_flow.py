@@ -29,6 +29,9 @@ ITEMS = ("Lisbon", "Porto", "Faro", "Braga")
 def answer(request: Request) -> Reply:
     """Another sentence for each request, long enough to be known again."""
     said = request.messages[-1]["content"]
+    if "the list" in said:
+        told = f"- {len(said)} loaves of bread\n- cheese and ham\n- fruit\n- no milk at all"
+        return Reply(told, latency=Latency(before_headers=0.08))
     if "里" in said:
         return Reply(
             f"{len(said)}字的文章已经写好了现在可以看了", latency=Latency(before_headers=0.08)
@@ -51,6 +54,13 @@ def handed_on(ask: Ask, conclude: Ask) -> None:
         draft = ask(f"Add what one should know of {item} to this: {draft}")
 
 
+def in_short_lines(ask: Ask, conclude: Ask) -> None:
+    """None of which could be known again by itself."""
+    draft = "- bread"
+    for item in ITEMS:
+        draft = ask(f"Bring {item} into the list {draft} and keep the rest.")
+
+
 def in_chinese(ask: Ask, conclude: Ask) -> None:
     """Three bytes a character, and nothing between the words."""
     draft = "一篇短文。"
@@ -69,6 +79,7 @@ def summed_up(ask: Ask, conclude: Ask) -> None:
     [
         pytest.param(for_each, [("CP102", "proved", len(ITEMS))], id="for each item"),
         pytest.param(handed_on, [], id="each is given what the one before answered"),
+        pytest.param(in_short_lines, [], id="handed on in short lines"),
         pytest.param(in_chinese, [], id="handed on in Chinese"),
         pytest.param(summed_up, [("CP102", "proved", len(ITEMS))], id="the last needs all others"),
     ],

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 ASK: dict[str, Any] = {"model": "m", "max_tokens": 64}
 
 LONG = "The quick brown fox jumps over the lazy dog."
+LIST = "- red apples\n- green pears\n- blue plums\n- no figs"
+DATA = '{"name": "Ann Lee", "age": 41, "city": "Oslo", "works as": "a baker"}'
 CHINESE = "敏捷的狐狸跳过了一只很懒的狗。"  # 15 characters of 45 bytes
 OTHER = "Pack my box with five dozen liquor jugs, please."
 
@@ -452,6 +454,9 @@ LINES = f"First a line that is long enough to tell.\n  {LONG}  \nshort"
         pytest.param([LONG], ["<draft>{0}</draft>"], [("2", "1")], id="in a tag"),
         pytest.param([LONG], ['{{"draft": "{0}"}}'], [("2", "1")], id="in JSON"),
         pytest.param([f"{LONG} {OTHER}"], [f"So: {OTHER}"], [("2", "1")], id="a sentence of it"),
+        pytest.param([LIST], ["Sort these: {0}"], [("2", "1")], id="short lines"),
+        pytest.param([LIST], ["Is {0} complete?"], [("2", "1")], id="short lines among words"),
+        pytest.param([DATA], ["Check {0} please"], [("2", "1")], id="data among words"),
         pytest.param([CHINESE], ["请翻译成英文：{0}谢谢"], [("2", "1")], id="in Chinese"),
         pytest.param([CHINESE], ["请把“{0}”翻译成英文"], [("2", "1")], id="in Chinese quotes"),
         pytest.param([CHINESE], ["译{0}为英文"], [("2", "1")], id="right among Chinese"),
