@@ -191,7 +191,7 @@ def _blocks(item: Any, number: int) -> Iterator[Block]:
     elif kind == "reasoning":
         # Where the thoughts themselves are withheld, what stands for them does.
         thoughts = [
-            fields_of(part).get("text")
+            text(fields_of(part).get("text"))
             for part in (*items(fields.get("summary")), *items(fields.get("content")))
         ]
         value = "\n".join(filter(None, thoughts)) or fields.get("encrypted_content") or ""
