@@ -88,7 +88,7 @@ PLUGIN: dict[str, set[str]] = {
     },
     "telemetry": {
         "announced",
-        "reachable",
+        "origin",
         "content",
         "callsite",
         "evidence",
@@ -110,11 +110,12 @@ PLUGIN: dict[str, set[str]] = {
     },
     "patching": {"guard", "model_call", "operation", "provider", "streams", "telemetry"},
     "inside": {"operation"},
-    "reachable": {"callsite", "stored"},
-    "measure": {"forks", "guard", "inside", "operation", "proxies", "reachable", "telemetry"},
+    "origin": {"callsite", "stored"},
+    "reachable": {"callsite", "origin", "stored"},
+    "measure": {"forks", "guard", "inside", "operation", "proxies", "telemetry"},
     "branches": set(),
-    "registries": {"branches", "inside", "measure", "proxies", "reachable", "stored"},
-    "found_tools": {"guard", "inside", "measure", "reachable", "registries", "stored"},
+    "registries": {"branches", "inside", "measure", "origin", "proxies", "reachable", "stored"},
+    "found_tools": {"callsite", "guard", "inside", "measure", "registries", "stored"},
     "work": set(),
     "process_pools": {
         "guard",
@@ -127,6 +128,7 @@ PLUGIN: dict[str, set[str]] = {
         "work",
     },
     "frameworks": {
+        "patching",
         "announced",
         "guard",
         "inside",

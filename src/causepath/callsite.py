@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -49,3 +50,27 @@ def _look_at(module: str) -> bool:
     if len(_is_application) < MAX_KNOWN:
         _is_application[module] = found
     return found
+
+
+def variables(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame, such that the application notices nothing of it.
+
+    Before Python 3.13 asking for those of a function writes them into a dict, which is the one that
+    `locals()` gives the application, and which keeps each of them alive until the function returns.
+    """
+    code = frame.f_code
+    if sys.version_info >= (3, 13) or not code.co_flags & inspect.CO_OPTIMIZED:
+        return dict(frame.f_locals)
+    if not READS_ITS_FRAME.isdisjoint(code.co_names):
+        return {}
+    shared = frame.f_locals
+    found = dict(shared)
+    if sys.getrefcount(shared) == HELD_BY_THE_FRAME:
+        shared.clear()
+    return found
+
+
+READS_ITS_FRAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
+
+HELD_BY_THE_FRAME = 3
+"""References to such a dict that nobody else has: the frame's, our variable, the argument."""

@@ -11,14 +11,13 @@ from __future__ import annotations
 import sys
 import types
 import weakref
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from causepath import stored
+from causepath.callsite import variables
 from causepath.guard import harmless
 from causepath.inside import is_inside
 from causepath.measure import dispatching, is_function, measure_module, stand_in
-from causepath.reachable import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
@@ -48,19 +47,21 @@ def _references() -> int:
 HELD_BY_ITS_MODULE = _references()
 
 
-@dataclass(slots=True)
 class _Account:
     """Of a tool that no table has a function for: when to look further for it again."""
 
-    missed: int = 0
-    """Calls that nothing measured, since the last look."""
-    patience: int = 1
-    """How many of them it takes."""
-    place: tuple[int, int] | None = None
-    """Where what was found belongs to one object, and the next agent may have another: the code of
-    the frame that reaches it, and in how many steps."""
-    stacks: set[tuple[int, ...]] = field(default_factory=set)
-    """The code that has asked for it."""
+    __slots__ = ("missed", "patience", "place", "stacks")
+
+    def __init__(self) -> None:
+        self.missed = 0
+        """Calls that nothing measured, since the last look."""
+        self.patience = 1
+        """How many of them it takes."""
+        self.place: tuple[int, int] | None = None
+        """Where what was found belongs to one object, and the next agent may have another: the
+        code of the frame that reaches it, and in how many steps."""
+        self.stacks: set[tuple[int, ...]] = set()
+        """The code that has asked for it."""
 
     def is_new(self, stack: tuple[int, ...]) -> bool:
         if stack in self.stacks or len(self.stacks) >= MAX_STACKS:

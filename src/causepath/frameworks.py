@@ -22,10 +22,12 @@ from causepath.runs import named_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
 
     from opentelemetry.context import Context
 
     from causepath.operation import Operation
+    from causepath.patching import Patches
     from causepath.registries import Methods
     from causepath.telemetry import Telemetry
 
@@ -135,7 +137,15 @@ class Frameworks:
         self._telemetry = telemetry
         self._methods: Methods | None = None
 
-    def seam(self, seam: Seam) -> Callable[[Any], Any]:
+    def wrap(self, module: ModuleType, patches: Patches) -> None:
+        for seam in SEAMS:
+            if seam.module == module.__name__:
+                patches.wrap(seam.module, seam.name, self._seam(seam))
+        for name, run in RUNS:
+            if name == module.__name__:
+                patches.wrap(name, run, self._run)
+
+    def _seam(self, seam: Seam) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
             has_self = "." in seam.name
 
@@ -157,7 +167,7 @@ class Frameworks:
 
         return make
 
-    def run(self, original: Any) -> Any:
+    def _run(self, original: Any) -> Any:
         """A generator that is a whole run."""
 
         @harmless(None)

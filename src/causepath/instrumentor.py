@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import claude_agent, config, mcp, measure
 from causepath.found_tools import FoundTools
-from causepath.frameworks import RUNS, SEAMS, Frameworks
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
 from causepath.pipeline import Pipeline
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
+    from causepath.frameworks import Frameworks
     from causepath.patching import Patches
     from causepath.provider import Provider
 
@@ -30,6 +30,22 @@ PROVIDERS = {
     "openai": "causepath.providers.openai",
 }
 """By the module whose import makes patching possible: where the provider is described."""
+
+
+FRAMEWORKS = (
+    "agents.run_internal.tool_execution",
+    "agno.tools.function",
+    "autogen_core.tools._base",
+    "haystack.tools.tool",
+    "langchain_core.tools.base",
+    "llama_index.core.tools.function_tool",
+    "pydantic_ai.toolsets.function",
+    "semantic_kernel.functions.kernel_function_from_method",
+    "smolagents.agents",
+    "smolagents.tools",
+    "strands.tools.decorator",
+)
+"""The modules that `frameworks.py` has rows for, which is not imported before one of them is."""
 
 
 class Plugin:
@@ -86,11 +102,9 @@ class Plugin:
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
             self._when_imported(name, functools.partial(self._patch_pools, telemetry))
-        frameworks = self._frameworks = Frameworks(telemetry)
-        for module in {*(seam.module for seam in SEAMS), *(module for module, _ in RUNS)}:
-            self._when_imported(
-                module, functools.partial(self._patch_framework, telemetry, frameworks)
-            )
+        self._frameworks: Frameworks | None = None
+        for name in FRAMEWORKS:
+            self._when_imported(name, functools.partial(self._patch_framework, telemetry))
         for pattern in settings.tool_patterns:
             self._when_imported(
                 pattern.module, functools.partial(self._measure, telemetry, pattern.names)
@@ -108,7 +122,8 @@ class Plugin:
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
-        self._frameworks.undo()
+        if self._frameworks is not None:
+            self._frameworks.undo()
         self._pipeline.close()
         if self._telemetry is not None:
             self._telemetry.close()
@@ -162,16 +177,12 @@ class Plugin:
             ProcessPools(telemetry).wrap(module, self._changed())
 
     @harmless(None)
-    def _patch_framework(
-        self, telemetry: Telemetry, frameworks: Frameworks, module: ModuleType
-    ) -> None:
+    def _patch_framework(self, telemetry: Telemetry, module: ModuleType) -> None:
         if telemetry is self._telemetry:
-            for seam in SEAMS:
-                if seam.module == module.__name__:
-                    self._changed().wrap(seam.module, seam.name, frameworks.seam(seam))
-            for name, run in RUNS:
-                if name == module.__name__:
-                    self._changed().wrap(name, run, frameworks.run)
+            from causepath.frameworks import Frameworks
+
+            self._frameworks = self._frameworks or Frameworks(telemetry)
+            self._frameworks.wrap(module, self._changed())
 
     def _changed(self) -> Patches:
         from causepath.patching import Patches

@@ -7,13 +7,13 @@ plugin itself (`found_tools.py`).
 from __future__ import annotations
 
 import fnmatch
+import functools
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import forks
 from causepath.guard import harmless, or_itself
 from causepath.inside import MEASURED, inside, is_inside
-from causepath.reachable import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +30,8 @@ class Declared(NamedTuple):
     read_only: bool | None
     only_asked: bool
 
+
+FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 """Who measures, if anybody does just now. Set by the instrumentor."""

@@ -6,14 +6,13 @@ The nearest first, and no more than a bounded number. Looks at what is stored an
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 import types
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
-from causepath.callsite import NOT_THE_APPLICATION
+from causepath.callsite import variables
+from causepath.origin import is_application, is_opaque, remember_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,14 +27,7 @@ MAX_DEPTH = 5
 MAX_WIDTH = 200
 """Items of a container, and attributes of an object."""
 
-MAX_FRAMES = 200
-"""Frames that are passed on the way to one of the application."""
-
-MAX_KNOWN = 10_000
-
 LEAVES = frozenset({str, int, float, bool, bytes, type(None), complex, bytearray, range, slice})
-
-FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 
 class Held(NamedTuple):
@@ -71,30 +63,6 @@ class Held(NamedTuple):
         return True
 
 
-def variables(frame: FrameType) -> dict[str, Any]:
-    """The variables of a frame, such that the application notices nothing of it.
-
-    Before Python 3.13 asking for those of a function writes them into a dict, which is the one that
-    `locals()` gives the application, and which keeps each of them alive until the function returns.
-    """
-    code = frame.f_code
-    if sys.version_info >= (3, 13) or not code.co_flags & inspect.CO_OPTIMIZED:
-        return dict(frame.f_locals)
-    if not READS_ITS_FRAME.isdisjoint(code.co_names):
-        return {}
-    shared = frame.f_locals
-    found = dict(shared)
-    if sys.getrefcount(shared) == HELD_BY_THE_FRAME:
-        shared.clear()
-    return found
-
-
-READS_ITS_FRAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
-
-HELD_BY_THE_FRAME = 3
-"""References to such a dict that nobody else has: the frame's, our variable, the argument."""
-
-
 def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
     """What the code on the stack can reach, the nearest first; each value where it is held.
 
@@ -103,7 +71,7 @@ def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterat
     and those of their classes.
     """
     if frames:
-        _remember_caller(frames[0])
+        remember_caller(frames[0])
     named = frozenset().union(*(names_in(frame.f_code) for frame in frames))
     waiting: deque[Held] = deque()
     for number, frame in enumerate(frames):
@@ -193,16 +161,6 @@ def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Itera
                     yield Held(item, None, None, depth, frame)
 
 
-def own_frame() -> FrameType | None:
-    """The nearest frame of the application, however far above a framework that it uses."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
-    for _ in range(MAX_FRAMES):
-        if frame is None or is_application(frame.f_globals.get("__name__")):
-            return frame
-        frame = frame.f_back
-    return None
-
-
 @functools.lru_cache(maxsize=1_000)
 def names_in(code: CodeType) -> frozenset[str]:
     """The names of globals and attributes in the code of a function, and of those inside it."""
@@ -216,70 +174,3 @@ def names_in(code: CodeType) -> frozenset[str]:
         for one in nested:
             found.update(one.co_names)
     return frozenset(found)
-
-
-def is_opaque(kind: type) -> bool:
-    """Whether a class is of Python, of an SDK or what that is made of, or of a framework that is
-    seen to elsewhere."""
-    return kind is not types.SimpleNamespace and _kind_of(kind.__module__) == PLUMBING
-
-
-def is_seen_to(kind: type) -> bool:
-    """Whether a class is of a framework whose tools are measured where it carries them out."""
-    module = kind.__module__
-    return is_opaque(kind) and type(module) is str and module.startswith(SEEN_TO)
-
-
-def is_application(module: object) -> bool:
-    """Whether a module is of the application: neither plumbing nor a library installed for it."""
-    return _kind_of(module) == APPLICATION
-
-
-APPLICATION, LIBRARY, PLUMBING = range(3)
-
-_known: dict[str, int] = {}
-
-
-_callers: set[str] = set()
-
-
-def _remember_caller(frame: FrameType) -> None:
-    """Who calls an SDK is the application, even where it is installed as a library, unless it is a
-    framework."""
-    module = frame.f_globals.get("__name__")
-    if _kind_of(module) == LIBRARY and type(module) is str and len(_callers) < MAX_KNOWN:
-        top = module.partition(".")[0]
-        if not top.startswith(FRAMEWORKS):
-            _callers.add(top)
-            _known.clear()
-
-
-SEEN_TO = (
-    "agents", "agno", "autogen", "haystack", "langchain", "langgraph", "llama_index", "pydantic_ai",
-    "semantic_kernel", "smolagents", "strands",
-)  # fmt: skip
-"""How the packages of the frameworks begin that `frameworks.py` knows where to measure in."""
-
-FRAMEWORKS = (
-    *SEEN_TO, "agent_framework", "camel", "crewai", "dspy", "google", "instructor", "litellm",
-    "mirascope",
-)  # fmt: skip
-"""Likewise of all that call SDKs for an application."""
-
-
-def _kind_of(module: object) -> int:
-    if type(module) is not str:
-        return LIBRARY
-    found = _known.get(module)
-    if found is None:
-        top = module.partition(".")[0]
-        file = str(stored.own(sys.modules.get(module)).get("__file__"))
-        if top in NOT_THE_APPLICATION or top in sys.stdlib_module_names:
-            found = PLUMBING
-        elif ("site-packages" in file or "dist-packages" in file) and top not in _callers:
-            found = PLUMBING if top.startswith(SEEN_TO) else LIBRARY
-        else:
-            found = APPLICATION
-        if len(_known) < MAX_KNOWN:
-            _known[module] = found
-    return found

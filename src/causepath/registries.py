@@ -17,20 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from causepath import stored
 from causepath.branches import called_for
 from causepath.inside import is_inside
+from causepath.measure import FUNCTIONS as FUNCTION_TYPES
 from causepath.measure import dispatching, is_function, stand_in
+from causepath.origin import is_application, is_opaque, is_seen_to
 from causepath.proxies import MeasuredFunction
-from causepath.reachable import (
-    FUNCTIONS as FUNCTION_TYPES,
-)
-from causepath.reachable import (
-    MAX_DEPTH,
-    Held,
-    is_application,
-    is_opaque,
-    is_seen_to,
-    names_in,
-    reachable,
-)
+from causepath.reachable import MAX_DEPTH, Held, names_in, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ from causepath.guard import harmless
 from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
 from causepath.operation import Operation, Step
+from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
-from causepath.reachable import own_frame
 from causepath.runs import Run, Runs, named_arguments
 from causepath.spans import (
     SCOPE,

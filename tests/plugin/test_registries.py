@@ -15,6 +15,8 @@ import anthropic
 import pytest
 import wrapt
 
+from causepath.frameworks import RUNS, SEAMS
+from causepath.instrumentor import FRAMEWORKS
 from causepath.reachable import MAX_LOOKED_AT, reachable
 from causepath.registries import Registries
 from tests.plugin import hand_written
@@ -423,3 +425,8 @@ def test_no_more_is_looked_at_than_a_bounded_number() -> None:
 
         traced(way)
     assert len(looked) <= 8
+
+
+def test_the_modules_of_frameworks_are_those_that_there_are_rows_for() -> None:
+    rows = {seam.module for seam in SEAMS} | {module for module, _ in RUNS}
+    assert sorted(rows) == list(FRAMEWORKS)
