@@ -403,8 +403,11 @@ USER: Final = (
 ERROR_TYPE: Final = "error.type"
 ERROR: Final = "error"
 """A flag in Jaeger and Zipkin, a message in Claude Code."""
+EXCEPTION: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+"""An event of a span that failed, and its attribute with the name of a class."""
 ERROR_MESSAGES: Final = (
-    "exception.type",
+    EXCEPTION_TYPE,
     "litellm.provider.error.code",
     "haystack.tool.error",
     "langfuse.observation.status_message",

@@ -230,3 +230,22 @@ BATCH = request(wire_span())["resourceSpans"][0]
 def test_a_part_of_a_request_alone(document: Any, service: str | None, scope: str | None) -> None:
     host = f"service:{service or ''}"
     assert found(document) == [replace(EXPECTED, service=service, host=host, scope=scope)]
+
+
+def test_what_went_wrong_is_told_by_an_event_where_no_attribute_says_it() -> None:
+    thrown = {
+        "name": "exception",
+        "timeUnixNano": "1795215812227288556",
+        "attributes": [attribute("exception.type", stringValue="ValueError")],
+    }
+    damaged = {"name": "exception", "attributes": [{"key": 5}]}
+    named = [attribute("error.type", stringValue="timeout")]
+    spans = [
+        wire_span(status={"code": 2}, events=[thrown]),
+        wire_span(status={"code": 2}, events=[thrown], attributes=named),
+        wire_span(status={"code": 2}, events=[damaged]),
+        wire_span(status={}, events=[thrown]),
+    ]
+    found = otlp_json.read(json.dumps(request(*spans, *spans)).encode(), "line 1") or []
+    told = [span.error for span in found if isinstance(span, Span)]
+    assert told == ["ValueError", "timeout", "error", None] * 2

@@ -112,13 +112,12 @@ _CREATES: Final = ("create_agent ", "haystack.tracing.auto_enable")
 
 
 def _left_out(inputs: Sequence[Input], count: int) -> Sequence[Input]:
-    """`inputs`, of which the first that gave spans says how many traces are no runs."""
+    """`inputs`, of which the first that gave spans says how many traces of all are no runs."""
     first = next((i for i, entry in enumerate(inputs) if entry.spans), None)
     if first is None:
         return inputs
-    left = (
-        f"{count} trace{'s' if count > 1 else ''} left out: nothing runs there, it is only set up"
-    )
+    among = " of all inputs" if len(inputs) > 1 else ""
+    left = f"{count} trace{'s' if count > 1 else ''}{among} left out: only set-up, nothing runs"
     noted = replace(inputs[first], notes=(*inputs[first].notes, left))
     return (*inputs[:first], noted, *inputs[first + 1 :])
 

@@ -7,6 +7,7 @@ span through `_salvage`, which is slow and forgiving.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Final
@@ -38,6 +39,10 @@ class _Link(Struct, gc=False):
 class _Event(Struct, gc=False):
     name: str | None = None
     timeUnixNano: Number = None  # noqa: N815
+    attributes: Raw = Raw(b"")
+
+
+_PAIRS: Final = msgspec.json.Decoder(list[_KeyValue])
 
 
 class _Status(Struct, gc=False):
@@ -233,7 +238,7 @@ def _read_group(
                 words = b"".join([pairs[at].value for at in layout.words])
             shape = layout.shapes.get((wire.name, wire.kind, code, words))
         own_facts: Completed | None = None
-        if shape is not None and shape.is_usual and not (wire.events and _tells(wire.events)):
+        if shape is not None and shape.is_usual and not (wire.events and _tells(wire.events, code)):
             own_facts = completed(shape, pairs, start_ns) if shape.has_free else shape.facts
         if shape is None or own_facts is None:
             understood = _understood(wire)
@@ -303,16 +308,25 @@ def _understood(wire: _Span) -> dict[str, object]:
     return understood
 
 
-def _tells(events: list[_Event]) -> bool:
-    """Whether one of `events` says when the first token came."""
-    return any(event.name in names.FIRST_TOKEN_EVENTS for event in events)
+def _tells(events: list[_Event], code: Number) -> bool:
+    """Whether one of `events` says when the first token came, or what went wrong."""
+    failed = code in _ERROR_CODES
+    return any(
+        event.name in names.FIRST_TOKEN_EVENTS or (failed and event.name == names.EXCEPTION)
+        for event in events
+    )
 
 
 def _read_events(events: list[_Event], understood: dict[str, object]) -> None:
-    """What events say that no attribute does: when the first token came."""
+    """What events say that no attribute does: when the first token came, what went wrong."""
     for event in events:
         if event.name in names.FIRST_TOKEN_EVENTS:
             understood.setdefault(names.FIRST_TOKEN_NS, normalise.whole(event.timeUnixNano))
+        elif event.name == names.EXCEPTION and event.attributes:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                for pair in _PAIRS.decode(event.attributes):
+                    if pair.key == names.EXCEPTION_TYPE:
+                        understood.setdefault(names.EXCEPTION_TYPE, _value(pair.value))
 
 
 def _what_is_missing(wire: _Span) -> str:

@@ -230,7 +230,11 @@ def _span(
     key = wire.name, wire.kind, wire.status.code, words
     shape = layout.shapes.get(key)
     has_events = bool(wire.events)
-    tells = has_events and any(event.name in names.FIRST_TOKEN_EVENTS for event in wire.events)
+    failed = wire.status.code == _ERROR_CODE
+    tells = has_events and any(
+        event.name in names.FIRST_TOKEN_EVENTS or (failed and event.name == names.EXCEPTION)
+        for event in wire.events
+    )
     if shape is not None and shape.is_usual and not tells:
         own = shapes.completed(shape, pairs, start_ns) if shape.has_free else shape.facts
         if own is not None:
@@ -248,12 +252,14 @@ def _span(
                 version,
             )
     kind = _KINDS[wire.kind] if 0 <= wire.kind < len(_KINDS) else "internal"
-    failed = wire.status.code == _ERROR_CODE
     understood = _understood(pairs, names.UNDERSTOOD)
     if tells:
         for event in wire.events:
             if event.name in names.FIRST_TOKEN_EVENTS:
                 understood.setdefault(names.FIRST_TOKEN_NS, event.time_unix_nano)
+            elif event.name == names.EXCEPTION:
+                told = _understood(event.attributes, frozenset((names.EXCEPTION_TYPE,)))
+                understood = told | understood
     elif shape is None:
         known.learn(layout, key, wire.name, kind, failed, pairs, understood)
     return normalise.of_parts(

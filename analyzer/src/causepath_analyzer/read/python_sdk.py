@@ -45,6 +45,7 @@ class _Scope(Struct, gc=False):
 class _Event(Struct, gc=False):
     name: str | None = None
     timestamp: Number = None
+    attributes: Raw = values.ABSENT
 
 
 class _Span(Struct, gc=False):
@@ -74,6 +75,7 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
     "producer": "producer",
     "consumer": "consumer",
 }
+_EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
 _NO_RESOURCE: Final = normalise.resource({})
 _LINK: Final = frozenset((names.LINK,))
 
@@ -128,6 +130,10 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
     understood = values.attributes(wire.attributes)
     if wire.events:
         understood |= values.noted((e.name, values.time_ns(e.timestamp)) for e in wire.events)
+        for event in wire.events:
+            if event.name == names.EXCEPTION:
+                told = values.attributes(values.mapping(event.attributes), _EXCEPTION)
+                understood = told | understood
     name, version = (scope.name, scope.version) if scope is not None else (None, None)
     return normalise.span(emitted, understood, resource, name or "", version or None)
 
