@@ -51,6 +51,13 @@ def still_wrapped() -> list[str]:
     return left
 
 
+def ratio(own: tuple[int, int], tools: list[tuple[int, int]]) -> float:
+    """How much longer than a tool itself its span is; 0 where none is around it."""
+    began, ended = own
+    around = [end - start for start, end in tools if start <= began and ended <= end]
+    return min(around, default=0) / (ended - began)
+
+
 def run(name: str, *beside: str) -> dict[str, Any]:
     way: Any = getattr(agents, name)
     prefix = "Plugin-" if name == "semantic_kernel" else ""
@@ -73,17 +80,14 @@ def run(name: str, *beside: str) -> dict[str, Any]:
             way(api.url)
         text = recording.text()
         spans = recording.spans()
-    tools = sorted(
+    tools = [
         (span.start_time, span.end_time)
         for span in spans
         if (span.attributes or {}).get("causepath.category") == "tool"
         and span.start_time
         and span.end_time
-    )
-    ratios = [
-        (end - start) / (own_end - own_start)
-        for (start, end), (own_start, own_end) in zip(tools, sorted(agents.CLOCK), strict=False)
     ]
+    ratios = [ratio(own, tools) for own in agents.CLOCK]
     # What somebody else has wrapped again since is theirs to give back.
     failed = [*sorted(guard._reported), *(still_wrapped() if not beside else ())]
     return {"text": text, "ratios": ratios, "failed": failed}

@@ -218,14 +218,21 @@ def in_order(text: str) -> str:
     return "\n".join(lines)
 
 
+def assert_durations(ratios: list[float]) -> None:
+    """Each span is around its tool, and hardly longer; on a busy machine one may be."""
+    assert min(ratios) >= 1
+    assert statistics.median(ratios) <= 1.1
+    assert max(ratios) <= 1.5
+
+
 @pytest.mark.parametrize("framework", AGENTS)
 def test_the_tools_of_a_framework_are_measured(framework: str) -> None:
     folder, expected = AGENTS[framework]
     found = recorded(folder, ",".join(expected))
     assert {name: in_order(one["text"]) for name, one in found.items()} == expected
     assert [one["failed"] for one in found.values()] == [[]] * len(expected)
-    ratios = [ratio for one in found.values() for ratio in one["ratios"]]
-    assert 0.9 <= statistics.median(ratios) <= 1.1
+    assert [len(one["ratios"]) for one in found.values()] == [3] * len(expected)
+    assert_durations([ratio for one in found.values() for ratio in one["ratios"]])
 
 
 @pytest.mark.parametrize("name", BESIDE)
@@ -242,4 +249,4 @@ def test_the_span_that_others_write_of_a_tool_is_completed(name: str) -> None:
     ]
     assert sorted(name for name, _ in told) == sorted(names)
     assert all("id=toolu_" in about and "<-tool_call- " in about for _, about in told)
-    assert 0.9 <= statistics.median(found["ratios"]) <= 1.1
+    assert_durations(found["ratios"])
