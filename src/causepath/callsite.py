@@ -30,19 +30,27 @@ MAX_APPLICATION_FRAMES = 12
 
 def application_frames() -> Iterator[FrameType]:
     """The frames of the application below the caller, the nearest first; a few at most."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
-    found = 0
-    for _ in range(MAX_FRAMES):
-        if frame is None or found == MAX_APPLICATION_FRAMES:
+    frame = application_frame(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
+    for _ in range(MAX_APPLICATION_FRAMES):
+        if frame is None:
             return
+        yield frame
+        frame = application_frame(frame.f_back)
+
+
+def application_frame(frame: FrameType | None) -> FrameType | None:
+    """`frame` if it is of the application, or the next one outwards that is."""
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            return None
         module: Any = frame.f_globals.get("__name__")
         known = _is_application.get(module) if type(module) is str else True
         if known is None:
             known = _look_at(module)
         if known:
-            found += 1
-            yield frame
+            return frame
         frame = frame.f_back
+    return None
 
 
 def _look_at(module: str) -> bool:

@@ -14,13 +14,13 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from causepath import forks, semconv
-from causepath.callsite import application_frames
+from causepath.callsite import application_frame
 from causepath.guard import harmless
 from causepath.messages import ModelReply
 from causepath.operation import detach
 from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
-from causepath.spans import is_native, write
+from causepath.spans import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,7 +162,8 @@ class ModelCall:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        detach(self._token)
+        if self._token is not None:
+            detach(self._token)
         detach(self._progress)
         self.args, self.kwargs = (), {}
         if error is not None:
@@ -182,14 +183,13 @@ class ModelCall:
         )
         write(span, self._own)
         self.span = span
-        self._telemetry.opened(self, span)
+        if span.is_recording():
+            self._telemetry.opened(self, span.get_span_context())
         return trace.set_span_in_context(span, context)
 
     def adopts(self, span: Any) -> bool:
         """Whether an SDK starts this span, in whose code the call is, for the call itself."""
-        if self.span is not None or span.name != self._provider.native_call:
-            return False
-        if not is_native(self._provider, span):
+        if self.span is not None or not self._native or span.name != self._provider.native_call:
             return False
         self.span = span
         # Nothing below the span may begin before it, and times are counted from its start.
@@ -198,7 +198,7 @@ class ModelCall:
         write(span, self._own, only_missing=True)
         if self._delivered:
             self._add_result_links(span)
-        self._telemetry.opened(self, span)
+        self._telemetry.opened(self, span.context)
         return True
 
     @harmless(None)
@@ -213,7 +213,8 @@ class ModelCall:
             },
         )
         self._add_result_links(span)
-        self._telemetry.opened(self, span)
+        if span.is_recording():
+            self._telemetry.opened(self, span.get_span_context())
 
     def _set_missing(self, span: Span, attributes: Mapping[str, AttributeValue]) -> None:
         self._told_others.update(attributes)
@@ -623,8 +624,9 @@ class ModelCall:
 
 def _caller() -> Mapping[str, Any]:
     """Where in the application the call is made: asked here, as the SDK's own span begins far below
-    and every frame of the way costs."""
-    frame = next(application_frames(), None)
+    and every frame of the way costs. The nearest are ours, up to the patched method's.
+    """
+    frame = application_frame(sys._getframe(5))  # noqa: SLF001 - the documented way to the stack
     return _place(frame.f_code, frame.f_lineno) if frame is not None else {}
 
 

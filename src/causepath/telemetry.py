@@ -243,14 +243,13 @@ class Telemetry:
 
     def _run_at(self, current: SpanContext, request: ModelRequest, here: Context) -> Run:
         """The run whose calls hang on the current span."""
-        key = key_of(current)
         run = _run_in(here)
-        if run is None:
-            run = self.runs.below(key)
-            if run is not None and run.span is None and run.turns and not request.continues:
-                run = None  # another conversation below the same span
-        if run is None:
-            run = Run(here, key)
+        if run is not None:
+            return run
+        key = key_of(current)
+        run = self.runs.below(key)
+        if run is None or (run.span is None and run.turns and not request.continues):
+            run = Run(here, key)  # another conversation, perhaps, below the same span
             self.runs.remember_below(key, run)
         return run
 
@@ -345,10 +344,9 @@ class Telemetry:
             # A later call may still continue it, but nobody needs what its span holds on to.
             run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
 
-    def opened(self, call: ModelCall, span: Span) -> None:
-        """Tell `call` when its span ends, whoever ends it."""
-        context = span.get_span_context()
-        if span.is_recording() and len(self._open) < MAX_CALLS_IN_FLIGHT:
+    def opened(self, call: ModelCall, context: SpanContext) -> None:
+        """Tell `call` when its span, which has this context, ends, whoever ends it."""
+        if len(self._open) < MAX_CALLS_IN_FLIGHT:
             self._open[key_of(context)] = call
 
     def left_to_others(self, call: ModelCall) -> None:
