@@ -12,6 +12,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ KINDS_OF_DATA = ("spans", "span", "traces")
 """What exporters call what they send, among the arguments of their messages."""
 
 
-class Delivery(BatchSpanProcessor):
-    """The SDK's batch processor, which here drops itself what it has no room for, and counts."""
+class Delivery(SpanProcessor):
+    """In front of the SDK's batch processor: drops what that has no room for, and counts."""
 
     def __init__(
         self,
@@ -54,13 +56,20 @@ class Delivery(BatchSpanProcessor):
         self._told = False
         self._closing = False
         self._exporter = _Watched(exporter, self)
-        super().__init__(
-            self._exporter,
-            max_queue_size=self._room,
-            schedule_delay_millis=schedule_delay_millis,
-            # A small queue is refused with the usual size of batches.
-            max_export_batch_size=self._room if self._room < BATCH_SPANS else None,
-        )
+        self._processor: SpanProcessor
+        try:
+            self._processor = BatchSpanProcessor(
+                self._exporter,
+                max_queue_size=self._room,
+                schedule_delay_millis=schedule_delay_millis,
+                # A small queue is refused with the usual size of batches.
+                max_export_batch_size=self._room if self._room < BATCH_SPANS else None,
+            )
+        except RuntimeError:
+            # No thread can begin: since Python 3.12 once the main one has ended, though others go
+            # on, and never in an isolated subinterpreter.
+            self._why = "no thread could begin that sends them"
+            self._processor = _Unthreaded(self._exporter, at_once=is_file)
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.context
@@ -74,14 +83,17 @@ class Delivery(BatchSpanProcessor):
                 self._why = self._why or "they came faster than they could be sent"
                 return
             self._waiting += 1
-        super().on_end(span)
+        self._processor.on_end(span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._processor.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
         """Send what is waiting. What cannot even be connected to is not tried again."""
         self._closing = True
         if self._exporter.cannot_connect:
             self._exporter.shutdown()
-        super().shutdown()  # type: ignore[no-untyped-call]
+        self._processor.shutdown()
 
     def tell(self) -> None:
         """Say what became of the spans, where there is something to say.
@@ -122,6 +134,40 @@ class Delivery(BatchSpanProcessor):
     def closing(self) -> bool:
         """Whether the process ends."""
         return self._closing
+
+
+class _Unthreaded(SpanProcessor):
+    """Spans that the application's own threads bring to the exporter.
+
+    To a file at once, but to anywhere else only when the process ends: an agent must not wait for a
+    collector.
+    """
+
+    def __init__(self, exporter: SpanExporter, *, at_once: bool) -> None:
+        self._exporter = exporter
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._waiting: list[ReadableSpan] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with self._lock:
+            self._waiting.append(span)
+            if self._at_once:
+                self._export()
+
+    def shutdown(self) -> None:
+        with self._lock:
+            self._export()
+        self._exporter.shutdown()
+
+    def _export(self) -> None:
+        spans, self._waiting = self._waiting, []
+        token = otel.attach(otel.set_value(otel._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001
+        try:
+            if spans:
+                self._exporter.export(spans)
+        finally:
+            otel.detach(token)
 
 
 class _Watched(SpanExporter):

@@ -183,8 +183,11 @@ class Pipeline:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # In a thread of its own: the interrupted code may hold a lock that flushing needs.
         flush = threading.Thread(target=self._at_exit, daemon=True)
-        flush.start()
-        flush.join(FLUSH_SECONDS)
+        try:
+            flush.start()
+            flush.join(FLUSH_SECONDS)
+        except RuntimeError:  # the main thread has ended, and holds none
+            self._at_exit()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
