@@ -52,7 +52,7 @@ PLUGIN: dict[str, set[str]] = {
     },
     "stored": set(),
     "announced": set(),
-    "runs": {"blocks", "messages", "stored"},
+    "runs": {"blocks", "callsite", "messages", "stored"},
     "forks": set(),
     "spans": {"provider", "runs", "semconv"},
     "operation": {"forks", "guard", "semconv"},

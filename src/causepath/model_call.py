@@ -407,7 +407,7 @@ class ModelCall:
             if not isinstance(tool_call.input, str) and self._ask(tool_call)
         ]
         if asked:
-            self._telemetry.find_tools(asked)
+            self._telemetry.find_tools(self._run, asked)
 
     def _ask(self, tool_call: ToolCall) -> bool:
         issuer = self.span.get_span_context() if self.span is not None else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from causepath import stored
 from causepath.blocks import Conversations
+from causepath.callsite import application_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,6 +49,11 @@ class AskedTool:
     """The span that measured it."""
     taken: bool = False
     """Whether a measured function was recognised as this call."""
+    function: object = None
+    """That function."""
+    ended: bool = False
+    """Whether it is over; called again before its result is told, it is this call once more."""
+    failed: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +73,8 @@ class Run:
     touched_ns: int = 0
     thread: int = 0
     """The thread of its latest request, which usually runs its tools too."""
+    stack: tuple[int, ...] = ()
+    """The ids of the frames that its latest tools were asked for in."""
     asked: dict[str, AskedTool] = field(default_factory=dict)
     native_content: bool = False
     """Whether an SDK itself records what is said in the run."""
@@ -242,43 +250,51 @@ class Runs:
         `here` is the (trace id, span id) that a run of this context has its calls below, or `None`
         in a thread without context. The id of the call among the arguments decides, or the very
         objects of a reply; then equal arguments, then, unless it is `strict`, the name alone, in a
-        run of this context or thread. In a thread
+        run of this context or thread; of several there, that of the loop on the stack. In a thread
         without context, it may also be the only run that asks. Where two runs ask for the same and
         nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
+
+        What was carried out by `function` before, and is asked for still, it carries out again: it
+        failed perhaps.
 
         `qualified`: the model may know the tool by a longer name (`server__search` for `search`);
         then the arguments have to be equal.
         """
         with self._lock:
-            asked = [a for a in self._asked_by_name.get(name, ()) if not a.taken]
+            named = self._asked_by_name.get(name, ())
+            asked = [a for a in named if not a.taken]
             if qualified and not asked:
                 asked = [a for a in self._asked_as(name) if _equal(a.call.input, kwargs)]
+            asked += [a for a in named if a.ended and a.function is function is not None]
             if not asked:
                 return None
-            arguments = named_arguments(function, args, kwargs)
+            arguments = _with_fields(named_arguments(function, args, kwargs))
             thread = threading.get_ident()
             near = [
                 a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
             ]
+            if near and not _only_run(near):
+                near = _of_this_stack(near)
             around = near
             if here is not None and not near:  # somebody else may have a span for each turn
                 around = [a for a in asked if a.run.key[0] == here[0]]
-                around = around if _only_run(around) else []
             said = ids_in(arguments.values())
             same = [a for a in asked if a.call.id in said] or [
                 a for a in asked if _same_objects(a.call.input, arguments)
             ]
             equal = [a for a in asked if _equal(a.call.input, arguments)]
+            open_now = [a for a in asked if not a.ended or a.failed]
+            by_name = [a for a in (around if function is None else near) if a in open_now]
             taken = (
                 next((a for a in same if a in near), None)
                 or next(iter(same), None)
-                or next((a for a in equal if a in around), None)
-                or (None if strict else next(iter(around if function is None else near), None))
+                or _only_run([a for a in equal if a in around])
+                or (None if strict else _only_run(by_name))
                 or (_only_run(equal) if here is None else None)
-                or (_only_run(asked) if here is None and not strict else None)
+                or (_only_run(open_now) if here is None and not strict else None)
             )
             if taken is not None:
-                taken.taken = True
+                taken.taken, taken.ended, taken.function = True, False, function
             return taken
 
     def take_told(self, arguments: Iterable[object]) -> AskedTool | None:
@@ -361,6 +377,20 @@ def ids_in(values: Iterable[object]) -> set[str]:
     return found
 
 
+MAX_FIELDS = 100
+"""Attributes of an argument that are compared with what was asked for."""
+
+
+def _with_fields(arguments: Mapping[str, object]) -> Mapping[str, object]:
+    """The arguments, and the attributes of those that are objects, made of what was asked for."""
+    fields: dict[str, object] = {}
+    for value in arguments.values():
+        own = stored.own(value)
+        if len(own) <= MAX_FIELDS:
+            fields.update(own)
+    return {**fields, **arguments} if fields else arguments
+
+
 CALL_IDS = ("id", "call_id", "tool_call_id", "tool_use_id")
 
 
@@ -393,3 +423,12 @@ def _equal(asked: Any, given: Mapping[str, object]) -> bool:
 
 def _only_run(calls: list[AskedTool]) -> AskedTool | None:
     return calls[0] if len({id(a.run) for a in calls}) == 1 else None
+
+
+def _of_this_stack(calls: list[AskedTool]) -> list[AskedTool]:
+    """Those of the run that asked in the most of the frames that are on the stack now: of all of
+    them, where several did, as the loops of tasks and generators do in one thread."""
+    stack = {id(frame) for frame in application_frames()}
+    common = [len(stack.intersection(a.run.stack)) for a in calls]
+    nearest = [a for a, count in zip(calls, common, strict=True) if count == max(common)]
+    return nearest if _only_run(nearest) else calls

@@ -320,10 +320,12 @@ class Telemetry:
 
         return end
 
-    def find_tools(self, names: Sequence[str]) -> None:
+    def find_tools(self, run: Run, names: Sequence[str]) -> None:
         """A reply asks for tools by these names: measure the application's functions for them."""
+        frames = list(application_frames())
+        run.stack = tuple(map(id, frames))
         if self._found_tools is not None:
-            self._found_tools.find(list(application_frames()), names)
+            self._found_tools.find(frames, names)
 
     # -- calls in progress
 
@@ -618,6 +620,7 @@ class Telemetry:
         def over(end_ns: int, error: str | None) -> None:
             if asked is not None:
                 asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
+                asked.ended, asked.failed = True, error is not None
             self._measure_tool(name, start_ns, end_ns, error)
 
         operation = Operation(span, context, over, read_error)

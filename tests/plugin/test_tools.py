@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import contextvars
 import copy
+import dataclasses
 import functools
 import inspect
 import pickle
@@ -644,3 +646,114 @@ def _no_provider() -> Iterator[None]:
     set_global_provider(None)
     yield
     set_global_provider(None)
+
+
+# -- several conversations in one thread, and calls that are made again
+
+
+@dataclasses.dataclass
+class Query:
+    """What a loop makes of the arguments that a reply gives."""
+
+    text: str
+
+
+def asks(q: str) -> Reply:
+    return Reply([ToolUse("search", {"q": q}, id=f"toolu_{q}")], usage=USAGE)
+
+
+def issuers(recording: Recording) -> list[tuple[str, str]]:
+    """For each measured tool, what it says it was given, and the id of the call it is linked to."""
+    return [
+        (str(span.attributes["test.given"]), str(span.attributes.get("gen_ai.tool.call.id")))
+        for span in recording.spans()
+        if span.attributes and "test.given" in span.attributes
+    ]
+
+
+def given(query: Query) -> str:
+    trace.get_current_span().set_attribute("test.given", query.text)
+    return "found"
+
+
+def test_of_loops_in_tasks_of_one_thread_each_has_its_own_tools() -> None:
+    """Nothing but the name and the loop on the stack says whose they are."""
+
+    async def given_later(query: Query) -> str:
+        await asyncio.sleep(0)
+        return given(query)
+
+    async def loop(client: Any, number: int, before: asyncio.Event, after: asyncio.Event) -> None:
+        tools = {"search": given_later}
+        messages: list[Any] = [{"role": "user", "content": str(number)}]
+        reply = await client.messages.create(model="m", max_tokens=9, messages=messages)
+        await before.wait()
+        call = reply.content[0]
+        found = await tools[call.name](Query(str(number)))
+        after.set()
+        messages += [
+            {"role": "assistant", "content": reply.content},
+            {"role": "user", "content": [result(call.id, found)]},
+        ]
+        await client.messages.create(model="m", max_tokens=9, messages=messages)
+
+    async def main(url: str) -> None:
+        events = [asyncio.Event() for _ in range(4)]
+        events[-1].set()  # the last to begin is the first to carry out its tool
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="test") as client:
+            await asyncio.gather(
+                *(loop(client, n, events[n + 1], events[n]) for n in range(3)),
+            )
+
+    def script(request: Any) -> Reply:
+        said = request.messages[0]["content"]
+        return DONE if len(request.messages) > 1 else asks(said)
+
+    with MessagesApi(script) as api, Recording() as recording:
+        asyncio.run(main(api.url))
+        assert sorted(issuers(recording)) == [(str(n), f"toolu_{n}") for n in range(3)]
+        assert "tool inferred" not in recording.text()
+
+
+def test_of_generators_of_one_thread_each_has_its_own_tools() -> None:
+    def agent(client: Any, number: int) -> Iterator[None]:
+        tools = {"search": given}
+        messages: list[Any] = [{"role": "user", "content": str(number)}]
+        reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+        yield
+        tools[reply.content[0].name](Query(str(number)))
+
+    with (
+        MessagesApi(lambda request: asks(request.messages[0]["content"])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        agents = [agent(client, number) for number in range(3)]
+        for one in agents:
+            next(one)
+        for one in reversed(agents[1:]):  # the first is left for good
+            list(one)
+        assert issuers(recording) == [("2", "toolu_2"), ("1", "toolu_1")]
+
+
+def test_a_tool_that_is_called_again_is_the_same_call() -> None:
+    def unreliable(tools: dict[str, Any], calls: Any) -> list[Any]:
+        for call in calls:
+            for _ in range(3):
+                with contextlib.suppress(OSError):
+                    tools[call.name](**call.input)
+        return [result(call.id) for call in calls]
+
+    tries: list[str] = []
+
+    def search(q: str) -> str:
+        tries.append(q)
+        if len(tries) % 3:
+            raise OSError(q)
+        return q
+
+    tools = {"search": search}
+    text = traced(lambda calls: unreliable(tools, calls), TWO_SEARCHES)
+    failed = "  execute_tool search  tool id=toolu_{} error=OSError (ERROR) <-tool_call- chat m #1"
+    assert text.count(failed.format("x")) == text.count(failed.format("y")) == 2
+    assert text.count("tool id=toolu_x (UNSET)") == text.count("tool id=toolu_y (UNSET)") == 1
