@@ -109,7 +109,7 @@ PLUGIN: dict[str, set[str]] = {
         "work",
     },
     "patching": {"guard", "model_call", "operation", "provider", "streams", "telemetry"},
-    "inside": {"operation"},
+    "inside": {"guard", "operation"},
     "origin": {"callsite", "stored"},
     "reachable": {"callsite", "origin", "stored"},
     "measure": {"forks", "guard", "inside", "operation", "proxies", "telemetry"},

@@ -8,6 +8,7 @@ and the function that tells tools apart by their names. What is found is measure
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 import weakref
@@ -17,7 +18,7 @@ from causepath import stored
 from causepath.callsite import variables
 from causepath.guard import harmless
 from causepath.inside import is_inside
-from causepath.measure import dispatching, is_function, measure_module, stand_in
+from causepath.measure import CACHED, dispatching, is_function, measure_module, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
@@ -75,7 +76,7 @@ class FoundTools:
 
     def __init__(self) -> None:
         self._undo: list[tuple[MutableMapping[str, Any], str, Any, Any]] = []
-        self._left_alone: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
+        self._left_alone: weakref.WeakSet[Any] = weakref.WeakSet()
         self._registries: Registries | None = None
         self._accounts: dict[str, _Account] = {}
 
@@ -154,15 +155,14 @@ class FoundTools:
 
     def _measure_global(self, scope: dict[str, Any], name: str) -> bool:
         """Measure the global function of this name, where it is called by it; whether it is."""
-        value = scope.get(name)
-        if not isinstance(value, types.FunctionType):
+        value: Any = scope.get(name)
+        if not isinstance(value, types.FunctionType | CACHED):
             return False
         if is_inside(value):
             return True
         if (
             # Somebody else who has it may pickle it, by the name of its module.
-            sys.getrefcount(value) > HELD_BY_ITS_MODULE
-            and value.__module__ == scope.get("__name__")
+            sys.getrefcount(value) > HELD_BY_ITS_MODULE and _is_found_in(scope, value.__module__)
         ) or not self._is_called_by_name(value, name, scope):
             return False
         self._replace(scope, name, value, stand_in(value, name, only_asked=True))
@@ -174,7 +174,7 @@ class FoundTools:
         value = scope.get(name)
         if type(value) is types.FunctionType and (
             sys.getrefcount(value) <= HELD_BY_ITS_MODULE
-            or value.__module__ != scope.get("__name__")
+            or not _is_found_in(scope, value.__module__)
         ):
             measured = dispatching(value, wanted.resolve, strict=wanted.strict)
             self._replace(scope, name, value, measured)
@@ -191,7 +191,8 @@ class FoundTools:
         """
         if value in self._left_alone:
             return False
-        if any(name in code.co_names for code in _code_of(scope) if code is not value.__code__):
+        own = getattr(inspect.unwrap(value), "__code__", None)
+        if any(name in code.co_names for code in _code_of(scope) if code is not own):
             return True
         self._left_alone.add(value)
         return False
@@ -210,6 +211,12 @@ class FoundTools:
         self._undo.clear()
         if self._registries is not None:
             self._registries.undo()
+
+
+def _is_found_in(scope: dict[str, Any], module: str) -> bool:
+    """Whether pickle looks in this scope for what is of that module: in a worker process, the code
+    of the main module runs in a copy."""
+    return stored.own(sys.modules.get(module)) is scope
 
 
 def _tables(frame: FrameType) -> Iterator[dict[str, Any]]:

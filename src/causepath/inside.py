@@ -10,6 +10,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from causepath.guard import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,11 +58,46 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
                 raise
         if inspect.iscoroutine(result):
             return _finish(result, operation)
+        if hasattr(type(result), "add_done_callback") and _ends_later(result, operation):
+            return result
         operation.returned(result)
         operation.end()
         return result
 
     return call
+
+
+@harmless(False)
+def _ends_later(result: Any, operation: Operation) -> bool:
+    """Whether a plain function gave back a future or a task, and is over when that is."""
+    kinds = {base.__module__.partition(".")[0] for base in type(result).__mro__}
+    if kinds.isdisjoint(("asyncio", "_asyncio", "concurrent")) or result.done():
+        return False
+    result.add_done_callback(_WhenDone(operation))
+    return True
+
+
+class _WhenDone:
+    """Ends the operation with the future, or when that is lost."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation: Operation | None = operation
+
+    @harmless(None)
+    def __call__(self, future: Any) -> None:
+        operation, self._operation = self._operation, None
+        if operation is None:
+            return
+        # Not by `exception()`, or nobody would hear of an error that nobody else asks for.
+        error = getattr(future, "_exception", None)
+        if error is None and not future.cancelled():
+            operation.returned(getattr(future, "_result", None))
+        operation.end(error)
+
+    @harmless(None)
+    def __del__(self) -> None:
+        if self._operation is not None:
+            self._operation.end()
 
 
 async def _finish(awaitable: Any, operation: Operation) -> Any:

@@ -31,7 +31,10 @@ class Declared(NamedTuple):
     only_asked: bool
 
 
-FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
+CACHED = type(functools.cache(lambda: None))
+"""What `functools.lru_cache` makes of a function."""
+
+FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial, CACHED)
 
 telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 """Who measures, if anybody does just now. Set by the instrumentor."""

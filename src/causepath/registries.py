@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
-from causepath.branches import called_for
+from causepath.branches import called_for, carries_out
 from causepath.inside import is_inside
 from causepath.measure import FUNCTIONS as FUNCTION_TYPES
 from causepath.measure import dispatching, is_function, stand_in
@@ -325,7 +325,9 @@ class _Search:
             return
         constants = _texts_in(code)
         names = names_in(code)
-        if self.wanted.isdisjoint(constants) or not any(map(names.isdisjoint, ASKING)):
+        if not any(map(names.isdisjoint, ASKING)) or not any(
+            carries_out(code, tool) for tool in self.wanted & constants
+        ):
             return
         resolve = _said(constants)
         if held.is_global:

@@ -729,7 +729,7 @@ def _agent_name() -> str | None:
     if frame is None:
         return None
     module = str(frame.f_globals.get("__name__", ""))
-    if module == "__main__":
+    if module in ("__main__", "__mp_main__"):  # the latter in a process of `multiprocessing`
         path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
         module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
     return None if not module or module.startswith("<") else module.rpartition(".")[2]

@@ -15,11 +15,12 @@ import anthropic
 import pytest
 import wrapt
 
+from causepath.branches import carries_out
 from causepath.frameworks import RUNS, SEAMS
 from causepath.instrumentor import FRAMEWORKS
 from causepath.reachable import MAX_LOOKED_AT, reachable
 from causepath.registries import Registries
-from tests.plugin import hand_written
+from tests.plugin import branches, hand_written
 from tests.plugin.hand_written_tools import CLOCK, look, store
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -230,6 +231,47 @@ def test_of_several_functions_in_a_branch_none_is_taken_for_the_tool() -> None:
 
     asks = Reply([ToolUse("search", {"q": "some words"}, id="toolu_s")], usage=USAGE)
     assert "execute_tool search  tool inferred id=toolu_s" in traced(lambda c: Agent(c).run(), asks)
+
+
+@pytest.mark.parametrize(
+    ("function", "does"),
+    [(f, True) for f in branches.CARRY_OUT] + [(f, False) for f in branches.DO_NOT],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_who_only_knows_a_tool_does_not_carry_it_out(function: Any, does: bool) -> None:
+    assert carries_out(function.__code__, "search") is does
+
+
+def test_who_asks_or_shows_before_is_not_measured() -> None:
+    told = []
+
+    class Agent:
+        def may(self, name: str) -> bool:
+            return name not in ("search", "delete")
+
+        def show(self, name: str, given: Any) -> None:
+            if name == "search":
+                told.append(f"Searching {given}")
+
+        def execute(self, name: str, given: Any) -> str:
+            if name == "search":
+                return look(given["q"])
+            return store(given["text"])
+
+        def carry_out(self, block: Any) -> str:
+            self.show(block.name, block.input)
+            return self.execute(block.name, block.input) if not self.may(block.name) else ""
+
+    asks = Reply([ToolUse("search", {"q": "some words"}, id="toolu_s")], usage=USAGE)
+    with (
+        MessagesApi(ByTurn([asks, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        CLOCK.clear()
+        hand_written.converse(client, Agent().carry_out)
+        assert "execute_tool search  tool id=toolu_s" in recording.text()
+        assert 1 <= statistics.median(ratios(recording)) <= 1.1
 
 
 # -- harmless

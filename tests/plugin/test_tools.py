@@ -12,6 +12,7 @@ import functools
 import inspect
 import pickle
 import sys
+import threading
 import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -757,3 +758,72 @@ def test_a_tool_that_is_called_again_is_the_same_call() -> None:
     failed = "  execute_tool search  tool id=toolu_{} error=OSError (ERROR) <-tool_call- chat m #1"
     assert text.count(failed.format("x")) == text.count(failed.format("y")) == 2
     assert text.count("tool id=toolu_x (UNSET)") == text.count("tool id=toolu_y (UNSET)") == 1
+
+
+def test_a_tool_that_gives_back_a_future_lasts_until_that_is_done() -> None:
+    pool = ThreadPoolExecutor(2)
+    order: list[str] = []
+
+    def wait(q: str) -> str:
+        threading.Event().wait(0.05)
+        return q
+
+    def fail(q: str) -> str:
+        threading.Event().wait(0.05)
+        raise OSError(q)
+
+    tools: dict[str, Any] = {
+        "search": lambda q: pool.submit(wait, q),
+        "read": lambda q: asyncio.get_running_loop().run_in_executor(pool, fail, q),
+        "lose": lambda q: asyncio.get_running_loop().create_future(),
+    }
+    replies = Reply([ToolUse(name, {"q": name}, id=f"toolu_{name}") for name in tools], usage=USAGE)
+
+    async def main(url: str) -> None:
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="test") as client:
+            reply = await client.messages.create(model="m", max_tokens=9, messages=messages)
+            results = []
+            calls: list[Any] = reply.content
+            for call in calls:
+                given_back: Any = tools[call.name](**call.input)
+                order.append(type(given_back).__name__)
+                if call.name == "lose":
+                    del given_back
+                    found = "lost"
+                elif call.name == "read":
+                    with pytest.raises(OSError, match="read"):
+                        await given_back
+                    found = "failed"
+                else:
+                    found = given_back.result()
+                results.append(result(call.id, found))
+            messages += [
+                {"role": "assistant", "content": reply.content},
+                {"role": "user", "content": results},
+            ]
+            await client.messages.create(model="m", max_tokens=9, messages=messages)
+
+    with MessagesApi(InOrder([replies, DONE])) as api, Recording() as recording, pool:
+        asyncio.run(main(api.url))
+        measured = {s.name: s for s in recording.spans() if s.name.startswith("execute_tool")}
+        for name in ("search", "read"):
+            span = measured[f"execute_tool {name}"]
+            assert (span.end_time or 0) - (span.start_time or 0) >= 50_000_000
+        assert "execute_tool read  tool id=toolu_read error=OSError (ERROR)" in recording.text()
+        assert "tool inferred" not in recording.text()
+    assert order == ["Future", "Future", "Future"]
+
+
+@functools.lru_cache
+def _remembered(q: str) -> str:
+    return f"found {q}"
+
+
+def test_a_function_that_remembers_its_results_is_measured() -> None:
+    tools = {"search": _remembered}
+    again = Reply([ToolUse("search", {"q": "x"}, id="toolu_again")], usage=USAGE)
+    text = traced(by_dict(tools), TWO_SEARCHES, again)
+    assert text.count("execute_tool search  tool id=") == 3
+    assert tools["search"].cache_info().hits == 1
+    assert pickle.loads(pickle.dumps(tools["search"])) is _remembered

@@ -403,6 +403,49 @@ def test_workers_of_multiprocessing_write_their_spans_and_stay_quiet(
     assert done.stderr == f"causepath: 2 spans written to {tmp_path / 'traces.jsonl'}\n"
 
 
+AGENTS_IN_WORKERS = """
+import multiprocessing, sys
+import anthropic
+
+def get_weather(city):
+    return "sunny in " + city
+
+def agent(url):
+    messages = [{{"role": "user", "content": "?"}}]
+    while True:
+        with anthropic.Anthropic(base_url=url, api_key="x") as client:
+            reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+        if reply.stop_reason != "tool_use":
+            return
+        results = [
+            {{"type": "tool_result", "tool_use_id": b.id, "content": get_weather(**b.input)}}
+            for b in reply.content
+        ]
+        messages.append({{"role": "assistant", "content": reply.content}})
+        messages.append({{"role": "user", "content": results}})
+
+if __name__ == "__main__":
+    with multiprocessing.get_context({method!r}).Pool(1) as pool:
+        pool.map(agent, [{url!r}])
+        pool.close()
+        pool.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_an_agent_of_the_main_module_is_the_same_in_a_worker(tmp_path: Path, method: str) -> None:
+    with messages_api_process("tests.plugin.scripts:weather") as url:
+        script = tmp_path / "some_agent.py"
+        script.write_text(AGENTS_IN_WORKERS.format(url=url, method=method))
+        run([sys.executable, str(script)], tmp_path, CAUSEPATH="1")
+    names = [span["name"] for span in written(tmp_path)]
+    assert sorted(names) == [
+        "chat m", "chat m", "execute_tool get_weather", "invoke_agent some_agent",
+    ]  # fmt: skip
+    (tool,) = (span for span in written(tmp_path) if span["name"].startswith("execute_tool"))
+    assert "causepath.tool.inferred" not in {a["key"] for a in tool["attributes"]}
+
+
 @pytest.mark.parametrize("handled", [False, True], ids=["default", "own handler"])
 def test_sigterm_loses_no_span(tmp_path: Path, url: str, handled: bool) -> None:
     own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" if handled else ""
