@@ -325,10 +325,12 @@ def by_pool(method: str, given: dict[str, Any]) -> list[Any]:
             )
             seen.append(outcome(lambda later=later: later.get(30)))
             seen.append(type(later).__name__)
+            # With a size of chunks, as a pool divides by the number of workers to find one, and
+            # that is 0 for a moment where they are replaced.
             for way in (workers.map, workers.imap, workers.imap_unordered):
-                seen.append(outcome(lambda way=way, f=function: list(way(f, values))))
+                seen.append(outcome(lambda way=way, f=function: list(way(f, values, 1))))
                 seen.append(outcome(lambda way=way, f=function: list(way(f, values * 5, 2))))
-            seen.append(outcome(lambda f=function: workers.starmap(f, [values] * 2)))
+            seen.append(outcome(lambda f=function: workers.starmap(f, [values] * 2, 1)))
         seen.append(outcome(lambda: workers.apply_async()))
         seen.append(outcome(lambda: list(workers.imap(pool_tools.fine, broken()))))
         seen.append(outcome(lambda: workers.map(pool_tools.fine, broken())))
