@@ -8,6 +8,7 @@ import functools
 import json
 import multiprocessing
 import re
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -307,7 +308,7 @@ def by_executor(method: str, given: dict[str, Any]) -> list[Any]:
     started: dict[str, Any] = {"initializer": pool_tools.fine, "initargs": ("x",)}
     with executor(method, **started) as workers:
         seen.append(outcome(lambda: workers.submit(pool_tools.fine, **given).result(30)))
-    if method != "fork":
+    if method != "fork" and sys.version_info >= (3, 11):
         with executor(method, max_tasks_per_child=1) as workers:
             seen.append(list(workers.map(pool_tools.fine, [*given.values()] * 3)))
     return seen

@@ -22,6 +22,7 @@ the ones after it, and what is due at the same time is sent in one piece.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import importlib
 import json
@@ -473,15 +474,15 @@ class _Answering:
                 **({"content-encoding": reply.encoding} if reply.encoding else {}),
             },
         )
-        gzip = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if reply.encoding == "gzip" else None
+        packed = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if reply.encoding == "gzip" else None
         for event in wire.events(reply, self._request, message_id):
             self._pause(event.pause_seconds)
             data = event.frame() if framed else event.encode()
-            if gzip is not None:
-                data = gzip.compress(data) + gzip.flush(zlib.Z_SYNC_FLUSH)
+            if packed is not None:
+                data = packed.compress(data) + packed.flush(zlib.Z_SYNC_FLUSH)
             self._send(event.name, b"%x\r\n%s\r\n" % (len(data), data))
-        if gzip is not None:
-            data = gzip.flush()
+        if packed is not None:
+            data = packed.flush()
             self._send("end of the encoding", b"%x\r\n%s\r\n" % (len(data), data))
         if isinstance(reply.interruption, Cut):
             self._flush()
@@ -500,7 +501,7 @@ class _Answering:
     ) -> None:
         data = json.dumps(body).encode()
         if encoding == "gzip":
-            data = zlib.compress(data, wbits=zlib.MAX_WBITS | 16)
+            data = gzip.compress(data)
         self._head(
             status,
             {
