@@ -143,7 +143,8 @@ PLUGIN: dict[str, set[str]] = {
     "claude_agent": {"guard", "operation", "telemetry"},
     "file": set(),
     "delivery": set(),
-    "pipeline": {"config", "delivery", "file", "guard"},
+    "set_up": {"config", "delivery", "file", "guard"},
+    "pipeline": {"config", "forks", "guard", "set_up"},
     "api": {"guard", "inside", "measure", "operation"},
     "imports": set(),
     "instrumentor": {

@@ -1,4 +1,4 @@
-"""Where spans go: to what the application set up, else where `OTEL_*` says, else to a file.
+"""Where spans go: to what the application set up, else to a set-up of our own (`set_up.py`).
 
 Nothing is set up before the first span is needed, so that an application may set up OpenTelemetry
 after enabling the plugin. Even later its `set_tracer_provider` succeeds: ours stands in as the
@@ -14,46 +14,24 @@ import signal
 import sys
 import threading
 import time
-import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causepath.guard import harmless, log
+from causepath import forks
+from causepath.guard import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from types import FrameType
 
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import TracerProvider
 
     from causepath.config import Config
-    from causepath.delivery import Delivery
+    from causepath.set_up import SetUp
 
 FLUSH_SECONDS = 5
 """How long the end of the process waits for spans to be written, at most."""
-
-FILE_DELAY_MILLISECONDS = 1_000
-"""How long spans wait for company before they are written to the file."""
-
-EXPORTER_VARIABLES = (
-    "OTEL_TRACES_EXPORTER",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-)
-
-
-_living: weakref.WeakSet[Pipeline] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for pipeline in list(_living):
-        pipeline.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Pipeline:
@@ -71,7 +49,7 @@ class Pipeline:
         self._disarmed = False
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
-        _living.add(self)
+        forks.living.add(self)
         self._arm_signal()
 
     def after_fork(self) -> None:
@@ -140,6 +118,8 @@ class Pipeline:
         if trace._TRACER_PROVIDER is None and "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ:  # noqa: SLF001
             with self._lock:
                 if trace._TRACER_PROVIDER is None and not self._tried:  # noqa: SLF001
+                    from causepath.set_up import default_provider
+
                     self._tried = True
                     self._default = default_provider(self._config)
                     if self._default is not None:
@@ -190,114 +170,3 @@ class Pipeline:
             self._at_exit()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-class SetUp(NamedTuple):
-    """A set-up of our own."""
-
-    provider: TracerProvider
-    deliveries: tuple[Delivery, ...]
-
-
-@harmless(None)
-def default_provider(config: Config) -> SetUp | None:
-    """A tracer provider as the environment describes it, or writing to the file of `config`.
-
-    `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
-    """
-    try:
-        from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-
-        from causepath.delivery import Delivery
-    except ImportError:
-        say(
-            "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
-        )
-        return None
-    if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
-        deliveries = [
-            Delivery(exporter, destination, say)
-            for destination, exporter in exporters_of_environment()
-        ]
-    else:
-        from causepath.file import TraceFile
-
-        deliveries = [
-            Delivery(
-                TraceFile(config.file),
-                str(config.file),
-                say,
-                is_file=True,
-                schedule_delay_millis=FILE_DELAY_MILLISECONDS,
-            )
-        ]
-    provider = SdkTracerProvider(resource=resource(), shutdown_on_exit=False)
-    for delivery in deliveries:
-        provider.add_span_processor(delivery)
-    return SetUp(provider, tuple(deliveries))
-
-
-def resource() -> Resource:
-    """What the SDK knows of this process; a service that nobody named has the program's name."""
-    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
-
-    try:
-        found = Resource.create()
-    except RuntimeError:
-        # It asks with threads of a pool, which cannot begin once the main thread has ended, while
-        # others go on.
-        told = OTELResourceDetector().detect()
-        found = Resource({SERVICE_NAME: "unknown_service"}).merge(told)
-    if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return found
-    return found.merge(Resource({SERVICE_NAME: program_name(sys.argv)}))
-
-
-def program_name(arguments: Sequence[str]) -> str:
-    """`agent` of `agent.py` and of `python -m agent`, else `python`."""
-    folder, name = os.path.split(os.path.splitext(arguments[0])[0] if arguments else "")  # noqa: PTH122
-    name = os.path.basename(folder) if name == "__main__" else name  # noqa: PTH119
-    return "python" if name in ("", "-", "-c", "-m") else name
-
-
-def exporters_of_environment() -> Iterator[tuple[str, Any]]:
-    """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none.
-
-    Each with where it sends to, for messages.
-    """
-    from importlib.metadata import entry_points
-
-    for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
-        wanted = destination = name.strip()
-        if wanted == "otlp":
-            protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
-                "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
-            )
-            wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
-            destination = otlp_endpoint(protocol)
-        if wanted in ("", "none"):
-            continue
-        found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
-        if found:
-            yield destination, found[0].load()()
-        else:
-            say(f"the exporter {wanted!r} that OTEL_TRACES_EXPORTER asks for is not installed")
-
-
-def otlp_endpoint(protocol: str) -> str:
-    """Where OTLP goes, without a password that may stand in the address."""
-    usual = "http://localhost:4317" if protocol == "grpc" else "http://localhost:4318"
-    address = (
-        os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-        or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-        or usual
-    )
-    scheme, separator, rest = address.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def say(text: str) -> None:
-    """One line on standard error, where there is one."""
-    log.debug("%s", text)
-    if sys.stderr is not None:
-        print(f"causepath: {text}", file=sys.stderr, flush=True)

@@ -369,16 +369,16 @@ def test_a_child_forked_while_the_set_up_is_made_does_not_hang(tmp_path: Path, u
     code = (
         "import os, threading, warnings; warnings.simplefilter('ignore')\n"
         "import causepath.auto\n"
-        "from causepath import instrumentor, pipeline\n"
+        "from causepath import instrumentor, set_up\n"
         "made, forked = threading.Event(), threading.Event()\n"
-        "make = pipeline.default_provider\n"
+        "make = set_up.default_provider\n"
         "def slow(config):\n    made.set(); forked.wait(); return make(config)\n"
-        "pipeline.default_provider = slow\n"
+        "set_up.default_provider = slow\n"
         "def call():\n"
         + textwrap.indent(CALL.format(url=url), "    ")
         + "thread = threading.Thread(target=call); thread.start(); made.wait()\n"
         "if (child := os.fork()) == 0:\n"
-        "    pipeline.default_provider = make; call(); raise SystemExit\n"
+        "    set_up.default_provider = make; call(); raise SystemExit\n"
         "forked.set(); os.waitpid(child, 0); thread.join()\n"
     )
     python(code, tmp_path)
