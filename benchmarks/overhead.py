@@ -13,6 +13,7 @@ many calls and many streams that nobody read to their end.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import ctypes
 import gc
@@ -469,4 +470,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    print_memory() if sys.argv[1:] == ["--memory"] else main()
+    parser = argparse.ArgumentParser(description="What tracing costs.")
+    parser.add_argument("--memory", action="store_true", help="what is held after many calls")
+    print_memory() if parser.parse_args().memory else main()
