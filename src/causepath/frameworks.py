@@ -156,7 +156,7 @@ class Frameworks:
                 given = named_arguments(original, args, kwargs)
                 call = seam.read(args[0] if has_self else None, given)
                 if not call.inner:
-                    return self._telemetry.framework_tool_call(
+                    return self._telemetry.tool_calls.of_framework(
                         call.name, call.call_id, original, call.arguments
                     )
                 for name in call.inner:

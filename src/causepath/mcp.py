@@ -71,7 +71,7 @@ class Sessions:
         arguments = kwargs.get("arguments", arguments)
         if not isinstance(name, str):
             return None
-        return self._telemetry.mcp_tool_call(
+        return self._telemetry.tool_calls.of_mcp(
             name,
             arguments if isinstance(arguments, Mapping) else {},
             self._is_read_only(caller, name),

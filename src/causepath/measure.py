@@ -61,7 +61,7 @@ def measured(
         active = telemetry()
         if active is None:
             return None
-        return active.tool_call(tool, function, args, kwargs, read_only, only_asked)
+        return active.tool_calls.of_function(tool, function, args, kwargs, read_only, only_asked)
 
     wrapper = inside(function, opened)
     setattr(wrapper, MEASURED, Declared(tool, read_only, only_asked))
@@ -112,7 +112,7 @@ def dispatching(
         if active is None or made_in is not forks.process or not active.runs.asks():
             return None
         for name in names(args, kwargs):
-            operation = active.tool_call(
+            operation = active.tool_calls.of_function(
                 name, function, args, kwargs, None, only_asked=True, strict=strict
             )
             if operation is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
 
+    from causepath.attempts import Attempts
     from causepath.blocks import Told
     from causepath.bodies import Body
     from causepath.content import Content, Said
@@ -74,8 +75,7 @@ class ModelCall:
     _closed = False
     _error: str | None = None
     _connecting: Connecting | None = None
-    _attempts = 0
-    _pause: Span | None = None
+    _attempts: Attempts | None = None
     _sent = False
     _told: Told | None = None
     _said: Said | None = None
@@ -114,7 +114,7 @@ class ModelCall:
         self.closed_ns = 0
         self._inferred: list[tuple[AskedTool, Callable[[object], None]]] = []
         self._process = forks.process
-        self._start_ns = self._attempt_start_ns = now_ns
+        self._start_ns = now_ns
         self._run, self._context, self._around = run, parent, around
         if request.tool_results:
             self._deliver(request.tool_results)
@@ -136,7 +136,7 @@ class ModelCall:
         self._delivered = self._telemetry.runs.deliver(self._run, call_ids)
         for asked in self._delivered:
             if asked.measured is None:
-                end = self._telemetry.inferred_tool(
+                end = self._telemetry.tool_calls.inferred(
                     asked, self._start_ns, self._around, self._tracer
                 )
                 if end is not None:
@@ -193,7 +193,7 @@ class ModelCall:
             return False
         self.span = span
         # Nothing below the span may begin before it, and times are counted from its start.
-        self._start_ns = self._attempt_start_ns = span.start_time or time.time_ns()
+        self._start_ns = span.start_time or time.time_ns()
         span.update_name(_chat_name(self._request))
         write(span, self._own, only_missing=True)
         if self._delivered:
@@ -275,62 +275,33 @@ class ModelCall:
     @harmless(None)
     def attempt_failed(self, response: Any, error: BaseException | None) -> None:
         """The pause before the next attempt begins."""
-        status = getattr(response, "status_code", None)
-        retry_after = None if response is None else response.headers.get("retry-after")
         now_ns = time.time_ns()
-        self._end_attempt(
+        status = getattr(response, "status_code", None)
+        if self.span is None:
+            return
+        if self._attempts is None:
+            from causepath.attempts import Attempts
+
+            around = trace.set_span_in_context(self.span, self._context)
+            self._attempts = Attempts(self._tracer, around, self._start_ns)
+        self._attempts.failed(
             now_ns,
-            "retry",
             status,
             str(status) if status else self._provider.read_error(error) if error else None,
-            retry_after,
+            self._connected(),
+            None if response is None else response.headers.get("retry-after"),
         )
-        if self.span is not None:
-            self._pause = self._tracer.start_span(
-                "backoff",
-                context=trace.set_span_in_context(self.span, self._context),
-                kind=SpanKind.INTERNAL,
-                attributes={semconv.CATEGORY: "retry"},
-                start_time=now_ns,
-            )
+        self._attempts.pause(now_ns)
 
     @harmless(None)
     def attempt_again(self) -> None:
         """The pause is over, in whatever way."""
-        self._attempt_start_ns = time.time_ns()
-        if self._pause is not None:
-            self._pause.end(end_time=self._attempt_start_ns)
-            self._pause = None
+        if self._attempts is not None:
+            self._attempts.go_on(time.time_ns())
 
-    def _end_attempt(
-        self,
-        now_ns: int,
-        kind: str,
-        status: object,
-        error_type: str | None,
-        retry_after: str | None = None,
-    ) -> None:
-        self._attempts += 1
-        if self.span is None:
-            return
-        span = self._tracer.start_span(
-            f"attempt {self._attempts}",
-            context=trace.set_span_in_context(self.span, self._context),
-            kind=SpanKind.CLIENT,
-            attributes=semconv.present(
-                {
-                    semconv.CATEGORY: kind,
-                    semconv.HTTP_STATUS: status if isinstance(status, int) else None,
-                    semconv.ERROR_TYPE: error_type,
-                    semconv.RETRY_AFTER: (retry_after,) if retry_after else None,
-                    **(self._connecting.attributes() if self._connecting is not None else {}),
-                }
-            ),
-            start_time=self._attempt_start_ns,
-        )
-        if error_type is not None:
-            span.set_status(StatusCode.ERROR)
-        span.end(end_time=now_ns)
+    def _connected(self) -> Mapping[str, Any]:
+        """How the latest attempt got its connection."""
+        return self._connecting.attributes() if self._connecting is not None else {}
 
     # -- the reply
 
@@ -341,8 +312,8 @@ class ModelCall:
             self._connecting.over()
         if getattr(response, "status_code", 200) >= 400:
             return
-        if self._attempts:
-            self._end_attempt(time.time_ns(), "network", response.status_code, None)
+        if self._attempts is not None:
+            self._attempts.succeeded(time.time_ns(), response.status_code, self._connected())
         reply = self._provider.read_reply(result)
         if reply is not None:
             self._reply = reply
@@ -407,7 +378,7 @@ class ModelCall:
             if not isinstance(tool_call.input, str) and self._ask(tool_call)
         ]
         if asked:
-            self._telemetry.find_tools(self._run, asked)
+            self._telemetry.tool_calls.find(self._run, asked)
 
     def _ask(self, tool_call: ToolCall) -> bool:
         issuer = self.span.get_span_context() if self.span is not None else None
@@ -453,8 +424,8 @@ class ModelCall:
             first_ns = self._first_chunk_ns()
             if first_ns is not None:
                 attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = first_ns / 1e9
-        if self._connecting is not None and not self._attempts:
-            attributes.update(self._connecting.attributes())
+        if self._attempts is None:
+            attributes.update(self._connected())
         return attributes
 
     def _start(self) -> int:
@@ -505,10 +476,12 @@ class ModelCall:
         now_ns = self._ended_ns or time.time_ns()
         if isinstance(error, Exception):
             self._error = self._provider.read_error(error)
-        if self._pause is not None:
-            self.attempt_again()
-        elif self._attempts and self._error is not None and not self.is_complete:
-            self._end_attempt(now_ns, "retry", getattr(error, "status_code", None), self._error)
+        attempts = self._attempts
+        if attempts is not None and attempts.is_pausing:
+            attempts.go_on(time.time_ns())
+        elif attempts is not None and self._error is not None and not self.is_complete:
+            status = getattr(error, "status_code", None)
+            attempts.failed(now_ns, status, self._error, self._connected())
         self.closed(error)
 
     @harmless(None)

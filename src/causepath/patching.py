@@ -175,10 +175,10 @@ def _async_pause(original: Any) -> Callable[..., Any]:
 
 def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
+        operation = telemetry.tool_calls.of_sdk(provider, self.name, original, args, kwargs)
         if operation is None:
             result = original(self, *args, **kwargs)
-            telemetry.sdk_tool_returned(provider, result)
+            telemetry.tool_calls.sdk_returned(provider, result)
             return result
         with operation:
             result = original(self, *args, **kwargs)
@@ -190,10 +190,10 @@ def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[.
 
 def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = telemetry.sdk_tool_call(provider, self.name, original, args, kwargs)
+        operation = telemetry.tool_calls.of_sdk(provider, self.name, original, args, kwargs)
         if operation is None:
             result = await original(self, *args, **kwargs)
-            telemetry.sdk_tool_returned(provider, result)
+            telemetry.tool_calls.sdk_returned(provider, result)
             return result
         with operation:
             result = await original(self, *args, **kwargs)

@@ -75,7 +75,7 @@ class Task:
             return
         start_ns = max(times[0], self.submitted_ns)
         with Step(self.here):
-            operation = self.telemetry.tool_elsewhere(
+            operation = self.telemetry.tool_calls.elsewhere(
                 self.tool.name,
                 self.asked,
                 self.function,
@@ -154,7 +154,7 @@ class ProcessPools:
         with Step(here):
             if is_suppressed():
                 return None
-            asked = self._telemetry.asked_elsewhere(tool.name, function, args, kwargs)
+            asked = self._telemetry.tool_calls.asked_elsewhere(tool.name, function, args, kwargs)
         if asked is not None:
             tool = tool._replace(name=asked.call.name)
         elif tool.only_asked:

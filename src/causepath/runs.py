@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from opentelemetry import context as otel
+
 from causepath import stored
 from causepath.blocks import Conversations
 from causepath.callsite import application_frames
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.messages import ToolCall
+
+RUN_KEY = otel.create_key("causepath-run")
+"""Of the run that what is current belongs to, in OpenTelemetry's context."""
 
 MAX_OPEN_RUNS = 1_000
 """Inferred runs open at a time; of more, the one that did nothing for longest is ended."""
@@ -81,6 +86,12 @@ class Run:
     conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
+
+
+def run_in(context: Context) -> Run | None:
+    """The run that what is current in this context belongs to, where it is known."""
+    run = context.get(RUN_KEY)
+    return run if isinstance(run, Run) else None
 
 
 class Bounded(OrderedDict[K, V], Generic[K, V]):

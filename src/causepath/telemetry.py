@@ -1,4 +1,5 @@
-"""Where our spans begin: which run a call or a tool belongs to, and what its span hangs on.
+"""Where our spans begin and where they go: which run a call belongs to, what its span hangs on, and
+when it is over.
 
 A model call, a tool call and a declared run are each a context manager: entering makes the span
 current, leaving restores the context in the same frame.
@@ -10,40 +11,35 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
-from causepath import forks, semconv, work
-from causepath.announced import announced, told_in
+from causepath import forks, semconv
 from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
-from causepath.operation import Operation, Step
+from causepath.operation import Operation
 from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
-from causepath.runs import Run, Runs, named_arguments
+from causepath.runs import RUN_KEY, Run, Runs, run_in
 from causepath.spans import (
     SCOPE,
     attributes_of,
-    is_native,
     is_suppressed,
     key_of,
-    tool_attributes,
-    tool_call_links,
-    tool_of,
     unsuppressed,
 )
+from causepath.tool_calls import ToolCalls
 from causepath.version import __version__
 from causepath.watcher import SpanWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Callable
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
@@ -51,9 +47,7 @@ if TYPE_CHECKING:
     from causepath.evidence import Evidence
     from causepath.messages import ModelRequest
     from causepath.provider import Provider
-    from causepath.runs import AskedTool
-
-RUN_KEY = otel.create_key("causepath-run")
+    from causepath.tool_calls import ToolFinder
 
 IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
@@ -66,23 +60,13 @@ GRACE_NS = 1_000_000_000
 MAX_LEFT_TO_OTHERS = 1_000
 
 
-class ToolFinder(Protocol):
-    """Finds what of the application carries out tools, and measures it."""
-
-    def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
-        """A reply asks for tools with these names, and this is the stack of its loop."""
-
-    def missed(self, name: str) -> None:
-        """Nothing measured a call of this tool."""
-
-
 class Telemetry:
     """Opens every span that the plugin writes, and completes those that others write."""
 
     def __init__(
         self,
         tracer_provider: Callable[[], TracerProvider],
-        found_tools: ToolFinder | None = None,
+        tool_finder: ToolFinder | None = None,
     ) -> None:
         self.evidence: Evidence | None = None
         """Where digests are asked for, once the first SDK is there to ask for them."""
@@ -91,7 +75,7 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self.providers: list[Provider] = []
         """Those whose SDKs have been imported."""
-        self._found_tools = found_tools
+        self.tool_calls = ToolCalls(self, tool_finder)
         self._tracer: tuple[TracerProvider, Tracer] | None = None
         self._seen: tuple[object, object] = (None, None)
         """The tracer of an SDK whose spans come past us as long as `_tracer` stays."""
@@ -243,7 +227,7 @@ class Telemetry:
 
     def _run_at(self, current: SpanContext, request: ModelRequest, here: Context) -> Run:
         """The run whose calls hang on the current span."""
-        run = _run_in(here)
+        run = run_in(here)
         if run is not None:
             return run
         key = key_of(current)
@@ -285,48 +269,6 @@ class Telemetry:
         self.runs.remember_below(key, run)
         return run
 
-    def inferred_tool(
-        self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer
-    ) -> Callable[[object], None] | None:
-        """Nothing measured this tool: all that is known is the window it must have run in.
-
-        Where content is asked for, gives what ends its span once its result is known.
-        """
-        if self._found_tools is not None:
-            self._found_tools.missed(asked.call.name)
-        with Step(parent):  # as the tool is not part of the call whose request tells of it
-            span = tracer.start_span(
-                f"execute_tool {asked.call.name}",
-                kind=SpanKind.INTERNAL,
-                attributes={
-                    **tool_attributes(asked.call.name, asked.call.id),
-                    semconv.TOOL_INFERRED: True,
-                },
-                links=tool_call_links(asked),
-                start_time=asked.asked_ns,
-            )
-            asked.measured = span.get_span_context()
-        end_ns, content = max(asked.asked_ns, now_ns), self.content
-        if content is None:
-            with Step(parent):
-                span.end(end_time=end_ns)
-            return None
-        content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
-
-        def end(result: object) -> None:
-            content.write(span, semconv.TOOL_RESULT, result)
-            with Step(parent):
-                span.end(end_time=end_ns)
-
-        return end
-
-    def find_tools(self, run: Run, names: Sequence[str]) -> None:
-        """A reply asks for tools by these names: measure the application's functions for them."""
-        frames = list(application_frames())
-        run.stack = tuple(map(id, frames))
-        if self._found_tools is not None:
-            self._found_tools.find(frames, names)
-
     # -- calls in progress
 
     def span_ended(self, span: Any) -> None:
@@ -340,7 +282,7 @@ class Telemetry:
         if call is not None:
             call.over(span.end_time or time.time_ns(), attributes_of(span).get(semconv.ERROR_TYPE))
         elif self.metrics.wanted():
-            self._measure_native_tool(span)
+            self.tool_calls.measure_native(span)
         run = self.runs.forget_below(key) if key in self.runs.parents else None
         if run is not None:
             # A later call may still continue it, but nobody needs what its span holds on to.
@@ -403,247 +345,12 @@ class Telemetry:
             time.sleep(IDLE_SECONDS / 10)
             self.end_idle_runs(IDLE_SECONDS)
 
-    # -- tools and declared runs
-
-    @harmless(None)
-    def tool_call(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        read_only: bool | None,
-        only_asked: bool,
-        strict: bool = False,
-    ) -> Operation | None:
-        """The span of one measured call of a tool function."""
-        if only_asked and not self.runs.is_asked(name):
-            return None
-        if is_suppressed():
-            return None
-        if work.is_measured(name):
-            return None
-        asked = self._take(name, function, args, kwargs, strict=strict)
-        if asked is None and only_asked:
-            return None
-        return self._function_call(name, asked, function, args, kwargs, read_only)
-
-    def _function_call(
-        self,
-        name: str,
-        asked: AskedTool | None,
-        function: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        read_only: bool | None,
-        start_ns: int | None = None,
-    ) -> Operation:
-        code = getattr(function, "__code__", None)
-        about = {
-            semconv.TOOL_READ_ONLY: read_only,
-            semconv.CODE_FILE_PATH: code.co_filename if code else None,
-            semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
-            semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
-        }
-        given = named_arguments(function, args, kwargs) if self.content else (args, kwargs)
-        return self._tool(name, asked, given, about, start_ns=start_ns)
-
-    def asked_elsewhere(
-        self, name: str, function: Callable[..., Any], args: Any, kwargs: Any
-    ) -> AskedTool | None:
-        """What a reply asked for and this call carries out, which goes to another process.
-
-        It may be a call of the tool itself, or of what looks it up there.
-        """
-        return self._take(name, function, args, kwargs) or self.runs.take_told(
-            (*args, *kwargs.values())
-        )
-
-    @harmless(None)
-    def tool_elsewhere(
-        self,
-        name: str,
-        asked: AskedTool | None,
-        function: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        read_only: bool | None,
-        start_ns: int,
-    ) -> Operation | None:
-        """The span of a tool call that another process has carried out, from when it began."""
-        if asked is not None and asked.measured is not None:
-            return None  # its result has been told already, whatever that was
-        return self._function_call(name, asked, function, args, kwargs, read_only, start_ns)
-
-    @harmless(None)
-    def framework_tool_call(
-        self, name: str, call_id: object, function: Callable[..., Any], arguments: Any
-    ) -> Operation | None:
-        """The span of a tool that a framework carries out."""
-        with Step(announced(name, call_id)):
-            return self.tool_call(name, function, (), arguments or {}, None, only_asked=True)
-
-    def adopt_tool(self, span: Span, here: Context) -> None:
-        """Somebody else writes the span of a tool: it is that of the call that was asked for."""
-        asked = self._asked_of(span, here)
-        if asked is None:
-            return
-        asked.measured = span.get_span_context()
-        for link in tool_call_links(asked):
-            span.add_link(link.context, link.attributes)
-        attributes = attributes_of(span)
-        told = {semconv.TOOL_CALL_ID: asked.call.id, semconv.CATEGORY: "tool"}
-        span.set_attributes({k: v for k, v in told.items() if k not in attributes})
-        if semconv.TOOL_ARGUMENTS not in attributes:
-            self.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
-
-    def adopt_late(self, span: Any) -> dict[str, Any]:
-        """A span ends that did not say before that it is of a tool. Gives what it lacks."""
-        asked = self._asked_of(span, otel.get_current()) if self.runs.asks() else None
-        if asked is None:
-            return {}
-        asked.measured = span.context
-        for link in tool_call_links(asked):
-            span._links.append(link)  # noqa: SLF001 - it is sealed by now
-        return {semconv.TOOL_CALL_ID: asked.call.id}
-
-    def _asked_of(self, span: Span, here: Context) -> AskedTool | None:
-        call_id, name = attributes_of(span).get(semconv.TOOL_CALL_ID), tool_of(span)
-        if isinstance(call_id, str):
-            return self.runs.take_by_id(call_id)
-        return self._take(name, None, (), {}, here=here) if self.runs.is_asked(name) else None
-
-    @harmless(None)
-    def sdk_tool_call(
-        self, provider: Provider, name: str, function: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Operation | None:
-        """The span of a tool that the SDK's tool runner runs, where it writes none itself."""
-        current: Any = trace.get_current_span()
-        if is_native(provider, current):
-            return None
-        arguments = {str(i): value for i, value in enumerate(args)} | kwargs
-        return self.tool_call(name, function, (), arguments, None, only_asked=True)
-
-    @harmless(None)
-    def sdk_tool_returned(self, provider: Provider, result: object) -> None:
-        """The SDK's tool runner has run a tool below a span of its own."""
-        current: Any = trace.get_current_span()
-        call_id = attributes_of(current).get(semconv.TOOL_CALL_ID)
-        asked = self.runs.issuer(call_id) if isinstance(call_id, str) else None
-        if asked is not None and is_native(provider, current):
-            self.record_tool(current, asked, semconv.TOOL_RESULT, result)
-
-    def record_tool(self, span: Span, asked: AskedTool, name: str, value: object) -> None:
-        """Where content is asked for, and the SDK does not record it in its own way."""
-        if self.content is not None and not asked.run.native_content:
-            self.content.write(span, name, value)
-
-    @harmless(None)
-    def mcp_tool_call(
-        self,
-        name: str,
-        arguments: Mapping[str, object],
-        read_only: bool | None,
-        read_error: Callable[[BaseException], str],
-    ) -> Operation | None:
-        """The span of a tool that an MCP server carries out.
-
-        None of its own where a tool in progress passes its call on: that has a span already.
-        """
-        if is_suppressed():
-            return None
-        asked = self._take(name, None, (), arguments, qualified=True)
-        about = semconv.present(
-            {semconv.MCP_METHOD: "tools/call", semconv.TOOL_READ_ONLY: read_only}
-        )
-        current = trace.get_current_span()
-        if asked is None and attributes_of(current).get(semconv.CATEGORY) == "tool":
-            current.set_attributes(about)
-            return None
-        return self._tool(asked.call.name if asked else name, asked, arguments, about, read_error)
-
-    def _take(
-        self,
-        name: str,
-        function: Callable[..., Any] | None,
-        args: Any,
-        kwargs: Any,
-        *,
-        qualified: bool = False,
-        strict: bool = False,
-        here: Context | None = None,
-    ) -> AskedTool | None:
-        """What a reply asked for and this call carries out."""
-        here = otel.get_current() if here is None else here
-        told = told_in(here)
-        call_id = told.call_id if told is not None and told.name == name else None
-        if call_id is not None and self.runs.issuer(call_id) is not None:
-            return self.runs.take_by_id(call_id)
-        current = trace.get_current_span(here).get_span_context()
-        key = None
-        if current.is_valid:
-            key = current.trace_id, current.span_id
-            run = _run_in(here) or self.runs.below(key)
-            key = run.key if run else key
-        return self.runs.take(name, function, args, kwargs, key, qualified=qualified, strict=strict)
-
-    def _tool(
-        self,
-        name: str,
-        asked: AskedTool | None,
-        arguments: object,
-        about: Mapping[str, Any],
-        read_error: Callable[[BaseException], str] | None = None,
-        start_ns: int | None = None,
-    ) -> Operation:
-        start_ns = start_ns or time.time_ns()
-        tracer = self.tracer()
-        parent = otel.get_current()
-        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
-            parent = asked.run.parent
-        span = tracer.start_span(
-            f"execute_tool {name}",
-            context=parent,
-            kind=SpanKind.INTERNAL,
-            attributes=semconv.present(
-                {**tool_attributes(name, asked.call.id if asked else None), **about}
-            ),
-            links=tool_call_links(asked) if asked else (),
-            start_time=start_ns,
-        )
-        if asked is not None:
-            asked.measured = span.get_span_context()
-            asked.run.touched_ns = time.time_ns()
-        # What the tool asks a model for is a conversation of its own.
-        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
-
-        def over(end_ns: int, error: str | None) -> None:
-            if asked is not None:
-                asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
-                asked.ended, asked.failed = True, error is not None
-            self._measure_tool(name, start_ns, end_ns, error)
-
-        operation = Operation(span, context, over, read_error)
-        self._look_at_tool(operation, asked, arguments)
-        return operation
-
-    @harmless(None)
-    def _look_at_tool(self, operation: Operation, asked: AskedTool | None, given: object) -> None:
-        """Whose output a tool is given, and what of others is its own."""
-        span, evidence = operation.span, self.evidence
-        if evidence is not None and span.is_recording():
-            pieces = evidence.tool_given(span, given, asked.issuer if asked else None)
-            operation.on_result.append(lambda it: evidence.tool_returned(span, pieces, it))
-        content = self.content
-        if content is not None:
-            own = asked.call.input if asked is not None and asked.call.input is not None else given
-            content.write(span, semconv.TOOL_ARGUMENTS, own)
-            operation.on_result.append(lambda it: content.write(span, semconv.TOOL_RESULT, it))
+    # -- declared runs
 
     @harmless(None)
     def undeclared_run(self, name: str) -> Operation | None:
         """The span of a run that an SDK begins, unless the application has declared one around."""
-        if _run_in(otel.get_current()) is not None:
+        if run_in(otel.get_current()) is not None:
             return None
         operation = self.agent_run(name)
         if operation is not None:
@@ -688,34 +395,6 @@ class Telemetry:
             self.metrics.run(
                 semconv.present(attributes), end_ns - start_ns, run.turns, len(run.known)
             )
-
-    def _measure_native_tool(self, span: Any) -> None:
-        """An SDK has carried out a tool call, and written the span of it itself."""
-        attributes = span.attributes or {}
-        if (
-            attributes.get(semconv.OPERATION) == "execute_tool"
-            and span.start_time is not None
-            and any(is_native(provider, span) for provider in self.providers)
-        ):
-            self._measure_tool(
-                str(attributes.get(semconv.TOOL_NAME)),
-                span.start_time,
-                span.end_time or time.time_ns(),
-                attributes.get(semconv.ERROR_TYPE),
-            )
-
-    @harmless(None)
-    def _measure_tool(self, name: str, start_ns: int, end_ns: int, error: str | None) -> None:
-        """A tool call was carried out, and seen from its start to its end."""
-        if self.metrics.wanted():
-            attributes = {**tool_attributes(name, None), semconv.ERROR_TYPE: error}
-            attributes.pop(semconv.CATEGORY)
-            self.metrics.tool_call(semconv.present(attributes), end_ns - start_ns)
-
-
-def _run_in(context: Context) -> Run | None:
-    run = context.get(RUN_KEY)
-    return run if isinstance(run, Run) else None
 
 
 def _processor_of(tracer: Any) -> object:

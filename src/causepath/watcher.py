@@ -67,7 +67,7 @@ class SpanWatcher:
         if may_be_call:
             telemetry.others.started(span, here, says_so=found == "llm")
         elif found == "tool" or _is_named_so(span, here):
-            telemetry.adopt_tool(span, here)
+            telemetry.tool_calls.adopt(span, here)
 
     @harmless(None)
     def _on_ending(self, span: Any) -> None:
@@ -85,7 +85,7 @@ class SpanWatcher:
         if semconv.CATEGORY not in attributes:
             found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
             if found == "tool":
-                late |= self._telemetry.adopt_late(span)
+                late |= self._telemetry.tool_calls.adopt_late(span)
             late[semconv.CATEGORY] = found
         for name, value in late.items():
             if name not in attributes:
@@ -119,7 +119,7 @@ def _adopt(telemetry: Telemetry, span: Span) -> None:
             asked.measured = span.get_span_context()
             for link in tool_call_links(asked):
                 span.add_link(link.context, link.attributes)
-            telemetry.record_tool(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
+            telemetry.tool_calls.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
     elif operation == "invoke_agent":
         span.update_name("invoke_agent")
     found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
