@@ -45,7 +45,8 @@ class ModelRequest(NamedTuple):
     model: str
     streams: bool = False
     tool_results: tuple[str, ...] = ()
-    """The ids of the tool calls that the newest message answers."""
+    """The ids of the tool calls that the newest message answers, or of those the provider is to go
+    on with."""
     continues: bool = False
     """Whether it carries an earlier reply, so that it is not the first call of a conversation."""
     declared_tools: tuple[str, ...] = ()
@@ -89,6 +90,8 @@ class ModelReply(NamedTuple):
     """Reads those of a whole reply, where anybody wants them; those of a streamed one are read by
     the provider's `block_reader`."""
     awaits_tools: bool = False
-    """Whether the provider expects another request with the results of `tool_calls`."""
+    """Whether the provider expects another request, with the results of `tool_calls` perhaps."""
+    goes_on: tuple[str, ...] = ()
+    """The ids of calls that the provider carries out itself, where it paused before it was done."""
     error: str | None = None
     """The `error.type` of an error that the reply itself tells of, instead of its end."""

@@ -387,8 +387,12 @@ class ModelCall:
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
         self.is_complete = True
-        if self._reply.tool_calls:
+        reply = self._reply
+        if reply.tool_calls:
             self._ask_whole_calls()
+        if reply.goes_on:
+            issuer = self.span.get_span_context() if self.span is not None else None
+            self._telemetry.runs.pause(self._run, reply.goes_on, issuer)
         if self._run.asked:
             self._telemetry.runs.reply_over(self._run, time.time_ns())
         self._write_reply()
@@ -570,7 +574,10 @@ class ModelCall:
             # Later in a run, the application may well send the same results again.
             if self._own[semconv.TURN] == 1:
                 self._telemetry.end_run(run, end_ns, error)
-        elif not self._reply.tool_calls or (self.is_complete and not self._reply.awaits_tools):
+            return
+        reply = self._reply
+        asks = reply.tool_calls or (self.is_complete and reply.goes_on)
+        if not asks or (self.is_complete and not reply.awaits_tools):
             self._telemetry.end_run(run, end_ns)
 
     def _measure(self, end_ns: int, error: str | None) -> None:

@@ -206,6 +206,15 @@ class Runs:
             self._asked_by_name.setdefault(call.name, []).append(asked)
             return True
 
+    def pause(self, run: Run, call_ids: tuple[str, ...], issuer: SpanContext | None) -> None:
+        """The next request of `run` has these ids, of calls that the provider carries out."""
+        with self._lock:
+            for call_id in call_ids:
+                if len(self._by_call_id) >= MAX_REMEMBERED:
+                    self._forget_oldest_call()
+                self._by_call_id[call_id] = run
+                run.known[call_id] = issuer
+
     def reply_over(self, run: Run, now_ns: int) -> None:
         """Tools that nothing has started yet can start no earlier than now."""
         with self._lock:

@@ -15,7 +15,7 @@ from opentelemetry import trace
 import causepath
 from causepath.model_call import ModelCall
 from tests.support.messages_api import MessagesApi
-from tests.support.script import ByTurn, Failure, Reply, ToolUse, Usage
+from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -377,3 +377,37 @@ def test_a_span_of_others_that_says_late_that_it_is_of_the_call(
     completed = "turn  other (UNSET)\n  chat #1  llm 3/2 tool_call (UNSET)"
     beside = "turn  other (UNSET)\n  chat  other -/- (UNSET)\n    chat m #1  llm 3/2 tool_call (OK)"
     assert recording.text() == (completed if says_so else beside)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_reply_that_paused_goes_on_in_the_same_run(recording: Recording, streamed: bool) -> None:
+    """The API carries out tools itself, and asks for another request before it is done."""
+
+    def part(number: int) -> Reply:
+        search = {"type": "server_tool_use", "id": f"srvtoolu_{number}", "name": "web_search"}
+        return Reply(
+            [RawBlock({**search, "input": {}})], usage=Usage(number, 2), stop_reason="pause_turn"
+        )
+
+    with (
+        MessagesApi([part(1), part(2), Reply("Done.", usage=Usage(3, 2)), part(4)]) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        messages: list[Any] = [{"role": "user", "content": "?"}]
+        asked: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": messages}
+        for _ in range(3):
+            if streamed:
+                with client.messages.stream(**asked) as stream:
+                    reply = stream.get_final_message()
+            else:
+                reply = client.messages.create(**asked)
+            messages.append({"role": "assistant", "content": reply.content})
+        client.messages.create(**asked | {"messages": messages[:1]})
+    assert shape(recording) == (
+        "invoke_agent test_runs  agent inferred (UNSET)\n"
+        "  chat m #1  llm 1\n"
+        "  chat m #2  llm 2\n"
+        "  chat m #3  llm 3\n"
+        "invoke_agent test_runs  agent inferred (UNSET)\n"
+        "  chat m #1  llm 4"
+    )

@@ -34,6 +34,9 @@ FINISH_REASONS = {
 }
 """The conventions' words for the API's. Any other is passed on as it is."""
 
+AWAITING = frozenset({"tool_use", "pause_turn"})
+"""The API's words for a reply that another request answers or has go on."""
+
 PLATFORMS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 """By the word in the names of their clients, as the SDK's own spans name them."""
 
@@ -86,11 +89,16 @@ def _is_messages(method: str, url: str) -> bool:
 
 
 def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], bool]:
-    """The ids that the messages after the last reply answer, and whether there was a reply."""
+    """The ids that the messages after the last reply answer, and whether there was a reply.
+
+    Where there are none, a reply that paused goes on: then the ids of what the API has begun.
+    """
     ids: list[str] = []
     for message in reversed(messages):
         fields = message if type(message) is dict else fields_of(message)
         if fields.get("role") == "assistant":
+            if not ids and message is messages[-1]:
+                return _server_tools(fields.get("content")), True
             return tuple(ids), True
         content = fields.get("content")
         if isinstance(content, list | tuple):
@@ -101,6 +109,18 @@ def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], bool]:
                 and isinstance(block_id := get(block, "tool_use_id"), str)
             ]
     return tuple(ids), False
+
+
+def _server_tools(content: Any) -> tuple[str, ...]:
+    """The ids of the calls among some blocks that the API carries out itself."""
+    return tuple(
+        [
+            block_id
+            for block in items(content)
+            if get(block, "type") == "server_tool_use"
+            and isinstance(block_id := get(block, "id"), str)
+        ]
+    )
 
 
 def _declared_tools(tools: Any) -> tuple[str, ...]:
@@ -148,7 +168,8 @@ def read_reply(result: object) -> ModelReply | None:
             ]
         ),
         blocks=functools.partial(output_blocks, message),
-        awaits_tools=stop_reason == "tool_use",
+        awaits_tools=stop_reason in AWAITING,
+        goes_on=_server_tools(message.get("content")) if stop_reason == "pause_turn" else (),
     )
 
 
@@ -165,6 +186,8 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
         return reply._replace(tool_calls=(*others, last))
     if kind == "content_block_start":
         block = event.content_block
+        if block.type == "server_tool_use":
+            return reply._replace(goes_on=(*reply.goes_on, block.id))
         if block.type != "tool_use":
             return reply
         return reply._replace(tool_calls=(*reply.tool_calls, ToolCall(block.id, block.name, "")))
@@ -201,7 +224,8 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
                 last_usage.reasoning,
             ),
             tool_calls=reply.tool_calls,
-            awaits_tools=stop_reason == "tool_use",
+            awaits_tools=stop_reason in AWAITING,
+            goes_on=reply.goes_on if stop_reason == "pause_turn" else (),
         )
     return reply
 
