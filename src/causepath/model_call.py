@@ -348,7 +348,7 @@ class ModelCall:
         if what & FACTS:
             before = self._reply
             self._reply = self._provider.read_event(before, event)
-            if self._reply is not before:
+            if self._reply is not before and self._reply.tool_calls:
                 self._ask_whole_calls()
             if what & LAST:
                 self._reply_over()
@@ -425,9 +425,6 @@ class ModelCall:
             attributes.update(self._answered())
         if self._streams:
             attributes.update(self.pace.attributes(self._start()))
-            first_ns = self._first_chunk_ns()
-            if first_ns is not None:
-                attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = first_ns / 1e9
         if self._attempts is None:
             attributes.update(self._connected())
         return attributes

@@ -67,7 +67,7 @@ class Pacing:
         if not self._arrived:
             return {}
         first, last, waits_ns = self._arrived[0], self._arrived[-1], self._waits_ns[1:]
-        return {
+        found = {
             semconv.STREAM_EVENTS: len(self._arrived),
             semconv.STREAM_CHUNKS: len(self._arrived) - len(self._others),
             semconv.STREAM_FIRST_EVENT_MS: (first - start) / 1e6,
@@ -75,6 +75,10 @@ class Pacing:
             semconv.STREAM_LONGEST_GAP_MS: max(waits_ns, default=0) / 1e6,
             semconv.STREAM_HELD_MS: (last - first - sum(waits_ns)) / 1e6,
         }
+        chunk = self.first_chunk()
+        if chunk is not None:
+            found[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = (chunk - start) / 1e9
+        return found
 
 
 class Connecting:
