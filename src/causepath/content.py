@@ -17,10 +17,10 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 
 from causepath import forks, semconv
-from causepath.data_flow import is_data_class
 from causepath.guard import harmless
 from causepath.messages import Block
 from causepath.operation import Step
+from causepath.plain_data import is_data_class
 from causepath.spans import SCOPE, SUPPRESSED_KEYS
 from causepath.version import __version__
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import forks, semconv
 from causepath.blocks import MAX_LISTED, Conversations, Told
-from causepath.data_flow import WHOLE, DataFlow, Pieces, tells, texts_in
+from causepath.data_flow import DataFlow
 from causepath.digests import Digests
+from causepath.pieces import WHOLE, Pieces, tells
+from causepath.plain_data import texts_in
 from causepath.prompt import are_blocks, key_of
 from causepath.spans import write
 

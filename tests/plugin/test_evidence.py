@@ -23,9 +23,10 @@ from causepath import measure
 from causepath.blocks import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
 from causepath.config import ContentSettings
 from causepath.content import REQUEST, Content
-from causepath.data_flow import MAX_LINES, DataFlow, Pieces
+from causepath.data_flow import MAX_LINES, DataFlow
 from causepath.digests import MAX_REMEMBERED, Digests
 from causepath.evidence import Evidence
+from causepath.pieces import Pieces
 from causepath.providers.anthropic_blocks import input_prompt, output_blocks
 from causepath.providers.openai_blocks import input_prompt as chat_prompt
 from causepath.recent import Recent, RecentKeys
