@@ -42,7 +42,9 @@ class Patches:
         *path, name = name.split(".")
         for part in path:
             owner = getattr(owner, part)
-        original = owner.__dict__[name]
+        original = owner.__dict__.get(name)
+        if original is None:
+            return
         wrapper = functools.wraps(original)(make(original))
         setattr(wrapper, MARK, True)
         setattr(owner, name, wrapper)
@@ -76,6 +78,8 @@ def _wrapper(
             return _pause
         case Seam.PAUSE, True:
             return _async_pause
+        case Seam.SPAN, False:
+            return lambda original: _span(original, telemetry)
         case Seam.TOOL, False:
             return lambda original: _tool(original, provider, telemetry)
         case Seam.TOOL, True:
@@ -201,6 +205,14 @@ def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Call
             return result
 
     return call
+
+
+def _span(original: Any, telemetry: Telemetry) -> Callable[..., Any]:
+    def start(self: Any, *args: Any, **kwargs: Any) -> Any:
+        telemetry.set_up()
+        return original(self, *args, **kwargs)
+
+    return start
 
 
 def _events(original: Any, observed: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,6 +34,7 @@ class Seam(Enum):
     RESPONSE = "the response of a successful attempt becomes what the application gets"
     PAUSE = "the pause between a failed attempt and the next one"
     EVENTS = "the events of a streamed reply, one by one"
+    SPAN = "the SDK is about to start a span of its own around calls of the model"
     TOOL = "a tool object of the SDK carries out one call; it has a `name`, and gets the arguments"
 
 

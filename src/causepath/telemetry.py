@@ -110,6 +110,11 @@ class Telemetry:
             self._tracer = provider, provider.get_tracer(SCOPE, __version__)
         return self._tracer[1]
 
+    @harmless(None)
+    def set_up(self) -> None:
+        """Spans are about to be written that are not ours, perhaps the first of the process."""
+        self.tracer()
+
     def attend(self, provider: object) -> None:
         """Let every span of `provider` pass our processor. Once for each provider."""
         add = getattr(provider, "add_span_processor", None)

@@ -403,6 +403,33 @@ def test_workers_of_multiprocessing_write_their_spans_and_stay_quiet(
     assert done.stderr == f"causepath: 2 spans written to {tmp_path / 'traces.jsonl'}\n"
 
 
+RUNNER = """
+import anthropic
+
+@anthropic.beta_tool
+def get_weather(city: str) -> str:
+    "The weather in a city."
+    return "sunny in " + city
+
+client = anthropic.Anthropic(base_url={url!r}, api_key="x")
+client.beta.messages.tool_runner(
+    model="m", max_tokens=9, tools=[get_weather], messages=[dict(role="user", content="?")]
+).until_done()
+"""
+
+
+def test_what_the_sdk_writes_first_of_all_is_in_one_trace_with_the_rest(tmp_path: Path) -> None:
+    """Nobody has set up OpenTelemetry when the tool runner begins its span."""
+    with messages_api_process("tests.plugin.scripts:weather") as url:
+        python(RUNNER.format(url=url), tmp_path, CAUSEPATH="1")
+    spans = written(tmp_path)
+    assert len({span["traceId"] for span in spans}) == 1
+    root, *calls = sorted(spans, key=lambda span: int(span["startTimeUnixNano"]))
+    assert root["name"].startswith("invoke_agent")
+    assert [span["name"] for span in calls] == ["chat m", "execute_tool get_weather", "chat m"]
+    assert {span["parentSpanId"] for span in calls} == {root["spanId"]}
+
+
 AGENTS_IN_WORKERS = """
 import multiprocessing, sys
 import anthropic

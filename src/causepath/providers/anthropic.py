@@ -306,11 +306,13 @@ def native_tracer_provider(client: Any) -> object | None:
 
 
 _TOOLS = "anthropic.lib.tools._beta_functions"
+_RUNNER = "anthropic.lib.tools._beta_runner"
 
 PROVIDER = Provider(
     name="anthropic",
     targets=(
         *targets("anthropic"),
+        Target(_RUNNER, "BaseToolRunner._start_tool_runner_span", Seam.SPAN),
         Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL),
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
