@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
     from types import FrameType
 
-    from causepath.registries import Registries, Wanted
+    from causepath.methods import Wanted
+    from causepath.registries import Registries
 
 MAX_NAMES = 1_000
 """Tools that are kept an account of."""

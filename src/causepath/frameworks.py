@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from causepath.methods import Methods
     from causepath.operation import Operation
     from causepath.patching import Patches
-    from causepath.registries import Methods
     from causepath.telemetry import Telemetry
 
 
@@ -179,7 +179,7 @@ class Frameworks:
 
     def _measure(self, holder: Any, name: str) -> None:
         """What a framework's object calls to carry a tool out: its own, or a method."""
-        from causepath.registries import Methods, Wanted
+        from causepath.methods import Methods, Wanted
 
         own = stored.own(holder)
         function = own.get(name)

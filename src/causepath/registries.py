@@ -8,10 +8,8 @@ is held: in the container, in the object, or in its class.
 from __future__ import annotations
 
 import functools
-import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
@@ -19,13 +17,16 @@ from causepath.branches import called_for, carries_out
 from causepath.inside import is_inside
 from causepath.measure import FUNCTIONS as FUNCTION_TYPES
 from causepath.measure import dispatching, is_function, stand_in
+from causepath.methods import Methods, Wanted, only
 from causepath.origin import is_application, is_opaque, is_seen_to
 from causepath.proxies import MeasuredFunction
 from causepath.reachable import MAX_DEPTH, Held, names_in, reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, FrameType
+
+    from causepath.methods import Resolve
 
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 
@@ -67,46 +68,8 @@ ASKING = (
 """Names in code that asks a model: one of each, and it is the loop rather than a tool."""
 
 
-def _references(name: str) -> int:
-    """To a method that nobody has but its class, as `Methods.measure` counts them."""
-
-    class Example:
-        def method(self) -> None: ...
-
-        @staticmethod
-        def static_method() -> None: ...
-
-    held = stored.members(Example)[name]
-    function = held.__func__ if type(held) is staticmethod else held
-    del held
-    return sys.getrefcount(function)
-
-
-HELD_BY_ITS_CLASS = _references("method")
-HELD_BY_ITS_WRAPPER = _references("static_method")
-
-MAX_PATCHED = 10_000
-
 MAX_CLASSES = 200
 """Classes that are remembered, and so kept, to be looked at once."""
-
-Resolve = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[str]]
-"""From the arguments of a call the names of the tools that it may carry out."""
-
-
-class Wanted(NamedTuple):
-    """A function to be measured where it is defined."""
-
-    holder: Any
-    """The class, or the scope of the module."""
-    name: str
-    resolve: Resolve
-    strict: bool
-
-    def of(self, name: str) -> Wanted:
-        """For the tool with this name: where no object is among the arguments, it is that one."""
-        stored_as = stored.members(self.holder).get(self.name)
-        return self._replace(resolve=_only(name)) if type(stored_as) is staticmethod else self
 
 
 class Registries:
@@ -151,46 +114,6 @@ class Registries:
     def undo(self) -> None:
         """Put the methods back."""
         self._methods.undo()
-
-
-class Methods:
-    """The methods that are measured in their classes, to be put back one day."""
-
-    def __init__(self) -> None:
-        self._measured: list[tuple[weakref.ref[type], str]] = []
-
-    def measure(self, wanted: Wanted, *, bound: int = 0, exclusive: bool = True) -> None:
-        """Measure a method, unless it is `exclusive` and somebody else has its function, who may
-        pickle it by its name. `bound` methods of objects are found by theirs."""
-        base, name = wanted.holder, wanted.name
-        kind: Any = type(stored.members(base).get(name))
-        if kind is types.FunctionType:
-            function, most = stored.members(base)[name], HELD_BY_ITS_CLASS
-        elif kind is staticmethod or kind is classmethod:
-            function, most = stored.members(base)[name].__func__, HELD_BY_ITS_WRAPPER
-        else:
-            return
-        if (
-            type(function) is not types.FunctionType
-            or (exclusive and sys.getrefcount(function) > most + bound)
-            or vars(function).get("__isabstractmethod__")
-            or len(self._measured) >= MAX_PATCHED
-        ):
-            return
-        measured = dispatching(function, wanted.resolve, strict=wanted.strict)
-        type.__setattr__(base, name, measured if kind is types.FunctionType else kind(measured))
-        self._measured.append((weakref.ref(base), name))
-
-    def undo(self) -> None:
-        for reference, name in self._measured:
-            base = reference()
-            held: Any = stored.members(base).get(name) if base is not None else None
-            wrapper: Any = type(held) if isinstance(held, staticmethod | classmethod) else None
-            measured = held.__func__ if wrapper is not None else held
-            if type(measured) is MeasuredFunction:
-                original = measured.__wrapped__
-                type.__setattr__(base, name, wrapper(original) if wrapper else original)
-        self._measured.clear()
 
 
 class _Search:
@@ -238,7 +161,7 @@ class _Search:
                 ((where, function),) = functions.items()
                 carries.setdefault(where, []).append((tool, function))
         for found in carries.values():
-            function = found[0][1]._replace(resolve=_only(*(tool for tool, _ in found)))
+            function = found[0][1]._replace(resolve=only(*(tool for tool, _ in found)))
             (self.methods if isinstance(function.holder, type) else self.globals).append(function)
 
     def is_over(self, depth: int) -> bool:
@@ -290,9 +213,9 @@ class _Search:
         names = {held.key if type(held.key) is str else "", function.__name__ if plain else ""}
         for name in names & self.wanted:
             if held.is_global:
-                self.globals.append(Wanted(held.holder, held.key, _only(name), strict=False))
+                self.globals.append(Wanted(held.holder, held.key, only(name), strict=False))
             elif isinstance(held.holder, type):
-                self.methods.append(Wanted(held.holder, held.key, _only(name), strict=False))
+                self.methods.append(Wanted(held.holder, held.key, only(name), strict=False))
             elif held.put(stand_in(held.value, name, only_asked=True)):
                 self._done(name, passing=True)
         if plain:
@@ -310,7 +233,7 @@ class _Search:
             and is_application(function.__module__)
             and function.__code__ not in self._on_stack
         ):
-            wanted = Wanted(held.holder, held.key, _only(""), strict=True)
+            wanted = Wanted(held.holder, held.key, only(""), strict=True)
             for tool in tools:
                 depth, functions = self._in_branches.setdefault(tool, (held.depth, {}))
                 if held.depth <= depth:  # the nearest; others far away may have the name too
@@ -343,7 +266,7 @@ class _Search:
             for before in BEFORE:
                 function = scope.get(before + name)
                 if type(function) is types.FunctionType:
-                    self.globals.append(Wanted(scope, before + name, _only(name), strict=False))
+                    self.globals.append(Wanted(scope, before + name, only(name), strict=False))
 
     # -- objects
 
@@ -422,7 +345,7 @@ class _Search:
                 base = found.get(before + name.replace("-", "_"))
                 if base is not None:
                     method = before + name.replace("-", "_")
-                    self.methods.append(Wanted(base, method, _only(name), strict=False))
+                    self.methods.append(Wanted(base, method, only(name), strict=False))
 
     def _class(self, kind: type) -> _Class:
         known = self._classes.get(id(kind))
@@ -546,10 +469,6 @@ def _chosen(parts: dict[Any, Held]) -> dict[Any, Held]:
     """Of several functions, those that carry out the tool: by what they are called."""
     known = {key: part for key, part in parts.items() if key in FUNCTIONS}
     return known or (parts if len(parts) == 1 else {})
-
-
-def _only(*names: str) -> Resolve:
-    return lambda _args, _kwargs: names
 
 
 def _said(names: frozenset[str]) -> Resolve:
