@@ -95,6 +95,7 @@ PLUGIN: dict[str, set[str]] = {
         "announced",
         "callsite",
         "guard",
+        "messages",
         "operation",
         "provider",
         "runs",

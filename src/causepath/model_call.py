@@ -373,7 +373,7 @@ class ModelCall:
     def _ask_whole_calls(self) -> None:
         """A tool may be started while the reply still streams, once its arguments have arrived."""
         asked = [
-            tool_call.name
+            tool_call
             for tool_call in self._reply.tool_calls
             if not isinstance(tool_call.input, str) and self._ask(tool_call)
         ]

@@ -52,6 +52,8 @@ class AskedTool:
     asked_ns: int
     measured: SpanContext | None = None
     """The span that measured it."""
+    stack: tuple[int, ...] = ()
+    """The ids of the frames that it was asked for in."""
     taken: bool = False
     """Whether a measured function was recognised as this call."""
     function: object = None
@@ -78,8 +80,6 @@ class Run:
     touched_ns: int = 0
     thread: int = 0
     """The thread of its latest request, which usually runs its tools too."""
-    stack: tuple[int, ...] = ()
-    """The ids of the frames that its latest tools were asked for in."""
     asked: dict[str, AskedTool] = field(default_factory=dict)
     native_content: bool = False
     """Whether an SDK itself records what is said in the run."""
@@ -270,9 +270,9 @@ class Runs:
         `here` is the (trace id, span id) that a run of this context has its calls below, or `None`
         in a thread without context. The id of the call among the arguments decides, or the very
         objects of a reply; then equal arguments, then, unless it is `strict`, the name alone, in a
-        run of this context or thread; of several there, that of the loop on the stack. In a thread
-        without context, it may also be the only run that asks. Where two runs ask for the same and
-        nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
+        run of this context or thread; of several replies there, that to the loop on the stack. In a
+        thread without context, it may also be the only reply that asks. Where two ask for the same
+        and nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
 
         What was carried out by `function` before, and is asked for still, it carries out again: it
         failed perhaps.
@@ -293,7 +293,7 @@ class Runs:
             near = [
                 a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
             ]
-            if near and not _only_run(near):
+            if near and not _of_one_reply(near):
                 near = _of_this_stack(near)
             around = near
             if here is not None and not near:  # somebody else may have a span for each turn
@@ -308,10 +308,10 @@ class Runs:
             taken = (
                 next((a for a in same if a in near), None)
                 or next(iter(same), None)
-                or _only_run([a for a in equal if a in around])
-                or (None if strict else _only_run(by_name))
-                or (_only_run(equal) if here is None else None)
-                or (_only_run(open_now) if here is None and not strict else None)
+                or _of_one_reply([a for a in equal if a in around])
+                or (None if strict else _of_one_reply(by_name))
+                or (_of_one_reply(equal) if here is None else None)
+                or (_of_one_reply(open_now) if here is None and not strict else None)
             )
             if taken is not None:
                 taken.taken, taken.ended, taken.function = True, False, function
@@ -441,14 +441,16 @@ def _equal(asked: Any, given: Mapping[str, object]) -> bool:
         return False
 
 
-def _only_run(calls: list[AskedTool]) -> AskedTool | None:
-    return calls[0] if len({id(a.run) for a in calls}) == 1 else None
+def _of_one_reply(calls: list[AskedTool]) -> AskedTool | None:
+    """The first of some calls, unless several replies asked for them."""
+    replies = {a.issuer.span_id if a.issuer is not None else id(a.run) for a in calls}
+    return calls[0] if len(replies) == 1 else None
 
 
 def _of_this_stack(calls: list[AskedTool]) -> list[AskedTool]:
-    """Those of the run that asked in the most of the frames that are on the stack now: of all of
-    them, where several did, as the loops of tasks and generators do in one thread."""
+    """Those that were asked for in the most of the frames that are on the stack now: of all of
+    them, where several loops asked, as tasks and generators do in one thread."""
     stack = {id(frame) for frame in application_frames()}
-    common = [len(stack.intersection(a.run.stack)) for a in calls]
+    common = [len(stack.intersection(a.stack)) for a in calls]
     nearest = [a for a, count in zip(calls, common, strict=True) if count == max(common)]
-    return nearest if _only_run(nearest) else calls
+    return nearest if _of_one_reply(nearest) else calls

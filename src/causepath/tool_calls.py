@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
+    from causepath.messages import ToolCall
     from causepath.provider import Provider
     from causepath.runs import AskedTool, Run
     from causepath.telemetry import Telemetry
@@ -54,12 +55,16 @@ class ToolCalls:
         self._telemetry = telemetry
         self._finder = finder
 
-    def find(self, run: Run, names: Sequence[str]) -> None:
-        """A reply asks for tools by these names: measure the application's functions for them."""
+    def find(self, run: Run, calls: Sequence[ToolCall]) -> None:
+        """A reply asks for these tools: measure the application's functions for them."""
         frames = list(application_frames())
-        run.stack = tuple(map(id, frames))
+        stack = tuple(map(id, frames))
+        for call in calls:
+            asked = run.asked.get(call.id)
+            if asked is not None:
+                asked.stack = stack
         if self._finder is not None:
-            self._finder.find(frames, names)
+            self._finder.find(frames, [call.name for call in calls])
 
     @harmless(None)
     def of_function(

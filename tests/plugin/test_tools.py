@@ -677,7 +677,8 @@ def given(query: Query) -> str:
     return "found"
 
 
-def test_of_loops_in_tasks_of_one_thread_each_has_its_own_tools() -> None:
+@pytest.mark.parametrize("declared", [False, True], ids=["runs", "one declared run"])
+def test_of_loops_in_tasks_of_one_thread_each_has_its_own_tools(declared: bool) -> None:
     """Nothing but the name and the loop on the stack says whose they are."""
 
     async def given_later(query: Query) -> str:
@@ -711,7 +712,8 @@ def test_of_loops_in_tasks_of_one_thread_each_has_its_own_tools() -> None:
         return DONE if len(request.messages) > 1 else asks(said)
 
     with MessagesApi(script) as api, Recording() as recording:
-        asyncio.run(main(api.url))
+        with causepath.agent("batch") if declared else contextlib.nullcontext():
+            asyncio.run(main(api.url))
         assert sorted(issuers(recording)) == [(str(n), f"toolu_{n}") for n in range(3)]
         assert "tool inferred" not in recording.text()
 
