@@ -94,6 +94,14 @@ def test_exit_statuses(tmp_path: Path) -> None:
         ),
         pytest.param(
             """
+            agent run   |-------|
+              llm chat    |-----|     tokens=1/1 model=m issued=a
+            """,
+            {},
+            id="a reply that asks for what is never run",
+        ),
+        pytest.param(
+            """
             agent run   |------------|
               llm chat    |---|         tokens=1/1 model=m issued=a
               tool search      |----|   call_id=a inferred=1

@@ -7,6 +7,10 @@ from msgspec import Struct, field
 
 from causepath_analyzer.model import ModelCall, Span, Trace
 
+TIME_FOR_A_TOOL_NS: Final = 1_000_000
+"""A trace that is over sooner after a reply had no time for what it asks for: structured output by
+a tool that is never run, or a loop that was left."""
+
 Status = Literal["ok", "note", "bad"]
 """``bad``: figures of the report are missing or wrong because of it."""
 
@@ -319,7 +323,13 @@ def _count(trace: Trace, found: _Found) -> None:
     found.no_ttft += sum(call.ttft_ns is None for call in streamed)
     found.inferred += sum(tool is not None and tool.inferred for tool in tools)
     found.no_call_id += sum(tool is None or tool.call_id is None for tool in tools)
-    asking = [span for span in trace.spans if span.category == "llm" and _asks(span.model_call)]
+    asking = [
+        span
+        for span in trace.spans
+        if span.category == "llm"
+        and _asks(span.model_call)
+        and trace.end_ns - span.ended_ns >= TIME_FOR_A_TOOL_NS
+    ]
     found.asking += len(asking)
     known = {tool.call_id for tool in tools if tool is not None}
     for span in asking:
