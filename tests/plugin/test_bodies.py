@@ -97,6 +97,31 @@ def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
     assert document.document() is None
 
 
+def test_a_long_stream_of_short_events_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
+    for name in ("lines", "frames"):
+        headers, data = BODIES[name]
+        assert told(headers, [data] * 20) == DATA * 20
+
+
+def test_a_frame_without_room_for_what_it_must_have_ends_it() -> None:
+    _, whole = BODIES["frames"]
+    for headers_bytes in (1, 2**32 - 1):
+        bad = (16).to_bytes(4, "big") + headers_bytes.to_bytes(4, "big") + b"\0" * 8
+        assert told(FRAMES, [whole, bad, whole]) == DATA
+
+
+def test_a_document_is_whole_until_the_body_is_closed() -> None:
+    body = Body({"content-type": "application/json"}, lambda _: None)
+    for piece in (b'{"id":', b'"msg_1"}'):
+        body.feed(piece)
+    assert body.document() == b'{"id":"msg_1"}'
+    body.close()
+    assert body.document() is None
+    body.feed(b"{}")
+    assert body.document() is None
+
+
 LARGE = b"data: " + b"x" * 100_000_000
 
 

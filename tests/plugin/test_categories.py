@@ -8,6 +8,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from causepath.categories import category
+
 if TYPE_CHECKING:
     from tests.support.recording import Recording
 
@@ -37,6 +39,29 @@ CASES: list[tuple[SpanKind, dict[str, Any], str]] = [
     (SpanKind.INTERNAL, {}, "other"),
 ]
 
+NAMED: list[tuple[str, dict[str, Any], str | None]] = [
+    ("VectorIndexRetriever.workflow", {"traceloop.span.kind": "workflow"}, "retrieval"),
+    ("OpenAIEmbedding.task", {"traceloop.span.kind": "task"}, "embedding"),
+    ("FunctionTool.task", {"traceloop.span.kind": "task"}, "tool"),
+    ("Toolbox.task", {"traceloop.span.kind": "task"}, "agent"),
+    ("FunctionTool.task", {"openinference.span.kind": "CHAIN"}, "agent"),
+    ("BLPOP", {"db.system": "redis"}, "wait"),
+    ("blmove", {"db.system": "redis"}, "wait"),
+    ("work", {"db.system": "redis", "db.operation": "BRPOP"}, "wait"),
+    ("work", {"db.system.name": "redis", "db.operation.name": "bzpopmin"}, "wait"),
+    ("BLPOP", {"db.system.name": "redis", "db.operation.name": "GET"}, "database"),
+    ("claude_code.work", {"span.type": "tool"}, "tool"),
+    ("claude_code.tool", {"span.type": "permission"}, "human"),
+    ("work", {"span.type": "tool"}, None),
+]
+"""Where the name of a span counts, too."""
+
+
+@pytest.mark.parametrize(("name", "attributes", "expected"), NAMED)
+def test_what_the_name_adds(name: str, attributes: dict[str, Any], expected: str | None) -> None:
+    assert category(attributes, name=name, client=True) == expected
+
+
 CLAUDE_CODE = {
     "claude_code.interaction": "agent",
     "claude_code.llm_request": "llm",
@@ -48,18 +73,18 @@ CLAUDE_CODE = {
 """Spans of the CLI of Claude Code say what they are in their names."""
 
 
-@pytest.mark.parametrize(("name", "category"), CLAUDE_CODE.items())
-def test_spans_of_claude_code(recording: Recording, name: str, category: str) -> None:
+@pytest.mark.parametrize(("name", "expected"), CLAUDE_CODE.items())
+def test_spans_of_claude_code(recording: Recording, name: str, expected: str) -> None:
     with trace.get_tracer("com.anthropic.claude_code").start_as_current_span(name):
         pass
     (span,) = recording.spans()
-    assert span.attributes == {"causepath.category": category}
+    assert span.attributes == {"causepath.category": expected}
 
 
-@pytest.mark.parametrize(("kind", "attributes", "category"), CASES)
+@pytest.mark.parametrize(("kind", "attributes", "expected"), CASES)
 @pytest.mark.parametrize("late", [False, True], ids=["at start", "later"])
 def test_the_category_follows_from_a_spans_own_attributes(
-    recording: Recording, kind: SpanKind, attributes: dict[str, Any], category: str, late: bool
+    recording: Recording, kind: SpanKind, attributes: dict[str, Any], expected: str, late: bool
 ) -> None:
     import causepath  # enabled by `recording`, so that the provider is attended before any call
 
@@ -70,4 +95,4 @@ def test_the_category_follows_from_a_spans_own_attributes(
         if late:
             span.set_attributes(given)
     (span_written,) = recording.spans()
-    assert span_written.attributes == {**given, "causepath.category": category}
+    assert span_written.attributes == {**given, "causepath.category": expected}

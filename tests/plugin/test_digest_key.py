@@ -49,6 +49,13 @@ def test_a_key_is_made_once_and_only_its_user_can_read_it(tmp_path: Path) -> Non
         assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
+def test_the_folder_may_be_there_or_not(tmp_path: Path) -> None:
+    key_file(tmp_path).parent.mkdir()
+    for folder in (tmp_path, tmp_path / "not" / "yet"):
+        key = digest_key(None, environ(folder))
+        assert digest_key(None, environ(folder)) == key
+
+
 def test_processes_that_start_together_have_one_key(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(

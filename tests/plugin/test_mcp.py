@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -165,6 +166,26 @@ def test_a_group_of_sessions() -> None:
     )
     text = traced(group, lambda every: every.call_tool, first)
     assert text == BOTH.replace("execute_tool broken", f"execute_tool {PREFIX}broken")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session, name, arguments: session.call_tool(name, arguments),
+        lambda session, name, arguments: session.call_tool(name=name, arguments=arguments),
+    ],
+    ids=["by place", "by name"],
+)
+def test_the_arguments_tell_which_of_two_calls_it_is(call: Any) -> None:
+    def make(session: Any) -> Ask:
+        async def the_other_one_first(name: str, arguments: dict[str, Any]) -> Any:
+            return await call(session, name, {"q": {"x": "y", "y": "x"}[arguments["q"]]})
+
+        return the_other_one_first
+
+    asked = [ToolUse("search", {"q": q}, id=f"toolu_{q}") for q in "xy"]
+    text = traced(memory_session, make, Reply(asked, usage=USAGE))
+    assert re.findall("id=(toolu_.)", text) == ["toolu_y", "toolu_x"]
 
 
 def test_a_measured_function_that_passes_its_call_on_is_the_one_span() -> None:
