@@ -20,7 +20,6 @@ MAX_BYTES = 8_000_000
 PIECE_BYTES = 65_536
 """So much is decompressed at a time, so that a small body cannot fill the memory."""
 
-
 FRAME_PRELUDE, FRAME_CHECKSUM = 12, 4
 """Bytes of a frame of `application/vnd.amazon.eventstream`."""
 

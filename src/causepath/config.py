@@ -81,9 +81,7 @@ class Config(NamedTuple):
 
     @property
     def file(self) -> Path:
-        from pathlib import (
-            Path,
-        )  # not at the top: no need of it where the application has exporters
+        from pathlib import Path  # here, as nobody needs it where the application has exporters
 
         return Path(self.file_name)
 

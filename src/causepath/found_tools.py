@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MAX_NAMES = 1_000
 """Tools that are kept an account of."""
 
-
 MAX_STACKS = 16
 """Ways through the code to one tool that are told apart."""
 

@@ -31,7 +31,6 @@ PROVIDERS = {
 }
 """By the module whose import makes patching possible: where the provider is described."""
 
-
 FRAMEWORKS = (
     "agents.run_internal.tool_execution",
     "agno.tools.function",

@@ -49,7 +49,6 @@ APPLICATION, LIBRARY, PLUMBING = range(3)
 
 _known: dict[str, int] = {}
 
-
 _callers: set[str] = set()
 
 

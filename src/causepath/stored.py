@@ -61,19 +61,3 @@ def slots(value: object) -> Iterator[tuple[str, types.MemberDescriptorType, Any]
                     yield name, slot, slot.__get__(value)
                 except AttributeError:
                     continue  # an empty one
-
-
-def attribute(value: object, name: str) -> Any:
-    """An attribute that an object or its class stores, or `None`. Never what a property gives."""
-    found = own(value)
-    if name in found:
-        return found[name]
-    stored = member(type(value), name)
-    if stored is None:
-        return None
-    if type(stored[1]) is types.MemberDescriptorType:
-        try:
-            return stored[1].__get__(value)
-        except AttributeError:
-            return None
-    return stored[1]
