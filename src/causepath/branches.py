@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def _does_something(instruction: dis.Instruction, following: dis.Instruction) ->
     if name == "LOAD_GLOBAL" and following.opname.startswith(("STORE_FAST", "JUMP")):
         return True
     if name == "LOAD_METHOD" or (
-        name in ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_SUPER_ATTR") and arg & 1
+        name in ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_SUPER_ATTR") and (arg & 1 or NOT_SAID)
     ):
         return instruction.argval not in TRIVIAL | DELIVERING
     return name == "PUSH_NULL"
@@ -144,6 +145,9 @@ def _gives_nothing(code: types.CodeType) -> bool:
         before = str(instruction.argval) if name == "LOAD_CONST" else ""
     return True
 
+
+NOT_SAID = sys.version_info < (3, 11)
+"""Whether the code does not say of a name if what it stands for is called: it may be."""
 
 COMPARING = frozenset({"COMPARE_OP", "CONTAINS_OP", "IS_OP"})
 
