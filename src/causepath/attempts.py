@@ -27,10 +27,6 @@ class Attempts:
         self._number = 0
         self._pause: Span | None = None
 
-    @property
-    def is_pausing(self) -> bool:
-        return self._pause is not None
-
     def succeeded(self, end_ns: int, status: object, about: Mapping[str, Any]) -> None:
         """The attempt that was going on has a response. `about`: how it got its connection."""
         self._write(end_ns, "network", status, None, about)

@@ -477,12 +477,9 @@ class ModelCall:
         now_ns = self._ended_ns or time.time_ns()
         if isinstance(error, Exception):
             self._error = self._provider.read_error(error)
-        attempts = self._attempts
-        if attempts is not None and attempts.is_pausing:
-            attempts.go_on(time.time_ns())
-        elif attempts is not None and self._error is not None and not self.is_complete:
+        if self._attempts is not None and self._error is not None and not self.is_complete:
             status = getattr(error, "status_code", None)
-            attempts.failed(now_ns, status, self._error, self._connected())
+            self._attempts.failed(now_ns, status, self._error, self._connected())
         self.closed(error)
 
     @harmless(None)
