@@ -517,10 +517,20 @@ def test_a_line_that_is_said_again_is_still_the_first_ones(recording: Recording)
 
 
 def test_a_conversation_needs_no_link_to_itself(recording: Recording) -> None:
-    with served(Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
+    with served(Reply(LONG), Reply("ok"), Reply("ok")) as client, causepath.agent("a"):
         ask(client, "a")
         ask(client, "a", LONG, f"You said: {LONG}")
+        ask(client, "a", LONG, f"You said: {LONG}", "ok", f"And again: {LONG}")
     assert linked(recording) == []
+
+
+def test_what_an_earlier_call_was_given_instead_is_no_cause(recording: Recording) -> None:
+    with served(Reply(LONG), Reply("1"), Reply("2"), Reply("3")) as client, causepath.agent("a"):
+        ask(client, "a")
+        ask(client, "b")
+        ask(client, "b", "1", f"Look: {LONG}")
+        ask(client, "b", "1", "something else")
+    assert linked(recording) == [("3", "1")]
 
 
 def test_runs_of_one_process_are_linked_too(recording: Recording) -> None:
