@@ -5,36 +5,30 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import types
 from typing import TYPE_CHECKING, Any
+
+from causepath.nested import with_nested
 
 if TYPE_CHECKING:
     import dis
     from collections.abc import Sequence
-
-MAX_CODES = 50
-"""Functions inside one another that are looked at."""
+    from types import CodeType
 
 
 @functools.lru_cache(maxsize=1_000)
-def called_for(code: types.CodeType, tool: str) -> frozenset[str]:
+def called_for(code: CodeType, tool: str) -> frozenset[str]:
     """The names of globals and attributes in the branches for the tool with this name.
 
     From where the name is compared to where the code goes on if it is another one.
     """
     found: set[str] = set()
-    waiting = [code]
-    for _ in range(MAX_CODES):
-        if not waiting:
-            break
-        one = waiting.pop()
-        waiting += [c for c in one.co_consts if type(c) is types.CodeType]
+    for one in with_nested(code):
         if tool in one.co_consts:
             found |= _in_branches(one, tool)
     return frozenset(found)
 
 
-def _in_branches(code: types.CodeType, tool: str) -> set[str]:
+def _in_branches(code: CodeType, tool: str) -> set[str]:
     import dis  # not at the top: few have such code, and it takes longer to import than all of ours
 
     found: set[str] = set()
@@ -64,7 +58,7 @@ def _end_of_branch(following: Sequence[dis.Instruction]) -> int:
 
 
 @functools.lru_cache(maxsize=1_000)
-def carries_out(code: types.CodeType, tool: str) -> bool:
+def carries_out(code: CodeType, tool: str) -> bool:
     """Whether a function that tells tools by their names can be what carries out this one.
 
     It is not one that only answers a question about it (`return name in ("save", "send")`), shows
@@ -72,18 +66,10 @@ def carries_out(code: types.CodeType, tool: str) -> bool:
     """
     if not code.co_flags & inspect.CO_GENERATOR and _gives_nothing(code):
         return False
-    waiting = [code]
-    for _ in range(MAX_CODES):
-        if not waiting:
-            break
-        one = waiting.pop()
-        waiting += [c for c in one.co_consts if type(c) is types.CodeType]
-        if _acts(one, tool):
-            return True
-    return False
+    return any(_acts(one, tool) for one in with_nested(code))
 
 
-def _acts(code: types.CodeType, tool: str) -> bool:
+def _acts(code: CodeType, tool: str) -> bool:
     import dis
 
     instructions = list(dis.get_instructions(code))
@@ -129,7 +115,7 @@ def _does_something(instruction: dis.Instruction, following: dis.Instruction) ->
     return name == "PUSH_NULL"
 
 
-def _gives_nothing(code: types.CodeType) -> bool:
+def _gives_nothing(code: CodeType) -> bool:
     """Whether a function returns nothing and puts nothing anywhere either."""
     import dis
 

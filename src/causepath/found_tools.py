@@ -19,6 +19,7 @@ from causepath.callsite import variables
 from causepath.guard import harmless
 from causepath.inside import is_inside
 from causepath.measure import CACHED, dispatching, is_function, measure_module, stand_in
+from causepath.nested import with_nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
@@ -234,8 +235,4 @@ def _code_of(scope: dict[str, Any]) -> Iterator[types.CodeType]:
             function = getattr(member, "__func__", member) if members else member
             function = vars(function).get("__wrapped__", function) if is_function(function) else 0
             if isinstance(function, types.FunctionType) and function.__globals__ is scope:
-                waiting = [function.__code__]
-                while waiting:
-                    code = waiting.pop()
-                    yield code
-                    waiting += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+                yield from with_nested(function.__code__)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
 from causepath.callsite import variables
+from causepath.nested import with_nested
 from causepath.origin import is_application, is_opaque, remember_caller
 
 if TYPE_CHECKING:
@@ -164,13 +165,4 @@ def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Itera
 @functools.lru_cache(maxsize=1_000)
 def names_in(code: CodeType) -> frozenset[str]:
     """The names of globals and attributes in the code of a function, and of those inside it."""
-    found = set(code.co_names)
-    waiting = [code]
-    for _ in range(MAX_WIDTH):
-        if not waiting:
-            break
-        nested = [c for c in waiting.pop().co_consts if type(c) is types.CodeType]
-        waiting += nested
-        for one in nested:
-            found.update(one.co_names)
-    return frozenset(found)
+    return frozenset().union(*(one.co_names for one in with_nested(code)))
