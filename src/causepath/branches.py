@@ -97,7 +97,9 @@ def _branch_of(following: Sequence[dis.Instruction], compared: dis.Instruction) 
     unequal = compared.argval == "!=" or (compared.opname != "COMPARE_OP" and compared.arg == 1)
     if unequal == jump.opname.endswith("IF_FALSE"):
         return [i for i in following if i.offset >= jump.argval]
-    inside = [i for i in following if jump.offset < i.offset < jump.argval]
+    inside = [
+        i for i in following if jump.offset < i.offset < jump.argval and i.opname != "NOT_TAKEN"
+    ]
     if inside and inside[0].opname == "JUMP_FORWARD":  # one of several in a pattern
         return [i for i in following if i.offset >= inside[0].argval]
     return inside

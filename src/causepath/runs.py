@@ -56,8 +56,8 @@ class AskedTool:
     """The ids of the frames that it was asked for in."""
     taken: bool = False
     """Whether a measured function was recognised as this call."""
-    function: object = None
-    """That function."""
+    function: int = 0
+    """The id of that function, which is not kept alive by it."""
     ended: bool = False
     """Whether it is over; called again before its result is told, it is this call once more."""
     failed: bool = False
@@ -285,7 +285,9 @@ class Runs:
             asked = [a for a in named if not a.taken]
             if qualified and not asked:
                 asked = [a for a in self._asked_as(name) if _equal(a.call.input, kwargs)]
-            asked += [a for a in named if a.ended and a.function is function is not None]
+            asked += [
+                a for a in named if a.ended and function is not None and a.function == id(function)
+            ]
             if not asked:
                 return None
             arguments = _with_fields(named_arguments(function, args, kwargs))
@@ -314,7 +316,7 @@ class Runs:
                 or (_of_one_reply(open_now) if here is None and not strict else None)
             )
             if taken is not None:
-                taken.taken, taken.ended, taken.function = True, False, function
+                taken.taken, taken.ended, taken.function = True, False, id(function)
             return taken
 
     def take_told(self, arguments: Iterable[object]) -> AskedTool | None:
