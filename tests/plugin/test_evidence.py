@@ -494,6 +494,15 @@ def test_a_call_is_linked_to_whose_answer_it_carries(
     assert linked(recording) == expected
 
 
+def test_the_more_a_call_is_given_the_less_is_looked_for_in_it() -> None:
+    text = f"{LONG} {OTHER}"
+    found = [Pieces.given([text], before * 1024) for before in (0, 8, 32, 256)]
+    line, both = {hash(text.strip("."))}, {hash(one.strip(".")) for one in (text, LONG, OTHER)}
+    assert [one.wholes for one in found] == [line] * 4
+    assert [one.parts for one in found] == [both, both, line, set()]
+    assert [bool(one.phrases) for one in found] == [True, False, False, False]
+
+
 def test_a_line_that_was_given_first_is_nobodys_answer(recording: Recording) -> None:
     with served(Reply(LONG), Reply("ok")) as client, causepath.agent("a"):
         ask(client, f"Say: {LONG}")
