@@ -175,7 +175,7 @@ PLUGIN: dict[str, set[str]] = {
         "stored",
         "telemetry",
     },
-    "mcp": {"guard", "operation", "telemetry"},
+    "mcp": {"guard", "operation", "semconv", "telemetry"},
     "claude_agent": {"guard", "operation", "telemetry"},
     "file": set(),
     "delivery": set(),

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from causepath import semconv
 from causepath.guard import harmless
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ LISTING = "mcp.client.session"
 
 MAX_HINTS = 10_000
 """Tools of one session whose hints are remembered."""
-
-TOOL_ERROR = "tool_error"
-"""The `error.type` of a result that says it is an error."""
 
 
 class Sessions:
@@ -100,7 +98,7 @@ def _look_at_result(operation: Operation, result: Any) -> None:
     operation.returned(result)
     # `isError` in releases before 2.0.
     if getattr(result, "is_error", None) is True or getattr(result, "isError", None) is True:
-        operation.fail(TOOL_ERROR)
+        operation.fail(semconv.TOOL_ERROR)
 
 
 def _error_type(error: BaseException) -> str:

@@ -47,6 +47,8 @@ class ModelRequest(NamedTuple):
     tool_results: tuple[str, ...] = ()
     """The ids of the tool calls that the newest message answers, or of those the provider is to go
     on with."""
+    failed_tools: tuple[str, ...] = ()
+    """Those of them whose results say that they failed."""
     continues: bool = False
     """Whether it carries an earlier reply, so that it is not the first call of a conversation."""
     declared_tools: tuple[str, ...] = ()

@@ -117,7 +117,7 @@ class ModelCall:
         self._start_ns = now_ns
         self._run, self._context, self._around = run, parent, around
         if request.tool_results:
-            self._deliver(request.tool_results)
+            self._deliver(request)
         if telemetry.content is not None:
             run.native_content = native and provider.native_content(client)
             self._records_content = not run.native_content
@@ -131,13 +131,14 @@ class ModelCall:
         self.reads_request = telemetry.evidence is not None or telemetry.content is not None
         """Whether somebody wants to know what stands in the request."""
 
-    def _deliver(self, call_ids: tuple[str, ...]) -> None:
-        """The request brings the results of these tool calls, some of them for the first time."""
-        self._delivered = self._telemetry.runs.deliver(self._run, call_ids)
+    def _deliver(self, request: ModelRequest) -> None:
+        """The request brings results of tool calls, some of them for the first time."""
+        self._delivered = self._telemetry.runs.deliver(self._run, request.tool_results)
         for asked in self._delivered:
             if asked.measured is None:
+                failed = asked.call.id in request.failed_tools
                 end = self._telemetry.tool_calls.inferred(
-                    asked, self._start_ns, self._around, self._tracer
+                    asked, self._start_ns, self._around, self._tracer, failed=failed
                 )
                 if end is not None:
                     self._inferred.append((asked, end))

@@ -70,6 +70,9 @@ TOOL_DEFINITIONS = "gen_ai.tool.definitions"
 DETAILS_EVENT = "gen_ai.client.inference.operation.details"
 MCP_METHOD = "mcp.method.name"
 
+TOOL_ERROR = "tool_error"
+"""The `error.type` of a tool whose result says that it is an error."""
+
 ERROR_TYPE = error_attributes.ERROR_TYPE
 HTTP_STATUS = http_attributes.HTTP_RESPONSE_STATUS_CODE
 RETRY_AFTER = "http.response.header.retry-after"

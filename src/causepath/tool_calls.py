@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from causepath import semconv, work
 from causepath.announced import announced, told_in
@@ -169,7 +169,7 @@ class ToolCalls:
         return self._function_call(name, asked, function, args, kwargs, read_only, start_ns)
 
     def inferred(
-        self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer
+        self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer, *, failed: bool
     ) -> Callable[[object], None] | None:
         """Nothing measured this tool: all that is known is the window it must have run in.
 
@@ -189,6 +189,9 @@ class ToolCalls:
                 start_time=asked.asked_ns,
             )
             asked.measured = span.get_span_context()
+        if failed:
+            span.set_status(StatusCode.ERROR)
+            span.set_attribute(semconv.ERROR_TYPE, semconv.TOOL_ERROR)
         end_ns, content = max(asked.asked_ns, now_ns), self._telemetry.content
         if content is None:
             with Step(parent):

@@ -212,6 +212,20 @@ def test_where_nothing_measured_the_window_is_all_that_is_known() -> None:
     )
 
 
+def test_what_nothing_measured_has_failed_where_its_result_says_so() -> None:
+    def refused(calls: Any) -> list[Any]:
+        first, second = calls
+        return [{**result(first.id), "is_error": True}, {**result(second.id), "is_error": False}]
+
+    assert traced(refused, TWO_TOOLS) == (
+        f"{RUN}\n{CHAT_1}\n"
+        f"  execute_tool save  tool inferred id=toolu_v {CALL}\n"
+        f"  execute_tool search  tool inferred id=toolu_s error=tool_error (ERROR)"
+        f" {CALL.removeprefix('(UNSET) ')}\n"
+        f"{CHAT_2} <-tool_result- execute_tool search <-tool_result- execute_tool save"
+    )
+
+
 def test_a_tool_that_fails() -> None:
     @causepath.tool(name="search", read_only=True)
     def broken(q: str) -> str:

@@ -54,11 +54,12 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
     body = body_of(options)
     if body is None:
         return None
-    tool_results, continues = _since_the_reply(items(body.get("messages")))
+    tool_results, failed_tools, continues = _since_the_reply(items(body.get("messages")))
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
         tool_results=tool_results,
+        failed_tools=failed_tools,
         continues=continues,
         declared_tools=_declared_tools(body.get("tools")),
         parameters=_parameters(body),
@@ -88,27 +89,31 @@ def _is_messages(method: str, url: str) -> bool:
     return method.lower() == "post" and path.endswith(("/messages", "/v1/messages"))
 
 
-def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], bool]:
-    """The ids that the messages after the last reply answer, and whether there was a reply.
+def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """The ids that the messages after the last reply answer, those of them that failed, and whether
+    there was a reply.
 
     Where there are none, a reply that paused goes on: then the ids of what the API has begun.
     """
     ids: list[str] = []
+    failed: list[str] = []
     for message in reversed(messages):
         fields = message if type(message) is dict else fields_of(message)
         if fields.get("role") == "assistant":
             if not ids and message is messages[-1]:
-                return _server_tools(fields.get("content")), True
-            return tuple(ids), True
+                return _server_tools(fields.get("content")), (), True
+            return tuple(ids), tuple(failed), True
         content = fields.get("content")
         if isinstance(content, list | tuple):
-            ids[:0] = [
-                block_id
+            results = [
+                (block_id, get(block, "is_error"))
                 for block in content
                 if get(block, "type") == "tool_result"
                 and isinstance(block_id := get(block, "tool_use_id"), str)
             ]
-    return tuple(ids), False
+            ids[:0] = [block_id for block_id, _ in results]
+            failed += [block_id for block_id, is_error in results if is_error is True]
+    return tuple(ids), tuple(failed), False
 
 
 def _server_tools(content: Any) -> tuple[str, ...]:
