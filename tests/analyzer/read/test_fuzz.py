@@ -18,4 +18,5 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "fuzz_readers.py"
 )
 def test_no_input_found_that_breaks_a_reader() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    # What was raised stands in the output, where it was in the other.
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
