@@ -139,9 +139,10 @@ invoke_agent test_tools  agent inferred (UNSET)
 )
 
 
-def ran(recording: Recording) -> list[tuple[int, int]]:
+def ran(recording: Recording) -> list[tuple[str, int, int]]:
+    """Name, start and end of each tool, as `pool_tools.search` tells them."""
     return sorted(
-        (span.start_time or 0, span.end_time or 0)
+        (span.name.removeprefix("execute_tool "), span.start_time or 0, span.end_time or 0)
         for span in recording.spans()
         if span.name.startswith("execute_tool")
     )
@@ -152,7 +153,7 @@ def ran(recording: Recording) -> list[tuple[int, int]]:
     ("make", "way"), WAYS, ids=[f"{make.__name__}-{way.__name__}" for make, way in WAYS]
 )
 def test_a_call_is_measured_by_the_worker(make: Any, way: Any, method: str, tmp_path: Path) -> None:
-    truth: list[tuple[int, int]] = []
+    truth: list[tuple[str, int, int]] = []
     traces = tmp_path / "traces.jsonl"
 
     def carry_out(calls: Any) -> list[Any]:
@@ -179,7 +180,8 @@ def test_a_call_is_measured_by_the_worker(make: Any, way: Any, method: str, tmp_
     # None by a worker besides.
     assert sum(name.startswith("execute_tool") for name in written) == 2
     ratios = []
-    for (start, end), (began, ended) in zip(found, sorted(truth), strict=True):
+    for (name, start, end), (ran_name, began, ended) in zip(found, sorted(truth), strict=True):
+        assert name == ran_name
         assert start <= began
         assert ended <= end
         ratios.append((end - start) / (ended - began))

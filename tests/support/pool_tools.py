@@ -12,20 +12,20 @@ from typing import Any
 import causepath
 
 
-def search(q: str) -> tuple[int, int]:
-    """When it ran, in ns."""
+def search(q: str, name: str = "search") -> tuple[str, int, int]:
+    """What ran, and when, in ns."""
     began_ns = time.time_ns()
     threading.Event().wait(0.15)
-    return began_ns, time.time_ns()
+    return name, began_ns, time.time_ns()
 
 
-def save(text: str) -> tuple[int, int]:
-    return search(text)
+def save(text: str) -> tuple[str, int, int]:
+    return search(text, "save")
 
 
 @causepath.tool(read_only=True)
-def look_up(q: str) -> tuple[int, int]:
-    return search(q)
+def look_up(q: str) -> tuple[str, int, int]:
+    return search(q, "look_up")
 
 
 def fail(q: str) -> None:
