@@ -20,6 +20,10 @@ CAUSEPATH = Path(sysconfig.get_path("scripts")) / "causepath"
 RUNS = 3
 """At once, as they mostly wait; the fastest is the one that the machine disturbed least."""
 
+ROUNDS = 4
+"""Of such runs at most, where the machine disturbed them all: the fastest of more is nearer to what
+the agent takes, and a saving that is wrong stays wrong."""
+
 
 def report(folder: Path, name: str, *arguments: str) -> Any:
     """What the analyzer says of the fastest of a few runs of the example."""
@@ -43,6 +47,10 @@ def report(folder: Path, name: str, *arguments: str) -> Any:
         )
         for traces in files
     ]
+    return fastest(*reports)
+
+
+def fastest(*reports: Any) -> Any:
     return min(reports, key=lambda found: found["traces"][0]["wall_ns"])
 
 
@@ -111,6 +119,15 @@ def test_cp101_names_the_two_tools_and_what_running_them_together_really_saves(
         "execute_tool search_web",
         "execute_tool search_papers",
     ]
-    saved = trace["wall_ns"] - together["wall_ns"]
-    assert finding["saving_ns"] == pytest.approx(saved, rel=0.1)
     assert together["findings"] == []
+    for number in range(1, ROUNDS):
+        if finding["saving_ns"] == pytest.approx(saving(before, after), rel=0.1):
+            break
+        before = fastest(before, report(tmp_path, f"{agent}-{number}"))
+        after = fastest(after, report(tmp_path, f"{agent}-together-{number}", "--together"))
+    assert finding["saving_ns"] == pytest.approx(saving(before, after), rel=0.1)
+
+
+def saving(before: Any, after: Any) -> int:
+    """What one run really took less than another, in ns."""
+    return int(before["traces"][0]["wall_ns"] - after["traces"][0]["wall_ns"])
