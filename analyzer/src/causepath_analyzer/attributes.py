@@ -12,6 +12,7 @@ CATEGORY: Final = "causepath.category"
 TURN: Final = "causepath.turn"
 LINK: Final = "causepath.link"
 TOOL_INFERRED: Final = "causepath.tool.inferred"
+USAGE_PARTIAL: Final = "causepath.usage.partial"
 TOOL_READ_ONLY: Final = "causepath.tool.read_only"
 
 # Resources.
@@ -483,6 +484,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "line": CODE_LINE,
     "function": CODE_FUNCTION,
     "turn": (TURN,),
+    "partial": (USAGE_PARTIAL,),
     "inferred": (TOOL_INFERRED,),
     "read_only": (TOOL_READ_ONLY,),
 }

@@ -111,6 +111,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     heard: bytes = b""
     """Digests of the first lines of the reply, and of the first answer among the messages sent:
     a plan made by one call and carried out by others."""
+    partial: bool = False
+    """The reply was not counted to its end: of its output there were at least so many tokens."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -51,6 +51,12 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
     ("attributes", "span", "expected"),
     [
         row(
+            "a stream that was left",
+            {**CHAT, "causepath.usage.partial": True},
+            {"tokens": Tokens(100, 20), "partial": True},
+        ),
+        row("a stream that was not", CHAT, {"partial": False}),
+        row(
             "anthropic sdk",
             {
                 **CHAT,

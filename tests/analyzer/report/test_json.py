@@ -92,6 +92,7 @@ def test_report() -> None:
                 },
                 "sum": {"agent": 1800 * MS, "tool": 700 * MS, "llm": 400 * MS},
                 "calls": {"llm": 1, "tool": 2},
+                "partial_calls": 0,
                 "turns": 1,
                 "tokens": {
                     "input": 1000,

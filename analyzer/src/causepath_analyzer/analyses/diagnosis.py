@@ -57,6 +57,7 @@ class _Found(Struct):
     merged: int = 0
     disagree: int = 0
     no_tokens: int = 0
+    partial: int = 0
     no_model: int = 0
     no_ttft: int = 0
     no_call_id: int = 0
@@ -138,6 +139,15 @@ _RULES: Final = (
         "model calls without token counts",
         "Their cost is not known. With raw streams, ask the API for usage "
         "(stream_options.include_usage), or read the stream to its end.",
+    ),
+    _Rule(
+        "tokens_partial",
+        "bad",
+        lambda f: f.partial,
+        lambda f: f.calls,
+        "model calls whose output is a lower bound",
+        "Their replies were not counted to the end (streams that were left, transcripts of "
+        "Claude Code before 2.1.97): output tokens and cost are at least what is shown.",
     ),
     _Rule(
         "tool_spans_missing",
@@ -317,6 +327,7 @@ def _count(trace: Trace, found: _Found) -> None:
         for span in trace.spans
     )
     found.no_tokens += max(0, sum(call.tokens is None for call in calls) - failed)
+    found.partial += sum(call.partial for call in calls)
     found.no_model += sum(call.model is None for call in calls)
     streamed = [call for call in calls if call.streamed]
     found.streamed += len(streamed)

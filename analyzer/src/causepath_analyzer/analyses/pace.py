@@ -56,6 +56,8 @@ def timed_calls(trace: Trace, kinds: SpanKinds, causes: Causes) -> dict[str, lis
         told = spans[i].model_call
         if call != i or told is None or told.model is None or spans[i].error is not None:
             continue
+        if told.partial:  # slower for each token than it was
+            continue
         tokens = told.tokens.output if told.tokens is not None else 0
         first = first_token_ns(trace, kinds, i)
         lost = retried.get(i, 0)

@@ -17,13 +17,15 @@ class Calls(Struct, frozen=True):
 
 class Usage(Struct, frozen=True):
     """``turns`` are the model calls of the outermost loop. ``models`` has one entry per model call
-    that may have cost something: one that failed without using a token is left out."""
+    that may have cost something: one that failed without using a token is left out. Of ``partial``
+    of them the output was not counted to its end: sums and costs are lower bounds."""
 
     calls: Calls
     turns: int
     tokens: Tokens
     models: Sequence[ModelCall]
     conversations: Sequence[Conversation]
+    partial: int = 0
 
 
 _NOTHING_KNOWN = ModelCall()
@@ -48,6 +50,7 @@ def usage(trace: Trace) -> Usage:
             if call.tokens is not None or trace.spans[i].error is None
         ),
         conversations(trace),
+        sum(call.partial for call in calls.values()),
     )
 
 

@@ -1,9 +1,11 @@
 """Transcripts of Claude Code: one JSON line per content block, a session is a trace.
 
-Lines of one message repeat its id and its usage: they are one model call. A transcript says when a
-line was written, not when a request was sent, so a call lasts from the line that caused it (a
-prompt, a tool's result) to its own last line; a tool lasts from the line that asked for it to the
-line with its result. Between an answer and the next prompt a person was at the keyboard::
+Lines of one message repeat its id and its usage: they are one model call. Other programs that keep
+the same records (iFlow) write a reply in pieces under several ids, which repeat each other's tool
+calls: one call as well. A transcript says when a line was written, not when a request was sent, so
+a call lasts from the line that caused it (a prompt, a tool's result) to its own last line; a tool
+lasts from the line that asked for it to the line with its result. Between an answer and the next
+prompt a person was at the keyboard, or a task in the background or another agent was waited for::
 
     session  |-------------------------------------------|
     user     |----|                 |--------------------|
@@ -11,8 +13,12 @@ line with its result. Between an answer and the next prompt a person was at the 
     call          |------|     |----|
     tool                 |-----|
 
-A subagent (a sidechain) hangs on the tool call that started it, also where it has its own file.
-What a session repeats of the one it was forked from is taken out in `forked_sessions`.
+What begins a turn is in `turns`. A subagent (a sidechain) hangs on the tool call that started it,
+also where it has its own file. What a session repeats of the one it was forked from is taken out in
+`forked_sessions`.
+
+Releases from 1.0.10 to 2.1.96 wrote no reason to end, and the counts that stood at the head of the
+stream: where that shows, as there are far fewer tokens than characters, they are lower bounds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +29,9 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped
-from causepath_analyzer.read import forked_sessions, normalise, values
-from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat
+from causepath_analyzer.model import Link, Skipped, Span
+from causepath_analyzer.read import forked_sessions, normalise, turns, values
+from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat, Repeats
 from causepath_analyzer.read.values import Number
 
 
@@ -51,6 +57,8 @@ class _Message(Struct, gc=False):
 
 class _Block(Struct, gc=False):
     type: str | None = None
+    text: str | None = None
+    thinking: str | None = None
     id: str | None = None
     name: str | None = None
     tool_use_id: str | None = None
@@ -67,12 +75,25 @@ class _Fork(Struct, gc=False):
     sessionId: str | None = None  # noqa: N815
 
 
+class _Origin(Struct, gc=False):
+    kind: str | None = None
+
+
+class _Compaction(Struct, gc=False):
+    durationMs: Number = None  # noqa: N815
+
+
 class _Line(Struct, gc=False):
     type: str | None = None
+    subtype: str | None = None
     uuid: str | None = None
     parentUuid: str | None = None  # noqa: N815
     isSidechain: bool | None = None  # noqa: N815
     isMeta: bool | None = None  # noqa: N815
+    isCompactSummary: bool | None = None  # noqa: N815
+    isApiErrorMessage: bool | None = None  # noqa: N815
+    origin: Raw = values.ABSENT
+    compactMetadata: Raw = values.ABSENT  # noqa: N815
     agentId: str | None = None  # noqa: N815
     sessionId: str | None = None  # noqa: N815
     timestamp: str | None = None
@@ -96,8 +117,15 @@ class _Entry(Struct, gc=False):
     request: str
     message: _Message | None
     blocks: Sequence[_Block]
-    said: bool
-    """A person said something with this line."""
+    voice: turns.Voice
+    waiting: turns.Waiting
+    size: int
+    """Characters that the model wrote, but for the tools it asked for."""
+    failed: bool
+    """The call failed, which the line tells instead of a reply."""
+    compacted: bool
+    compacted_ns: int | None
+    """How long the conversation was shortened for, which the line tells the end of."""
     started_agent: str
     forked_from: str
     """The session that this line was copied from."""
@@ -111,6 +139,10 @@ class _Call(Struct, gc=False):
     end_ns: int
     message: _Message
     issued: list[str]
+    size: int = 0
+    """Characters that the model wrote."""
+    failed: bool = False
+    is_partial: bool = False
 
 
 class _Tool(Struct, gc=False):
@@ -133,10 +165,19 @@ _LINE: Final = msgspec.json.Decoder(_Line)
 _BLOCKS: Final = msgspec.json.Decoder(list[_Block] | str | None)
 _RESULT: Final = msgspec.json.Decoder(_Result)
 _FORK: Final = msgspec.json.Decoder(_Fork)
-_INTERRUPTED: Final = b"[Request interrupted by user"
+_COMPACTION: Final = msgspec.json.Decoder(_Compaction)
+_ORIGIN: Final = msgspec.json.Decoder(_Origin)
 _LONGEST: Final = 1 << 20
 _TOOLS: Final = ("tool_use", "tool_result")
 _SYNTHETIC: Final = "<synthetic>"
+_ANTHROPIC: Final = "claude"
+_COMPACTED: Final = "compact_boundary"
+_IN_PIECES_NS: Final = 100_000_000
+"""A model that is asked again takes longer to answer."""
+_PER_TOKEN: Final = 16
+"""No text has so many characters for each of its tokens."""
+_PER_TOKEN_SO_FAR: Final = 8
+"""No text has so many on average; where counts may be those of the head of a stream, that shows."""
 _RESOURCE: Final = normalise.resource({names.SERVICE_NAME: "claude-code"})
 
 
@@ -181,24 +222,39 @@ class _Transcript:
 def _entry(line: _Line, at_ns: int) -> _Entry:
     message = line.message if line.type in ("user", "assistant") else None
     blocks: Sequence[_Block] = ()
-    said = False
-    if message is not None and values.present(message.content):
-        try:
-            content = _BLOCKS.decode(message.content)
-        except values.DAMAGED:
-            content = None
-        blocks = (
-            [_kept(b) for b in content if b.type in _TOOLS] if isinstance(content, list) else ()
-        )
-        said = line.type == "user" and not line.isMeta and _is_prompt(content, message.content)
+    voice: turns.Voice = "none"
+    waiting = turns.USER
+    size = 0
+    if message is not None:
+        content: list[_Block] | str | None = None
+        if values.present(message.content):
+            try:
+                content = _BLOCKS.decode(message.content)
+            except values.DAMAGED:
+                content = None
+        if isinstance(content, list):
+            blocks = [_kept(block) for block in content if block.type in _TOOLS]
+            size = sum(len(b.text or "") + len(b.thinking or "") for b in content)
+        elif isinstance(content, str):
+            size = len(content)
+        if line.type == "assistant":
+            is_reply = message.model != _SYNTHETIC or line.isApiErrorMessage is True
+            voice = "reply" if is_reply else "none"
+        elif any(block.type == "tool_result" for block in blocks):
+            voice = "result"
+        elif content:
+            voice, waiting = turns.heard(
+                content if isinstance(content, str) else _first_text(content),
+                is_meta=bool(line.isMeta or line.isCompactSummary),
+                origin=_origin(line),
+            )
+        message = replace(message, content=values.ABSENT)  # the texts are not kept
     agent = ""
     if values.present(line.toolUseResult):
         try:
             agent = _RESULT.decode(line.toolUseResult).agentId or ""
         except values.DAMAGED:
             agent = ""
-    if message is not None:
-        message = replace(message, content=values.ABSENT)  # the texts are not kept
     return _Entry(
         at_ns,
         line.type or "",
@@ -209,10 +265,39 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
         line.requestId or "",
         message,
         blocks,
-        said,
+        voice,
+        waiting,
+        size,
+        line.isApiErrorMessage is True,
+        line.type == "system" and line.subtype == _COMPACTED,
+        _compacted_ns(line),
         agent,
         _forked_from(line),
     )
+
+
+def _first_text(content: list[_Block]) -> str:
+    """What is said first in `content`; a picture says nothing."""
+    return next((block.text for block in content if block.text), "")
+
+
+def _origin(line: _Line) -> str | None:
+    if not values.present(line.origin):
+        return None
+    try:
+        return _ORIGIN.decode(line.origin).kind
+    except values.DAMAGED:
+        return None
+
+
+def _compacted_ns(line: _Line) -> int | None:
+    if not values.present(line.compactMetadata):
+        return None
+    try:
+        took = _COMPACTION.decode(line.compactMetadata).durationMs
+    except values.DAMAGED:
+        return None
+    return normalise.nanoseconds(took, names.MILLISECOND)
 
 
 def _forked_from(line: _Line) -> str:
@@ -232,14 +317,6 @@ def _kept(block: _Block) -> _Block:
 def _copied(content: Raw) -> Raw:
     """Content that is worth comparing; a file of megabytes is not."""
     return content.copy() if len(content) <= _LONGEST else values.ABSENT
-
-
-def _is_prompt(content: list[_Block] | str | None, raw: Raw) -> bool:
-    if isinstance(content, str):
-        return not content.lstrip().startswith("<")  # commands and their output
-    if not content or any(block.type == "tool_result" for block in content):
-        return False
-    return _INTERRUPTED not in bytes(raw)
 
 
 def _session(session: str, entries: list[_Entry]) -> Iterator[Found]:
@@ -285,27 +362,88 @@ def _main(
     links = (Link(origin),) if origin is not None else ()
     name = "claude-code session"
     yield _span(session, session, "", name, "agent", start_ns, end_ns, links=links)
-    prompts = [i for i, entry in enumerate(own) if entry.said]
+    has_heads = _counts_heads(own)
+    began = turns.beginnings([_record(entry) for entry in own])
     idle_ns = start_ns
-    for number, first in enumerate(prompts or [0]):
-        last = prompts[number + 1] if number + 1 < len(prompts) else len(own)
-        lines = own[first if number else 0 : last]
-        turn_ns = own[first].at_ns
-        turn = f"{session}-{own[first].uuid}"
-        worked = [e.at_ns for e in lines if e.message is not None and e.at_ns >= turn_ns]
-        done_ns = max(worked, default=turn_ns)
-        if turn_ns > idle_ns:
-            yield _human(session, number, idle_ns, turn_ns)
-        yield _span(session, turn, session, "turn", "agent", turn_ns, done_ns)
-        yield from _work(session, turn, lines, tools)
+    for number, begun in enumerate(began or [turns.Beginning(0, turns.USER)]):
+        last = began[number + 1].index if number + 1 < len(began) else len(own)
+        lines = own[begun.index if number else 0 : last]
+        first = own[begun.index]
+        worked = [e.at_ns for e in lines if e.voice in _WORK and e.at_ns >= first.at_ns]
+        done_ns = max(worked, default=first.at_ns)
+        shortened = [span for span in _compactions(lines, first.at_ns) if span[0] < done_ns]
+        before = own[began[number - 1].index if number else 0 : begun.index]
+        yield from _idle(session, number, before, (idle_ns, first.at_ns), begun.waiting)
+        turn = f"{session}-{first.uuid}"
+        yield _span(session, turn, session, "turn", "agent", first.at_ns, done_ns)
+        for from_ns, to_ns in shortened:
+            yield _compaction(session, turn, from_ns, to_ns)
+        yield from _work(session, turn, lines, tools, has_heads=has_heads)
         idle_ns = done_ns
-    if end_ns > idle_ns:
-        yield _human(session, len(prompts), idle_ns, end_ns)
+    after = own[began[-1].index if began else 0 :]
+    yield from _idle(session, len(began), after, (idle_ns, end_ns), turns.USER)
 
 
-def _human(session: str, number: int, start_ns: int, end_ns: int) -> Found:
-    identity = f"{session}-user-{number}"
-    return _span(session, identity, session, "waiting for the user", "human", start_ns, end_ns)
+_WORK: Final = ("reply", "result", "stop")
+
+
+def _record(entry: _Entry) -> turns.Record:
+    return turns.Record(
+        entry.at_ns,
+        entry.voice,
+        entry.waiting,
+        tuple(b.id for b in entry.blocks if b.type == "tool_use" and b.id),
+        tuple(b.tool_use_id for b in entry.blocks if b.type == "tool_result" and b.tool_use_id),
+    )
+
+
+def _idle(
+    session: str,
+    number: int,
+    lines: Sequence[_Entry],
+    between: tuple[int, int],
+    waiting: turns.Waiting,
+) -> Iterator[Found]:
+    """The time `between` two turns, in which the conversation may have been shortened."""
+    from_ns, end_ns = between
+    category, name = waiting
+    shortened = [
+        (start_ns, stop_ns)
+        for start_ns, stop_ns in _compactions(lines, None)
+        if from_ns <= start_ns and stop_ns <= end_ns
+    ]
+    for part, (start_ns, stop_ns) in enumerate([*shortened, (end_ns, end_ns)]):
+        if start_ns > from_ns:
+            identity = f"{session}-user-{number}{f'-{part}' if part else ''}"
+            yield _span(session, identity, session, name, category, from_ns, start_ns)
+        if part < len(shortened):
+            yield _compaction(session, session, start_ns, stop_ns)
+        from_ns = max(from_ns, stop_ns)
+
+
+def _compactions(lines: Sequence[_Entry], since_ns: int | None) -> list[tuple[int, int]]:
+    """When the conversation was shortened: as long as the record of its end says, else since what
+    came before. Without `since_ns` only a command of the person's asks for it, else it is not known
+    when it began."""
+    found: list[tuple[int, int]] = []
+    before_ns = since_ns
+    for entry in lines:
+        if entry.compacted:
+            took, at_ns = entry.compacted_ns, entry.at_ns
+            start_ns = before_ns if took is None else max(before_ns or 0, at_ns - took)
+            found.append((at_ns if start_ns is None else min(start_ns, at_ns), at_ns))
+            before_ns = at_ns
+        elif entry.voice == "command" or (since_ns is not None and entry.message is not None):
+            before_ns = max(before_ns or 0, entry.at_ns)
+    return found
+
+
+def _compaction(session: str, parent: str, start_ns: int, end_ns: int) -> Found:
+    identity = f"{session}-compaction-{end_ns}"
+    return _span(session, identity, parent, _COMPACTION_NAME, "other", start_ns, end_ns)
+
+
+_COMPACTION_NAME: Final = "compaction"
 
 
 def _subagent(
@@ -326,37 +464,52 @@ def _subagent(
     run = f"run-{chain}"
     name = f"subagent {chain}"
     yield _span(session, run, parent, name, "agent", own[0].at_ns, own[-1].at_ns)
-    yield from _work(session, run, own, tools[chain])
+    yield from _work(session, run, own, tools[chain], has_heads=_counts_heads(own))
 
 
 def _work(
-    session: str, parent: str, lines: Sequence[_Entry], tools: Mapping[str, _Tool]
+    session: str,
+    parent: str,
+    lines: Sequence[_Entry],
+    tools: Mapping[str, _Tool],
+    *,
+    has_heads: bool,
 ) -> Iterator[Found]:
     """The model calls of `lines` and the tool calls they asked for."""
-    for call in _calls(lines):
+    for call in _calls(lines, tools, has_heads=has_heads):
         message = call.message
         usage = message.usage or _Usage()
         creation = usage.cache_creation
+        model = None if message.model == _SYNTHETIC else message.model
         yield _span(
             session,
             call.id,
             parent,
-            f"chat {message.model}" if message.model else "chat",
+            f"chat {model}" if model else "chat",
             "llm",
             call.start_ns,
             call.end_ns,
             {
-                names.MODEL[0]: message.model,
-                names.PROVIDER[0]: "anthropic",
-                names.EXCLUSIVE_INPUT_TOKENS: usage.input_tokens,
-                names.EXCLUSIVE_OUTPUT_TOKENS: usage.output_tokens,
-                names.CACHE_READ_TOKENS[0]: usage.cache_read_input_tokens,
-                names.CACHE_WRITE_TOKENS[0]: usage.cache_creation_input_tokens,
-                names.CACHE_WRITE_1H_TOKENS[0]: creation and creation.ephemeral_1h_input_tokens,
+                names.MODEL[0]: model,
+                names.PROVIDER[0]: "anthropic" if model and _ANTHROPIC in model else None,
                 names.FINISH_REASONS[0]: message.stop_reason,
                 names.STREAMED[0]: True,
                 names.OUTPUT_MESSAGES: _asked_for(call.issued),
+                **(
+                    {
+                        names.EXCLUSIVE_INPUT_TOKENS: usage.input_tokens,
+                        names.EXCLUSIVE_OUTPUT_TOKENS: usage.output_tokens,
+                        names.CACHE_READ_TOKENS[0]: usage.cache_read_input_tokens,
+                        names.CACHE_WRITE_TOKENS[0]: usage.cache_creation_input_tokens,
+                        names.CACHE_WRITE_1H_TOKENS[0]: creation
+                        and creation.ephemeral_1h_input_tokens,
+                        names.USAGE_PARTIAL: call.is_partial or None,
+                    }
+                    if _is_counted(usage)
+                    else {}
+                ),
             },
+            failed=call.failed,
         )
         for issued in call.issued:
             tool = tools[issued]
@@ -378,34 +531,94 @@ def _work(
             )
 
 
+def _is_counted(usage: _Usage) -> bool:
+    """Whether anybody counted: no call uses nothing."""
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_creation_input_tokens,
+    )
+    return any(normalise.whole(count) for count in counts)
+
+
 def _asked_for(issued: list[str]) -> str | None:
     calls = [{"type": "tool_call", "id": call} for call in issued]
     return msgspec.json.encode(calls).decode() if calls else None
 
 
-def _calls(lines: Sequence[_Entry]) -> list[_Call]:
+def _calls(lines: Sequence[_Entry], tools: Mapping[str, _Tool], *, has_heads: bool) -> list[_Call]:
     calls: dict[tuple[str, str], _Call] = {}
     identities: set[str] = set()
+    asked: dict[str, _Call] = {}
+    """The call that asked for each tool."""
+    latest: _Call | None = None
     cause_ns: int | None = None
     for entry in lines:
         message = entry.message
         if message is None:
             continue
-        if entry.kind == "assistant" and message.id and message.model != _SYNTHETIC:
-            key = message.id, entry.request
-            call = calls.get(key)
+        if entry.kind == "assistant" and entry.voice == "reply":
+            issued = [b.id for b in entry.blocks if b.type == "tool_use" and b.id]
+            key = message.id or entry.uuid, entry.request
+            call = calls.get(key) or _begun(entry, issued, asked, latest)
             if call is None:
-                repeated = message.id in identities
-                identity = f"{message.id}-{entry.request}" if repeated else message.id
-                identities.add(message.id)
+                repeated = key[0] in identities
+                identity = f"{key[0]}-{entry.request or entry.uuid}" if repeated else key[0]
+                identities.add(key[0])
                 start_ns = cause_ns if cause_ns is not None else entry.at_ns
-                call = calls[key] = _Call(identity, start_ns, entry.at_ns, message, [])
-            elif message.usage is not None:
+                call = _Call(identity, start_ns, entry.at_ns, message, [])
+            elif message.usage is not None and _is_counted(message.usage):
                 call.message = message
-            call.end_ns = entry.at_ns
-            call.issued += [b.id for b in entry.blocks if b.type == "tool_use" and b.id]
+            calls[key] = latest = call
+            call.end_ns = max(call.end_ns, entry.at_ns)
+            call.failed = call.failed or entry.failed
+            call.size += entry.size
+            new = [tool for tool in dict.fromkeys(issued) if tool not in asked]
+            call.issued += new
+            call.size += sum(len(tools[tool].arguments or "") for tool in new)
+            asked.update(dict.fromkeys(new, call))
+        elif entry.kind != "assistant":
+            latest = None
         cause_ns = entry.at_ns
-    return list(calls.values())
+    found = list({id(call): call for call in calls.values()}.values())
+    for call in found:
+        call.is_partial = has_heads or _counts_too_few(call.message, call.size)
+    return found
+
+
+def _begun(
+    entry: _Entry, issued: Sequence[str], asked: Mapping[str, _Call], latest: _Call | None
+) -> _Call | None:
+    """The call of which `entry` is one more piece, under an id of its own."""
+    of = next((asked[tool] for tool in issued if tool in asked), None)
+    if of is None and latest is not None and not entry.request and not entry.failed:
+        of = latest
+    return of if of is not None and entry.at_ns - of.end_ns <= _IN_PIECES_NS else None
+
+
+def _counts_too_few(message: _Message, size: int) -> bool:
+    """Whether `message` has fewer tokens than its `size` in characters can have."""
+    counted = normalise.whole(message.usage and message.usage.output_tokens)
+    if counted is None:
+        return False
+    most = _PER_TOKEN_SO_FAR if message.stop_reason is None else _PER_TOKEN
+    return size > most * max(counted, 1)
+
+
+def _counts_heads(entries: Sequence[_Entry]) -> bool:
+    """Whether the counts in `entries` are those of the heads of streams: no reply has a reason to
+    end, and of one they show that."""
+    sizes: dict[tuple[str, str], int] = {}
+    last: dict[tuple[str, str], _Message] = {}
+    for entry in entries:
+        if entry.voice == "reply" and entry.message is not None and not entry.failed:
+            key = entry.message.id or entry.uuid, entry.request
+            sizes[key] = sizes.get(key, 0) + entry.size
+            last[key] = entry.message
+    return all(message.stop_reason is None for message in last.values()) and any(
+        _counts_too_few(message, sizes[key]) for key, message in last.items()
+    )
 
 
 def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
@@ -453,5 +666,23 @@ def _begin() -> JsonFormat:
     return JsonFormat(_NAME, transcript.add, transcript.finish)
 
 
+def _settle(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
+    found = dict(forked_sessions.without_repeats(spans))
+    for name, own in spans.items():
+        if own[0].scope != forked_sessions.SCOPE:
+            continue
+        shortened = sum(span.name == _COMPACTION_NAME for span in own)
+        if shortened:
+            times = "once" if shortened == 1 else f"{shortened:,} times"
+            note = f"shortened {times}: what the model used to sum up is in no record"
+            known = found.get(name)
+            found[name] = (
+                Repeats(0, note)
+                if known is None
+                else Repeats(known.records, f"{known.note}; {note}")
+            )
+    return found
+
+
 _NAME: Final = "claude-code"
-FORMAT = GatheredFormat(_NAME, _begin, forked_sessions.without_repeats)
+FORMAT = GatheredFormat(_NAME, _begin, _settle)

@@ -330,6 +330,7 @@ def _model_call(
         rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
+        partial="partial" in facts and flag(facts["partial"]) is True,
     )
 
 

@@ -359,6 +359,7 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         False,
         content.lines(facts["first_output"]) if "first_output" in facts else b"",
         content.lines(facts["third_message"]) if "third_message" in facts else b"",
+        known.partial,
     )
 
 

@@ -118,6 +118,8 @@ class _Trace(Struct):
     wall: Mapping[Kind, int]
     sum: Mapping[Category, int]
     calls: _Calls
+    partial_calls: int
+    """Model calls of whose output the tokens are a lower bound."""
     turns: int
     tokens: _Tokens
     cost_usd: str | None
@@ -289,6 +291,7 @@ def _trace(run: Run) -> _Trace:
         wall=run.wall.path,
         sum=run.wall.sums,
         calls=_Calls(run.usage.calls.llm, run.usage.calls.tool),
+        partial_calls=run.usage.partial,
         turns=run.usage.turns,
         tokens=_tokens(run.usage.tokens),
         cost_usd=None if run.cost_usd is None else _usd(run.cost_usd),

@@ -77,7 +77,7 @@ def _headline(run: Run, marks: Marks) -> Text:
     facts = [duration(trace.wall_ns)]
     if calls.llm:
         if run.cost_usd is not None:
-            facts.append(money(run.cost_usd))
+            facts.append(f"{_least(run)}{money(run.cost_usd)}")
         facts.append(count(calls.llm, "model call"))
     if calls.tool:
         facts.append(count(calls.tool, "tool"))
@@ -135,7 +135,9 @@ def _outside(run: Run) -> list[Text]:
             length = section.end_ns - section.start_ns
             spent[section.span] = spent.get(section.span, 0) + length
     most = max(spent, key=spent.__getitem__, default=NO_SPAN)
-    if not spent or 2 * spent[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
+    if not run.trace.wall_ns or not spent:
+        return []
+    if 2 * spent[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
         return []
     if most == NO_SPAN:
         told = f"  {duration(spent[most])} are covered by no span: what happens there is not traced"
@@ -156,8 +158,16 @@ def _tokens(run: Run) -> list[Text]:
     ]
     of_which = f" (cache: {', '.join(cached)})" if cached else ""
     unpriced = "" if run.cost_usd is not None else "; cost unknown"
-    told = f"  tokens: {tokens.input:,} in{of_which}, {tokens.output:,} out{unpriced}"
-    return [Text(told, style="note")]
+    output = f"{_least(run)}{tokens.output:,} out"
+    lines = [f"  tokens: {tokens.input:,} in{of_which}, {output}{unpriced}"]
+    if run.usage.partial:
+        of = f"{run.usage.partial:,} of {count(run.usage.calls.llm, 'reply', 'replies')}"
+        lines.append(f"  output is a lower bound: {of} not counted to the end")
+    return [Text(line, style="note") for line in lines]
+
+
+def _least(run: Run) -> str:
+    return "at least " if run.usage.partial else ""
 
 
 def _opportunities(run: Run, marks: Marks) -> list[Text]:
