@@ -281,6 +281,15 @@ def test_less_work_never_takes_longer(spans: Sequence[Span], edits: list[str]) -
         ("llm.first_token=0.7", "scale llm.first_token=0.7", "scale llm.first_token"),
         ("early tool:a", "early tool:a", "early"),
         ("eager tool:a", "eager tool:a", "eager"),
+        ("shrink input=0.5", "shrink input=0.5", "shrink input"),
+        ("shrink llm input=0.5", "shrink input=0.5", "shrink input"),
+        ("shrink llm:big@a.py:4#2 output=2", "shrink llm:big@a.py:4#2 output=2", "shrink output"),
+        ("model big@a.py:41=small", "model big@a.py:41=small", "model"),
+        ("model llm@a.py:41=small", "model llm@a.py:41=small", "model"),
+        ("model llm:big#last=small", "model big#last=small", "model"),
+        ("remove llm@helper", "remove llm@helper", "remove llm"),
+        ("llm@a.py:41=0.5", "scale llm@a.py:41=0.5", "scale llm"),
+        ("stream", "stream", "stream"),
     ],
 )
 def test_what_is_typed_is_understood_and_told_back(text: str, told: str, kind: str) -> None:
@@ -309,6 +318,12 @@ def test_what_is_typed_is_understood_and_told_back(text: str, told: str, kind: s
         "tool:a",
         "tool",
         "no retries at all",
+        "shrink input",
+        "shrink tool:a input=0.5",
+        "shrink llm:big=0.5",
+        "shrink middle=0.5",
+        "stream llm",
+        "scale llm#0=1",
         "nothing:a=0.5",
     ],
 )

@@ -5,16 +5,23 @@ what is not done at all (remove, cache, no retries, another model), then how lon
 (scale). They end up in one `Changes`, so that several are replayed together and never added up.
 """
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, Literal, cast, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.critical_path import first_token_ns
 from causepath_analyzer.analyses.kinds import SpanKinds
-from causepath_analyzer.analyses.operations import CATEGORIES, Selector, selected, selector
+from causepath_analyzer.analyses.operations import (
+    CATEGORIES,
+    Selector,
+    nearest,
+    selected,
+    selector,
+)
 from causepath_analyzer.analyses.pace import Pace
 from causepath_analyzer.analyses.replay import (
     Changes,
@@ -29,11 +36,15 @@ from causepath_analyzer.analyses.replay import (
     start_of,
     tools_of_replies,
 )
+from causepath_analyzer.analyses.retries import retries
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import NO_SPAN, NO_TOKENS, Tokens
+from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Tokens
 
 LOOKUP_NS: Final = 1_000_000
 """What a hit in a cache is taken to cost, if nothing is said."""
+
+
+Side = Literal["input", "output"]
 
 
 class Apply(Struct, frozen=True, tag="apply"):
@@ -80,9 +91,9 @@ class NoRetries(Struct, frozen=True, tag="no-retries"):
 
 
 class OtherModel(Struct, frozen=True, tag="model"):
-    """Calls of one model take as long as the other one's did in the same traces."""
+    """These model calls take as long as those of another model did in the same traces."""
 
-    old: str
+    what: Selector
     new: str
 
 
@@ -93,31 +104,78 @@ class Scale(Struct, frozen=True, tag="scale"):
     factor: Decimal
 
 
-Edit = Apply | Together | Early | Eager | Remove | Cache | NoRetries | OtherModel | Scale
+class Shrink(Struct, frozen=True, tag="shrink"):
+    """So many times as many tokens of one ``side``, and the time that the traces show for them."""
+
+    what: Selector
+    side: Side
+    factor: Decimal
+
+
+class Stream(Struct, frozen=True, tag="stream"):
+    """The last answer is shown as it is written."""
+
+
+Edit = (
+    Apply
+    | Together
+    | Early
+    | Eager
+    | Remove
+    | Cache
+    | NoRetries
+    | OtherModel
+    | Shrink
+    | Scale
+    | Stream
+)
 
 GRAMMAR: Final = (
-    "CP101, together tool:NAME[=LIMIT], scale tool:NAME=0.5, remove SELECTOR, "
-    "cache tool:NAME[=5ms], model OLD=NEW, no-retries, early tool:NAME or eager tool:NAME"
+    "CP101, together tool:NAME[=LIMIT], scale tool:NAME=0.5, shrink [SELECTOR] input=0.5, "
+    "remove SELECTOR, cache tool:NAME[=5ms], model OLD=NEW, no-retries, stream, "
+    "early tool:NAME or eager tool:NAME"
+)
+_VERBS: Final = (
+    "together",
+    "scale",
+    "shrink",
+    "remove",
+    "cache",
+    "model",
+    "no-retries",
+    "stream",
+    "early",
+    "eager",
 )
 _UNITS_NS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+
+
+def _category(text: str) -> str:
+    """What a selector begins with."""
+    return re.split("[:@#=]", text, maxsplit=1)[0]
 
 
 def edit(text: str) -> Edit:
     """The edit that `text` writes down. Raises `UsageError` if it is none."""
     verb, _, rest = text.strip().partition(" ")
     rest = rest.strip()
-    if not rest and verb.partition("=")[0].partition(":")[0] in CATEGORIES:
+    if not rest and _category(verb) in CATEGORIES:
         verb, rest = "scale", verb  # tool:fetch=0.5 says what it means
     code, _, limit = text.strip().partition("=")
     if not rest and code[:2].upper() == "CP" and code[2:].isdigit():
         return Apply(code.upper(), _limit(text, limit))
     if text.split() in (["no-retries"], ["no", "retries"]):
         return NoRetries()
+    if text.split() == ["stream"]:
+        return Stream()
     what, equals, value = rest.rpartition("=")
     if not equals:
         what, value = rest, ""
     if verb == "model" and what and value:
-        return OtherModel(what, value)
+        whole = _category(what) == "llm"
+        return OtherModel(selector(what if whole else f"llm:{what}"), value)
+    if verb == "shrink" and what:
+        return _shrink(text, what, value)
     if verb == "scale" and what:
         return Scale(selector(what), _factor(text, value))
     if verb == "together" and what:
@@ -131,7 +189,22 @@ def edit(text: str) -> Edit:
             "eager": Eager,
         }
         return kinds[verb](selector(what))
-    raise UsageError(f"{text!r} is no change; there is {GRAMMAR}")
+    near = "" if verb in _VERBS else " or ".join(nearest(verb, _VERBS))
+    meant = f"did you mean {near}? " if near else ""
+    raise UsageError(f"{text!r} is no change; {meant}there is {GRAMMAR}")
+
+
+def _shrink(text: str, what: str, value: str) -> Shrink:
+    where, _, side = what.rpartition(" ")
+    if side not in get_args(Side):
+        raise UsageError(
+            f"{text!r}: what is to shrink is input or output, as in shrink input=0.5 or "
+            "shrink llm@agent.py:41 output=0.5"
+        )
+    chosen = selector(where.strip() or "llm")
+    if chosen.category != "llm":
+        raise UsageError(f"{text!r}: only model calls have tokens, as in shrink llm:NAME input=0.5")
+    return Shrink(chosen, cast("Side", side), _factor(text, value))
 
 
 def kind_of(change: Edit) -> str:
@@ -142,6 +215,8 @@ def kind_of(change: Edit) -> str:
         return f"scale {change.what.category}"
     if isinstance(change, Scale | Remove):
         return f"{_tag(change)} {change.what.of}"
+    if isinstance(change, Shrink):
+        return f"shrink {change.side}"
     return _tag(change)
 
 
@@ -153,10 +228,13 @@ def described(change: Edit) -> str:
     """`change` as it is typed."""
     if isinstance(change, Apply):
         return change.code if change.limit is None else f"{change.code}={change.limit}"
-    if isinstance(change, NoRetries):
-        return "no-retries"
+    if isinstance(change, NoRetries | Stream):
+        return _tag(change)
     if isinstance(change, OtherModel):
-        return f"model {change.old}={change.new}"
+        return f"model {str(change.what).removeprefix('llm:')}={change.new}"
+    if isinstance(change, Shrink):
+        where = "" if change.what == Selector("llm") else f"{change.what} "
+        return f"shrink {where}{change.side}={change.factor}"
     told = f"{_tag(change)} {change.what}"
     if isinstance(change, Scale):
         return f"{told}={change.factor}"
@@ -179,7 +257,7 @@ def _factor(text: str, value: str) -> Decimal:
     try:
         factor = Decimal(value)
     except InvalidOperation:
-        raise UsageError(f"{text!r}: write the factor like scale tool:fetch=0.5") from None
+        raise UsageError(f"{text!r}: write a factor at the end, like =0.5") from None
     if not factor.is_finite() or not 0 <= factor <= 1000:
         raise UsageError(f"{text!r}: a factor is from 0 to 1000")
     return factor
@@ -323,14 +401,29 @@ class Editing:
             if call is not None:
                 self.changes.calls[span] = replace(call, tokens=NO_TOKENS)
 
-    def no_retries(self) -> None:
-        """Leaves out failed attempts and the pauses behind them."""
-        for i, span in enumerate(self._plan.trace.spans):
-            if span.category == "retry" and i not in self.changes.dropped:
-                self.remove(i)
+    def no_retries(self) -> int:
+        """Leaves out failed attempts and the pauses behind them, and says how many these are.
 
-    def other_model(self, call: int, model: str, pace: Pace) -> None:
-        """Lets `call` take as long as `model` would for as many tokens."""
+        Where the user's own code tried again, the attempt that was answered starts as the first
+        one did.
+        """
+        found = [i for i, span in enumerate(self._plan.trace.spans) if span.category == "retry"]
+        for i in found:
+            if i not in self.changes.dropped:
+                self.remove(i)
+        own = retries(self._plan.trace, self._kinds.calls)
+        for retry in own:
+            first, event = start_of(retry.failed), start_of(retry.again)
+            self.changes.gates[event] = self._held_by(first)
+            self.changes.gaps[event] = self._gap(first)
+            if event in self._plan.slots:
+                self.changes.slots[event] = Slot(len(self._plan.trace.spans), ())
+            self.remove(retry.failed)
+        return len(found) + len(own)
+
+    def other_model(self, call: int, model: str, pace: Pace, first_ns: int) -> None:
+        """Lets `call` take as long as `model` would for as many tokens, of which the first one
+        comes after `first_ns`."""
         span = self._plan.trace.spans[call]
         told = span.model_call
         if told is None:
@@ -338,8 +431,8 @@ class Editing:
         tokens = told.tokens.output if told.tokens is not None else 0
         retried = self._retried(call)
         self._emptied(call, but_retries=True)
-        self.changes.gaps[end_of(call)] = max(0, pace.first_ns + pace.generating_ns(tokens))
-        ttft_ns = pace.first_ns + retried if pace.split else None
+        self.changes.gaps[end_of(call)] = max(0, first_ns + pace.generating_ns(tokens))
+        ttft_ns = first_ns + retried if pace.split else None
         self.changes.calls[call] = replace(told, model=model, ttft_ns=ttft_ns)
 
     # -- how long
@@ -353,28 +446,55 @@ class Editing:
         for i in (span,) if agent else self._with_parts(span):
             self._factors.setdefault(i, []).append((phase, factor))
 
+    def shrink(self, call: int, side: Side, tokens: Factor, phase: str, time: Factor) -> None:
+        """Lets `call` have so many times as many `tokens` of one `side`, and its `phase` take so
+        many times as much `time`."""
+        self.scale(call, phase, time)
+        told = self.told(call)
+        if told is not None and told.tokens is not None:
+            self.changes.calls[call] = replace(told, tokens=_shrunk(told.tokens, side, tokens))
+
     def done(self) -> Changes:
         """Everything together."""
+        sooner: dict[int, int] = {}  # how much, of first tokens
         if self._factors:
             plan, gaps = self._plan, self.changes.gaps
             for event, owner in enumerate(plan.owners):
-                for phase, factor in self._factors.get(owner, ()):
-                    gaps[event] = self._scaled(event, owner, phase, factor, self._gap(event))
+                factors = self._factors.get(owner)
+                if factors:
+                    gaps[event], earlier = self._scaled(event, owner, factors)
+                    call = self._kinds.calls[owner]
+                    sooner[call] = sooner.get(call, 0) + earlier
+        for call, earlier in sooner.items():
+            told = self.told(call) if call != NO_SPAN and earlier else None
+            if told is not None and told.ttft_ns is not None:
+                self.changes.calls[call] = replace(told, ttft_ns=max(0, told.ttft_ns - earlier))
         return self.changes
 
-    def _scaled(self, event: int, owner: int, phase: str, factor: Factor, gap: int) -> int:
-        if not phase:
-            return gap * factor[0] // factor[1]
+    def _scaled(
+        self, event: int, owner: int, factors: Sequence[tuple[str, Factor]]
+    ) -> tuple[int, int]:
+        """The new gap of `event`, and how much sooner the first token comes because of it."""
+        gap, whole = self._gap(event), self._plan.gaps[event]
         first = first_token_ns(self._plan.trace, self._kinds, owner)
         if first is None or event in self.changes.gates:
-            return gap
-        whole = self._plan.gaps[event]
-        begins = self._plan.times[event] - whole
-        before = min(max(first - begins, 0), whole)
-        part = before if phase == "first_token" else whole - before
-        # Where an edit has shortened the stretch already, the part is shortened with it.
-        part = part if gap == whole or not whole else part * gap // whole
-        return gap - part + part * factor[0] // factor[1]
+            for phase, factor in factors:
+                gap = gap if phase else gap * factor[0] // factor[1]
+            return gap, 0
+        before = min(max(first - self._plan.times[event] + whole, 0), whole)
+        # Where an edit has shortened the stretch already, both parts are shortened with it.
+        before = before if gap == whole or not whole else before * gap // whole
+        was, behind = before, gap - before
+        for phase, factor in factors:
+            if phase != "generation":
+                before = before * factor[0] // factor[1]
+            if phase != "first_token":
+                behind = behind * factor[0] // factor[1]
+        return before + behind, was - before
+
+    def told(self, call: int) -> ModelCall | None:
+        """What is known of the model call `call`, as far as it is edited."""
+        return self.changes.calls.get(call, self._plan.trace.spans[call].model_call)
 
     # -- look-ups
 
@@ -454,7 +574,7 @@ def scale_of(plan: Schedule, kinds: SpanKinds, change: Scale, editing: Editing) 
     """Applies `change`; says to how many operations. Only the outermost of nested ones count."""
     phase = change.what.category.partition(".")[2]
     factor = change.factor.as_integer_ratio()
-    found = selected(plan.trace, kinds, change.what)
+    found = selected(plan.trace, kinds, plan.causes, change.what)
     if phase:
         found = [i for i in found if first_token_ns(plan.trace, kinds, i) is not None]
     own_time_only = change.what.of in ("agent", "chain")
@@ -475,3 +595,21 @@ def outermost(parents: Sequence[int], spans: Sequence[int]) -> Sequence[int]:
         if above == NO_SPAN:
             found.append(span)
     return found
+
+
+def _shrunk(tokens: Tokens, side: Side, factor: Factor) -> Tokens:
+    if tokens is NO_TOKENS:  # of a call that is not made
+        return tokens
+
+    def times(count: int) -> int:
+        return count * factor[0] // factor[1]
+
+    if side == "output":
+        return replace(tokens, output=times(tokens.output), reasoning=times(tokens.reasoning))
+    return replace(
+        tokens,
+        input=times(tokens.input),
+        cache_read=times(tokens.cache_read),
+        cache_write=times(tokens.cache_write),
+        cache_write_1h=times(tokens.cache_write_1h),
+    )

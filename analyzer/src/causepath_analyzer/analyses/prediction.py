@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.ranges import Estimate, PastErrors
 from causepath_analyzer.analyses.summary import spread
-from causepath_analyzer.analyses.whatif import Estimate, PastErrors, WhatIf, agents, median_turns
+from causepath_analyzer.analyses.whatif import WhatIf, agents, answers_begin_ns, median_turns
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Trace
 
@@ -38,19 +39,35 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     cost_then_usd: str | None
     assumes: tuple[str, ...]
     not_predicted: tuple[str, ...]
+    answer: Range | None = None
+    """When the last answer begins to be seen, in a typical run."""
+    unknown: tuple[str, ...] = ()
+    """Why there is no range although there are several runs."""
+
+    @property
+    def judged(self) -> Range:
+        """What the change is about: the wall, or the answer where this alone is to come sooner."""
+        return self.answer if self.kinds == ("stream",) and self.answer is not None else self.p50
 
 
 class Measured(Struct, frozen=True):
-    """A prediction beside what came true. ``error`` is the distance between predicted and
-    measured saving, as a part of the measured one; ``None`` where nothing was saved. ``inside``
-    is ``None`` where the prediction had no range."""
+    """A prediction beside what came true.
+
+    ``saved_ns`` is what was saved of what the prediction is judged by, and ``error_ns`` how far
+    the prediction was off. ``error`` is that as a part of what was saved; ``None`` where it would
+    say nothing, as hardly anything was saved. ``inside`` is ``None`` where the prediction had no
+    range, or where the traces do not tell.
+    """
 
     prediction: Prediction
     runs: int
     p50_ns: int
     p95_ns: int
+    saved_ns: int
+    error_ns: int
     error: float | None
     inside: bool | None
+    answer_ns: int | None = None
 
 
 class Entry(Struct, frozen=True):
@@ -64,6 +81,11 @@ class Entry(Struct, frozen=True):
     measured_saving_ns: int
     error: float | None
     inside: bool | None
+    now_ns: int = 0
+
+
+_HARDLY: Final = 50
+"""Less than one part in so many is hardly a saving: an error relative to it says nothing."""
 
 
 def prediction(found: WhatIf) -> Prediction:
@@ -81,6 +103,8 @@ def prediction(found: WhatIf) -> Prediction:
         cost_then_usd=None if found.cost_then_usd is None else f"{found.cost_then_usd:f}",
         assumes=found.assumes,
         not_predicted=found.not_predicted,
+        answer=None if found.answer is None else _range(found.answer),
+        unknown=found.unknown,
     )
 
 
@@ -102,13 +126,43 @@ def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
             "these traces are not what the prediction is about: " + "; ".join(differences)
         )
     walls = spread([trace.wall_ns for trace in trusted])
-    saved = told.p50.now - walls.p50
-    predicted = told.p50.now - told.p50.then
-    error = abs(predicted - saved) / abs(saved) if saved else None
-    inside = None
-    if told.p50.low is not None and told.p50.high is not None:
-        inside = told.p50.low <= walls.p50 <= told.p50.high
-    return Measured(told, len(trusted), walls.p50, walls.p95, error, inside)
+    wanted = told.answer if "stream" in told.kinds else None
+    answer_ns = answers_begin_ns(trusted) if told.answer is not None else None
+    saved, error_ns = told.p50.now - walls.p50, abs(told.p50.then - walls.p50)
+    if told.judged is told.answer:
+        if answer_ns is None:
+            raise UsageError(
+                "these traces do not tell when the last answer began to be seen: that is the time "
+                "to first token of a streamed call"
+            )
+        saved, error_ns = told.answer.now - answer_ns, abs(told.answer.then - answer_ns)
+    inside = [_inside(told.p50, walls.p50)]
+    if wanted is not None:
+        inside.append(None if answer_ns is None else _inside(wanted, answer_ns))
+    return Measured(
+        told,
+        len(trusted),
+        walls.p50,
+        walls.p95,
+        saved,
+        error_ns,
+        _relative(error_ns, saved, told.judged.now),
+        False if False in inside else None if None in inside else True,
+        answer_ns,
+    )
+
+
+def _inside(told: Range, measured_ns: int) -> bool | None:
+    if told.low is None or told.high is None:
+        return None
+    return told.low <= measured_ns <= told.high
+
+
+def _relative(error_ns: int, saved_ns: int, now_ns: int) -> float | None:
+    """The error as a part of what was saved, if that is more than next to nothing."""
+    if abs(saved_ns) * _HARDLY < now_ns or error_ns > abs(saved_ns):
+        return None
+    return error_ns / abs(saved_ns) if saved_ns else None
 
 
 def _differences(told: Prediction, traces: Sequence[Trace]) -> list[str]:
@@ -130,23 +184,29 @@ def _listed(names: Mapping[str, int]) -> str:
 def entry(measured: Measured, at: str) -> Entry:
     """The line of the ledger that remembers `measured`."""
     told = measured.prediction
+    judged = told.judged
     return Entry(
         schema=LEDGER_SCHEMA,
         kinds=told.kinds,
         edits=told.edits,
         at=at,
-        predicted_saving_ns=told.p50.now - told.p50.then,
-        measured_saving_ns=told.p50.now - measured.p50_ns,
+        predicted_saving_ns=judged.now - judged.then,
+        measured_saving_ns=measured.saved_ns,
         error=measured.error,
         inside=measured.inside,
+        now_ns=judged.now,
     )
 
 
 def past_errors(entries: Sequence[Entry], kinds: Sequence[str]) -> PastErrors:
-    """The errors of predictions with the same `kinds` of changes, oldest first, with their sign."""
+    """The errors of predictions with the same `kinds` of changes, oldest first, with their sign.
+
+    They are parts of what was predicted: where that was hardly anything, they say nothing.
+    """
     errors = []
     for one in entries:
-        if set(one.kinds) == set(kinds) and one.predicted_saving_ns:
+        hardly = abs(one.predicted_saving_ns) * _HARDLY < one.now_ns
+        if set(one.kinds) == set(kinds) and one.predicted_saving_ns and not hardly:
             missed = one.predicted_saving_ns - one.measured_saving_ns
             errors.append(missed / one.predicted_saving_ns)
     return PastErrors(tuple(errors))

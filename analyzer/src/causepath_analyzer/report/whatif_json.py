@@ -40,6 +40,8 @@ class _Verify(Struct):
     measured_saving_ns: int
     error: float | None
     inside: bool | None
+    error_ns: int
+    answer_ns: int | None
 
 
 def whatif_json(found: WhatIf | None, told: Prediction | None, curves: Sequence[Curve]) -> bytes:
@@ -70,10 +72,12 @@ def verify_json(measured: Measured) -> bytes:
             runs=measured.runs,
             p50_ns=measured.p50_ns,
             p95_ns=measured.p95_ns,
-            predicted_saving_ns=told.p50.now - told.p50.then,
-            measured_saving_ns=told.p50.now - measured.p50_ns,
+            predicted_saving_ns=told.judged.now - told.judged.then,
+            measured_saving_ns=measured.saved_ns,
             error=measured.error,
             inside=measured.inside,
+            error_ns=measured.error_ns,
+            answer_ns=measured.answer_ns,
         )
     )
 

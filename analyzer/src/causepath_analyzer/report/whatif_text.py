@@ -8,7 +8,8 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.prediction import Measured
 from causepath_analyzer.analyses.profile import Curve
-from causepath_analyzer.analyses.whatif import Estimate, PastErrors, Place, WhatIf
+from causepath_analyzer.analyses.ranges import Estimate, PastErrors
+from causepath_analyzer.analyses.whatif import Place, WhatIf
 from causepath_analyzer.report.words import (
     count,
     duration,
@@ -31,14 +32,16 @@ def whatif_text(found: WhatIf, saved: str | None) -> list[Text]:
         *_wrapped(f"{count(found.runs, 'run')}{touched}: {change}", "title"),
         Text(),
         Text(f"{'':<{_LABEL}}{'now':>8}{'then':>{_COLUMN}}{'change':>16}    range (80%)"),
-        _row("wall p50", found.p50),
-        _row("wall p95", found.p95),
+        _row("wall p50", found.p50, found.unknown),
+        _row("wall p95", found.p95, found.unknown),
+        *([] if found.answer is None else [_row("answer begins p50", found.answer, ())]),
         _cost(found),
         *_wrapped(f"  path now:  {_places(found.path_now)}"),
         *_wrapped(f"  path then: {_places(found.path_then)}"),
         Text(),
-        *_wrapped(f"Assumes: {'; '.join(harmless(told) for told in found.assumes)}."),
-        *_wrapped(f"Not predicted: {'; '.join(found.not_predicted)}. {_past(found.past)}"),
+        *_wrapped(f"Assumes: {_joined(found.assumes)}."),
+        *([] if not found.unknown else _wrapped(f"Unknown: {_joined(found.unknown)}.", "bad")),
+        *_wrapped(f"Not predicted: {_joined(found.not_predicted)}. {_past(found.past)}"),
     ]
     if saved is not None:
         command = f"Next, after the change: causepath verify {shell(saved)} NEW_TRACES"
@@ -48,7 +51,13 @@ def whatif_text(found: WhatIf, saved: str | None) -> list[Text]:
     return lines
 
 
-def _row(label: str, estimate: Estimate) -> Text:
+def _joined(sentences: Sequence[str]) -> str:
+    return "; ".join(harmless(told) for told in sentences)
+
+
+def _row(label: str, estimate: Estimate, unknown: Sequence[str]) -> Text:
+    if unknown:
+        return Text(f"  {label:<{_LABEL - 2}}{duration(estimate.now_ns):>8}{'unknown':>{_COLUMN}}")
     change = estimate.then_ns - estimate.now_ns
     share = change / estimate.now_ns if estimate.now_ns else 0.0
     line = Text(
@@ -92,7 +101,8 @@ def _past(past: PastErrors) -> str:
     if not past.errors:
         return "Past error of this kind: not measured yet."
     typical = sorted(map(abs, past.errors))[len(past.errors) // 2]
-    return f"Past error of this kind: {percent(typical)} (n={len(past.errors)})."
+    told = percent(typical) if typical <= 1 else "more than was predicted"
+    return f"Past error of this kind: {told} (n={len(past.errors)})."
 
 
 def _wrapped(text: str, style: str = "") -> list[Text]:
@@ -115,10 +125,10 @@ def verify_text(measured: Measured) -> list[Text]:
         Text(),
         Text(f"{'':<{_LABEL}}{'before':>8}{'predicted':>11}{'measured':>11}    range (80%)"),
     ]
-    for label, was, now in (
-        ("wall p50", told.p50, measured.p50_ns),
-        ("wall p95", told.p95, measured.p95_ns),
-    ):
+    rows = [("wall p50", told.p50, measured.p50_ns), ("wall p95", told.p95, measured.p95_ns)]
+    if told.answer is not None and measured.answer_ns is not None:
+        rows.append(("answer begins p50", told.answer, measured.answer_ns))
+    for label, was, now in rows:
         row = (
             f"  {label:<{_LABEL - 2}}{duration(was.now):>8}{duration(was.then):>11}"
             f"{duration(now):>11}"
@@ -126,8 +136,12 @@ def verify_text(measured: Measured) -> list[Text]:
         if was.low is not None and was.high is not None:
             row += f"    {duration(was.low)} .. {duration(was.high)}"
         lines.append(Text(row))
-    saved, predicted = told.p50.now - measured.p50_ns, told.p50.now - told.p50.then
-    error = "" if measured.error is None else f", error {percent(measured.error)}"
+    predicted, saved = told.judged.now - told.judged.then, measured.saved_ns
+    error = (
+        f"off by {duration(measured.error_ns)}"
+        if measured.error is None
+        else f"error {percent(measured.error)}"
+    )
     verdict, style = {
         True: ("inside the range", "good"),
         False: ("outside the range", "bad"),
@@ -136,7 +150,7 @@ def verify_text(measured: Measured) -> list[Text]:
     lines.append(Text())
     lines.append(
         Text(
-            f"Predicted {signed(-predicted)}, measured {signed(-saved)}{error}: {verdict}",
+            f"Predicted {signed(-predicted)}, measured {signed(-saved)}, {error}: {verdict}",
             style=style,
         )
     )

@@ -1,0 +1,334 @@
+"""Edits of one run: what each of them finds there, and what it does to the schedule."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct, field
+
+from causepath_analyzer.analyses.answers import (
+    first_token_would_take_ns,
+    last_answer,
+    streams,
+)
+from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.critical_path import first_token_ns
+from causepath_analyzer.analyses.data_flow import DataFlow
+from causepath_analyzer.analyses.edits import (
+    Apply,
+    Eager,
+    Early,
+    Edit,
+    Editing,
+    NoRetries,
+    OtherModel,
+    Remove,
+    Scale,
+    Shrink,
+    Stream,
+    Together,
+    described,
+    outermost,
+    scale_of,
+)
+from causepath_analyzer.analyses.model_times import ModelTime
+from causepath_analyzer.analyses.operations import name_of, selected
+from causepath_analyzer.analyses.opportunities import apply
+from causepath_analyzer.analyses.replay import Schedule, Turns
+from causepath_analyzer.analyses.slopes import Line, Sizes
+from causepath_analyzer.analyses.studied import Studied
+from causepath_analyzer.model import NO_SPAN, Trace
+
+Lean = Literal[-1, 0, 1]
+"""Which end of the range of a slope is taken; 0 is its middle."""
+
+
+class Guesses(Struct):
+    """Of tools that are started on a guess at every model call."""
+
+    runs: int = 0
+    calls: int = 0
+    wrong: int = 0
+    wasted_ns: int = 0
+
+
+class Notes(Struct):
+    """What to say about all runs, gathered while each is edited."""
+
+    said: dict[str, None] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    """What the traces do not show although an edit asks for it."""
+    known: int = 0
+    """How many calls it is shown for."""
+    each_ns2: float = 0.0
+    """The variance of the times that were put in for others, summed over all runs."""
+    off_ns: float = 0.0
+    """How far these may be off together, summed over all runs."""
+    guesses: dict[str, Guesses] = field(default_factory=dict)
+
+    def told(self) -> tuple[str, ...]:
+        guessed = (
+            f"{tools}: guessed at every model call, right {of.calls - of.wrong} of {of.calls} "
+            f"times; the wrong ones are {of.wasted_ns / of.runs / 1e6:.0f} ms of work in vain in "
+            "each run"
+            for tools, of in self.guesses.items()
+        )
+        return *self.said, *guessed
+
+
+def apply_edit(
+    run: Studied,
+    plan: Schedule,
+    editing: Editing,
+    change: Edit,
+    models: Mapping[str, ModelTime],
+    notes: Notes,
+    lean: Lean = 0,
+) -> int:
+    """Applies `change` to one run; says how much of it there was to change.
+
+    `models` is how long calls of each take; with a `lean` these are taken at the low or the high
+    end of what the traces allow for.
+    """
+    trace, kinds, known = run.trace, run.kinds, run.causes
+    if isinstance(change, Apply):
+        chosen = [candidate for candidate in run.found if candidate.code == change.code]
+        for candidate in chosen:
+            apply(editing, candidate, change.limit)
+            if isinstance(candidate.change, Turns):
+                notes.said[_merging(candidate.change)] = None
+        return len(chosen)
+    if isinstance(change, NoRetries):
+        return editing.no_retries()
+    if isinstance(change, OtherModel):
+        return _other_model(run, editing, change, models.get(change.new), notes)
+    if isinstance(change, Shrink):
+        return _shrink(run, editing, change, models, notes, lean)
+    if isinstance(change, Stream):
+        call = last_answer(run)
+        if call == NO_SPAN or streams(run, call):
+            return 0
+        return int(first_token_would_take_ns(run, call, models) is not None)
+    if isinstance(change, Scale):
+        return scale_of(plan, kinds, change, editing)
+    found = selected(trace, kinds, known, change.what)
+    if isinstance(change, Together):
+        groups = _groups(trace, known, found)
+        for group in groups:
+            editing.together([(span,) for span in group], change.limit)
+        return len(groups)
+    if isinstance(change, Early | Eager):
+        asked: dict[int, list[int]] = {}
+        for tool in found:
+            if known.issuers[tool] != NO_SPAN:
+                asked.setdefault(known.issuers[tool], []).append(tool)
+        for issuer, tools in asked.items():
+            if isinstance(change, Eager):
+                if first_token_ns(trace, kinds, issuer) is None:
+                    notes.said["replies without a time to first token stay as they are"] = None
+                editing.eager(tools, issuer)
+            else:
+                for tool in tools:
+                    editing.early(tool, issuer)
+        if isinstance(change, Early) and asked:
+            _waste(run, found, asked, notes)
+        return len(asked)
+    found = outermost(known.parents, found)
+    if isinstance(change, Remove):
+        for span in found:
+            editing.remove(span)
+        return len(found)
+    repeats = _repeats(run, found)
+    for span in repeats:
+        editing.fixed(span, min(change.lookup_ns, trace.spans[span].duration_ns))
+    return len(repeats)
+
+
+def _merging(turns: Turns) -> str:
+    """What has to hold for `turns` to become one."""
+    tools = "side by side, as this agent does" if turns.beside else "one after the other"
+    if turns.estimated:
+        return (
+            "CP103: replies whose first token is not known were written at the pace of other calls "
+            f"of their model; the tools of both turns run {tools}"
+        )
+    return (
+        "CP103: the first reply also writes what the second one wrote, in the same time; the "
+        f"tools of both turns run {tools}"
+    )
+
+
+def _groups(trace: Trace, known: Causes, found: Sequence[int]) -> list[list[int]]:
+    """Spans below one parent that follow each other, in order of start."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for span in found:
+        groups.setdefault((known.parents[span], known.issuers[span]), []).append(span)
+    spans = trace.spans
+    return [
+        group
+        for group in groups.values()
+        if len(group) > 1
+        and max(spans[i].start_ns for i in group) >= min(spans[i].ended_ns for i in group)
+    ]
+
+
+def _repeats(run: Studied, found: Sequence[int]) -> Sequence[int]:
+    """Calls that came again after an equal one had ended: equal arguments, and results if known."""
+    spans = run.trace.spans
+    flow = DataFlow(run.trace)
+    first: dict[object, int] = {}
+    repeats = []
+    for i in found:
+        asked, answer = _asked(flow, i)
+        if asked is None:
+            continue
+        before = first.setdefault((name_of(run.trace, run.kinds, i), asked), i)
+        if before == i or spans[before].ended_ns > spans[i].start_ns:
+            continue
+        earlier = _asked(flow, before)[1]
+        if answer is None or earlier is None or answer == earlier:
+            repeats.append(i)
+    return repeats
+
+
+def _asked(flow: DataFlow, span: int) -> tuple[object, object]:
+    """What a call was given and what it returned, to be compared; ``None`` where not known."""
+    told = flow.trace.spans[span]
+    if told.tool_call is not None:
+        return told.tool_call.arguments, told.tool_call.result
+    blocks = told.model_call.blocks if told.model_call is not None else None
+    answered = [block.digest for block in blocks.answered] if blocks is not None else None
+    return flow.given(span) or None, answered or None
+
+
+def _waste(
+    run: Studied, found: Sequence[int], asked: Mapping[int, Sequence[int]], notes: Notes
+) -> None:
+    """Notes how often a guess would have been wrong, and what that would have cost."""
+    names = sorted({name_of(run.trace, run.kinds, i) for i in found})
+    calls = sum(run.kinds.calls[i] == i for i in range(len(run.trace.spans)))
+    each_ns = sum(run.trace.spans[i].duration_ns for i in found) // len(found)
+    guesses = notes.guesses.setdefault(", ".join(names), Guesses())
+    guesses.runs += 1
+    guesses.calls += calls
+    guesses.wrong += calls - len(asked)
+    guesses.wasted_ns += (calls - len(asked)) * each_ns
+
+
+def _other_model(
+    run: Studied, editing: Editing, change: OtherModel, model: ModelTime | None, notes: Notes
+) -> int:
+    if model is None:
+        return 0
+    count = 0
+    for i in selected(run.trace, run.kinds, run.causes, change.what):
+        told = run.trace.spans[i].model_call
+        if told is not None and told.model != change.new:
+            editing.other_model(i, change.new, model.pace, model.first_ns(run.sizes.get(i)))
+            count += 1
+    notes.each_ns2 += count * model.spread_ns**2
+    notes.off_ns += count * model.spread_ns * _OF_A_MEDIAN / model.calls**0.5
+    return count
+
+
+_OF_A_MEDIAN = 1.25
+"""How many times as far off a median is as a mean, of normal values."""
+_FINE = 1_000_000
+
+
+def _shrink(
+    run: Studied,
+    editing: Editing,
+    change: Shrink,
+    models: Mapping[str, ModelTime],
+    notes: Notes,
+    lean: Lean,
+) -> int:
+    """Fewer tokens, and as much less time as the slope of the call's model says."""
+    tokens = change.factor.as_integer_ratio()
+    count = 0
+    for i in selected(run.trace, run.kinds, run.causes, change.what):
+        told, sizes = editing.told(i), run.sizes.get(i)
+        name = (told.model if told is not None else None) or ""
+        model = models.get(name)
+        if told is None or sizes is None:
+            continue
+        line = why = None
+        if model is not None:
+            shown = model.slopes
+            line, why = (
+                (shown.input, shown.input_why)
+                if change.side == "input"
+                else (shown.output, shown.output_why)
+            )
+        size = None if line is None else _size(line, change, sizes)
+        if model is None or line is None or size is None:
+            notes.unknown[_unknown(change, name, why)] = None
+            count += told.tokens is not None
+            editing.shrink(i, change.side, tokens, "", (1, 1))
+            continue
+        ratio = _ratio(line, change, sizes, size, lean, split=model.slopes.split)
+        phase = ""
+        if model.slopes.split and sizes.first_ns is not None:
+            phase = "first_token" if change.side == "input" else "generation"
+        if _far_out(line, size * float(change.factor)):
+            notes.said[
+                f"{described(change)}: some calls get a size that none had, where the same is "
+                f"taken to hold ({name}: {line.smallest:,} to {line.largest:,} {line.unit})"
+            ] = None
+        notes.said[_slope(change, name, line)] = None
+        notes.known += 1
+        count += 1
+        editing.shrink(i, change.side, tokens, phase, (round(ratio * _FINE), _FINE))
+    return count
+
+
+def _far_out(line: Line, size: float) -> bool:
+    """Whether a call of this `size` is so far from all that were seen that it matters."""
+    outside = max(line.smallest - size, size - line.largest, 0)
+    return outside * line.slope_ns * 20 > line.at(size)
+
+
+def _size(line: Line, change: Shrink, sizes: Sizes) -> int | None:
+    if change.side == "output":
+        return sizes.output_tokens
+    return sizes.input_tokens if line.unit == "tokens" else sizes.input_bytes
+
+
+def _ratio(
+    line: Line, change: Shrink, sizes: Sizes, size: int, lean: Lean, *, split: bool
+) -> float:
+    """How many times as long the part of the call takes that `line` is about.
+
+    No more than in proportion: the time for nothing is not below nothing.
+    """
+    slope_ns = (line.slope_ns, line.high_ns, line.low_ns)[lean]
+    factor = float(change.factor)
+    # Where nobody told the first token apart, it is a part of the whole call.
+    whole = line.at(size) if split and sizes.first_ns is not None else float(sizes.spent_ns)
+    if whole <= 0:
+        return 1.0
+    ratio = 1 + slope_ns * size * (factor - 1) / whole
+    return min(max(ratio, min(factor, 1.0)), max(factor, 1.0))
+
+
+def _slope(change: Shrink, name: str, line: Line) -> str:
+    """What is taken to hold of a model, as these traces show it."""
+    what = "the first token of" if change.side == "input" else "a reply of"
+    each = 1000 if change.side == "input" else 100
+    slope, low, high = (
+        f"{ns * each / 1e6:.0f}" for ns in (line.slope_ns, line.low_ns, line.high_ns)
+    )
+    between = f"{low} to {high}" if low != high else "it"
+    return (
+        f"{what} {name} takes {slope} ms more for {each:,} {line.unit} more of {change.side} "
+        f"({line.calls} calls show {between})"
+    )
+
+
+def _unknown(change: Shrink, name: str, why: str | None) -> str:
+    what = "the first token" if change.side == "input" else "a reply"
+    told = why or "their sizes or times are not known"
+    return (
+        f"how much sooner {what} of {name or 'models without a name'} comes with less "
+        f"{change.side}: {told}"
+    )

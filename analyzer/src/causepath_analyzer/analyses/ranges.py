@@ -1,0 +1,88 @@
+"""How sure a prediction is: the range that as many new runs would fall into, four times of five.
+
+What makes a measurement differ from a prediction, and how that is known:
+
+- the runs differ from each other: a bootstrap of the percentile, of the old and of the new runs;
+- a replay is off by a part of what it changes: by a few percent, or as earlier predictions of the
+  kind were (the ledger);
+- what an edit works with was itself measured: a slope, the pace of another model (`doubt_ns`);
+- the machine is busier or less busy than it was: by a part of the wall, which is larger where the
+  same work took differently long in these runs (`unsteady`).
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+COVERAGE: Final = 0.8
+"""How many of the new measurements a range is to contain."""
+_DRAWS: Final = 2000
+_SEED: Final = 20
+_MODEL_ERROR: Final = 0.03
+"""How far off a replay is taken to be, as a part of the change, while nothing was measured."""
+_JITTER: Final = 0.002
+"""How far a wall time is off for reasons that are in no trace."""
+_ENOUGH: Final = 5
+"""Earlier predictions of a kind that say more of its errors than `_MODEL_ERROR` does."""
+
+
+class Estimate(Struct, frozen=True):
+    """A percentile of the wall time now and with the changes; ``low`` to ``high`` is the range
+    that the new one is expected in, ``None`` where one run alone says nothing about it."""
+
+    now_ns: int
+    then_ns: int
+    low_ns: int | None
+    high_ns: int | None
+
+
+class PastErrors(Struct, frozen=True):
+    """How far predictions with the same kinds of changes were off, as parts of what was saved."""
+
+    errors: tuple[float, ...] = ()
+
+
+class Doubt(Struct, frozen=True):
+    """What is not known well: ``off_ns`` is how far all runs may be off together, ``each_ns`` each
+    of them, ``unsteady`` the machine, as a part of the wall. ``at_most``: something in the traces
+    speaks against the saving, so that there may be none."""
+
+    off_ns: float = 0.0
+    each_ns: float = 0.0
+    unsteady: float = 0.0
+    at_most: bool = False
+
+
+def estimate(
+    now: Sequence[int], then: Sequence[int], percent: int, past: PastErrors, doubt: Doubt
+) -> Estimate:
+    """The percentile of the walls of all runs, `now` and `then`, and its range."""
+    ordered_now, ordered = sorted(now), sorted(then)
+    rank = -(-len(ordered) * percent // 100)
+    was, value = ordered_now[rank - 1], ordered[rank - 1]
+    if len(ordered) < 2:
+        return Estimate(was, value, None, None)
+    rng = random.Random(_SEED)
+
+    def again() -> int:
+        """How far off the percentile of as many runs is: an order statistic of the bootstrap."""
+        place = int(rng.betavariate(rank, len(ordered) - rank + 1) * len(ordered))
+        return ordered[min(place, len(ordered) - 1)] - value
+
+    saved = was - value
+    jitter = max(_JITTER, doubt.unsteady) * value
+    each = doubt.each_ns * 1.25 / len(ordered) ** 0.5  # of the middle one of as many
+    draws = []
+    for _ in range(_DRAWS):
+        many = len(past.errors) >= _ENOUGH
+        off = rng.choice(past.errors) if many else rng.gauss(0, _MODEL_ERROR)
+        noise = rng.gauss(0, jitter) + rng.gauss(0, doubt.off_ns) + rng.gauss(0, each)
+        draws.append(value + again() - again() + round(off * saved + noise))
+    draws.sort()
+    tail = round(_DRAWS * (1 - COVERAGE) / 2)
+    low, high = max(0, draws[tail]), max(0, draws[-1 - tail])
+    if doubt.at_most:
+        low, high = min(low, was), max(high, was)
+    return Estimate(was, value, low, high)

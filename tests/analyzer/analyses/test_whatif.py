@@ -1,0 +1,222 @@
+"""Predictions over several runs: sizes, the last answer, the user's retries, what is unknown."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from causepath_analyzer.analyses.edits import edit
+from causepath_analyzer.analyses.prediction import (
+    Entry,
+    entry,
+    past_errors,
+    prediction,
+    verified,
+)
+from causepath_analyzer.analyses.whatif import WhatIf, changed, what_if
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.model import ModelCall, Span, Tokens, Trace
+from causepath_analyzer.read.tree import build
+from tests.support.drawn import MS, drawn
+
+
+def run(
+    calls: Sequence[tuple[int, int]], *, first: bool = True, model: str = "m", streamed: bool = True
+) -> Trace:
+    """An agent that makes calls of so many input and output tokens: 100 ms and 0.1 ms for each
+    input token until the first token, then 5 ms for each output token; 10 ms of its own between."""
+    spans = []
+    at = 0
+    for n, (given, written) in enumerate(calls):
+        ttft = 100 + given // 10
+        end = at + ttft + 5 * written
+        told = ModelCall(
+            model,
+            tokens=Tokens(given, written),
+            ttft_ns=ttft * MS if first else None,
+            streamed=streamed if first else None,
+        )
+        spans.append(Span("t", f"c{n}", "r", "chat", at * MS, end * MS, "llm", model_call=told))
+        at = end + 10
+    return build([Span("t", "r", "", "demo", 0, at * MS, "agent"), *spans])
+
+
+CALLS = [(1000, 10), (2000, 20), (4000, 5), (8000, 60)]
+# First tokens 200, 300, 500, 900 = 1900; the rest 50, 100, 25, 300 = 475; 40 of its own: 2415
+
+
+def told(edits: Sequence[str], *traces: Trace) -> WhatIf:
+    return what_if(traces or [run(CALLS), run(CALLS)], [edit(text) for text in edits])
+
+
+@pytest.mark.parametrize(
+    ("edits", "then"),
+    [
+        (["shrink input=0.5"], 2415 - 750),  # half of the 0.1 ms for each of 15,000 tokens
+        (["shrink output=0.2"], 2415 - 380),
+        (["shrink llm#last input=0.5"], 2415 - 400),
+        (["shrink llm#1 output=0"], 2415 - 50),
+        (["shrink input=2"], 2415 + 1500),
+        (["shrink input=0.5", "shrink output=0.2"], 2415 - 750 - 380),
+        (["shrink input=0.5", "scale llm.first_token=0.5"], 2415 - 750 - 575),
+        (["scale llm.first_token=0.5", "scale llm.generation=0"], 2415 - 950 - 475),
+    ],
+    ids=str,
+)
+def test_sizes(edits: list[str], then: int) -> None:
+    found = told(edits)
+    assert found.p50.now_ns == 2415 * MS
+    assert found.p50.then_ns == pytest.approx(then * MS, abs=MS)
+    assert found.unknown == ()
+
+
+def test_what_shrinks_costs_less_and_begins_sooner() -> None:
+    found = told(["shrink input=0.5"], run(CALLS, model="gpt-4o"), run(CALLS, model="gpt-4o"))
+    assert found.cost_now_usd is not None
+    assert found.cost_then_usd is not None
+    assert found.cost_then_usd < found.cost_now_usd
+    assert found.answer is not None
+    assert found.answer.now_ns == (2415 - 10 - 300) * MS
+    assert found.answer.then_ns == pytest.approx((2415 - 10 - 300 - 750) * MS, abs=MS)
+
+
+def test_a_slope_that_the_traces_do_not_show_is_unknown_and_no_number_is_made_up() -> None:
+    alike = [(1000, 10)] * 6
+    found = told(["shrink input=0.5"], run(alike), run(alike))
+    (why,) = found.unknown
+    assert why == (
+        "how much sooner the first token of m comes with less input: "
+        "the sizes of its 12 calls hardly differ"
+    )
+    assert (found.p50.low_ns, found.p50.high_ns) == (None, None)
+    assert verified(prediction(found), [run(alike)]).inside is None
+
+
+@pytest.mark.parametrize(
+    ("streamed", "then"),
+    [
+        # Another agent's calls of the model say how long a first token takes.
+        ([run(CALLS), run(CALLS)], 2415 - 10 - 300),
+        # Else the answers of different lengths do.
+        ([run(CALLS, first=False)], 2415 - 10 - 300),
+    ],
+    ids=["from calls that were streamed", "from lengths"],
+)
+def test_a_streamed_answer_begins_sooner_and_ends_as_late(streamed: list[Trace], then: int) -> None:
+    found = told(["stream"], run(CALLS, first=False), *streamed)
+    assert found.p50.then_ns == found.p50.now_ns == 2415 * MS
+    assert found.answer is not None
+    assert found.answer.then_ns == pytest.approx(then * MS, rel=0.06)
+
+
+def test_a_streamed_answer_is_judged_by_when_it_begins() -> None:
+    before = [run(CALLS, first=False)] * 3
+    kept = prediction(told(["stream"], *before))
+    came = verified(kept, [run(CALLS)] * 3)
+    assert came.answer_ns == (2415 - 10 - 300) * MS
+    assert came.saved_ns == 300 * MS
+    assert came.error is not None
+    assert entry(came, "now").measured_saving_ns == 300 * MS
+    late = verified(kept, [run([(1000, 10), (2000, 20), (4000, 5), (8000, 5)])] * 3)
+    assert late.inside is False
+    with pytest.raises(UsageError, match="do not tell when the last answer began"):
+        verified(kept, [_streamed_untold(run(CALLS))])
+
+
+def _streamed_untold(trace: Trace) -> Trace:
+    from msgspec.structs import replace
+
+    return build(
+        [
+            replace(s, model_call=replace(s.model_call, ttft_ns=None)) if s.model_call else s
+            for s in trace.spans
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("traces", "why"),
+    [
+        ([run(CALLS)], "the last answer of every run is streamed already"),
+        ([run([(1000, 10)] * 4, first=False)], "how long the first token takes is not known"),
+        ([drawn("tool a |---|")], "there is no model call in these traces"),
+    ],
+    ids=["streamed", "unknown", "none"],
+)
+def test_what_cannot_be_streamed_is_refused(traces: list[Trace], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        what_if(traces, [edit("stream")])
+
+
+OWN_RETRIES = """
+    agent run   |------------------------------------|
+      llm one      |--|                                  error=429 model=m tokens=0/0
+      llm two          |-|                               error=429 model=m
+      llm three               |----|                     model=m tokens=5/5
+      tool look                      |--|                asked_by=three
+      llm four                            |--|           model=m tokens=5/5
+"""
+
+
+def test_without_the_users_own_retries_the_answer_comes_at_the_first_attempt() -> None:
+    found = changed(drawn(OWN_RETRIES), [edit("no-retries")])
+    assert found.times.wall_ns == (37 - 11) * MS
+    starts = dict(zip("r1234l", found.times.starts_ns, strict=False))
+    assert starts["3"] == 3 * MS
+    assert told(["no-retries"], drawn(OWN_RETRIES)).turns == 2
+
+
+def test_retries_of_branches_side_by_side_are_left_out_in_each() -> None:
+    found = changed(
+        drawn("""
+            agent run   |--------------------------|
+              llm a1     |--|                           error=429 model=m blocks=a>
+              llm b1     |---|                          error=429 model=m blocks=b>
+              llm a2             |-----|                model=m blocks=a>x
+              llm b2               |-------|            model=m blocks=b>y
+        """),
+        [edit("no-retries")],
+    )
+    assert found.times.wall_ns == (1 + 8 + 8) * MS  # both begin at 1, b2 is the longer one
+
+
+def kept(now: int, then: int) -> Entry:
+    return Entry("causepath.ledger/1", ("CP101",), ("CP101",), "", now, then, None, None, 1000)
+
+
+@pytest.mark.parametrize("factor", ["0", "0.1", "0.5", "1", "3"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_part_shrinks_at_most_in_proportion(factor: str, first: bool) -> None:
+    runs = [run(CALLS, first=first)] * 2
+    now = 2415 * MS
+    for side, part in (("input", 1900), ("output", 475)):
+        most = (part if first else 2375) * MS * (float(factor) - 1)
+        change = told([f"shrink {side}={factor}"], *runs).p50.then_ns - now
+        assert min(most, 0) - MS <= change <= max(most, 0) + MS
+
+
+def test_an_error_is_relative_only_to_something() -> None:
+    drawing = """
+        agent run   |------------------------|
+          llm one    |--|                         model=m
+          tool a         |---------|              asked_by=one
+          tool b                    |-----|       asked_by=one
+    """
+    before = drawn(drawing)
+    told = prediction(what_if([before] * 2, [edit("scale tool:a=0.5")]))
+    assert told.p50.now - told.p50.then == 5 * MS
+    nothing = verified(told, [before])
+    assert (nothing.saved_ns, nothing.error_ns, nothing.error) == (0, 5 * MS, None)
+    half = verified(told, [changed_wall(before, 3)])
+    assert (half.saved_ns, half.error_ns, half.error) == (3 * MS, 2 * MS, 2 / 3)
+    assert past_errors([kept(5, 90), kept(500, 400)], ["CP101"]).errors == (0.2,)
+
+
+def changed_wall(trace: Trace, less: int) -> Trace:
+    from msgspec.structs import replace
+
+    return build(
+        [
+            replace(span, end_ns=span.ended_ns - less * MS) if not span.parent_id else span
+            for span in trace.spans
+        ]
+    )
