@@ -389,6 +389,225 @@ CLAUDE_CODE = [
     _line("system", 1000, "u6", subtype="turn_duration"),
 ]
 
+
+def _go_value(value: Any) -> dict[str, Any]:
+    kind = {str: "STRING", int: "INT64", float: "FLOAT64", list: "STRINGSLICE"}[type(value)]
+    return {"Type": kind, "Value": value}
+
+
+def _go_context(span: str | None) -> dict[str, Any]:
+    return {
+        "TraceID": TRACE if span else "0" * 32,
+        "SpanID": span or "0" * 16,
+        "TraceFlags": "01",
+        "TraceState": "",
+        "Remote": False,
+    }
+
+
+def _go_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    scope = {"Name": "my.scope", "Version": "", "SchemaURL": "", "Attributes": None}
+    return {
+        "Name": NAMES[span],
+        "SpanContext": _go_context(span),
+        "Parent": _go_context(None if span == AGENT else AGENT),
+        "SpanKind": 1,
+        "StartTime": iso(start),
+        "EndTime": iso(end),
+        "Attributes": [{"Key": k, "Value": _go_value(v)} for k, v in OTEL[span].items()],
+        "Events": None,
+        "Links": None,
+        "Status": {"Code": "Error" if span == TOOL else "Unset", "Description": ""},
+        "DroppedAttributes": 0,
+        "ChildSpanCount": 0,
+        "Resource": [{"Key": "service.name", "Value": _go_value("demo")}],
+        "InstrumentationScope": scope,
+        "InstrumentationLibrary": scope,
+    }
+
+
+GO_SDK = [*map(_go_span, NAMES)]
+
+
+def _javascript_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    found = {
+        "resource": {"attributes": {"service.name": "demo"}},
+        "instrumentationScope": {"name": "my.scope", "version": "1"},
+        "traceId": TRACE,
+        "parentSpanContext": {"traceId": TRACE, "spanId": AGENT, "traceFlags": 1},
+        "name": NAMES[span],
+        "id": span,
+        "kind": 0,
+        "timestamp": (START + start) * 1000,
+        "duration": (end - start) * 1000.0,
+        "attributes": OTEL[span],
+        "status": {"code": 2 if span == TOOL else 0},
+        "events": [],
+        "links": [],
+    }
+    if span == AGENT:
+        del found["parentSpanContext"]
+    return found
+
+
+JAVASCRIPT_SDK = [*map(_javascript_span, NAMES)]
+
+
+def _mastra_span(span: str) -> dict[str, Any]:
+    start, end = TIMES[span]
+    kind = {AGENT: "agent_run", TOOL: "tool_call", NOTE: "generic"}.get(span, "model_generation")
+    attributes: dict[str, Any] = {
+        AGENT: {"conversationId": "s"},
+        FIRST: {
+            "model": "m",
+            "usage": {"inputTokens": 100, "outputTokens": 10},
+            "finishReason": "tool-calls",
+        },
+        SECOND: {
+            "model": "m",
+            "usage": {
+                "inputTokens": 200,
+                "outputTokens": 20,
+                "inputDetails": {"text": 120, "cacheRead": 80},
+            },
+            "streaming": True,
+            "completionStartTime": iso(700),
+        },
+    }.get(span, {})
+    return {
+        "traceId": TRACE,
+        "spanId": span,
+        "parentSpanId": None if span == AGENT else AGENT,
+        "name": "tool: 'get_weather'" if span == TOOL else NAMES[span],
+        "spanType": kind,
+        "isEvent": span == NOTE,
+        "attributes": attributes,
+        "startedAt": iso(start),
+        "endedAt": None if span == NOTE else iso(end),
+        "error": {"message": "no"} if span == TOOL else None,
+    }
+
+
+MASTRA = {"traceId": TRACE, "spans": [*map(_mastra_span, NAMES)]}
+
+
+def _rolled(kind: str, ms: int, **payload: Any) -> dict[str, Any]:
+    return {"timestamp": iso(ms), "type": kind, "payload": payload}
+
+
+def _counted(ms: int, total: int, **used: int) -> dict[str, Any]:
+    info = {"total_token_usage": {"total_tokens": total}, "last_token_usage": used}
+    return _rolled("event_msg", ms, type="token_count", info=info)
+
+
+CODEX = [
+    _rolled("session_meta", 100, id="s", cwd="/", model_provider="openai"),
+    _rolled("turn_context", 100, model="m"),
+    _rolled("event_msg", 100, type="user_message", message="Rain in Lisbon?"),
+    _rolled("response_item", 300, type="reasoning", summary=[]),
+    _rolled(
+        "response_item",
+        400,
+        type="function_call",
+        name="get_weather",
+        arguments="{}",
+        call_id=TOOL,
+    ),
+    _counted(401, 110, input_tokens=100, output_tokens=10, total_tokens=110),
+    _rolled(
+        "response_item",
+        600,
+        type="function_call_output",
+        call_id=TOOL,
+        output='{"output": "no", "metadata": {"exit_code": 1}}',
+    ),
+    _rolled("response_item", 950, type="message", role="assistant", content=[]),
+    _counted(
+        951, 330, input_tokens=200, cached_input_tokens=80, output_tokens=20, total_tokens=220
+    ),
+    _rolled("event_msg", 1000, type="task_complete"),
+]
+
+
+def _entered(ms: int, number: int, **message: Any) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "id": f"{number:08x}",
+        "parentId": None,
+        "timestamp": iso(ms),
+        "message": {"timestamp": START + ms, **message},
+    }
+
+
+PI = [
+    {"type": "session", "version": 3, "id": "s", "timestamp": iso(100), "cwd": "/"},
+    _entered(100, 1, role="user", content="Rain in Lisbon?"),
+    _entered(
+        400,
+        2,
+        role="assistant",
+        content=[{"type": "toolCall", "id": TOOL, "name": "get_weather", "arguments": {}}],
+        model="m",
+        usage={"input": 100, "output": 10, "cacheRead": 0, "cacheWrite": 0},
+        stopReason="toolUse",
+        timestamp=START + 100,
+    ),
+    _entered(600, 3, role="toolResult", toolCallId=TOOL, toolName="get_weather", isError=True),
+    _entered(
+        950,
+        4,
+        role="assistant",
+        content=[{"type": "text", "text": "No"}],
+        model="m",
+        usage={"input": 120, "output": 20, "cacheRead": 80, "cacheWrite": 0},
+        stopReason="stop",
+        timestamp=START + 600,
+    ),
+    {"type": "session_info", "id": "00000005", "timestamp": iso(1000), "name": "rain"},
+]
+
+
+def _logged(event: str, ms: int, **attributes: Any) -> dict[str, Any]:
+    return {
+        "hrTime": [(START + ms) // 1000, (START + ms) % 1000 * 1_000_000],
+        "attributes": {
+            "session.id": "s",
+            "event.name": f"gemini_cli.{event}",
+            "event.timestamp": iso(ms),
+            **attributes,
+        },
+        "_body": "what happened",
+    }
+
+
+GEMINI_CLI = [
+    _logged("user_prompt", 100, prompt_length=15),
+    _logged(
+        "api_response",
+        400,
+        model="m",
+        duration_ms=300,
+        input_token_count=100,
+        output_token_count=10,
+        cached_content_token_count=0,
+        thoughts_token_count=0,
+    ),
+    _logged("tool_call", 600, function_name="get_weather", duration_ms=200, success=False),
+    _logged(
+        "api_response",
+        950,
+        model="m",
+        duration_ms=350,
+        input_token_count=200,
+        output_token_count=20,
+        cached_content_token_count=80,
+        thoughts_token_count=0,
+    ),
+    _logged("file_operation", 1000, operation="read"),
+]
+
 SAMPLES: dict[str, bytes] = {
     "otlp-json": text(OTLP),
     "jaeger-json": text(JAEGER),
@@ -400,5 +619,14 @@ SAMPLES: dict[str, bytes] = {
     "openai-agents": text(OPENAI_AGENTS),
     "langsmith": text(LANGSMITH),
     "claude-code": b"\n".join(map(text, CLAUDE_CODE)),
+    "go-sdk": b"\n".join(map(text, GO_SDK)),
+    "javascript-sdk": b"\n".join(map(text, JAVASCRIPT_SDK)),
+    "mastra": text(MASTRA),
+    "codex": b"\n".join(map(text, CODEX)),
+    "pi": b"\n".join(map(text, PI)),
+    "gemini-cli": b"\n".join(json.dumps(one, indent=2).encode() for one in GEMINI_CLI),
 }
 """By the name of the format."""
+
+SESSIONS = ("claude-code", "codex", "pi", "gemini-cli")
+"""What these record begins with the first call and ends with a last line."""

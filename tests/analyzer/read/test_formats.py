@@ -14,10 +14,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer.model import Skipped, Span, Tokens
 from causepath_analyzer.read import FORMATS, Options, SpansByTrace, read, read_stream
+from causepath_analyzer.read.inspected import as_json
 from causepath_analyzer.read.recognise import JSON_FORMATS
 from causepath_analyzer.read.source import unpacked
 from tests.analyzer.read import samples, test_otlp_json
-from tests.analyzer.read.samples import SAMPLES, b64, iso, ns, text
+from tests.analyzer.read.samples import SAMPLES, SESSIONS, b64, iso, ns, text
 
 MS = 1_000_000
 
@@ -58,17 +59,17 @@ def test_one_run_in_every_format(name: str) -> None:
     assert (entry.format, entry.skipped) == (name, ())
     calls = [told(span) for span in spans if span.category in ("llm", "tool")]
     assert sorted(calls, key=str) == sorted([FIRST, TOOL, SECOND], key=str)
-    assert {span.trace_id for span in spans} == {"s" if name == "claude-code" else samples.TRACE}
+    assert {span.trace_id for span in spans} == {"s" if name in SESSIONS else samples.TRACE}
     roots = [span for span in spans if not span.parent_id]
     assert len(roots) == 1
     assert roots[0].category == ("chain" if name == "langsmith" else "agent")
     assert (roots[0].duration_ns, roots[0].session) == (
-        (900 if name == "claude-code" else 1000) * MS,
+        (900 if name in SESSIONS else 1000) * MS,
         "s",
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLES) - {"claude-code"}))
+@pytest.mark.parametrize("name", sorted(set(SAMPLES) - set(SESSIONS)))
 def test_the_first_token_is_timed(name: str) -> None:
     spans, _ = spans_of(SAMPLES[name])
     timed = [s.model_call.ttft_ns for s in spans if s.model_call and s.model_call.ttft_ns]
@@ -543,20 +544,119 @@ def test_times_in_many_spellings(text: Any, ns: int | None) -> None:
     assert time_ns(text) == ns
 
 
-def test_javascripts_console_output_is_refused_with_advice() -> None:
-    output = """{
-  resource: { attributes: { 'service.name': 'demo' } },
-  instrumentationScope: { name: 'my.scope', version: undefined },
-  traceId: '9e68a4d1b3c5f7e90123456789abcdef',
-  parentSpanContext: undefined,
-  name: 'chat m',
-  id: 'fe1b2c3d4e5f6071',
-  kind: 2,
-  timestamp: 1795215791340000,
-  duration: 466.914,
-}
-"""
-    spans, entry = spans_of(output.encode())
+def inspected(value: Any, indent: int = 0) -> str:
+    """`value` as Node.js prints it."""
+    inner, outer = " " * (indent + 2), " " * indent
+    if isinstance(value, dict):
+        keys = {k: k if k.isidentifier() else f"'{k}'" for k in value}
+        lines = [f"{inner}{keys[k]}: {inspected(v, indent + 2)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{outer}}}" if lines else "{}"
+    if isinstance(value, list):
+        return f"[ {', '.join(inspected(v, indent + 2) for v in value)} ]" if value else "[]"
+    if isinstance(value, str):
+        if "\n" in value:
+            head, tail = value.split("\n", 1)
+            return f"{inspected(head)[:-1]}\\n' +\n{inner}{inspected(tail)}"
+        quote = next((q for q in "'\"`" if q not in value), "'")
+        return quote + value.replace("\\", "\\\\").replace(quote, f"\\{quote}") + quote
+    return "undefined" if value is None else json.dumps(value)
+
+
+AWKWARD = ["it's", '"quoted"', 'it\'s "both"', "`'\" all", "{ a: 1 }", "a\nb } {\nc", "\\d", "ÿ"]
+
+
+def test_what_nodes_console_prints() -> None:
+    spans = [
+        {**one, "attributes": {**one["attributes"], "text": text}, "parentId": None}
+        for one, text in zip(samples.JAVASCRIPT_SDK * 2, AWKWARD, strict=False)
+    ]
+    printed = "\n".join(map(inspected, spans))
+    assert [json.loads(as_json(inspected(s).encode()) or b"") for s in spans] == spans
+    found, entry = spans_of(f"listening on 3000\n{printed}\nbye {{\n".encode())
+    assert (entry.format, entry.skipped) == ("javascript-sdk", ())
+    assert [told(s) for s in found[:5]] == [told(s) for s in spans_of(SAMPLES["go-sdk"])[0]]
+
+
+CUT_SHORT = b"""{
+  a: [Object],
+  b: [ 1, 2,
+    ... 98 more items
+  ],
+  c: Resource { d: [Array] },
+  e: [Object: null prototype] { f: -1.5e-7 },
+  g: 12n,
+  h: 'xx'... 7 more characters
+}"""
+
+
+def test_what_node_cut_short_is_left_out() -> None:
+    assert json.loads(as_json(CUT_SHORT) or b"") == {
+        "a": None,
+        "b": [1, 2],
+        "c": {"d": None},
+        "e": {"f": -1.5e-7},
+        "g": 12,
+        "h": "xx",
+    }
+
+
+def test_javascript_that_never_ends_costs_itself() -> None:
+    one = inspected(samples.JAVASCRIPT_SDK[0])
+    found, entry = spans_of(f"{one[:-20]}\n{one}\n{one[:-3]}".encode())
+    assert len(found) == 1
+    assert [skipped.why for skipped in entry.skipped] == [
+        "cut off: the JSON that starts here never ends"
+    ] * 2
+
+
+def stringified(span: str, *, is_second: bool) -> dict[str, Any]:
+    """What ``JSON.stringify`` makes of a span of release 1 or 2."""
+    start, end = ((samples.START + ms) * 1_000_000 for ms in samples.TIMES[span])
+    context = {"traceId": samples.TRACE, "spanId": samples.AGENT}
+    parent = {"parentSpanContext": context} if is_second else {"parentSpanId": samples.AGENT}
+    named = [["service.name", "demo"]]
+    return {
+        "attributes": samples.OTEL[span],
+        "events": [{"name": "First Token Stream Event", "time": [1, 2], "attributes": {}}],
+        "links": [{"context": "[Circular]", "attributes": {}}],
+        "kind": 0,
+        "status": {"code": 2 if span == samples.TOOL else 0},
+        "_spanContext": {"traceId": samples.TRACE, "spanId": span, "traceFlags": 1},
+        **({} if span == samples.AGENT else parent),
+        "name": samples.NAMES[span],
+        "startTime": divmod(start, 10**9),
+        "endTime": divmod(end, 10**9),
+        "_ended": True,
+        "_duration": divmod(end - start, 10**9),
+        "resource": {"_rawAttributes": named} if is_second else {"_attributes": dict(named)},
+        "instrumentationScope": {"name": "my.scope"},
+    }
+
+
+@pytest.mark.parametrize("is_second", [True, False])
+def test_spans_that_programs_stringify(is_second: bool) -> None:
+    spans = [stringified(span, is_second=is_second) for span in samples.NAMES]
+    found, entry = spans_of(b"\n".join(json.dumps(s, indent=2).encode() for s in spans))
+    assert (entry.format, entry.skipped) == ("javascript-sdk", ())
+    assert [told(s) for s in found] == [told(s) for s in spans_of(SAMPLES["go-sdk"])[0]]
+    assert {(s.service, s.parent_id) for s in found} == {("demo", ""), ("demo", samples.AGENT)}
+
+
+def test_go_prints_times_with_a_zone_over_lines_and_one_after_the_other() -> None:
+    zoned = [
+        {**one, "StartTime": one["StartTime"].replace("Z", "123456+00:00")}
+        for one in samples.GO_SDK
+    ]
+    india = json.loads(json.dumps(zoned[0]))
+    india["StartTime"] = "2026-11-21T04:33:32.000000001+05:30"
+    printed = "".join(json.dumps(one, indent="\t") for one in [india, *zoned[1:]])
+    found, entry = spans_of(f"serving\n{printed}\n{printed[:300]}".encode())
+    assert len(found) == 5
+    assert found[0].start_ns == 1795215812000000001
+    assert len(entry.skipped) == 1
+
+
+def test_go_without_times_is_told() -> None:
+    spans, entry = spans_of(text({**samples.GO_SDK[0], "StartTime": "0001-01-01T00:00:00Z"}))
     assert spans == []
-    assert str(entry.problem).startswith("f:1: output of the JavaScript SDK's console exporter")
-    assert type(entry.problem).__name__ == "NoTracesError"
+    assert "without times" in str(entry.problem)

@@ -1,5 +1,7 @@
 """Cuts text into JSON documents: lines, one document over many lines, or several in a row.
 
+What Node.js prints of objects (``console.dir``) is cut as well: brackets in the first column.
+
 Streams line by line where the first line is a document of its own. Only a document that is spread
 over lines is held in memory whole, because it has to be.
 """
@@ -21,6 +23,8 @@ _SYNTAX = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+"?|[{}\[\]]')
 # A list that may hold spans; log lines begin with a bracket and a word.
 _BEGIN = rb"(?:\{|\[(?=\s*(?:[{\[\]]|\Z)))"
 _OPENING = re.compile(rb"^[ \t]*" + _BEGIN, re.MULTILINE)
+_INSPECTED = re.compile(rb"\{[ \t]*\r?\n[ \t]+(?:[A-Za-z_$][\w$]*|'[^'\n]*'): ")
+_INSPECTED_END = re.compile(rb"^\}[ \t]*\r?$", re.MULTILINE)
 _NEXT = re.compile(rb"\s*" + _BEGIN)
 _MOST_BEFORE = 1000
 """So many lines of other output may come before the first document."""
@@ -135,11 +139,33 @@ def _in_a_row(data: bytes, first_line: int) -> Iterator[Document | Skipped]:
     through again with a bracket in the first column taken as a new start: a program that was
     killed while printing, and then run once more.
     """
+    if _INSPECTED.match(data) is not None:
+        yield from _inspected(data, first_line)
+        return
     unclosed = yield from _by_depth(data, 0, first_line, resynchronise=False)
     if unclosed is not None:
         last = yield from _by_depth(data, *unclosed, resynchronise=True)
         if last is not None:
             yield _cut_off(last[1])
+
+
+def _inspected(data: bytes, line: int) -> Iterator[Document | Skipped]:
+    """Objects as Node.js prints them over lines, in which no string goes over the end of one."""
+    counted = 0
+    opening = _INSPECTED.search(data)
+    while opening is not None:
+        start = opening.start()
+        line += data.count(b"\n", counted, start)
+        counted = start
+        end = _INSPECTED_END.search(data, start)
+        following = _INSPECTED.search(data, opening.end())
+        while following is not None and data[following.start() - 1] != 0x0A:
+            following = _INSPECTED.search(data, following.end())
+        if end is None or (following is not None and following.start() < end.start()):
+            yield _cut_off(line)
+        else:
+            yield Document(data[start : end.end()], line)
+        opening = following
 
 
 def _by_depth(

@@ -46,7 +46,7 @@ class GatheredFormat(Struct, frozen=True):
 
     name: str
     begin: Callable[[], JsonFormat]
-    settle: Callable[[dict[str, list[Span]]], Mapping[str, Repeats]]
+    settle: Callable[[dict[str, list[Span]]], Mapping[str, Repeats]] = lambda _: {}
 
 
 class BinaryFormat(Struct, frozen=True):

@@ -16,19 +16,26 @@ from causepath_analyzer.asking import Wanted
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import (
     claude_code,
+    codex,
+    gemini_cli,
+    go_sdk,
     jaeger_json,
+    javascript_sdk,
     langfuse,
     langsmith,
+    mastra,
     mlflow,
     openai_agents,
     otlp_json,
     otlp_protobuf,
     phoenix,
+    pi,
     python_sdk,
     zipkin,
 )
 from causepath_analyzer.read.documents import Document, documents
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
+from causepath_analyzer.read.inspected import as_json
 from causepath_analyzer.read.source import MOST_BYTES, knows_its_size, lost
 from causepath_analyzer.read.unknown import looks_like, text_looks_like
 
@@ -39,10 +46,16 @@ JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
     mlflow.FORMAT,  # before the SDK's dumps: release 2 spells its spans like them
     phoenix.FORMAT,
     python_sdk.FORMAT,
+    go_sdk.FORMAT,
+    javascript_sdk.FORMAT,
     langfuse.FORMAT,
     openai_agents.FORMAT,
     langsmith.FORMAT,
+    mastra.FORMAT,
     claude_code.FORMAT,
+    codex.FORMAT,
+    pi.FORMAT,
+    gemini_cli.FORMAT,
 )
 BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
 
@@ -143,7 +156,7 @@ class Recogniser:
             return self._read_json(document.data, where)
         except (UnicodeDecodeError, msgspec.DecodeError):
             try:
-                return self._read_json(mended(document.data), where)
+                return self._read_json(as_json(document.data) or mended(document.data), where)
             except (UnicodeDecodeError, msgspec.DecodeError) as error:
                 look = text_looks_like(document.data)
                 self.is_json = self.is_json or look is not None
