@@ -286,7 +286,7 @@ def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> Caus
         return NoTracesError(f"{path}: empty")
     if skipped:
         # What is wrong with the file explains what is wrong in it.
-        first = reader.lost[0] if reader.lost else skipped[0]
+        first = reader.lost[0] if reader.lost else reader.named or skipped[0]
         kind = NoTracesError if reader.is_json or reader.format else UnreadableInputError
         return kind(f"{path}:{_short(first.where)}: {first.why}")
     what = ", ".join(sorted(reader.signals)) or "a trace file without a span"

@@ -485,7 +485,7 @@ def _parts(request: dict[str, object]) -> Iterator[dict[str, object]]:
     """A batch, a scope with its spans or a span that stands where a request should."""
     if any(isinstance(request.get(key), list) for key in ("scopeSpans", "scope_spans")):
         yield request
-    elif "startTimeUnixNano" in request:
+    elif "startTimeUnixNano" in request and any(key in request for key in _OF_A_SPAN):
         yield {"scopeSpans": [{"spans": [request]}]}
     elif any("startTimeUnixNano" in span for span in _objects(request.get("spans"))):
         yield {"scopeSpans": [request]}
@@ -532,6 +532,8 @@ def _named(scope: object) -> tuple[str, str | None]:
     )
 
 
+_OF_A_SPAN: Final = ("spanId", "name", "attributes")
+"""A trace that Tempo found has none of these."""
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 

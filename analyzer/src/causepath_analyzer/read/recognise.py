@@ -96,7 +96,8 @@ class Recogniser:
 
     ``format`` is the name of the first format that gave something, ``signals`` are other things
     of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all,
-    ``lost`` what was missing in the stream itself.
+    ``lost`` what was missing in the stream itself, ``named`` the first thing in it that was no
+    trace, but is known for what it is.
     """
 
     def __init__(self, stream: BinaryIO, options: Options = DEFAULTS) -> None:
@@ -115,6 +116,7 @@ class Recogniser:
         self.is_json = False
         self.is_empty = False
         self.lost: Sequence[Skipped] = ()
+        self.named: Skipped | None = None
 
     def found(self) -> Iterator[Sequence[Found]]:
         """What is in the stream, in batches, in order."""
@@ -159,8 +161,11 @@ class Recogniser:
                 return self._read_json(as_json(document.data) or mended(document.data), where)
             except (UnicodeDecodeError, msgspec.DecodeError) as error:
                 look = text_looks_like(document.data)
-                self.is_json = self.is_json or look is not None
-                return [Skipped(where, look.what if look is not None else _not_json(error))]
+                if look is None:
+                    return [Skipped(where, _not_json(error))]
+                self.is_json = True
+                self.named = self.named or Skipped(where, look.what)
+                return [Skipped(where, look.what)]
         except RecursionError:
             return [Skipped(where, "nested too deeply to be a trace")]
 
@@ -180,6 +185,7 @@ class Recogniser:
         if look.harmless:
             self.signals.add(look.what)
             return ()
+        self.named = self.named or Skipped(where, look.what)
         return [Skipped(where, look.what)]
 
     def _prefer(self, fitting: JsonFormat) -> None:
