@@ -178,9 +178,10 @@ PLUGIN: dict[str, set[str]] = {
     "mcp": {"guard", "operation", "semconv", "telemetry"},
     "claude_agent": {"guard", "operation", "telemetry"},
     "file": set(),
-    "delivery": set(),
+    "delivery": {"file", "forks", "guard"},
+    "termination": {"forks", "guard"},
     "set_up": {"config", "delivery", "file", "guard"},
-    "pipeline": {"config", "forks", "guard", "set_up"},
+    "pipeline": {"config", "forks", "guard", "set_up", "termination"},
     "api": {"guard", "inside", "measure", "operation"},
     "imports": set(),
     "instrumentor": {

@@ -70,13 +70,13 @@ class Content:
         self.settings = settings
         self.redact = redact
         self._digest = digest
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._window_ends = 0.0
         self._left = 0
         forks.living.add(self)
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     # -- model calls
 

@@ -33,7 +33,7 @@ class DataFlow:
     """The outputs of late, and where they came from. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wholes: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_WHOLES)
         self._parts: Recent[int, tuple[SpanContext, ...]] = Recent(MAX_LINES)
         self._inputs: RecentKeys[int] = RecentKeys(MAX_LINES)
@@ -43,7 +43,7 @@ class DataFlow:
 
     def after_fork(self) -> None:
         """In a child process, a thread of the parent may hold the lock for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def sources(
         self,

@@ -10,16 +10,22 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from causepath import forks
+from causepath.guard import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from causepath.file import TraceFile
 
 QUEUE_SPANS = 2048
 """How many spans wait for the exporter at most, where `OTEL_BSP_MAX_QUEUE_SIZE` says nothing."""
@@ -27,12 +33,29 @@ QUEUE_SPANS = 2048
 BATCH_SPANS = 512
 """How many spans go at once, where `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says nothing."""
 
+DELAY_MILLISECONDS = 5_000
+"""How long spans wait for company, where `OTEL_BSP_SCHEDULE_DELAY` says nothing."""
+
+FILE_SECONDS = 0.7
+"""How long the end of the process waits for somebody else who holds the trace file."""
+
+IN_PASSING_SECONDS = 0.1
+"""How long the application's own threads do."""
+
 KINDS_OF_DATA = ("spans", "span", "traces")
 """What exporters call what they send, among the arguments of their messages."""
 
 
 class Delivery(SpanProcessor):
-    """In front of the SDK's batch processor: drops what that has no room for, and counts."""
+    """Spans in batches, brought by a thread that begins when the first span has ended.
+
+    Where no thread may or can begin, the application's own threads bring them: to a file at once,
+    but to anywhere else only when the process ends, as an agent must not wait for a collector.
+    """
+
+    # In the place of the SDK's batch processor, whose thread begins with it and anew in every
+    # forked child, whether or not that ever writes a span, and keeps one alive that was forked in a
+    # thread.
 
     def __init__(
         self,
@@ -40,60 +63,129 @@ class Delivery(SpanProcessor):
         destination: str,
         say: Callable[[str], None],
         *,
-        is_file: bool = False,
-        schedule_delay_millis: float | None = None,
+        file: TraceFile | None = None,
+        delay_seconds: float | None = None,
     ) -> None:
         self._destination = destination
         self._say = say
-        self._is_file = is_file
-        self._lock = threading.Lock()
-        self._made_in = self._pid = os.getpid()
-        self._room = _queue_size()
-        self._waiting = 0
+        self._file = file
+        self._made_in = os.getpid()
+        self._room = _number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS)
+        self._batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS), self._room)
+        if delay_seconds is None:
+            delay_seconds = _number("OTEL_BSP_SCHEDULE_DELAY", DELAY_MILLISECONDS) / 1e3
+        self._delay_seconds = delay_seconds
+        self._exporter = _Watched(exporter, self)
+        self._begin()
+        forks.living.add(self)
+
+    def _begin(self) -> None:
+        self._waiting: deque[ReadableSpan] = deque()
+        # Once more in one thread, too: a collection may end a span anywhere.
+        self._counting = threading.RLock()
+        self._exporting = threading.Lock()
+        self._some, self._enough = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
         self._ended = 0
         self._delivered = 0
         self._why = ""
         self._told = False
         self._closing = False
-        self._exporter = _Watched(exporter, self)
-        self._processor: SpanProcessor
-        try:
-            self._processor = BatchSpanProcessor(
-                self._exporter,
-                max_queue_size=self._room,
-                schedule_delay_millis=schedule_delay_millis,
-                # A small queue is refused with the usual size of batches.
-                max_export_batch_size=self._room if self._room < BATCH_SPANS else None,
-            )
-        except RuntimeError:
-            # No thread can begin: since Python 3.12 once the main one has ended, though others go
-            # on, and never in an isolated subinterpreter.
-            self._why = "no thread could begin that sends them"
-            self._processor = _Unthreaded(self._exporter, at_once=is_file)
+        self.written: set[int] = set()
+        """The ids of spans that came before they had ended, as the process ends."""
+
+    def after_fork(self) -> None:
+        """In a child process: what waits is the parent's to bring, and the thread is its, too."""
+        self._begin()
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.context
-        if context is None or not context.trace_flags.sampled:
+        if context is None or not context.trace_flags.sampled or context.span_id in self.written:
             return
-        if os.getpid() != self._pid:  # a forked child: the SDK empties its queue
-            self._lock, self._pid, self._waiting = threading.Lock(), os.getpid(), 0
-        with self._lock:
+        with self._counting:
             self._ended += 1
-            if self._waiting >= self._room:
+            if len(self._waiting) >= self._room:
                 self._why = self._why or "they came faster than they could be sent"
                 return
-            self._waiting += 1
-        self._processor.on_end(span)
+            self._waiting.append(span)
+        if self._closing or not self._has_thread():
+            if self._file is not None:
+                self._file.patience_seconds = IN_PASSING_SECONDS
+                self._export(IN_PASSING_SECONDS)
+            return
+        if len(self._waiting) >= self._batch:
+            self._enough.set()
+        if not self._some.is_set():
+            self._some.set()
+        if self._file is not None and _is_worker() and _is_outermost(span):
+            # A pool may end its workers as soon as it has their results.
+            self._export(IN_PASSING_SECONDS)
+
+    def _has_thread(self) -> bool:
+        """Whether a thread of ours brings the spans; from now on, if need be."""
+        if not forks.may_begin_threads:
+            return False
+        if self._thread is None:
+            thread = self._thread = threading.Thread(
+                target=self._bring, name="causepath-delivery", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                # Since Python 3.12 once the main thread has ended, though others go on, and never
+                # in an isolated subinterpreter.
+                self._why = "no thread could begin that sends them"
+                thread.run = _nothing  # type: ignore[method-assign]
+        return self._thread.run is not _nothing
+
+    def _bring(self) -> None:
+        while not self._closing:
+            self._some.wait()
+            self._some.clear()
+            self._enough.wait(self._delay_seconds)
+            self._enough.clear()
+            if not self._closing:
+                self._export(None)
+
+    def _export(self, patience_seconds: float | None) -> bool:
+        """Bring what waits, or leave that to who is at it already."""
+        if not self._exporting.acquire(
+            timeout=-1 if patience_seconds is None else patience_seconds
+        ):
+            return False
+        try:
+            token = otel.attach(otel.set_value(otel._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001
+            try:
+                while self._waiting:
+                    count = min(self._batch, len(self._waiting))
+                    self._bring_batch([self._waiting.popleft() for _ in range(count)])
+            finally:
+                otel.detach(token)
+        finally:
+            self._exporting.release()
+        return True
+
+    def _bring_batch(self, spans: list[ReadableSpan]) -> None:
+        try:
+            self._exporter.export(spans)
+        except Exception as error:
+            log.debug("an exporter has failed", exc_info=True)
+            self.failed(type(error).__name__)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._processor.force_flush(timeout_millis)
+        return self._export(timeout_millis / 1e3) and self._exporter.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
-        """Send what is waiting. What cannot even be connected to is not tried again."""
+        """Bring what is waiting. What cannot even be connected to is not tried again."""
         self._closing = True
+        if self._file is not None:
+            self._file.patience_seconds = FILE_SECONDS
         if self._exporter.cannot_connect:
             self._exporter.shutdown()
-        self._processor.shutdown()
+        self._some.set()
+        self._enough.set()
+        self._export(None)
+        self._exporter.shutdown()
 
     def tell(self) -> None:
         """Say what became of the spans, where there is something to say.
@@ -102,33 +194,33 @@ class Delivery(SpanProcessor):
         """
         if os.getpid() != self._made_in or _is_worker():
             return
-        with self._lock:
+        is_file = self._file is not None
+        with self._counting:
             delivered, lost = self._delivered, self._ended - self._delivered
-        if delivered and self._is_file:
+        if delivered and is_file:
             self._say(f"{_spans(delivered)} written to {self._destination}")
         if lost:
-            verb = "written" if self._is_file else "sent"
-            of_all = f" of {_spans(delivered + lost)}" if delivered and not self._is_file else ""
+            verb = "written" if is_file else "sent"
+            of_all = f" of {_spans(delivered + lost)}" if delivered and not is_file else ""
             count = str(lost) if of_all else _spans(lost)
             why = self._why or "no answer in time"
             self._say(f"{count}{of_all} could not be {verb} to {self._destination}: {why}")
 
-    def taken(self, count: int) -> None:
-        """So many spans left the queue."""
-        with self._lock:
-            self._waiting = max(0, self._waiting - count)
-
     def arrived(self, count: int) -> None:
         """So many spans were taken by where they go."""
-        with self._lock:
+        with self._counting:
             self._delivered += count
 
     def failed(self, why: str) -> None:
         """An attempt failed, for a reason in a few words, or an unknown one."""
         self._why = why or self._why or "no attempt succeeded"
-        if not (self._told or self._closing or self._is_file):
+        if not (self._told or self._closing or self._file is not None):
             self._told = True
             self._say(f"no spans get to {self._destination}: {self._why}; the agent goes on")
+
+    @property
+    def is_to_file(self) -> bool:
+        return self._file is not None
 
     @property
     def closing(self) -> bool:
@@ -136,38 +228,8 @@ class Delivery(SpanProcessor):
         return self._closing
 
 
-class _Unthreaded(SpanProcessor):
-    """Spans that the application's own threads bring to the exporter.
-
-    To a file at once, but to anywhere else only when the process ends: an agent must not wait for a
-    collector.
-    """
-
-    def __init__(self, exporter: SpanExporter, *, at_once: bool) -> None:
-        self._exporter = exporter
-        self._at_once = at_once
-        self._lock = threading.Lock()
-        self._waiting: list[ReadableSpan] = []
-
-    def on_end(self, span: ReadableSpan) -> None:
-        with self._lock:
-            self._waiting.append(span)
-            if self._at_once:
-                self._export()
-
-    def shutdown(self) -> None:
-        with self._lock:
-            self._export()
-        self._exporter.shutdown()
-
-    def _export(self) -> None:
-        spans, self._waiting = self._waiting, []
-        token = otel.attach(otel.set_value(otel._SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: SLF001
-        try:
-            if spans:
-                self._exporter.export(spans)
-        finally:
-            otel.detach(token)
+def _nothing() -> None:
+    """What a thread does that could not begin."""
 
 
 class _Watched(SpanExporter):
@@ -183,7 +245,6 @@ class _Watched(SpanExporter):
             logger.addFilter(self._hold_back)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._delivery.taken(len(spans))
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             self.cannot_connect = False
@@ -230,9 +291,13 @@ def _reason(record: logging.LogRecord) -> str:
     return cause
 
 
-def _queue_size() -> int:
-    text = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "")
-    return int(text) if text.isdecimal() and int(text) > 0 else QUEUE_SPANS
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() and int(text) > 0 else default
+
+
+def _is_outermost(span: ReadableSpan) -> bool:
+    return span.parent is None or span.parent.is_remote
 
 
 def _is_worker() -> bool:

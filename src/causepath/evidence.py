@@ -36,11 +36,11 @@ class Evidence:
     def __init__(self, key: bytes) -> None:
         self._digests = Digests(key)
         self._flow = DataFlow()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         forks.living.add(self)
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._flow.after_fork()
 
     def digest(self, block: Block) -> tuple[str, int]:

@@ -198,7 +198,7 @@ class Plugin:
         if self._telemetry is not None:
             self._telemetry.write_what_others_left(time.time_ns())
             self._agents.end_open()
-            self._telemetry.end_idle_runs()
+            self._telemetry.end_open(self._pipeline.write_open)
 
 
 _PLUGIN = Plugin()

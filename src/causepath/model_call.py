@@ -493,7 +493,24 @@ class ModelCall:
         if not sys.is_finalizing():
             self._close(error)
 
+    @harmless(None)
+    def interrupt(self, write_open: Callable[[Span], None]) -> None:
+        """The process ends before the reply is over. `write_open` writes the span as it is now,
+        where an SDK may still have something to say to it."""
+        if self._closed or self._process is not forks.process:
+            return
+        span = self.span
+        if span is not None and not self.is_complete:
+            span.set_attribute(semconv.UNFINISHED, True)
+        self._close(None)
+        if span is not None and self._native and span.is_recording():
+            write_open(span)
+            self._telemetry.forget(span.get_span_context())
+            self.over(time.time_ns(), self._error)
+
     def _close(self, error: BaseException | None) -> None:
+        if self._closed:
+            return
         self._closed = True
         if isinstance(error, Exception) and self._error is None:
             self._error = self._provider.read_error(error)

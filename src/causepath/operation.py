@@ -41,6 +41,7 @@ class Operation:
         self._read_error = read_error
         self._error: str | None = None
         self._process = forks.process
+        self._is_over = False
         self.on_result: list[Callable[[object], None]] = []
         """Who wants to see what the operation gives back."""
 
@@ -78,8 +79,11 @@ class Operation:
 
     @harmless(None)
     def end(self, error: BaseException | None = None, end_ns: int | None = None) -> None:
-        if self._process is not forks.process:
+        if self._process is not forks.process or self._is_over:
             return
+        self._is_over = True
+        if getattr(self.span, "end_time", None) is not None:
+            return  # the end of the process has ended it
         if isinstance(error, Exception):
             read_error = self._read_error
             self.fail(read_error(error) if read_error else type(error).__qualname__)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
-import signal
 import sys
 import threading
 import time
@@ -20,10 +20,10 @@ from opentelemetry import trace
 
 from causepath import forks
 from causepath.guard import harmless
+from causepath.termination import Termination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from opentelemetry.trace import TracerProvider
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from causepath.set_up import SetUp
 
 FLUSH_SECONDS = 5
-"""How long the end of the process waits for spans to be written, at most."""
+"""How long the end of the process waits for a collector, at most."""
+
+FILE_FLUSH_SECONDS = 1
+"""How long it waits for the trace file, and a process that was told to end for anything."""
 
 
 class Pipeline:
@@ -43,20 +46,30 @@ class Pipeline:
         self._config = config
         self._given = given
         self._before_end = before_end
-        self._lock = threading.Lock()
         self._default: SetUp | None = None
         self._tried = False
-        self._disarmed = False
+        self._begin()
+        self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS))
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
         forks.living.add(self)
-        self._arm_signal()
+        # What is registered first runs last: what the application does at its end is written, too.
+        atexit.register(self._at_exit)
+
+    def _begin(self) -> None:
+        self._ends = itertools.count()
+        """How often somebody has said that the process ends."""
+        self._ended = threading.Event()
 
     def after_fork(self) -> None:
-        """In a child process: the lock may be held by a thread that only the parent has."""
-        self._lock = threading.Lock()
+        """In a child process, where nothing has begun to end."""
         self._tried = self._default is not None
+        self._begin()
         self._seen = None
+        self._termination.after_fork()
+        if not forks.may_begin_threads:
+            # Its end is that of this thread, and runs nothing else: no `atexit`.
+            _in_thread.at_end = AtEndOfThread(self._at_exit)
         # A worker of `multiprocessing` skips `atexit`, but not its own way to say the same, which
         # it forgets once more after the fork and before these are called.
         workers = sys.modules.get("multiprocessing.util")
@@ -65,13 +78,10 @@ class Pipeline:
 
     @harmless(None)
     def _at_exit_of_a_worker(self) -> None:
+        forks.ends_by_itself()
+        if _in_thread.at_end is not None:
+            _in_thread.at_end.do = None
         sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
-        # A pool ends its workers by this signal, and Python may lose it where a worker is about to
-        # wait for work: the pool would wait for that one for ever. Until there are spans to lose,
-        # the system does it.
-        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            self._disarmed = True
 
     @harmless(None)
     def when_set(self, attend: Callable[[object], None]) -> None:
@@ -96,17 +106,30 @@ class Pipeline:
         provider = self._given or trace._TRACER_PROVIDER or self._global()  # noqa: SLF001
         if provider is not self._seen:
             self._seen = provider
-            # What was registered last runs first: before the provider shuts itself down.
-            atexit.unregister(self._at_exit)
-            atexit.register(self._at_exit)
-            if self._disarmed:
-                self._arm_signal()
+            if self._default is not None and provider is self._default.provider:
+                self._termination.arm()
+            else:
+                # What was registered last runs first: before the provider shuts itself down.
+                atexit.unregister(self._at_exit)
+                atexit.register(self._at_exit)
         return provider
+
+    @harmless(None)
+    def write_open(self, span: Any) -> None:
+        """Write the span of somebody else as it is now, if it would come to a set-up of our own."""
+        own = self._default
+        if own is not None and span._span_processor is own.provider._active_span_processor:  # type: ignore[attr-defined]  # noqa: SLF001
+            now = span._readable_span()  # noqa: SLF001
+            now._end_time = time.time_ns()  # noqa: SLF001
+            for delivery in own.deliveries:
+                delivery.on_end(now)
+                delivery.written.add(now.context.span_id)
 
     @harmless(None)
     def close(self) -> None:
         """Flush and forget a set-up of our own."""
         atexit.unregister(self._at_exit)
+        self._termination.disarm()
         default = self._default
         self._at_exit()
         self._restore()
@@ -116,57 +139,74 @@ class Pipeline:
     def _global(self) -> TracerProvider:
         # The variable, as asking `get_tracer_provider` gives a stand-in where nothing is set.
         if trace._TRACER_PROVIDER is None and "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ:  # noqa: SLF001
-            with self._lock:
-                if trace._TRACER_PROVIDER is None and not self._tried:  # noqa: SLF001
-                    from causepath.set_up import default_provider
+            if not self._tried:
+                from causepath.set_up import default_provider
 
-                    self._tried = True
-                    self._default = default_provider(self._config)
-                    if self._default is not None:
-                        trace._TRACER_PROVIDER = self._default.provider  # noqa: SLF001
+                # Without a lock, as this imports, and green threads take turns meanwhile. One that
+                # comes at the same time makes another set-up, which has begun nothing yet.
+                made = default_provider(self._config)
+                if not self._tried:
+                    self._tried, self._default = True, made
+            if self._default is not None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+                trace._TRACER_PROVIDER = self._default.provider  # noqa: SLF001
         return trace.get_tracer_provider()
 
     @harmless(None)
     def _at_exit(self) -> None:
         """End what is open, and write what a set-up of our own still has, in the time there is."""
-        self._before_end()
-        default, self._default = self._default, None
-        if default is None:
-            return
-        # Aside and at the same time, as exporters have their own ideas of how long to try: a dead
-        # collector must not keep the process alive, nor a file from being written.
-        flushes = [
-            threading.Thread(target=delivery.shutdown, daemon=True)
-            for delivery in default.deliveries
-        ]
-        end = time.monotonic() + FLUSH_SECONDS
-        try:
-            for flush in flushes:
-                flush.start()
-            for flush in flushes:
-                flush.join(max(0, end - time.monotonic()))
-        except RuntimeError:  # too late in the life of the interpreter for a thread
-            for delivery in default.deliveries:
-                delivery.shutdown()
-        for delivery in default.deliveries:
-            delivery.tell()
+        self._end(FLUSH_SECONDS)
+        self._termination.disarm()
 
     @harmless(None)
-    def _arm_signal(self) -> None:
-        """Write what there is before SIGTERM ends the process, where it would end it silently."""
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        ):
-            signal.signal(signal.SIGTERM, self._on_sigterm)
-
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        # In a thread of its own: the interrupted code may hold a lock that flushing needs.
-        flush = threading.Thread(target=self._at_exit, daemon=True)
+    def _end(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        if next(self._ends):
+            # Several may say at once that the process ends, and each as the last thing it does.
+            self._ended.wait(seconds)
+            return
         try:
-            flush.start()
-            flush.join(FLUSH_SECONDS)
-        except RuntimeError:  # the main thread has ended, and holds none
-            self._at_exit()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+            self._before_end()
+            if self._default is not None:
+                _flush(self._default, until)
+        finally:
+            self._ended.set()
+
+
+def _flush(own: SetUp, until: float) -> None:
+    flushes = []
+    if forks.may_begin_threads:
+        # Aside and at the same time, as exporters have their own ideas of how long to try: a dead
+        # collector must not keep the process alive, nor a file from being written.
+        for delivery in own.deliveries:
+            flush = threading.Thread(target=delivery.shutdown, daemon=True)
+            try:
+                flush.start()
+            except RuntimeError:  # too late in the life of the interpreter for a thread
+                break
+            flushes.append((flush, delivery))
+    for delivery in own.deliveries[len(flushes) :]:
+        delivery.shutdown()
+    of_files = min(until, time.monotonic() + FILE_FLUSH_SECONDS)
+    for flush, delivery in flushes:
+        end = of_files if delivery.is_to_file else until
+        flush.join(max(0, end - time.monotonic()))
+    for delivery in own.deliveries:
+        delivery.tell()
+
+
+class AtEndOfThread:
+    """Is kept by a thread alone, so that it goes with the thread."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self.do: Callable[[], None] | None = do
+
+    def __del__(self) -> None:
+        if self.do is not None:
+            self.do()
+
+
+class _InThread(threading.local):
+    at_end: AtEndOfThread | None = None
+
+
+_in_thread = _InThread()

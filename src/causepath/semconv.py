@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 CATEGORY = "causepath.category"
 RUN_INFERRED = "causepath.run.inferred"
+UNFINISHED = "causepath.unfinished"
+"""Of a span that was open when the process ended."""
+
 TURN = "causepath.turn"
 TOOLS_DECLARED = "causepath.tools.declared"
 TOOL_READ_ONLY = "causepath.tool.read_only"

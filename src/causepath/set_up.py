@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from causepath.config import Config
     from causepath.delivery import Delivery
 
-FILE_DELAY_MILLISECONDS = 1_000
+FILE_DELAY_SECONDS = 0.5
 """How long spans wait for company before they are written to the file."""
 
 EXPORTER_VARIABLES = (
@@ -57,14 +57,9 @@ def default_provider(config: Config) -> SetUp | None:
     else:
         from causepath.file import TraceFile
 
+        file = TraceFile(config.file, private=config.content is not None)
         deliveries = [
-            Delivery(
-                TraceFile(config.file),
-                str(config.file),
-                say,
-                is_file=True,
-                schedule_delay_millis=FILE_DELAY_MILLISECONDS,
-            )
+            Delivery(file, str(config.file), say, file=file, delay_seconds=FILE_DELAY_SECONDS)
         ]
     provider = SdkTracerProvider(resource=resource(), shutdown_on_exit=False)
     for delivery in deliveries:

@@ -84,8 +84,9 @@ class Telemetry:
         self._watchers: list[SpanWatcher] = []
         self._left_to_others: deque[ModelCall] = deque(maxlen=MAX_LEFT_TO_OTHERS)
         self._open: dict[tuple[int, int], ModelCall] = {}
+        self.unended: dict[tuple[int, int], Span] = {}
+        """The spans of ours that have begun and not ended."""
         self._janitor: threading.Thread | None = None
-        self._janitor_lock = threading.Lock()
         self.runs = Runs()
         self.metrics = Metrics()
         self.others = OtherSpans()
@@ -94,10 +95,10 @@ class Telemetry:
     def after_fork(self) -> None:
         """Forget, in a child process, what the parent has in progress, and locks it may hold."""
         self._open.clear()
+        self.unended.clear()
         self.others.clear()
         self._left_to_others.clear()
         self._janitor = None
-        self._janitor_lock = threading.Lock()
         self.runs.after_fork()
 
     # -- where spans go
@@ -131,6 +132,7 @@ class Telemetry:
             watcher.shutdown()
         self._watchers.clear()
         self._open.clear()
+        self.unended.clear()
         self.others.clear()
         self.runs = Runs()
 
@@ -276,11 +278,17 @@ class Telemetry:
 
     # -- calls in progress
 
+    def began(self, span: Span) -> None:
+        """One of our own spans has begun, which somebody has to end."""
+        if len(self.unended) < MAX_CALLS_IN_FLIGHT:
+            self.unended[key_of(span.get_span_context())] = span
+
     def span_ended(self, span: Any) -> None:
         """A span of a provider that we attend ended, whoever wrote it: no new call or tool hangs on
         it."""
         context: SpanContext = span.context
         key = key_of(context)
+        self.unended.pop(key, None)
         if self.others.open:
             self.others.ended(key)
         call = self._open.pop(key, None)
@@ -337,18 +345,30 @@ class Telemetry:
 
     @harmless(None)
     def _watch_idle_runs(self) -> None:
-        with self._janitor_lock:
-            if self._janitor is None or not self._janitor.is_alive():
-                self._janitor = threading.Thread(
-                    target=self._end_runs_as_they_go_idle, name="causepath-idle-runs", daemon=True
-                )
-                self._janitor.start()
+        janitor = self._janitor
+        if forks.may_begin_threads and (janitor is None or not janitor.is_alive()):
+            # Without a lock, as green threads take turns while one begins: two do no harm.
+            self._janitor = threading.Thread(
+                target=self._end_runs_as_they_go_idle, name="causepath-idle-runs", daemon=True
+            )
+            self._janitor.start()
 
     @harmless(None)
     def _end_runs_as_they_go_idle(self) -> None:
         while self.runs.idle(time.time_ns()):
             time.sleep(IDLE_SECONDS / 10)
             self.end_idle_runs(IDLE_SECONDS)
+
+    @harmless(None)
+    def end_open(self, write_open: Callable[[Span], None]) -> None:
+        """The process ends: what is open is over, as far as it came, and says that."""
+        for call in list(self._open.values()):
+            call.interrupt(write_open)
+        now_ns = time.time_ns()
+        self.end_idle_runs()
+        for span in reversed(list(self.unended.values())):
+            span.set_attribute(semconv.UNFINISHED, True)
+            span.end(end_time=now_ns)
 
     # -- declared runs
 

@@ -48,7 +48,10 @@ class SpanWatcher:
         if telemetry is not None and call is not None and call.adopts(span):
             return
         scope = scope_of(span)
-        if telemetry is None or scope == SCOPE:
+        if telemetry is None:
+            return
+        if scope == SCOPE:
+            telemetry.began(span)
             return
         for provider in telemetry.providers:
             if provider.native_scope is not None and scope.startswith(provider.native_scope):

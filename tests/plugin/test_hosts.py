@@ -1,0 +1,306 @@
+"""Whole programs that fork, pool, get signals and end in every way: each ends as it does without
+the plugin, within a time limit, and what it did is in the trace file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.support.messages_api import messages_api_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.hosts
+
+LIMIT_SECONDS = 40
+
+COMMON = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+import anthropic
+
+def get_weather(city="Lisbon"):
+    return "sunny in " + city
+
+def agent(*_):
+    messages = [{"role": "user", "content": "?"}]
+    with anthropic.Anthropic(base_url=os.environ["API"], api_key="x") as client:
+        while True:
+            reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+            if reply.stop_reason != "tool_use":
+                return "done"
+            messages.append({"role": "assistant", "content": reply.content})
+            results = [
+                {"type": "tool_result", "tool_use_id": b.id, "content": get_weather(**b.input)}
+                for b in reply.content
+            ]
+            messages.append({"role": "user", "content": results})
+"""
+
+RUN = Counter({"invoke_agent": 1, "chat": 2, "execute_tool": 1})
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+    spans: Counter[str]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    with messages_api_process("tests.plugin.scripts:weather") as url:
+        yield url
+
+
+def environment(api: str, *, on: bool) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
+    return {**kept, "API": api, "CAUSEPATH": "1" if on else "0"}
+
+
+def spans(folder: Path) -> Counter[str]:
+    path = folder / "causepath-traces.jsonl"
+    return Counter(
+        span["name"].split()[0]
+        for line in (path.read_text().splitlines() if path.exists() else ())
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    )
+
+
+def run(program: str, folder: Path, api: str, *arguments: str, on: bool) -> Ended:
+    script = folder / "program.py"
+    script.write_text(COMMON + textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=folder,
+        env=environment(api, on=on),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    err = "\n".join(x for x in done.stderr.splitlines() if not x.startswith("causepath: "))
+    return Ended(done.returncode, done.stdout, err, spans(folder))
+
+
+def runs_of_both(program: str, folder: Path, api: str, *arguments: str) -> Counter[str]:
+    """What the program with the plugin has written; it ends as it does without."""
+    plain = run(program, folder, api, *arguments, on=False)
+    assert plain.spans == Counter()
+    traced = run(program, folder, api, *arguments, on=True)
+    assert traced[:3] == plain[:3]
+    return traced.spans
+
+
+def times(count: int) -> Counter[str]:
+    return Counter({name: count * n for name, n in RUN.items()})
+
+
+FORKS_IN_A_THREAD = """
+def forks():
+    child = os.fork()
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return
+    agent()
+    match sys.argv[1]:
+        case "return": return
+        case "exit": sys.exit(3)
+        case "raises": raise ValueError("of the child")
+        case "hard": os._exit(4)
+        case "killed": os.kill(os.getpid(), 9)
+        case "exec": os.execv(sys.executable, [sys.executable, "-S", "-c", ""])
+        case "thread":
+            other = threading.Thread(target=agent)
+            other.start()
+            other.join()
+
+threading.excepthook = lambda told: None
+if sys.argv[2] == "warm":
+    agent()
+thread = threading.Thread(target=forks)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("before", ["warm", "cold"])
+@pytest.mark.parametrize(
+    ("ending", "runs"),
+    [
+        ("return", 1),
+        ("exit", 1),
+        ("raises", 1),
+        ("hard", 1),
+        ("killed", 1),
+        ("exec", 1),
+        ("thread", 2),
+    ],
+)
+def test_a_child_forked_in_a_thread_ends_and_has_written_its_runs(
+    ending: str, runs: int, before: str, tmp_path: Path, api: str
+) -> None:
+    found = runs_of_both(FORKS_IN_A_THREAD, tmp_path, api, ending, before)
+    assert found == times(runs + (before == "warm"))
+
+
+POOLS = """
+import gc, multiprocessing
+
+if __name__ == "__main__":
+    method, ending = sys.argv[1:3]
+    context = multiprocessing.get_context(method)
+    if ending == "with":
+        with context.Pool(2) as pool:
+            print(pool.map(agent, range(6), chunksize=1))
+    elif ending == "inside a run":
+        import causepath
+        with causepath.agent("outer"), context.Pool(2) as pool:
+            print(pool.map(agent, range(6), chunksize=1))
+    elif ending == "executor":
+        from concurrent.futures import ProcessPoolExecutor
+        with ProcessPoolExecutor(2, mp_context=context) as executor:
+            print(list(executor.map(agent, range(6))))
+    else:
+        pool = context.Pool(2)
+        print(pool.map(agent, range(6), chunksize=1))
+        if ending == "close":
+            pool.close()
+            pool.join()
+        elif ending == "terminate":
+            pool.terminate()
+            pool.join()
+        elif ending == "collected":
+            del pool
+            gc.collect()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("ending", ["with", "close", "terminate", "collected", "left", "executor"])
+def test_every_run_in_a_pool_is_written_however_the_pool_is_left(
+    method: str, ending: str, tmp_path: Path, api: str
+) -> None:
+    assert runs_of_both(POOLS, tmp_path, api, method, ending) == times(6)
+
+
+STOPPED = """
+import causepath, hashlib, sqlite3
+
+def in_c():
+    match sys.argv[1]:
+        case "sleep": time.sleep(60)
+        case "digest": hashlib.pbkdf2_hmac("sha256", b"x", b"y", 500_000_000)
+        case "query":
+            sqlite3.connect(":memory:").execute(
+                "with recursive n(i) as (select 1 union all select i + 1 from n)"
+                " select count(*) from n where i < 0"
+            )
+        case "lock":
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        case "thread": threading.Event().wait(60)
+        case "python":
+            while True: pass
+
+with causepath.agent("outer"):
+    agent()
+    print("ready", flush=True)
+    in_c()
+"""
+
+
+@pytest.mark.parametrize("what", ["sleep", "digest", "query", "lock", "python"])
+def test_a_process_that_is_told_to_end_writes_what_is_open_and_ends(
+    what: str, tmp_path: Path, api: str
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(COMMON + STOPPED)
+    took = []
+    for on in (False, True):
+        with subprocess.Popen(
+            [sys.executable, str(script), what],
+            cwd=tmp_path,
+            env=environment(api, on=on),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.1)  # into the C code
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT_SECONDS) == -signal.SIGTERM
+            took.append(time.monotonic() - began)
+    assert max(took) < 10  # it would go on for a minute
+    assert spans(tmp_path) == Counter({"invoke_agent": 1, "chat": 2, "execute_tool": 1})
+
+
+OPEN_AT_THE_END = """
+client = anthropic.Anthropic(base_url=os.environ["API"], api_key="x")
+ask = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
+
+def declared():
+    import causepath
+    global kept
+    kept = causepath.agent("kept")
+    kept.__enter__()
+
+def stream():
+    global kept
+    kept = client.messages.create(**ask, stream=True)
+    next(kept)
+
+def helper():
+    global kept
+    kept = client.messages.stream(**ask).__enter__()
+    next(kept.text_stream, None)
+
+def generator():
+    import causepath
+    @causepath.agent
+    def steps():
+        yield 1
+        yield 2
+    global kept
+    kept = steps()
+    next(kept)
+
+def at_exit():
+    import atexit
+    import causepath
+    atexit.register(agent)
+    agent()
+
+globals()[sys.argv[1]]()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [
+        ("declared", Counter({"invoke_agent": 1})),
+        ("stream", Counter({"invoke_agent": 1, "chat": 1})),
+        ("helper", Counter({"invoke_agent": 1, "chat": 1})),
+        ("generator", Counter({"invoke_agent": 1})),
+        ("at_exit", times(2)),
+    ],
+)
+def test_what_is_open_when_the_program_ends_is_written_as_far_as_it_came(
+    what: str, found: Counter[str], tmp_path: Path, api: str
+) -> None:
+    assert runs_of_both(OPEN_AT_THE_END, tmp_path, api, what) == found
