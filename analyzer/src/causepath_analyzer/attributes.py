@@ -49,6 +49,11 @@ SPAN_KINDS: Final = (
     "genkit:metadata:subtype",
     "genkit:type",
     "ioa_observe.span.kind",
+    "lmnr.span.type",
+    "spring.ai.kind",
+    "_ml_obs.meta.span.kind",
+    "span_type",
+    "span.type",
     "mcp.method.name",
 )
 """Who says what a span is, most trustworthy first; `read/categories.py` knows the values."""
@@ -64,7 +69,24 @@ COMPONENT_TYPE: Final = "haystack.component.type"
 COMPONENT_NAME: Final = "haystack.component.name"
 """All of Haystack's components have spans of one name: what they are is told by their class."""
 
-DATABASE: Final = ("db.system.name", "db.system")
+DATABASE: Final = ("db.system.name", "db.system", "db.type")
+"""The last is OpenTracing's, whose spans name a kind of database (``sql``) or a product."""
+DATABASE_QUERY: Final = (
+    "db.statement",
+    "db.query.text",
+    "db.instance",
+    "sql.query",
+    "redis.raw_command",
+    "mongodb.query",
+    "mongo.query",
+    "cassandra.query",
+    "elasticsearch.statement",
+    "memcached.command",
+    "jdbc.query[0]",
+)
+"""What only a call of a database has, from emitters that do not name the system."""
+PEER: Final = ("peer.service", "component")
+"""Whom a call went to, or what made it, in OpenTracing's words."""
 OUTGOING: Final = (
     "http.request.method",
     "http.method",
@@ -73,6 +95,11 @@ OUTGOING: Final = (
     "rpc.system",
     "rpc.system.name",
     "messaging.system",
+    "message_bus.destination",
+    "peer.hostname",
+    "peer.address",
+    "grpc.method",
+    "grpc.path",
 )
 
 MODEL: Final = (
@@ -90,6 +117,35 @@ MODEL: Final = (
     "mlflow.llm.model",
     "langsmith.metadata.ls_model_name",
     "litellm.provider.model",
+    "gen_ai.model",
+    "gen_ai.model.name",
+    "gen_ai.model_name",
+    "gen_ai.model.id",
+    "llm.response.model",
+    "llm.request.model",
+    "llm.model",
+    "llm.model.name",
+    "lmnr.model",
+    "ai.model",
+    "ai.model.name",
+    "ai.model_name",
+    "openai.response.model",
+    "openai.request.model",
+    "openai.model",
+    "anthropic.response.model",
+    "anthropic.request.model",
+    "anthropic.model",
+    "bedrock.request.model_id",
+    "aws.bedrock.model_id",
+    "_ml_obs.model_name",
+    "_ml_obs.meta.model_name",
+    "model_name",
+    "model.name",
+    "model_id",
+    "modelId",
+    "model.id",
+    "modelName",
+    "llm_model",
     "model",
     "genkit:name",
 )
@@ -102,6 +158,14 @@ PROVIDER: Final = (
     "mlflow.llm.provider",
     "langsmith.metadata.ls_provider",
     "decision.provider",
+    "lmnr.provider",
+    "ai.provider",
+    "_ml_obs.model_provider",
+    "_ml_obs.meta.model_provider",
+    "model_provider",
+    "model.provider",
+    "llm_provider",
+    "provider",
 )
 PROVIDERS: Final[Mapping[str, str]] = {
     "google": "gcp.gemini",
@@ -126,6 +190,10 @@ after a dot (``anthropic.messages``)."""
 PROVIDERS_WITH_APIS: Final = frozenset(
     ("anthropic", "openai", "azure-openai", "google", "mistral", "groq", "xai", "cohere")
 )
+THINK_BESIDE: Final = ("gemini", "grok")
+THINKING_PROVIDERS: Final = frozenset(("gcp.gemini", "gcp.gen_ai", "gcp.vertex_ai", "x_ai"))
+"""Models, and where these are not named providers, that count what was thought beside the output:
+everywhere else it is a part of it."""
 FRAMEWORKS: Final = frozenset(("strands-agents", "strands_agents", "microsoft.agent_framework"))
 """These name themselves as the provider; who made the model is told from its name."""
 MODEL_FAMILIES: Final = (
@@ -141,6 +209,60 @@ MODEL_FAMILIES: Final = (
     ("grok", "x_ai"),
 )
 
+
+def _spelled(*sides: str) -> tuple[str, ...]:
+    """How counts of tokens are called by emitters that follow no convention."""
+    found = []
+    for side in sides:
+        found += [
+            f"{owner}{form}"
+            for owner in ("gen_ai.", "llm.", "ai.", "openai.", "anthropic.", "_ml_obs.metrics.", "")
+            for form in (
+                f"usage.{side}_tokens",
+                f"usage.{side}",
+                f"usage.{side}Tokens",
+                f"response.usage.{side}_tokens",
+                f"tokens.{side}",
+                f"tokens_{side}",
+                f"token_count.{side}",
+                f"token_usage.{side}_tokens",
+                f"token_usage.{side}",
+                f"{side}_token_count",
+                f"{side}_tokens",
+                f"{side}Tokens",
+            )
+            # The bare names of Claude Code are told below.
+            if f"{owner}{form}" not in _TOLD_ELSEWHERE
+        ]
+    return tuple(found)
+
+
+_TOLD_ELSEWHERE: Final = frozenset(
+    (
+        "input_tokens",
+        "output_tokens",
+        "total_tokens",
+        *(
+            f"{owner}.usage.{side}_tokens"
+            for owner, side in (
+                ("gen_ai", "input"),
+                ("gen_ai", "prompt"),
+                ("gen_ai", "output"),
+                ("gen_ai", "completion"),
+                ("gen_ai", "total"),
+                ("llm", "prompt"),
+                ("llm", "completion"),
+                ("llm", "total"),
+            )
+        ),
+        *(
+            f"ai.usage.{side}Tokens"
+            for side in ("input", "prompt", "output", "completion", "total")
+        ),
+        *(f"llm.token_count.{side}" for side in ("prompt", "completion", "total")),
+    )
+)
+
 INPUT_TOKENS: Final = (
     "gen_ai.usage.input_tokens",
     "llm.token_count.prompt",
@@ -149,8 +271,14 @@ INPUT_TOKENS: Final = (
     "ai.usage.promptTokens",
     "llm.usage.prompt_tokens",
     "ai.usage.tokens",
+    *_spelled("input", "prompt"),
+    "tokens_in",
+    "tokens.in",
+    "input.tokens",
+    "prompt.tokens",
+    "gen_ai.aggregated_usage.input_tokens",
 )
-"""The last is of embeddings, which have no output."""
+"""``ai.usage.tokens`` is of embeddings, which have no output."""
 OUTPUT_TOKENS: Final = (
     "gen_ai.usage.output_tokens",
     "llm.token_count.completion",
@@ -158,6 +286,12 @@ OUTPUT_TOKENS: Final = (
     "gen_ai.usage.completion_tokens",
     "ai.usage.completionTokens",
     "llm.usage.completion_tokens",
+    *_spelled("output", "completion"),
+    "tokens_out",
+    "tokens.out",
+    "output.tokens",
+    "completion.tokens",
+    "gen_ai.aggregated_usage.output_tokens",
 )
 EXCLUSIVE_INPUT_TOKENS: Final = "input_tokens"
 """Claude Code's bare names count the input without what came from or went into the cache."""
@@ -171,7 +305,13 @@ CACHE_READ_TOKENS: Final = (
     "ai.usage.cachedInputTokens",
     "gen_ai.usage.details.cache_read_tokens",
     "gen_ai.usage.details.cache_read_input_tokens",
+    "llm.usage.cache_read_input_tokens",
+    "gen_ai.aggregated_usage.cache_read.input_tokens",
+    "anthropic.response.usage.cache_read_input_tokens",
+    "usage.cache_read_input_tokens",
+    "cache_read_input_tokens",
     "cache_read_tokens",
+    "cached_tokens",
 )
 CACHE_WRITE_TOKENS: Final = (
     "gen_ai.usage.cache_write.input_tokens",
@@ -182,7 +322,13 @@ CACHE_WRITE_TOKENS: Final = (
     "ai.usage.inputTokenDetails.cacheWriteTokens",
     "gen_ai.usage.details.cache_write_tokens",
     "gen_ai.usage.details.cache_creation_input_tokens",
+    "llm.usage.cache_creation_input_tokens",
+    "gen_ai.aggregated_usage.cache_creation.input_tokens",
+    "anthropic.response.usage.cache_creation_input_tokens",
+    "usage.cache_creation_input_tokens",
+    "cache_creation_input_tokens",
     "cache_creation_tokens",
+    "cache_write_tokens",
 )
 CACHE_WRITE_5M_TOKENS: Final = ("anthropic.usage.cache_creation.ephemeral_5m_input_tokens",)
 CACHE_WRITE_1H_TOKENS: Final = ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",)
@@ -194,14 +340,23 @@ REASONING_TOKENS: Final = (
     "ai.usage.reasoningTokens",
     "llm.usage.reasoning_tokens",
     "gen_ai.usage.details.reasoning_tokens",
+    "gen_ai.aggregated_usage.details.reasoning_tokens",
+    "usage.reasoning_tokens",
+    "reasoning_tokens",
 )
 TOTAL_TOKENS: Final = (
     "gen_ai.usage.total_tokens",
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
+    *_spelled("total"),
+    "total_tokens",
 )
-USAGE_DETAILS: Final = ("langfuse.observation.usage_details", "mlflow.chat.tokenUsage")
+USAGE_DETAILS: Final = (
+    "langfuse.observation.usage_details",
+    "mlflow.chat.tokenUsage",
+    "mlflow.trace.tokenUsage",
+)
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
 USAGE_RAW: Final = ("gen_ai.usage.raw", "usage")
 """JSON text of what the provider said itself, or the framework in its words (Logfire)."""
@@ -292,6 +447,7 @@ TOOL_NAME: Final = (
     "ai.toolCall.name",
     "tool_name",
     "haystack.tool.name",
+    "spring.ai.tool.definition.name",
     "traceloop.entity.name",
     COMPONENT_NAME,
     "name",
@@ -425,7 +581,7 @@ LOG_DURATION: Final = "duration"
 """Seconds, on a Logfire log record, that what it tells of took until then."""
 
 WAITS: Final = ("messaging.operation.type", "messaging.operation", "messaging.operation.name")
-DATABASE_OPERATION: Final = ("db.operation.name", "db.operation")
+DATABASE_OPERATION: Final = ("db.operation.name", "db.operation", "redis.command")
 
 CODE_FILE: Final = ("code.file.path", "code.filepath")
 CODE_LINE: Final = ("code.line.number", "code.lineno")
@@ -502,9 +658,10 @@ UNDERSTOOD: Final = frozenset(
         *ISSUED,
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
-        CLAUDE_CODE_TYPE,
         COMPONENT_TYPE,
         *DATABASE,
+        *DATABASE_QUERY,
+        *PEER,
         *DATABASE_OPERATION,
         *OUTGOING,
         *WAITS,

@@ -174,8 +174,9 @@ class Span(Struct, frozen=True, gc=False):
     """Who emitted the span: the name of its instrumentation scope, where the format keeps it."""
     user: str | None = None
     scope_version: str | None = None
-    repeats: Tokens | None = None
-    """What an agent or step says that the calls in it used: never to be added to theirs."""
+    repeats: ModelCall | None = None
+    """What an agent or step says of the calls in it: never to be added to what these say. On a
+    model call the call itself, where only the tree tells if it is one or a step around some."""
 
     @property
     def duration_ns(self) -> int:

@@ -327,7 +327,7 @@ def test_a_call_that_failed_is_a_call(tmp_path: Path) -> None:
         False,
         False,
     ]
-    assert run.cost_usd is not None  # of what was answered
+    assert run.cost.usd is not None  # of what was answered
 
 
 def pieces(at_ms: tuple[int, ...]) -> list[Line]:
@@ -353,7 +353,7 @@ def test_a_reply_in_pieces_is_one_call(tmp_path: Path) -> None:
     # Nobody counted, which is not nothing.
     assert [s.model_call and s.model_call.tokens for s in calls] == [None, None]
     assert {s.model_call.provider for s in calls if s.model_call} == {None}
-    assert run.cost_usd is None
+    assert run.cost.usd is None
 
 
 TEXT = "The price list has three parts, each with its own rules. " * 10

@@ -37,8 +37,9 @@ def row(id: str, llm: int, tools: list[str], tokens: Tokens, kinds: str = "llm t
         row("autogen", 0, TOOLS, Tokens(), "tool"),
         row("genkit", 3, ["broken", *TOOLS[1:]], NO_PARTS),
         row("google-adk", 3, TOOLS, ALL),
-        # What every call said was written onto the span of the agent, where the next overwrote it.
-        row("google-adk+openinference", 0, TOOLS, Tokens(), "tool"),
+        # What every call said was written onto the span of the agent, where the next overwrote it:
+        # at least what the last one used.
+        row("google-adk+openinference", 0, TOOLS, Tokens(300, 40, 64), "tool"),
         # It has one span for the tools of a reply.
         row("haystack", 3, ["tool_invoker"] * 2, ALL),
         row("haystack+openinference", 3, ["tool_invoker"] * 2, ALL),

@@ -93,6 +93,10 @@ def test_report() -> None:
                 "sum": {"agent": 1800 * MS, "tool": 700 * MS, "llm": 400 * MS},
                 "calls": {"llm": 1, "tool": 2},
                 "partial_calls": 0,
+                "uncounted_calls": 0,
+                "contradictory_calls": 0,
+                "hasty_calls": 0,
+                "sums": 0,
                 "turns": 1,
                 "tokens": {
                     "input": 1000,
@@ -103,6 +107,7 @@ def test_report() -> None:
                     "cache_write_1h": 0,
                 },
                 "cost_usd": None,
+                "priced_share": 0.0,
                 "findings": [
                     {
                         "code": "CP101",
@@ -211,6 +216,8 @@ def test_check() -> None:
                 "trace_id": "f" * 32,
                 "over": 1,
                 "unknown": 0,
+                "at_least": False,
+                "why": None,
                 "where": "a.toml:3",
             },
             {
@@ -222,6 +229,8 @@ def test_check() -> None:
                 "trace_id": "f" * 32,
                 "over": 0,
                 "unknown": 0,
+                "at_least": False,
+                "why": None,
                 "where": "--max",
             },
         ],

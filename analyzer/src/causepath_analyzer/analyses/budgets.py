@@ -1,6 +1,7 @@
 """Whether runs keep within budgets: the worst run decides."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Final, Literal
@@ -10,6 +11,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.kinds import KINDS, Kind
 from causepath_analyzer.analyses.run import Run
 
+_Emitter = tuple[str | None, str | None]
 Unit = Literal["ns", "tokens", "calls", "usd"]
 Amount = int | Decimal
 """Nanoseconds and counts are whole; money is exact."""
@@ -23,29 +25,92 @@ class Budget(Struct, frozen=True):
     where: str
 
 
+class Used(Struct, frozen=True):
+    """How much of something a run used (``None``: not known), and if that may be more, ``why``."""
+
+    amount: Amount | None
+    why: str | None = None
+
+
 class Measure(Struct, frozen=True):
-    """What can be budgeted: its unit, and how much of it a run used (``None``: not known)."""
+    """What can be budgeted: its unit, and how much of it a run used."""
 
     unit: Unit
-    of: Callable[[Run], Amount | None]
+    of: Callable[[Run], Used]
+    of_calls: bool = False
+    """Where no call was recognised, nothing is known of it."""
 
 
-def _on_path(kind: Kind, run: Run) -> int:
-    return run.wall.path.get(kind, 0)
+_SPLIT: Final = ("first_token", "generation")
+
+
+def _wall(run: Run) -> Used:
+    if run.trace.untrusted:
+        return Used(None, "times that mean nothing")
+    if not run.trace.wall_ns:
+        return Used(None, "spans without length")
+    return Used(run.trace.wall_ns)
+
+
+def _on_path(kind: Kind, run: Run) -> Used:
+    wall = _wall(run)
+    if wall.amount is None:
+        return wall
+    unsplit = kind in _SPLIT and run.wall.path.get("llm", 0)
+    return Used(run.wall.path.get(kind, 0), "calls that cannot be split" if unsplit else None)
+
+
+def _tokens(name: str, run: Run) -> Used:
+    used = run.usage
+    why = None
+    if used.uncounted:
+        why = "calls without token counts"
+    elif used.partial:
+        why = "calls that were not counted to the end"
+    elif used.contradictory:
+        why = "calls whose counts cannot be"
+    return Used(getattr(used.tokens, name), why)
+
+
+def _cost(run: Run) -> Used:
+    if not run.usage.models and not run.usage.calls.llm:
+        return Used(Decimal(0))
+    if run.cost.usd is None:
+        return Used(None, "calls without a known price")
+    if not run.cost.is_whole:
+        return Used(run.cost.usd, "calls without a known price")
+    return Used(run.cost.usd, _tokens("output", run).why)
+
+
+def _model_calls(count: int, run: Run) -> Used:
+    return Used(count, "steps that only say what calls in them used" if run.usage.sums else None)
+
+
+def _tool_calls(run: Run) -> Used:
+    spans, found = run.trace.spans, run.usage.calls.tool
+    asked = any(
+        call is not None and ("tool_call" in call.finish_reasons or call.issued)
+        for span in spans
+        if span.category == "llm"
+        for call in (span.model_call,)
+    )
+    return Used(found, "tools asked for that nothing shows" if asked and not found else None)
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
-    "wall": Measure("ns", lambda run: run.trace.wall_ns),
-    **{f"path.{kind}": Measure("ns", partial(_on_path, kind)) for kind in KINDS},
-    "tokens.input": Measure("tokens", lambda run: run.usage.tokens.input),
-    "tokens.output": Measure("tokens", lambda run: run.usage.tokens.output),
-    "tokens.cache_read": Measure("tokens", lambda run: run.usage.tokens.cache_read),
-    "tokens.cache_write": Measure("tokens", lambda run: run.usage.tokens.cache_write),
-    "tokens.reasoning": Measure("tokens", lambda run: run.usage.tokens.reasoning),
-    "calls.llm": Measure("calls", lambda run: run.usage.calls.llm),
-    "calls.tool": Measure("calls", lambda run: run.usage.calls.tool),
-    "turns": Measure("calls", lambda run: run.usage.turns),
-    "cost": Measure("usd", lambda run: run.spent_usd),
+    "wall": Measure("ns", _wall),
+    **{
+        f"path.{kind}": Measure("ns", partial(_on_path, kind), kind in ("llm", *_SPLIT))
+        for kind in KINDS
+    },
+    **{
+        f"tokens.{name}": Measure("tokens", partial(_tokens, name), of_calls=True)
+        for name in ("input", "output", "cache_read", "cache_write", "reasoning")
+    },
+    "calls.llm": Measure("calls", lambda r: _model_calls(r.usage.calls.llm, r), of_calls=True),
+    "calls.tool": Measure("calls", _tool_calls, of_calls=True),
+    "turns": Measure("calls", lambda r: _model_calls(r.usage.turns, r), of_calls=True),
+    "cost": Measure("usd", _cost, of_calls=True),
 }
 """By the name that a budget has in settings and on the command line."""
 
@@ -56,8 +121,9 @@ class Checked(Struct, frozen=True):
     """One budget held against all runs.
 
     ``worst`` and ``trace_id`` are of the run that used most, ``over`` counts runs over budget,
-    ``unknown`` those in which the measure is not known. With any of these, and none over budget,
-    the verdict is inconclusive.
+    ``unknown`` those of which it is not known that they are not: ``why`` of the first one. With any
+    of these, and none over budget, the verdict is inconclusive. ``is_lower_bound`` says that the
+    worst run may have used more.
     """
 
     budget: Budget
@@ -67,6 +133,8 @@ class Checked(Struct, frozen=True):
     over: int
     unknown: int
     runs: int
+    is_lower_bound: bool = False
+    why: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -77,22 +145,70 @@ class Checked(Struct, frozen=True):
 
 def checked(budgets: Sequence[Budget], runs: Sequence[Run]) -> tuple[Checked, ...]:
     """Every budget in `budgets`, held against `runs`."""
-    return tuple(_checked(budget, runs) for budget in budgets)
+    recording = _recording(runs)
+    return tuple(_checked(budget, runs, recording) for budget in budgets)
 
 
-def _checked(budget: Budget, runs: Sequence[Run]) -> Checked:
+def _checked(budget: Budget, runs: Sequence[Run], recording: Container[_Emitter]) -> Checked:
     measure = MEASURES[budget.name]
-    used = [(amount, run) for run in runs if (amount := measure.of(run)) is not None]
-    worst = max(used, key=lambda item: item[0], default=None)
+    known: list[tuple[Amount, Run, bool]] = []
+    reasons: list[str] = []
+    over = 0
+    for run in runs:
+        used = measure.of(run)
+        if measure.of_calls and not used.amount and not _may_be_none(run, recording):
+            used = Used(None, "spans of which none is known to be a call")
+        if used.amount is not None:
+            known.append((used.amount, run, used.why is not None))
+            over += used.amount > budget.most
+        if used.why is not None and (used.amount is None or used.amount <= budget.most):
+            reasons.append(used.why)
+    worst = max(known, key=lambda item: item[0], default=None)
     return Checked(
         budget=budget,
         unit=measure.unit,
         worst=worst[0] if worst else None,
         trace_id=worst[1].trace.trace_id if worst else None,
-        over=sum(amount > budget.most for amount, _ in used),
-        unknown=len(runs) - len(used),
+        over=over,
+        unknown=len(reasons),
         runs=len(runs),
+        is_lower_bound=worst[2] if worst else False,
+        why=reasons[0] if reasons else None,
     )
+
+
+def _recording(runs: Sequence[Run]) -> Container[_Emitter]:
+    """Who recorded a call of a model in any of `runs`."""
+    return {
+        (span.scope, span.service)
+        for run in runs
+        for span in run.trace.spans
+        if span.scope is not None and span.category == "llm"
+    }
+
+
+def _may_be_none(run: Run, recording: Container[_Emitter]) -> bool:
+    """Whether a run in which no call was found made none: a call was found, or somebody wrote spans
+    of it who records calls."""
+    if run.usage.calls.llm or run.usage.sums:
+        return True
+    return any(
+        span.scope is not None
+        and (
+            (span.scope, span.service) in recording or _RECORDS_CALLS.match(span.scope) is not None
+        )
+        for span in run.trace.spans
+    )
+
+
+_RECORDS_CALLS: Final = re.compile(
+    r"causepath$|com\.anthropic\.sdk\.|pydantic-ai|logfire\.|openinference\.instrumentation\."
+    r"|opentelemetry\.instrumentation\.(?:genai\.)?(?:anthropic|openai|langchain|bedrock|crewai"
+    r"|google_generativeai|vertexai|llamaindex|haystack|openai_agents|ollama|mistralai|cohere|groq)"
+    r"|gcp\.vertex\.agent|strands|langfuse-sdk|langsmith|ai$|gen_ai$|@ai-sdk/|agent_framework"
+    r"|Microsoft\.(?:SemanticKernel|Extensions\.AI|Agents)|Experimental\.Microsoft|crewai|lmnr"
+)
+"""Scopes of instrumentations and frameworks that write a span for every call of a model."""
 
 
 def overall(results: Sequence[Checked]) -> Verdict:

@@ -11,7 +11,10 @@ from functools import lru_cache
 from operator import mul
 from typing import Final
 
-from causepath_analyzer.model import ModelCall, Tokens
+from msgspec import Struct
+
+from causepath_analyzer.analyses.usage import contradicts_itself
+from causepath_analyzer.model import NO_TOKENS, ModelCall, Tokens
 
 _PROVIDERS: Final[Mapping[str, str]] = {
     "anthropic": "anthropic",
@@ -31,34 +34,55 @@ _PROVIDERS: Final[Mapping[str, str]] = {
 }
 """Values of ``gen_ai.provider.name`` -> ids of the price table."""
 
-_FREE: Final = Tokens()
+
+class Cost(Struct, frozen=True):
+    """What calls cost. ``usd`` is of those whose price is known, ``None`` where none has one;
+    ``share`` is their part of all tokens, and ``is_whole`` whether they are all of them."""
+
+    usd: Decimal | None
+    share: float
+    is_whole: bool
+
+
+NO_COST: Final = Cost(None, 0.0, is_whole=False)
 
 
 def cost_usd(calls: Sequence[ModelCall], start_ns: int) -> Decimal | None:
-    """The cost of `calls`, made at `start_ns`, in US dollars.
+    """The cost of `calls`, made at `start_ns`, in US dollars; ``None`` unless the price of every
+    one of them is known."""
+    cost = cost_of(calls, start_ns)
+    return cost.usd if cost.is_whole else None
 
-    ``None`` unless the price of every one of them is known: a call without a model or without
-    token counts has no known price, one with counts of zero costs nothing.
+
+def cost_of(calls: Sequence[ModelCall], start_ns: int) -> Cost:
+    """The cost of `calls`, made at `start_ns`.
+
+    A call without a model or without token counts has no known price, and one with counts that
+    contradict each other neither.
     """
     total = Decimal(0)
     day = _day(start_ns)
+    missing = priced = unpriced = 0
     # What is priced by the token can be added up before: exact either way, and quicker.
     used: dict[tuple[str, str | None], list[int]] = {}
     for call in calls:
         tokens = call.tokens
-        if tokens is None or call.model is None:
-            return None
-        if tokens == _FREE:
+        if tokens is None or tokens == NO_TOKENS:
+            missing += 1
+            continue
+        count = tokens.input + tokens.output
+        if call.model is None or contradicts_itself(tokens):
+            unpriced += count
             continue
         if tokens.input > _LINEAR_UP_TO or tokens.output > _LINEAR_UP_TO:
             price = _listed(tokens, call.model, call.provider, day)
             if price is None:
-                return None
-            total += price
+                unpriced += count
+            else:
+                total += price
+                priced += count
             continue
         cached = tokens.cache_read + tokens.cache_write
-        if cached > tokens.input:
-            return None  # counts that contradict each other
         sums = used.get((call.model, call.provider))
         if sums is None:
             sums = used[call.model, call.provider] = [0, 0, 0, 0, 0]
@@ -70,9 +94,13 @@ def cost_usd(calls: Sequence[ModelCall], start_ns: int) -> Decimal | None:
     for (model, provider), sums in used.items():
         rates = _rates(model, provider, day)
         if rates is None:
-            return None
-        total += sum(map(mul, rates, sums), Decimal(0))
-    return total if calls else None
+            unpriced += sum(sums)
+        else:
+            total += sum(map(mul, rates, sums), Decimal(0))
+            priced += sum(sums)
+    if not priced:
+        return NO_COST
+    return Cost(total, priced / (priced + unpriced), is_whole=not (missing or unpriced))
 
 
 def _day(start_ns: int) -> datetime:

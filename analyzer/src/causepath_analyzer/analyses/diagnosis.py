@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from causepath_analyzer.analyses.usage import usage
 from causepath_analyzer.model import ModelCall, Span, Trace
 
 TIME_FOR_A_TOOL_NS: Final = 1_000_000
@@ -76,6 +77,8 @@ class _Found(Struct):
         return sum(answered.isdisjoint(call) for call in self.in_vain)
 
     only_sums: int = 0
+    contradictory: int = 0
+    hasty: int = 0
     inferred: int = 0
     unfinished: int = 0
     untrusted: int = 0
@@ -128,8 +131,9 @@ _RULES: Final = (
         "bad",
         lambda f: f.only_sums,
         lambda f: f.traces,
-        "traces with tokens on agent spans only",
-        "Sums of whole runs are not added to calls. Turn on spans for single model calls.",
+        "traces with tokens on agents or steps only",
+        "Their sums are counted, but not how many calls they are of, nor when each was made. Turn "
+        "on spans for single model calls.",
     ),
     _Rule(
         "tokens_missing",
@@ -148,6 +152,24 @@ _RULES: Final = (
         "model calls whose output is a lower bound",
         "Their replies were not counted to the end (streams that were left, transcripts of "
         "Claude Code before 2.1.97): output tokens and cost are at least what is shown.",
+    ),
+    _Rule(
+        "tokens_impossible",
+        "bad",
+        lambda f: f.contradictory,
+        lambda f: f.calls,
+        "model calls with token counts that cannot be",
+        "A part is larger than the whole, or the whole larger than any model takes: their cost is "
+        "not known. Update the emitter, or report its counts to whoever wrote it.",
+    ),
+    _Rule(
+        "calls_too_short",
+        "bad",
+        lambda f: f.hasty,
+        lambda f: f.calls,
+        "model calls shorter than any model is",
+        "Their spans were not open while the model worked: its time looks like somebody else's. "
+        "End the span once the stream is read; answers from a cache are none of a model.",
     ),
     _Rule(
         "tool_spans_missing",
@@ -359,8 +381,10 @@ def _count(trace: Trace, found: _Found) -> None:
     }
     if away:
         found.away.append(away)
-    if not calls and any(span.repeats is not None for span in trace.spans):
-        found.only_sums += 1
+    used = usage(trace)
+    found.only_sums += used.sums > 0
+    found.contradictory += used.contradictory
+    found.hasty += used.hasty
 
 
 def _asks(call: ModelCall | None) -> bool:

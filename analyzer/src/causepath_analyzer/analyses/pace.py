@@ -14,6 +14,7 @@ from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.critical_path import first_token_ns
 from causepath_analyzer.analyses.kinds import SpanKinds
 from causepath_analyzer.analyses.replay import Factor
+from causepath_analyzer.analyses.usage import is_hasty
 from causepath_analyzer.model import Trace
 
 _MOST_PAIRED: Final = 50
@@ -57,6 +58,8 @@ def timed_calls(trace: Trace, kinds: SpanKinds, causes: Causes) -> dict[str, lis
         if call != i or told is None or told.model is None or spans[i].error is not None:
             continue
         if told.partial:  # slower for each token than it was
+            continue
+        if is_hasty(told, spans[i].duration_ns):
             continue
         tokens = told.tokens.output if told.tokens is not None else 0
         first = first_token_ns(trace, kinds, i)

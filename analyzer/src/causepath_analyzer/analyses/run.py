@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.causes import Causes, causes
-from causepath_analyzer.analyses.cost import cost_usd
+from causepath_analyzer.analyses.cost import NO_COST, Cost, cost_of
 from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
 from causepath_analyzer.analyses.findings import Finding
 from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
@@ -18,7 +18,7 @@ from causepath_analyzer.model import Health, Trace
 
 
 class Run(Struct, frozen=True):
-    """One run, explained. ``cost_usd`` is ``None`` if it was not asked for or is not known."""
+    """One run, explained. ``cost`` is `NO_COST` if it was not asked for."""
 
     trace: Trace
     kinds: SpanKinds
@@ -29,13 +29,15 @@ class Run(Struct, frozen=True):
     findings: tuple[Finding, ...]
     together_ns: int
     """What all findings save in one replay; no sum of what each saves alone."""
-    cost_usd: Decimal | None
+    cost: Cost
     health: Health
 
     @property
     def spent_usd(self) -> Decimal | None:
-        """The cost, which without model calls is nothing; ``None`` if it is not known."""
-        return self.cost_usd if self.usage.calls.llm else Decimal(0)
+        """The cost, which without model calls is nothing; ``None`` if it is not wholly known."""
+        if not self.usage.models and not self.usage.calls.llm:
+            return Decimal(0)
+        return self.cost.usd if self.cost.is_whole else None
 
 
 def explained(
@@ -60,13 +62,13 @@ def explained(
         usage=used,
         findings=found.findings,
         together_ns=found.together_ns,
-        cost_usd=cost_usd(used.models, trace.start_ns) if with_cost else None,
-        health=_health(trace.health, path),
+        cost=cost_of(used.models, trace.start_ns) if with_cost else NO_COST,
+        health=_health(trace.health, used, path),
     )
 
 
-def _health(mended: Health, path: CriticalPath) -> Health:
-    if path.fault is None:
-        return mended
-    note = f"the critical path is wrong, please report this: {path.fault}"
-    return replace(mended, notes=(*mended.notes, note))
+def _health(mended: Health, used: Usage, path: CriticalPath) -> Health:
+    notes = used.notes
+    if path.fault is not None:
+        notes = (*notes, f"the critical path is wrong, please report this: {path.fault}")
+    return replace(mended, notes=(*mended.notes, *notes)) if notes else mended

@@ -11,6 +11,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.findings import Evidence
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.ids import shown_id
 from causepath_analyzer.model import NO_SPAN, Health
 
 
@@ -133,7 +134,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
         failed=failed,
         wall_ns=spread([slow.wall_ns for slow in walls]),
         total_wall_ns=total_ns,
-        cost_usd=cost if walls else None,
+        cost_usd=cost or None,  # nothing is no price, but that of runs without a call
         rows=tuple(sorted(rows, key=lambda row: (_BY.index(row.by), -row.wall_ns, row.key))),
         opportunities=tuple(
             Opportunity(
@@ -152,7 +153,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
 
 def id_length(trace_ids: Sequence[str]) -> int:
     """How many characters, eight or more, tell `trace_ids` apart."""
-    ordered = sorted(set(trace_ids))
+    ordered = sorted(set(map(shown_id, trace_ids)))
     return max(8, max((_common(*pair) for pair in pairwise(ordered)), default=0) + 1)
 
 

@@ -1,8 +1,11 @@
 """Calls, turns and tokens of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.conversations import Conversation, conversations
 from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Tokens, Trace
@@ -17,8 +20,14 @@ class Calls(Struct, frozen=True):
 
 class Usage(Struct, frozen=True):
     """``turns`` are the model calls of the outermost loop. ``models`` has one entry per model call
-    that may have cost something: one that failed without using a token is left out. Of ``partial``
-    of them the output was not counted to its end: sums and costs are lower bounds."""
+    that may have cost something, and per step whose sum stands for calls that nothing shows: a call
+    that failed without using a token is left out.
+
+    ``tokens`` and costs are lower bounds where any call was counted only in ``partial``, is
+    ``uncounted`` or has ``contradictory`` counts; of the last the price is not known. ``hasty``
+    calls took less time than any model needs. ``sums`` are the steps that say what calls used of
+    which none below says anything: how many calls these were is not known.
+    """
 
     calls: Calls
     turns: int
@@ -26,6 +35,40 @@ class Usage(Struct, frozen=True):
     models: Sequence[ModelCall]
     conversations: Sequence[Conversation]
     partial: int = 0
+    uncounted: int = 0
+    contradictory: int = 0
+    hasty: int = 0
+    sums: int = 0
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether every token of the calls that were seen is in the sum."""
+        return not (self.partial or self.uncounted or self.contradictory)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of the counts, in words."""
+        told = []
+        if self.sums:
+            of = "an agent or step" if self.sums == 1 else f"{self.sums:,} agents or steps"
+            told.append(f"tokens are the sums of {of}, in which no call says what it used")
+        for number, of_one, of_many in (
+            (self.uncounted, "says no token counts", "say no token counts"),
+            (
+                self.contradictory,
+                "has token counts that cannot be (parts above the whole): not priced",
+                "have token counts that cannot be (parts above the whole): not priced",
+            ),
+            (
+                self.hasty,
+                "took less time than any model needs: no pace is taken from it",
+                "took less time than any model needs: no pace is taken from them",
+            ),
+        ):
+            if number:
+                of = "model call" if number == 1 else "model calls"
+                told.append(f"{number:,} {of} {of_one if number == 1 else of_many}")
+        return tuple(told)
 
 
 _NOTHING_KNOWN = ModelCall()
@@ -33,24 +76,133 @@ _NOTHING_KNOWN = ModelCall()
 
 def usage(trace: Trace) -> Usage:
     """What `trace` used."""
+    spans = trace.spans
     calls: dict[int, ModelCall] = {}
     tools = 0
-    for i, span in enumerate(trace.spans):
+    summing = False
+    for i, span in enumerate(spans):
         if span.category == "llm":
             calls[i] = span.model_call or _NOTHING_KNOWN
         elif span.category == "tool" or (span.category == "human" and span.tool_call is not None):
             tools += 1
+        if span.repeats is not None and span.category != "llm":
+            summing = True
+    sums, covered = _sums(trace, calls) if summing else ({}, set())
+    counted = {i: call for i, call in calls.items() if i not in covered}
+    used = [*counted.values(), *sums.values()]
+    priced = [
+        call
+        for i, call in counted.items()
+        if spans[i].error is None or (call.tokens is not None and call.tokens != NO_TOKENS)
+    ]
     return Usage(
         Calls(len(calls), tools),
         _turns(trace, calls),
-        _added([call.tokens for call in calls.values() if call.tokens is not None]),
-        tuple(
-            call
-            for i, call in calls.items()
-            if call.tokens is not None or trace.spans[i].error is None
-        ),
+        _added([call.tokens for call in used if call.tokens is not None]),
+        (*priced, *sums.values()),
         conversations(trace),
-        sum(call.partial for call in calls.values()),
+        sum(call.partial for call in used),
+        sum(_is_uncounted(call) for call in priced),
+        sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
+        sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
+        len(sums),
+    )
+
+
+def _is_uncounted(call: ModelCall) -> bool:
+    """Whether nobody said what a call used, which had an answer: there is none for no tokens."""
+    return call.tokens is None or call.tokens == NO_TOKENS
+
+
+def contradicts_itself(tokens: Tokens) -> bool:
+    """Whether a part is larger than the whole, or the whole than any model can take."""
+    return (
+        tokens.cache_read + tokens.cache_write > tokens.input
+        or tokens.reasoning > tokens.output
+        or tokens.cache_write_1h > tokens.cache_write
+        or max(tokens.input, tokens.output) > _MOST_TOKENS
+    )
+
+
+_MOST_TOKENS: Final = 100_000_000
+_LEAST_NS: Final = 3_000_000
+"""The way to a model and back takes longer."""
+_LEAST_NS_PER_TOKEN: Final = 25_000
+"""No model writes 40,000 tokens in a second."""
+
+
+def is_hasty(call: ModelCall, duration_ns: int) -> bool:
+    """Whether a call with an answer took less time than any model needs for it: its span was not
+    open while the model worked."""
+    written = call.tokens.output if call.tokens is not None else 0
+    return written > 0 and duration_ns < max(_LEAST_NS, written * _LEAST_NS_PER_TOKEN)
+
+
+def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, ModelCall], set[int]]:
+    """The steps whose sums count, as they say more than all that lies in them, and the calls that
+    are in these sums."""
+    spans, parents = trace.spans, trace.parents
+    below: dict[int, Tokens] = {}
+    """What lies in a span and was counted; the others have no entry."""
+    unsaid: set[int] = set()
+    """Spans in which a call lies that says nothing."""
+    by_calls: set[int] = set()
+    """Spans in which a call lies that says what it used."""
+    chosen: dict[int, ModelCall] = {}
+    order = trace.top_down()
+    for i in reversed(order):
+        call, step = calls.get(i), spans[i].repeats
+        if call is not None:
+            if not _is_uncounted(call):
+                below[i] = below.get(i, NO_TOKENS) + (call.tokens or NO_TOKENS)
+                by_calls.add(i)
+            elif spans[i].error is None:
+                unsaid.add(i)
+        elif step is not None and not _is_uncounted(step):
+            said, inside = step.tokens or NO_TOKENS, below.get(i)
+            if inside is None:
+                takes = i in unsaid or not _is_told_beside(trace, i, calls)
+            else:
+                takes = said.input >= inside.input and said.output >= inside.output
+                takes = takes and (i in unsaid or i not in by_calls)
+            if takes:
+                chosen[i], below[i] = step, said
+                unsaid.discard(i)
+        parent = parents[i]
+        if parent != NO_SPAN:
+            if i in below:
+                below[parent] = below.get(parent, NO_TOKENS) + below[i]
+            if i in unsaid:
+                unsaid.add(parent)
+            if i in by_calls:
+                by_calls.add(parent)
+    covered: set[int] = set()
+    for i in order:
+        if parents[i] in covered or parents[i] in chosen:
+            covered.add(i)
+    sums = {
+        # What only one reply says was written onto the step by each, and the last is left.
+        i: replace(step, partial=True) if step.response_id is not None else step
+        for i, step in chosen.items()
+        if i not in covered
+    }
+    return sums, covered & calls.keys()
+
+
+_MOST_COMPARED: Final = 1024
+
+
+def _is_told_beside(trace: Trace, step: int, calls: Mapping[int, ModelCall]) -> bool:
+    """Whether calls that lie in the time of `step` but not below it say what they used: some
+    emitters lose what is around a call."""
+    spans, parents = trace.spans, trace.parents
+    start_ns, end_ns = spans[step].start_ns, spans[step].ended_ns
+    return any(
+        start_ns <= spans[i].start_ns
+        and spans[i].ended_ns <= end_ns
+        and parents[i] in (parents[step], NO_SPAN)
+        and not _is_uncounted(call)
+        for i, call in islice(calls.items(), _MOST_COMPARED)
     )
 
 

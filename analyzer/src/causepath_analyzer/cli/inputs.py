@@ -3,7 +3,7 @@
 import gc
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +14,7 @@ from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
+from causepath_analyzer.ids import begins_with, shown_id
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
 from causepath_analyzer.model import Input, Trace
@@ -172,22 +173,16 @@ def picked(traces: Sequence[Trace], trace_id: str | None) -> Sequence[Trace]:
     if trace_id is None:
         return traces
     ids = [trace.trace_id for trace in traces]
-    found = picked_ids(ids, trace_id)
+    found = begins_with(ids, trace_id)
     if len(found) == 1:
         return [trace for trace in traces if trace.trace_id == found[0]]
     if found:
         raise UsageError(
-            f"{count(len(found), 'trace')} start with {trace_id}: {', '.join(found[:3])}, ..."
+            f"{count(len(found), 'trace')} start with {trace_id}: "
+            f"{', '.join(map(shown_id, found[:3]))}, ..."
         )
     more = ", ..." if len(ids) > 3 else ""
     raise UsageError(
-        f"no trace starts with {trace_id}; there are {len(ids):,}: {', '.join(ids[:3])}{more}"
+        f"no trace starts with {trace_id}; there are {len(ids):,}: "
+        f"{', '.join(map(shown_id, ids[:3]))}{more}"
     )
-
-
-def picked_ids(trace_ids: Iterable[str], start: str) -> Sequence[str]:
-    """Those of `trace_ids` that begin with `start`; the one that is `start`, if it is there."""
-    wanted = start.lower()
-    found = [trace_id for trace_id in trace_ids if trace_id.lower().startswith(wanted)]
-    exact = [trace_id for trace_id in found if trace_id.lower() == wanted]
-    return exact if len(exact) == 1 else found

@@ -20,7 +20,6 @@ from causepath_analyzer.cli.inputs import (
     TraceOption,
     named_paths,
     picked,
-    picked_ids,
     read_inputs,
     read_options,
     read_together,
@@ -29,6 +28,7 @@ from causepath_analyzer.cli.inputs import (
 from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.errors import UsageError
+from causepath_analyzer.ids import begins_with
 from causepath_analyzer.jobs.share import Row, Task, rows_of
 from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
@@ -104,7 +104,7 @@ def _found(
     team = read_together(paths, task, jobs)
     if team is not None:
         with team:
-            only = [*team.trace_ids] if trace is None else picked_ids(team.trace_ids, trace)
+            only = [*team.trace_ids] if trace is None else begins_with(team.trace_ids, trace)
             if len(only) == 1:
                 return team.inputs, found_in([team.whole(only[0])], task)
             if trace is None:

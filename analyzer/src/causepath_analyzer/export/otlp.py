@@ -214,8 +214,8 @@ def _marks(row: Row, run: Run) -> dict[str, object]:
     if row.span is trace.spans[trace.main_root]:
         found["causepath.wall_ns"] = trace.wall_ns
         found.update({f"causepath.wall.{k}_ns": spent for k, spent in run.wall.path.items()})
-        if run.cost_usd is not None:
-            found["causepath.cost_usd"] = f"{run.cost_usd:f}"
+        if run.cost.usd is not None and run.cost.is_whole:
+            found["causepath.cost_usd"] = f"{run.cost.usd:f}"
     return found
 
 
@@ -304,8 +304,8 @@ def _understood(span: model.Span) -> dict[str, object]:
         found.update(_call(span.model_call))
     if span.tool_call is not None:
         found.update(_tool(span.tool_call))
-    if span.repeats is not None:
-        found.update(_usage(span.repeats))
+    if span.model_call is None and span.repeats is not None and span.repeats.tokens is not None:
+        found.update(_usage(span.repeats.tokens))
     return {name: said for name, said in found.items() if said is not None}
 
 
@@ -319,6 +319,7 @@ def _call(call: model.ModelCall) -> dict[str, object]:
         names.FINISH_REASONS[0]: list(call.finish_reasons) or None,
         names.STREAMED[0]: call.streamed,
         names.TURN: call.turn,
+        names.USAGE_PARTIAL: call.partial or None,
         names.RESPONSE_ID[0]: call.response_id,
         **(_blocks(call.blocks) if call.blocks is not None else {}),
         **dict(zip(names.ISSUED, call.issued, strict=False)),

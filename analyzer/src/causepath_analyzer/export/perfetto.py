@@ -14,6 +14,7 @@ from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.export.folded import UNCOVERED, frame
 from causepath_analyzer.export.lanes import Edge, lanes
 from causepath_analyzer.export.rows import Row, rows
+from causepath_analyzer.ids import shown_id
 from causepath_analyzer.model import NO_SPAN
 
 Event = dict[str, Any]
@@ -43,7 +44,7 @@ def _events(
 ) -> Iterator[Event]:
     trace = run.trace
     root = frame(trace.spans[trace.main_root].name)
-    yield _named("process_name", f"{root} {trace.trace_id[:8]}", process, process)
+    yield _named("process_name", f"{root} {shown_id(trace.trace_id)[:8]}", process, process)
     yield _named("thread_name", "critical path", process, process)
     for section in run.path.sections:
         name = UNCOVERED

@@ -11,6 +11,7 @@ import msgspec
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.export.folded import UNCOVERED, frame, stack
 from causepath_analyzer.export.lanes import lanes
+from causepath_analyzer.ids import shown_id
 from causepath_analyzer.model import NO_SPAN
 
 _SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
@@ -43,7 +44,7 @@ def speedscope(runs: Sequence[Run]) -> bytes:
 
 
 def _name(run: Run) -> str:
-    return f"{frame(run.trace.spans[run.trace.main_root].name)} {run.trace.trace_id[:8]}"
+    return f"{frame(run.trace.spans[run.trace.main_root].name)} {shown_id(run.trace.trace_id)[:8]}"
 
 
 def _path(run: Run, frames: _Frames) -> dict[str, Any]:

@@ -59,6 +59,34 @@ _CATEGORIES: Final[Mapping[str, Category]] = {
     "other": "other",
 }
 
+_KINDS_OF_ANYBODY: Final[Mapping[str, Category]] = {
+    "llm": "llm",
+    "generation": "llm",
+    "chat_model": "llm",
+    "tool": "tool",
+    "agent": "agent",
+    "chain": "chain",
+    "workflow": "chain",
+    "task": "chain",
+    "retrieval": "retrieval",
+    "retriever": "retrieval",
+    "embedding": "embedding",
+    "guardrail": "guardrail",
+    "sql": "database",
+    "db": "database",
+}
+"""What is written where no convention says what may be."""
+_MONOCLE: Final[Mapping[str, Category]] = {
+    "inference": "llm",
+    "inference.framework": "llm",
+    "inference.modelapi": "llm",
+    "agentic.turn": "agent",
+    "agentic.request": "agent",
+    "agentic.invocation": "agent",
+    "agentic.tool.invocation": "tool",
+    "agentic.mcp.invocation": "tool",
+}
+
 _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     (names.CATEGORY, _CATEGORIES),
     (
@@ -188,6 +216,14 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     ),
     ("genkit:type", {"action": "chain", "flow": "chain", "flowstep": "chain", "util": "chain"}),
     ("ioa_observe.span.kind", {"workflow": "chain", "agent": "agent", "tool": "tool"}),
+    (
+        "lmnr.span.type",
+        {"llm": "llm", "tool": "tool", "executor": "chain", "pipeline": "chain"},
+    ),
+    ("spring.ai.kind", {"chat_client": "chain", "advisor": "chain", "tool_call": "tool"}),
+    ("_ml_obs.meta.span.kind", _KINDS_OF_ANYBODY),
+    ("span_type", _KINDS_OF_ANYBODY),
+    ("span.type", {**_KINDS_OF_ANYBODY, **_MONOCLE}),
     ("mcp.method.name", {"tools/call": "tool"}),
 )
 """Who says what a span is. Values are compared in lower case; the first row that knows wins."""
@@ -197,8 +233,19 @@ _RANK: Final = {attribute: rank for rank, (attribute, _) in enumerate(_TABLES)}
 
 _TOOL_NAMES: Final = frozenset(("gen_ai.tool.name", "ai.toolCall.name", "haystack.tool.name"))
 """Only tool spans carry these; emitters without an operation (Koog) say no more."""
-_MODELS: Final = frozenset(("gen_ai.request.model", "gen_ai.response.model"))
-_DATABASE: Final = frozenset(names.DATABASE)
+_MODELS: Final = frozenset(names.MODEL) - {"genkit:name"}
+_PROVIDERS: Final = frozenset(names.PROVIDER)
+_COUNTS: Final = frozenset(
+    (
+        *names.INPUT_TOKENS,
+        *names.OUTPUT_TOKENS,
+        names.EXCLUSIVE_INPUT_TOKENS,
+        names.EXCLUSIVE_OUTPUT_TOKENS,
+        *names.TOTAL_TOKENS,
+        *names.USAGE_DETAILS,
+    )
+)
+_DATABASE: Final = frozenset((*names.DATABASE, *names.DATABASE_QUERY, "redis.command"))
 _OUTGOING: Final = frozenset((*names.OUTGOING, "mcp.method.name"))
 
 _LANGFUSE: Final = "langfuse.observation.type"
@@ -344,6 +391,37 @@ _STEPS: Final[Mapping[str, Category]] = {
 _RETRY_NAME: Final = re.compile(r"(?:^|[._ :/-])(?:back-?off|retry[._-]wait)(?:$|[._ :/-])")
 
 
+_CALLING: Final = re.compile(
+    r"(?:[a-z][\w-]*[./: ]){0,3}"
+    r"(?:(?:async[._ ]?)?(?:chat|text|message|response)s?[._ ]?(?:streaming[._ ]?)?"
+    r"(?:completions?|generation|create|stream|parse)"
+    r"|chat|completions?|responses?|generate(?:[._ ]?(?:content|text|object|message|response))*"
+    r"|(?:stream|do)[._ ]?(?:generate|stream|text|content|object)+|converse|invoke[._ ]?model"
+    r"|generation|inference|messages"
+    r"|(?:llm|model|ai)[._ ]?(?:call|request|invoke|invocation|inference|generate|generation"
+    r"|completion|response|chat|query|run)|llm|(?:call|ask|query|invoke|prompt)[._ -]?(?:the[ _])?"
+    r"(?:llm|model|claude|gpt|openai|anthropic|gemini))"
+    r"(?:[._ ]?(?:create|stream|streaming|parse|async|with[._ ]?response[._ ]?stream|run|v\d))*"
+    r"(?:[ :/(\[].*)?\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Operations and names of model calls in the words of SDKs, frameworks and users:
+``chat.completions``, ``messages.create``, ``openai.responses``, ``llm.generate``, ``call_llm``."""
+_EMBEDDING: Final = re.compile(r"embed", re.IGNORECASE)
+_RERANKING: Final = re.compile(r"re-?rank", re.IGNORECASE)
+_COUNTING: Final = re.compile(r"(?:count|estimate)[._ -]?tokens?|tokeni[sz]e", re.IGNORECASE)
+"""Operations that count the tokens of a text, and call no model."""
+_LONGEST_OPERATION: Final = 200
+_PEER: Final = "peer.service"
+_DATABASES: Final = re.compile(
+    r"(?:^|[-_./ ])(?:mysql|mariadb|postgres(?:ql)?|psycopg\d?|redis|jedis|lettuce|mongo(?:db)?"
+    r"|cassandra|memcached?|spymemcached|elasticsearch|jdbc|sqlalchemy|oracle(?:db)?|mssql"
+    r"|sqlserver|sqlite|dynamodb|couchbase|clickhouse|hbase|neo4j|cockroachdb)(?:$|[-_./: ])",
+    re.IGNORECASE,
+)
+"""Products and libraries that OpenTracing's ``peer.service`` and ``component`` name."""
+
+
 _BEEAI: Final = "openinference.instrumentation.beeai"
 _BEEAI_EVENT: Final = re.compile(r"\.(?:update|partial_update|success|finish|error|retry)-\d+$")
 
@@ -352,23 +430,48 @@ def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) 
     """The category of the span `name`, from its attributes and the scope that emitted it."""
     if scope == _BEEAI and _BEEAI_EVENT.search(name):
         return "other"  # what happened in a call, which the span "start" covers
+    return _said(name, attributes) or _unsaid(name, kind, attributes, scope)
+
+
+def is_guessed(name: str, attributes: Mapping[str, object], scope: str) -> bool:
+    """Whether a span is a model call only because of its name, or as it has a model and counts of
+    tokens: a step that says what the calls in it used looks alike."""
+    operation = attributes.get(names.OPERATION)
+    return (
+        _LANGFUSE not in attributes
+        and scope != names.LOGFIRE_AGENTS
+        and not name.startswith((names.CLAUDE_CODE, names.HAYSTACK_COMPONENT, "chat "))
+        and _said(name, attributes) is None
+        and not (isinstance(operation, str) and _of_operation(attributes, "") == "llm")
+        and of_name(name) == "other"
+    )
+
+
+def only_counts(name: str) -> bool:
+    """Whether a span of that name counts the tokens of a text before a model gets it."""
+    return _COUNTING.search(name) is not None
+
+
+def _said(name: str, attributes: Mapping[str, object]) -> Category | None:
+    """The category that an attribute names, if one does."""
     said = attributes.keys() & _KNOWN.keys()
-    if said:
-        for attribute in said if len(said) == 1 else sorted(said, key=_RANK.__getitem__):
-            value = attributes[attribute]
-            if isinstance(value, str):
-                found = _KNOWN[attribute].get(value)
-                if found is None:
-                    # MLflow writes every value as JSON text: '"LLM"'.
-                    found = _KNOWN[attribute].get(value.strip('"').lower())
-                if found == "chain" and attribute == "traceloop.span.kind":
-                    step = _STEP.search(name)
-                    return found if step is None else _STEPS[step[1]]
-                if found == "llm":
-                    return _llm_or_step(name)
-                if found is not None:
-                    return _person_or_tool(name, attributes) if found == "tool" else found
-    return _unsaid(name, kind, attributes, scope)
+    if not said:
+        return None
+    for attribute in said if len(said) == 1 else sorted(said, key=_RANK.__getitem__):
+        value = attributes[attribute]
+        if isinstance(value, str):
+            found = _KNOWN[attribute].get(value)
+            if found is None:
+                # MLflow writes every value as JSON text: '"LLM"'.
+                found = _KNOWN[attribute].get(value.strip('"').lower())
+            if found == "chain" and attribute == "traceloop.span.kind":
+                step = _STEP.search(name)
+                return found if step is None else _STEPS[step[1]]
+            if found == "llm":
+                return _llm_or_step(name)
+            if found is not None:
+                return _person_or_tool(name, attributes) if found == "tool" else found
+    return None
 
 
 def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
@@ -394,21 +497,53 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
     if isinstance(observation, str) and observation.lower() in _LANGFUSE_TYPES:
         found = _LANGFUSE_TYPES[observation.lower()]
         return _person_or_tool(name, attributes) if found == "tool" else found
-    if present & _DATABASE:
+    if present & _DATABASE or _is_database(attributes):
         if any(str(attributes.get(n)).lower() in _VECTOR_STORES for n in names.DATABASE):
             return "retrieval"
         operation = next((attributes[n] for n in names.DATABASE_OPERATION if n in attributes), name)
-        return "wait" if str(operation).upper() in _BLOCKING else "database"
+        return "wait" if str(operation).partition(" ")[0].upper() in _BLOCKING else "database"
     if scope.startswith(names.ANTHROPIC_SDK_SCOPE):
         return "other"  # an API method that is not a model call: count_tokens, files, ...
     if any(isinstance(said := attributes.get(n), str) and said in _WAITING for n in names.WAITS):
         return "wait"
-    if present & _MODELS and name.startswith("chat "):
-        return "llm"
-    found = of_name(name)
-    if found == "other" and kind == "client" and present & _OUTGOING:
+    called = of_name(name)
+    if called == "other" and (present & _MODELS or present & _PROVIDERS):
+        found_in_words = _of_operation(attributes, name)
+        if found_in_words is not None:
+            return found_in_words
+        if present & _MODELS and present & _COUNTS and not _COUNTING.search(name):
+            return "embedding" if _EMBEDDING.search(_models(attributes)) else "llm"
+    if called == "other" and kind == "client" and (present & _OUTGOING or _PEER in present):
         return "network"
-    return found
+    return called
+
+
+def _is_database(attributes: Mapping[str, object]) -> bool:
+    """Whether the other side is named after a database, as OpenTracing's emitters do."""
+    for name in names.PEER:
+        said = attributes.get(name)
+        if isinstance(said, str) and _DATABASES.search(said):
+            return True
+    return False
+
+
+def _models(attributes: Mapping[str, object]) -> str:
+    return " ".join([str(attributes[n]) for n in names.MODEL if n in attributes])
+
+
+def _of_operation(attributes: Mapping[str, object], name: str) -> Category | None:
+    """What an operation that no convention lists says of a span that names a model or who serves
+    it; of spans without one, what its name says."""
+    said = attributes.get(names.OPERATION)
+    if not isinstance(said, str) or not said:
+        said = name
+    if len(said) > _LONGEST_OPERATION or _COUNTING.search(said):
+        return None
+    if _EMBEDDING.search(said):
+        return "embedding"
+    if _RERANKING.search(said):
+        return "retrieval"
+    return "llm" if _CALLING.match(said) else None
 
 
 def _llm_or_step(name: str) -> Category:

@@ -13,7 +13,9 @@ ones know. Of two counts of tokens that of the innermost span is taken, nearest 
 merged span stays in the tree as an internal step of the call: what it was doing is still seen.
 
 A span over several calls that each got an answer is no call but a step that wraps them, and the
-sum of tokens on it is not added.
+sum of tokens on it is not added. So is one that was taken for a call only because it has a model
+and counts of tokens, where a call, a tool or an agent lies in it. The other way round an agent or
+step in which nothing lies, and which says what one reply says, is that call.
 """
 
 from collections.abc import Sequence
@@ -44,6 +46,10 @@ _LOOKED_AT: Final = 32
 """Calls that are open at once and compared with one another; bounds the work on a hostile trace."""
 
 
+_MOST_COMPARED: Final = 1024
+"""Calls that are compared with a step that lies beside them."""
+
+
 class Layers(Struct, frozen=True):
     """Spans and their parents with every call once, and what was merged."""
 
@@ -58,7 +64,11 @@ class Layers(Struct, frozen=True):
 
         Some steps repeat the sum of all their calls, some the last one's: neither is told.
         """
-        sums = [i for i, span in enumerate(self.spans) if span.repeats is not None]
+        sums = [
+            i
+            for i, span in enumerate(self.spans)
+            if span.repeats is not None and span.category != "llm"
+        ]
         if not sums:
             return []
         below: dict[int, list[Tokens]] = {i: [] for i in sums}
@@ -71,7 +81,8 @@ class Layers(Struct, frozen=True):
                 below[step[i]].append(tokens)
         found = []
         for i in sums:
-            told = self.spans[i].repeats
+            said = self.spans[i].repeats
+            told = said.tokens if said is not None else None
             if told is None or not below[i]:
                 continue
             whole = sum(below[i], NO_TOKENS)
@@ -91,6 +102,7 @@ def looked_through(spans: list[Span], parents: list[int]) -> Layers:
     """What `merge` gives, from a look at every call."""
     merging = _Merging(spans, parents)
     hung = merging.agents()
+    merging.guesses()
     merging.streams()
     merging.below("llm")
     merging.beside("llm")
@@ -108,6 +120,11 @@ def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
     """The category of the nearest agent, call or question that each span lies in."""
     begun: dict[int, str] = {}
     """By parent the agent that began last in it."""
+    summing: set[int] = set()
+    """Spans that say what calls used, and in which none has begun yet."""
+    passed: set[int] = set()
+    """Spans around a call, tool or agent, as far as this was looked at."""
+    guessed = certain = False
     for i, (span, parent) in enumerate(zip(spans, parents, strict=True)):
         category = span.category
         if parent == NO_SPAN:
@@ -119,7 +136,19 @@ def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
         else:
             return True  # not in order of the tree, which only repairs leave behind
         around.append(above)
+        if summing and category in _ACTS:
+            while parent != NO_SPAN and parent not in passed:
+                passed.add(parent)
+                if parent in summing:
+                    if spans[parent].category == "llm":
+                        return True
+                    summing.discard(parent)
+                parent = parents[parent]
+        if span.repeats is not None:
+            summing.add(i)
+            guessed = guessed or category == "llm"
         if category == "llm":
+            certain = certain or span.repeats is None
             if above == "llm" or (span.model_call is not None and span.model_call.rest_of_stream):
                 return True
             if model is None:
@@ -137,7 +166,20 @@ def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
             begun[parent] = span.name
         elif category == "chain" and parent in begun and _one_step(begun[parent], span.name):
             return True
-    return False
+    return (guessed and certain) or any(_may_be_call(spans[i]) for i in summing)
+
+
+_ACTS: Final = frozenset(("llm", "tool", "agent"))
+"""What no call of a model has inside: who does has several."""
+
+
+def _may_be_call(span: Span) -> bool:
+    """Whether an agent or step says what only one reply says, and so may be one call: its id or
+    why it ended; of a step also which model it was."""
+    said = span.repeats
+    if said is None or span.category not in ("agent", "chain") or said.model is None:
+        return False
+    return span.category != "agent" or said.response_id is not None or bool(said.finish_reasons)
 
 
 def _one_step(agent: str, step: str) -> bool:
@@ -192,6 +234,62 @@ class _Merging:
             and _one_step(one.name, other.name)
             and _near(one, other)
         )
+
+    def guesses(self) -> None:
+        """Settles what is a call of a model and what a step around some."""
+        sums = [i for i, span in enumerate(self.spans) if span.repeats is not None]
+        if not sums:
+            return
+        inside = self._has_acts()
+        certain = [
+            i
+            for i, span in enumerate(self.spans)
+            if span.category == "llm" and span.repeats is None
+        ]
+        told = {
+            (used.input, used.output)
+            for i in certain
+            if (used := _tokens(self.spans[i])) is not None and used.input + used.output
+        }
+        for i in sums:
+            span = self.spans[i]
+            call = span.repeats
+            if call is None:
+                continue
+            used = call.tokens
+            if span.category == "llm":
+                if inside[i] and "tool_call" not in call.finish_reasons:
+                    self._replace(i, category="chain", model_call=None)
+                elif used is not None and (used.input, used.output) in told:
+                    # It only notes what was used, after or around the call that used it.
+                    self._replace(i, category="chain", model_call=None, repeats=None)
+            elif not inside[i] and _may_be_call(span) and not self._is_told(i, call, certain):
+                self._replace(i, category="llm", model_call=call)
+
+    def _has_acts(self) -> list[bool]:
+        """For each span whether a call, a tool or an agent lies in it."""
+        inside = [False] * len(self.spans)
+        for i in reversed(top_down(self.parents)):
+            parent = self.parents[i]
+            if parent != NO_SPAN and (inside[i] or self.spans[i].category in _ACTS):
+                inside[parent] = True
+        return inside
+
+    def _is_told(self, i: int, call: ModelCall, certain: Sequence[int]) -> bool:
+        """Whether one of the `certain` calls, in the time of step `i` but not below it, is what the
+        step speaks of: some emitters lose what is around a call."""
+        step = self.spans[i]
+        for j in certain[:_MOST_COMPARED]:
+            span = self.spans[j]
+            if (
+                span.start_ns >= step.start_ns - _TOLERANCE_NS
+                and span.ended_ns <= step.ended_ns + _TOLERANCE_NS
+            ):
+                other = span.model_call
+                same = other is not None and other.response_id == call.response_id is not None
+                if same or self.parents[j] in (self.parents[i], NO_SPAN):
+                    return True
+        return False
 
     def streams(self) -> None:
         """Joins the two records of a stream: until the headers came, and from then on."""
@@ -270,7 +368,7 @@ class _Merging:
         if len(same) == 1:
             self._merge(outer, same[0], reasons[same[0]] or "time")
         else:
-            self._replace(outer, category="chain", model_call=None, repeats=_tokens(spans[outer]))
+            self._replace(outer, category="chain", model_call=None, repeats=spans[outer].model_call)
 
     def _only(self, outer: int, inner: int) -> MergeReason | None:
         """Whether nothing says that the only call below `outer` is another one."""
@@ -367,7 +465,9 @@ class _Merging:
             links=(*one.links, *(link for link in other.links if link not in one.links)),
         )
         # No server any more: its time is that of the call.
-        self._replace(gone, category="other", kind="internal", model_call=None, tool_call=None)
+        self._replace(
+            gone, category="other", kind="internal", model_call=None, tool_call=None, repeats=None
+        )
         if not self._is_below(gone, kept):
             self.parents[gone] = kept
 

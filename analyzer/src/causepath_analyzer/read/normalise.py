@@ -201,7 +201,7 @@ class Meaning(Struct, frozen=True, gc=False):
     where: str | None = None
     user: str | None = None
     pending_parent: str | None = None
-    repeats: Tokens | None = None
+    repeats: ModelCall | None = None
     before_ns: int = 0
     """How long what the span tells of went on before the span's own start."""
     filled: str | None = None
@@ -235,22 +235,25 @@ def meaning(
     if facts.get("pending") == "log" and category == "llm" and "log_duration" in facts:
         # Logfire ends the span of a stream at its headers and logs when the last byte has come.
         before_ns = nanoseconds(facts["log_duration"], names.SECOND) or 0
+    call = repeats = None
+    if category in ("llm", "embedding"):
+        call = _model_call(
+            name, start_ns, attributes, facts, resource, scope, rest_of_stream=before_ns > 0
+        )
+        if category == "llm" and categories.is_guessed(name, attributes, scope):
+            repeats = call
+    elif may_sum(category, name) and not USED.isdisjoint(facts):
+        repeats = _sum(name, attributes, facts, resource)
     return Meaning(
         category,
         _error(failed, facts),
-        _model_call(
-            name, start_ns, attributes, facts, resource, scope, rest_of_stream=before_ns > 0
-        )
-        if category in ("llm", "embedding")
-        else None,
+        call,
         _tool_call(name, facts) if is_tool else None,
         session(facts.get("session")),
         _where(facts) if "file" in facts else None,
         nonempty(facts.get("user")),
         pending,
-        tokens(attributes, facts, resource)
-        if category in STEPS and not USED.isdisjoint(facts)
-        else None,
+        repeats,
         before_ns,
         filled,
     )
@@ -272,9 +275,14 @@ def _filled(template: str, attributes: Attributes) -> str | None:
 
 _PART: Final = re.compile(r"\{([a-z_.\[\]]{1,40})(?:![rs])?\}")
 
-STEPS: Final = frozenset(("agent", "chain"))
-"""What may wrap several calls and repeat the sum of their tokens."""
-USED: Final = frozenset(("input", "output", "exclusive_input", "usage_details"))
+
+def may_sum(category: Category, name: str) -> bool:
+    """Whether a span may be around several calls and repeat the sum of their tokens."""
+    return category in _SUMMING and not categories.only_counts(name)
+
+
+_SUMMING: Final = frozenset(("agent", "chain", "tool", "guardrail", "other"))
+USED: Final = frozenset(("input", "output", "exclusive_input", "exclusive_output", "usage_details"))
 
 
 def _pending_parent(value: object) -> str:
@@ -315,10 +323,11 @@ def _model_call(
     model = unquoted(facts.get("model"))
     said = unquoted(facts.get("provider"))
     ttft_ns = _time_to_first_token(start_ns, attributes, facts, said)
+    used = tokens(attributes, facts, resource)
     return ModelCall(
         model=model,
         provider=_provider(said, model),
-        tokens=tokens(attributes, facts, resource),
+        tokens=used,
         ttft_ns=ttft_ns,
         finish_reasons=_finish_reasons(facts.get("finish")) if "finish" in facts else (),
         streamed=streamed(name, attributes, facts, scope, ttft_ns),
@@ -330,8 +339,60 @@ def _model_call(
         rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
-        partial="partial" in facts and flag(facts["partial"]) is True,
+        partial=is_partial(facts, used),
     )
+
+
+def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) -> ModelCall | None:
+    """What a step says of the calls in it, if it says how many tokens they took."""
+    used = tokens(attributes, facts, resource)
+    if used is None:
+        return None
+    model = unquoted(facts.get("model"))
+    return ModelCall(
+        model=model,
+        provider=_provider(unquoted(facts.get("provider")), model),
+        tokens=used,
+        finish_reasons=_finish_reasons(facts.get("finish")),
+        response_id=response_id(facts.get("response_id"), name),
+        partial=is_partial(facts, used),
+    )
+
+
+def is_partial(facts: Facts, used: Tokens | None) -> bool:
+    """Whether more tokens were used than `used` says: only one of input and output was counted, or
+    too few for the text they stand for, or the emitter says so."""
+    if used is None:
+        return False
+    if "partial" in facts and flag(facts["partial"]) is True:
+        return True
+    if not used.input or not used.output or not _WRITTEN.isdisjoint(facts):
+        return _counted_in_part(facts) or _too_few(facts, used)
+    return False
+
+
+_GIVEN: Final = ("first_message", "second_message", "third_message")
+_WRITTEN: Final = frozenset((*_GIVEN, "first_output"))
+_LONG_TEXT: Final = 4000
+_MOST_IN_A_TOKEN: Final = 30
+"""Characters of real text, of which a token has about four."""
+
+
+def _too_few(facts: Facts, used: Tokens) -> bool:
+    given = [facts[fact] for fact in _GIVEN if fact in facts]
+    for texts, tokens_of in ((given, used.input), ([facts.get("first_output")], used.output)):
+        length = sum([len(text) for text in texts if isinstance(text, str)])
+        if length > _LONG_TEXT and length > _MOST_IN_A_TOKEN * tokens_of:
+            return not any(isinstance(text, str) and ";base64," in text for text in texts)
+    return False
+
+
+def _counted_in_part(facts: Facts) -> bool:
+    for given, answered in (("input", "output"), ("exclusive_input", "exclusive_output")):
+        known = [_count(facts[fact]) is not None for fact in (given, answered) if fact in facts]
+        if any(known):
+            return known != [True, True] and "total" not in facts
+    return False
 
 
 def blocks(facts: Facts) -> Blocks | None:
@@ -420,6 +481,12 @@ def tokens(attributes: Container[str], facts: Facts, resource: Resource) -> Toke
     """Counts with the input including caches, whatever the emitter meant by "input"."""
     input_tokens, output = _count(facts.get("input")), _count(facts.get("output"))
     exclusive = resource.sdk == "openlit"
+    if (input_tokens is None) != (output is None) and "total" in facts:
+        total = _count(facts["total"]) or 0
+        if input_tokens is None:
+            input_tokens = max(0, total - (output or 0))
+        else:
+            output = max(0, total - input_tokens)
     if input_tokens is None and output is None:
         input_tokens = _count(facts.get("exclusive_input"))
         output = _count(facts.get("exclusive_output"))
@@ -485,16 +552,36 @@ def _summed_up(
     facts: Facts,
     exclusive: bool,
 ) -> Tokens:
-    # An emitter's own total settles what it counts as input; more cache than input does as well.
-    if read or write:
+    if read or write or reasoning:
         total = _count(facts["total"]) if "total" in facts else None
-        if total == counted + produced:
+        if reasoning and _thinks_beside(counted, produced, read + write, reasoning, total, facts):
+            produced += reasoning
+        # Nothing holds more than it has: caches above the input were not counted in, whatever the
+        # total. Else an emitter's own total settles what it counts as input.
+        if read + write > counted:
+            exclusive = True
+        elif total == counted + produced:
             exclusive = False
-        elif total == counted + produced + read + write or read + write > counted:
+        elif total == counted + produced + read + write:
             exclusive = True
         if exclusive:
             counted += read + write
     return Tokens(counted, produced, read, write, reasoning, write_1h)
+
+
+def _thinks_beside(
+    counted: int, produced: int, cached: int, reasoning: int, total: int | None, facts: Facts
+) -> bool:
+    """Whether what a model thought is no part of its output, as Google and xAI count."""
+    sums = counted + produced + reasoning, counted + produced + reasoning + cached
+    if total in sums and total != counted + produced:
+        return True
+    if reasoning <= produced:
+        return False
+    model, provider = unquoted(facts.get("model")), unquoted(facts.get("provider"))
+    return (model or "").lower().rpartition("/")[2].startswith(names.THINK_BESIDE) or (
+        model is None and _provider(provider, None) in names.THINKING_PROVIDERS
+    )
 
 
 _PARTS: Final[Mapping[str, str]] = {
@@ -542,9 +629,15 @@ def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
     total = counts.get("total", counts.get("total_tokens", counts.get("totalTokens")))
     # Langfuse adds the parts up; MLflow and some that write for Langfuse count them in.
     additive = names.USAGE_DETAILS[0] in attributes or extra_in > counted
-    if total is not None and total in (
-        counted + produced,
-        counted + produced + extra_in + extra_out,
+    impossible = extra_in > counted or extra_out > produced
+    if (
+        not impossible
+        and total is not None
+        and total
+        in (
+            counted + produced,
+            counted + produced + extra_in + extra_out,
+        )
     ):
         additive = total != counted + produced
     if additive:

@@ -52,8 +52,8 @@ class Values(Struct, frozen=True):
     any: Callable[[Raw], object]
 
 
-Completed = tuple[ModelCall | None, ToolCall | None, str | None, str | None, Tokens | None]
-"""The model call, the tool call, the session, the user and the repeated tokens of a `Meaning`."""
+Completed = tuple[ModelCall | None, ToolCall | None, str | None, str | None, ModelCall | None]
+"""The model call, the tool call, the session, the user and what is repeated of a `Meaning`."""
 _NOTHING: Final[Completed] = (None, None, None, None, None)
 
 
@@ -81,6 +81,9 @@ class Shape(Struct, frozen=True, gc=False):
     resource: normalise.Resource = normalise.NO_RESOURCE
     has_plain_counts: bool = False
     """Nothing but `normalise.PLAIN_COUNTS` says how many tokens there were."""
+    may_sum: bool = False
+    is_partial: bool = False
+    """The emitter says that it did not count to the end."""
     ttft_unit_ns: int = 0
     """Of the time to the first token, where an attribute says it."""
     provider: str | None = None
@@ -177,10 +180,11 @@ class Known:
             wanted |= _OF_MODELS
         if meaning.tool_call is not None:
             wanted |= _OF_TOOLS
-        if meaning.category in normalise.STEPS:
+        may_sum = normalise.may_sum(meaning.category, name)
+        if may_sum:
             wanted |= _OF_STEPS
         facts = normalise.facts_of(attributes)
-        counts = {fact for fact, _ in layout.free if fact in _OF_STEPS}
+        counts = {fact for fact, _ in layout.free if fact in _OF_STEPS} - {"response_id"}
         free: dict[str, int] = {}
         types: list[Hashable] = []
         rest = []
@@ -224,6 +228,8 @@ class Known:
             and {"input", "output"} <= counts
             and counts <= normalise.PLAIN_COUNTS
             and all(type(facts.get(fact)) is int for fact in counts),
+            may_sum=may_sum,
+            is_partial=normalise.flag(facts.get("partial")) is True,
             names=keys,
             scope=scope,
             resource=resource,
@@ -309,8 +315,10 @@ def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed |
         model_call = _model_call(shape, model_call, facts, start_ns)
     if tool_call is not None:
         tool_call = _tool_call(tool_call, facts)
-    if known.category in normalise.STEPS and not normalise.USED.isdisjoint(facts):
-        repeats = normalise.tokens(shape.names, facts, shape.resource)
+    if known.repeats is not None and known.category == "llm":
+        repeats = model_call  # or of calls in it, which only the whole trace can tell
+    elif shape.may_sum and not normalise.USED.isdisjoint(facts):
+        repeats = _sum(shape, known.repeats or _NOTHING_KNOWN, facts)
     return (
         model_call,
         tool_call,
@@ -331,6 +339,34 @@ def _tool_call(known: ToolCall, facts: Facts) -> ToolCall:
     )
 
 
+_NOTHING_KNOWN: Final = ModelCall()
+
+
+def _sum(shape: Shape, known: ModelCall, facts: Facts) -> ModelCall | None:
+    """What a step says of the calls in it."""
+    tokens = _tokens(shape, known, facts)
+    if tokens is None:
+        return None
+    return ModelCall(
+        known.model,
+        known.provider,
+        tokens,
+        finish_reasons=known.finish_reasons,
+        response_id=normalise.response_id(facts["response_id"], shape.name)
+        if "response_id" in facts
+        else None,
+        partial=shape.is_partial or normalise.is_partial(facts, tokens),
+    )
+
+
+def _tokens(shape: Shape, known: ModelCall, facts: Facts) -> Tokens | None:
+    if "reasoning" in facts:  # whose words say whether it is a part of the output
+        facts["model"], facts["provider"] = known.model, known.provider
+    if shape.has_plain_counts:
+        return normalise.plain_tokens(facts)
+    return normalise.tokens(shape.names, facts, shape.resource)
+
+
 def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> ModelCall:
     ttft_ns = (
         normalise.nanoseconds(facts[_TTFT], shape.ttft_unit_ns)
@@ -342,12 +378,11 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         streamed = normalise.streamed(shape.name, told, told, shape.scope, ttft_ns)
     else:
         streamed = shape.streamed if ttft_ns is None else shape.streamed_at
+    used = _tokens(shape, known, facts)
     return ModelCall(
         known.model,
         known.provider,
-        normalise.plain_tokens(facts)
-        if shape.has_plain_counts
-        else normalise.tokens(shape.names, facts, shape.resource),
+        used,
         ttft_ns,
         known.finish_reasons,
         streamed,
@@ -359,7 +394,7 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         False,
         content.lines(facts["first_output"]) if "first_output" in facts else b"",
         content.lines(facts["third_message"]) if "third_message" in facts else b"",
-        known.partial,
+        shape.is_partial or normalise.is_partial(facts, used),
     )
 
 
@@ -370,6 +405,7 @@ _OF_ALL: Final = frozenset(("session", "user"))
 _OF_TOOLS: Final = frozenset(("call_id", "in", "out"))
 _OF_STEPS: Final = frozenset(
     (
+        "response_id",
         "input",
         "output",
         "exclusive_input",
@@ -395,7 +431,6 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "invocation",
         "turn",
         "issued",
-        "response_id",
         "in",
         "blocks",
         "blocks_kept",
@@ -418,10 +453,10 @@ _FREE: Final[Mapping[str, tuple[str, int]]] = {
 _TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, *names.REPLIES))
 """What a model call says there may be anything about it."""
 _WORDS: Final = names.UNDERSTOOD.difference(
-    _FREE, names.OUTGOING, _TOLD_ONE_BY_ONE, (names.PENDING_PARENT,)
+    _FREE, names.OUTGOING, names.DATABASE_QUERY, _TOLD_ONE_BY_ONE, (names.PENDING_PARENT,)
 )
-"""Attributes whose value may decide what a span is. Of those of outgoing calls it counts only that
-they are there."""
+"""Attributes whose value may decide what a span is. Of those of outgoing calls and
+of queries it counts only that they are there."""
 
 NO_LAYOUT: Final = Layout((), (), {})
 _MOST_EMITTERS: Final = 64

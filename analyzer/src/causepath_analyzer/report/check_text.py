@@ -18,12 +18,16 @@ def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
         line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
         line.append(_figures(result, id_length), style="plain")
         lines.append(line)
+        if result.why is not None and result.verdict == "inconclusive":
+            lines.append(Text(f"{'':<15}not known because of {result.why}", style="note"))
     lines.append(_verdict(results))
     return lines
 
 
 def _figures(result: Checked, id_length: int) -> str:
     worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
+    if result.is_lower_bound:
+        worst = f">={worst}"
     most = f"max {amount(result.budget.most, result.unit)}"
     text = f"{fitted(result.budget.name, 18)}{worst:>9}  {most:<13}"
     told = [f"{result.over:,} over"] if result.over and result.runs > 1 else []

@@ -120,9 +120,15 @@ class _Trace(Struct):
     calls: _Calls
     partial_calls: int
     """Model calls of whose output the tokens are a lower bound."""
+    uncounted_calls: int
+    contradictory_calls: int
+    hasty_calls: int
+    sums: int
+    """As `Usage` has them."""
     turns: int
     tokens: _Tokens
     cost_usd: str | None
+    priced_share: float
     findings: list[_Finding]
     together_ns: int
     health: _Health
@@ -163,6 +169,8 @@ class _Checked(Struct):
     trace_id: str | None
     over: int
     unknown: int
+    at_least: bool
+    why: str | None
     where: str
 
 
@@ -228,6 +236,8 @@ def check_json(
                 trace_id=result.trace_id,
                 over=result.over,
                 unknown=result.unknown,
+                at_least=result.is_lower_bound,
+                why=result.why,
                 where=result.budget.where,
             )
             for result in results
@@ -292,9 +302,14 @@ def _trace(run: Run) -> _Trace:
         sum=run.wall.sums,
         calls=_Calls(run.usage.calls.llm, run.usage.calls.tool),
         partial_calls=run.usage.partial,
+        uncounted_calls=run.usage.uncounted,
+        contradictory_calls=run.usage.contradictory,
+        hasty_calls=run.usage.hasty,
+        sums=run.usage.sums,
         turns=run.usage.turns,
         tokens=_tokens(run.usage.tokens),
-        cost_usd=None if run.cost_usd is None else _usd(run.cost_usd),
+        cost_usd=None if run.cost.usd is None else _usd(run.cost.usd),
+        priced_share=round(run.cost.share, 4),
         findings=[
             _Finding(
                 code=finding.code,

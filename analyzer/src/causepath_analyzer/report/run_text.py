@@ -76,8 +76,8 @@ def _headline(run: Run, marks: Marks) -> Text:
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
     if calls.llm:
-        if run.cost_usd is not None:
-            facts.append(f"{_least(run)}{money(run.cost_usd)}")
+        if run.cost.usd is not None:
+            facts.append(f"{_least(run)}{money(run.cost.usd)}")
         facts.append(count(calls.llm, "model call"))
     if calls.tool:
         facts.append(count(calls.tool, "tool"))
@@ -157,7 +157,7 @@ def _tokens(run: Run) -> list[Text]:
         if amount
     ]
     of_which = f" (cache: {', '.join(cached)})" if cached else ""
-    unpriced = "" if run.cost_usd is not None else "; cost unknown"
+    unpriced = "" if run.cost.usd is not None else "; cost unknown"
     output = f"{_least(run)}{tokens.output:,} out"
     lines = [f"  tokens: {tokens.input:,} in{of_which}, {output}{unpriced}"]
     if run.usage.partial:
@@ -167,7 +167,8 @@ def _tokens(run: Run) -> list[Text]:
 
 
 def _least(run: Run) -> str:
-    return "at least " if run.usage.partial else ""
+    whole = run.usage.is_counted and (run.cost.is_whole or run.cost.usd is None)
+    return "" if whole else "at least "
 
 
 def _opportunities(run: Run, marks: Marks) -> list[Text]:

@@ -8,6 +8,8 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from causepath_analyzer.ids import shown_id
+
 _PLAIN: Final = re.compile(r"[ -~]*\Z")
 # Format characters can reorder or hide text (bidi overrides, zero-width); separators break lines.
 _HARMFUL: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -88,7 +90,7 @@ def count(number: int, what: str, many: str | None = None) -> str:
 
 def short_id(trace_id: str, among: int = 8) -> str:
     """Enough of a trace id to pick it with ``--trace``: the first `among` characters."""
-    return harmless(trace_id[:among])
+    return harmless(shown_id(trace_id)[:among])
 
 
 def operation(name: str) -> str:
