@@ -262,6 +262,77 @@ def retries(setting: Setting) -> None:
     loop(setting, search, one_by_one)
 
 
+def own_retries(setting: Setting) -> None:
+    """The client tries once; the loop around it tries again after a pause."""
+    client = setting.client.with_options(max_retries=0)
+    for number in range(3):
+        request = setting.request([user(f"classify {number}")])
+        for attempt in range(4):
+            try:
+                # The model that plays its part keeps no count.
+                client.messages.create(**request, extra_headers={"x-attempt": str(attempt)})
+                break
+            except anthropic.APIStatusError:
+                setting.wait(f"pause {number}", 0.15)
+
+
+def smaller_prompts(setting: Setting) -> None:
+    """The fix leaves the half of every page out."""
+    for number in range(5):
+        words = (40 + 60 * number) // (2 if setting.fixed else 1)
+        question = f"summarise {number}: " + "word " * words
+        with setting.client.messages.stream(**setting.request([user(question)])) as stream:
+            stream.until_done()
+
+
+def shorter_answers(setting: Setting) -> None:
+    """Nobody tells the first token apart; the answers differ in length."""
+    for number in range(6):
+        setting.ask([user(f"describe {number}")])
+
+
+def shown_as_written(setting: Setting) -> None:
+    """Answers of different lengths; the fix streams the last one."""
+    for number in range(4):
+        setting.ask([user(f"describe {number}")])
+    last = setting.request([user("describe 4")])
+    if not setting.fixed:
+        setting.client.messages.create(**last)
+        return
+    with setting.client.messages.stream(**last) as stream:
+        stream.until_done()
+
+
+def one_step(setting: Setting) -> None:
+    """Of three steps that use the slow model, one gets the fast one."""
+    chosen = "fast-model" if setting.fixed else "slow-model"
+    with causepath.agent("planner"):
+        setting.ask([user("plan")], "plan")
+    with causepath.agent("sorter"):
+        for number in range(3):
+            setting.ask([user(f"sort {number}")], "sort", model=chosen)
+    setting.ask([user("route")], "route", model="fast-model")
+    setting.ask([user("answer")], "answer")
+
+
+def shared_connection(setting: Setting) -> None:
+    """Queries that wait for one connection, as is seen where a reply already runs two at once."""
+    connection = threading.Lock()
+
+    @causepath.tool
+    def search(item: str) -> str:
+        with connection:
+            setting.wait(item, 0.12)
+        return f"found {item}"
+
+    def run_all(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        if setting.fixed or len(items) == 2:
+            return all_at_once(function, items)
+        return one_by_one(function, items)
+
+    loop(setting, search, run_all)
+
+
 def slow_model(setting: Setting) -> None:
     chosen = "fast-model" if setting.fixed else "slow-model"
     for number in range(2):
@@ -363,6 +434,12 @@ CASES: dict[str, Case] = {
     "equal calls repeated": Case(equal_calls, ("cache tool:look_up=0ms",)),
     "equal questions to a model": Case(equal_questions, ("cache llm=0ms",)),
     "retries with back-off": Case(retries, ("no-retries",)),
+    "retries in the user's code": Case(own_retries, ("no-retries",)),
+    "smaller prompts": Case(smaller_prompts, ("shrink input=0.5",)),
+    "shorter answers": Case(shorter_answers, ("shrink output=0.5",)),
+    "an answer as it is written": Case(shown_as_written, ("stream",)),
+    "one step's model": Case(one_step, ("model slow-model@sorter=fast-model",)),
+    "a shared connection": Case(shared_connection, ("CP101",)),
     "a slow model": Case(slow_model, ("model slow-model=fast-model",)),
     "two turns for one": Case(two_turns, ("CP103",)),
     "a slow tool": Case(slow_tool, ("scale tool:search=0.4",)),

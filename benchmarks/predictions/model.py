@@ -20,6 +20,7 @@ class Asked:
     """A request, and what its system prompt says about the run."""
 
     request: Request
+    agent: str
     seed: int
     label: str
     fixed: bool
@@ -33,7 +34,7 @@ def answer(request: Request) -> Answer:
     """The next reply in the conversation of `request`."""
     told = json.loads(request.body["system"])
     label = f"{told.get('who', '')} {request.turn} {request.question}"
-    asked = Asked(request, told["seed"], label, told["variant"] == "after")
+    asked = Asked(request, told["agent"], told["seed"], label, told["variant"] == "after")
     return _SCENARIOS.get(told["agent"], _answer)(asked)
 
 
@@ -131,6 +132,37 @@ def _short(asked: Asked) -> Answer:
     return Reply("x" * 16 * (deltas + 1), latency, Usage(200, deltas))
 
 
+def _refuses(asked: Asked) -> Answer:
+    """Two attempts of every call are refused, but none after the fix."""
+    if not asked.fixed and int(asked.request.headers["x-attempt"]) < 2:
+        return Failure(429, latency_seconds=0.05)
+    return _reply(asked, "Done.")
+
+
+def _grows(asked: Asked) -> Answer:
+    """The first token takes 0.1 s, and 1 ms for each word of the prompt."""
+    words = len(asked.request.question.split())
+    first = delay(asked.seed, asked.label.split(":")[0], 0.1 + words / 1000)
+    return Reply("Done.", Latency(before_headers=first), Usage(words, 5))
+
+
+def _describes(asked: Asked) -> Answer:
+    """Longer and longer answers; the fix asks for half of it, or for a stream."""
+    number = int(asked.request.question.split()[-1])
+    tokens = (10, 25, 15, 40, 30, 50)[number]
+    if asked.fixed and asked.agent == "shorter answers":
+        tokens //= 2
+    first = delay(asked.seed, f"first {number}", 0.1)
+    pace = delay(asked.seed, f"pace {number}", 0.006)
+    latency = Latency(before_headers=first, per_delta=pace)
+    return Reply("x" * 16 * (tokens + 1), latency, Usage(200, tokens), delta_characters=16)
+
+
+def _two_replies(asked: Asked) -> Answer:
+    """A reply that asks for two searches, then one that asks for three."""
+    return _reply(asked, "Done." if asked.turn > 1 else _tools("search", 2 + asked.turn))
+
+
 _SCENARIOS: dict[str, Callable[[Asked], Answer]] = {
     "tools in sequence": _asks(4),
     "a pool too small": _asks(6),
@@ -140,6 +172,12 @@ _SCENARIOS: dict[str, Callable[[Asked], Answer]] = {
     "rounds of a loop": _tells,
     "equal calls repeated": _repeats,
     "retries with back-off": _limited,
+    "retries in the user's code": _refuses,
+    "smaller prompts": _grows,
+    "shorter answers": _describes,
+    "an answer as it is written": _describes,
+    "one step's model": _models,
+    "a shared connection": _two_replies,
     "a slow model": _models,
     "two turns for one": _turns,
     "a slow tool": _asks(2),

@@ -59,6 +59,8 @@ class Notes(Struct):
     """What the traces do not show although an edit asks for it."""
     known: int = 0
     """How many calls it is shown for."""
+    against: dict[str, None] = field(default_factory=dict)
+    """What speaks against what an edit takes to hold, so that nothing may be saved."""
     each_ns2: float = 0.0
     """The variance of the times that were put in for others, summed over all runs."""
     off_ns: float = 0.0

@@ -43,6 +43,8 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     """When the last answer begins to be seen, in a typical run."""
     unknown: tuple[str, ...] = ()
     """Why there is no range although there are several runs."""
+    against: tuple[str, ...] = ()
+    """Why the saving is an upper bound."""
 
     @property
     def judged(self) -> Range:
@@ -105,6 +107,7 @@ def prediction(found: WhatIf) -> Prediction:
         not_predicted=found.not_predicted,
         answer=None if found.answer is None else _range(found.answer),
         unknown=found.unknown,
+        against=found.against,
     )
 
 

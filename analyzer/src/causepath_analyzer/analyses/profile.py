@@ -16,6 +16,7 @@ from causepath_analyzer.analyses.edits import Editing, outermost
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.operations import operation_of
 from causepath_analyzer.analyses.replay import replayed, schedule
+from causepath_analyzer.analyses.retries import retries
 from causepath_analyzer.model import NO_SPAN, Trace
 
 PERCENTS: Final = (10, 25, 50, 75, 100)
@@ -66,13 +67,15 @@ def profile(traces: Sequence[Trace]) -> tuple[Curve, ...]:
 def _targets(trace: Trace, kinds: SpanKinds) -> dict[str, list[int]]:
     """The operations of `trace` with their spans; model calls by phase where it is known."""
     found: dict[str, list[int]] = {}
+    failed = {retry.failed for retry in retries(trace, kinds.calls)}
     for i, span in enumerate(trace.spans):
         if span.category not in _PROFILED or (span.category == "llm" and kinds.calls[i] != i):
             continue
         if kinds.units[i] not in (i, NO_SPAN) and span.category in ("network", "other"):
             continue  # the wire below a call is that call's
-        name = "retry" if span.category == "retry" else operation_of(trace, kinds, i)
-        if span.category == "llm" and first_token_ns(trace, kinds, i) is not None:
+        tried = span.category == "retry" or i in failed
+        name = "retry" if tried else operation_of(trace, kinds, i)
+        if not tried and span.category == "llm" and first_token_ns(trace, kinds, i) is not None:
             for phase in ("first_token", "generation"):
                 found.setdefault(name.replace("llm:", f"llm.{phase}:", 1), []).append(i)
         else:

@@ -3,15 +3,15 @@
 What makes a measurement differ from a prediction, and how that is known:
 
 - the runs differ from each other: a bootstrap of the percentile, of the old and of the new runs;
-- a replay is off by a part of what it changes: by a few percent, or as earlier predictions of the
-  kind were (the ledger);
-- what an edit works with was itself measured: a slope, the pace of another model (`doubt_ns`);
-- the machine is busier or less busy than it was: by a part of the wall, which is larger where the
-  same work took differently long in these runs (`unsteady`).
+- a replay is off by a part of what it changes: by a few percent, more where calls that are run
+  side by side share a processor, or as earlier predictions of the kind were (the ledger);
+- what an edit works with was itself measured: a slope, the pace of another model;
+- the machine is busier or less busy than it was: by a part of the wall, which is larger where some
+  calls took far longer than others of the same name did (`stalled`).
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -22,8 +22,13 @@ _DRAWS: Final = 2000
 _SEED: Final = 20
 _MODEL_ERROR: Final = 0.03
 """How far off a replay is taken to be, as a part of the change, while nothing was measured."""
-_JITTER: Final = 0.002
+_SIDE_BY_SIDE: Final = 0.06
+"""The same where it lets calls run side by side that did not."""
+_JITTER: Final = 0.01
+_MOST_JITTER: Final = 0.03
 """How far a wall time is off for reasons that are in no trace."""
+_STALLS: Final = 0.2
+"""How much of that there is for each call that took far longer than others."""
 _ENOUGH: Final = 5
 """Earlier predictions of a kind that say more of its errors than `_MODEL_ERROR` does."""
 
@@ -46,12 +51,14 @@ class PastErrors(Struct, frozen=True):
 
 class Doubt(Struct, frozen=True):
     """What is not known well: ``off_ns`` is how far all runs may be off together, ``each_ns`` each
-    of them, ``unsteady`` the machine, as a part of the wall. ``at_most``: something in the traces
-    speaks against the saving, so that there may be none."""
+    of them; ``stalled`` is which part of the calls took far longer than others. ``reordered``:
+    calls run side by side that did not. ``at_most``: something in the traces speaks against the
+    saving, so that there may be none."""
 
     off_ns: float = 0.0
     each_ns: float = 0.0
-    unsteady: float = 0.0
+    stalled: float = 0.0
+    reordered: bool = False
     at_most: bool = False
 
 
@@ -72,12 +79,13 @@ def estimate(
         return ordered[min(place, len(ordered) - 1)] - value
 
     saved = was - value
-    jitter = max(_JITTER, doubt.unsteady) * value
+    jitter = min(max(_JITTER, _STALLS * doubt.stalled), _MOST_JITTER) * value
+    model_error = _SIDE_BY_SIDE if doubt.reordered else _MODEL_ERROR
     each = doubt.each_ns * 1.25 / len(ordered) ** 0.5  # of the middle one of as many
     draws = []
     for _ in range(_DRAWS):
         many = len(past.errors) >= _ENOUGH
-        off = rng.choice(past.errors) if many else rng.gauss(0, _MODEL_ERROR)
+        off = rng.choice(past.errors) if many else rng.gauss(0, model_error)
         noise = rng.gauss(0, jitter) + rng.gauss(0, doubt.off_ns) + rng.gauss(0, each)
         draws.append(value + again() - again() + round(off * saved + noise))
     draws.sort()
@@ -86,3 +94,19 @@ def estimate(
     if doubt.at_most:
         low, high = min(low, was), max(high, was)
     return Estimate(was, value, low, high)
+
+
+_FAR: Final = 1.5
+_FEWEST: Final = 5
+
+
+def stalled(durations_ns: Iterable[Sequence[int]]) -> float:
+    """Which part of calls took far longer than the middle one of their name; `durations_ns` has
+    those of each name."""
+    calls = far = 0
+    for same in durations_ns:
+        if len(same) >= _FEWEST:
+            middle = sorted(same)[len(same) // 2]
+            calls += len(same)
+            far += sum(one > _FAR * middle for one in same)
+    return far / calls if calls else 0.0

@@ -35,7 +35,7 @@ from causepath_analyzer.analyses.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.model_times import ModelTime, model_times
 from causepath_analyzer.analyses.operations import Turns, operation_of
-from causepath_analyzer.analyses.ranges import Doubt, Estimate, PastErrors, estimate
+from causepath_analyzer.analyses.ranges import Doubt, Estimate, PastErrors, estimate, stalled
 from causepath_analyzer.analyses.replay import (
     Changes,
     Replayed,
@@ -62,8 +62,8 @@ class WhatIf(Struct, frozen=True):
     """``agents`` says how many runs each agent had; ``turns`` is the median of a run, with the
     changes. ``cost_usd`` are the means per run, ``None`` where a price is not known. ``answer`` is
     when the last answer begins to be seen, where some are streamed and it is known of every run.
-    ``unknown`` is why
-    the times cannot be told, where these traces do not show them."""
+    ``unknown`` is why the times cannot be told, where these traces do not show them, ``against``
+    what makes the saving an upper bound."""
 
     edits: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -82,6 +82,7 @@ class WhatIf(Struct, frozen=True):
     past: PastErrors = PastErrors()
     answer: Estimate | None = None
     unknown: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
 
 
 class Change(Struct, frozen=True):
@@ -190,6 +191,7 @@ def what_if(
         past=errors,
         answer=_answers(answers, errors, doubt) if streamed and not unknown else None,
         unknown=unknown,
+        against=tuple(notes.against),
     )
 
 
@@ -212,7 +214,19 @@ def _doubt(
             for lean in _ENDS
         ]
         off_ns += abs(ends[1] - ends[0]) / _NINE_OF_TEN
-    return Doubt(off_ns=off_ns, each_ns=(notes.each_ns2 / len(runs)) ** 0.5)
+    durations: dict[str, list[int]] = {}
+    for run in runs:
+        for i, span in enumerate(run.trace.spans):
+            if run.kinds.units[i] == i:
+                name = operation_of(run.trace, run.kinds, i)
+                durations.setdefault(name, []).append(span.duration_ns)
+    return Doubt(
+        off_ns=off_ns,
+        each_ns=(notes.each_ns2 / len(runs)) ** 0.5,
+        stalled=stalled(durations.values()),
+        reordered=_wants(edits, *_ORDERS),
+        at_most=bool(notes.against),
+    )
 
 
 _ENDS: Final[tuple[Lean, Lean]] = (-1, 1)

@@ -40,6 +40,7 @@ def whatif_text(found: WhatIf, saved: str | None) -> list[Text]:
         *_wrapped(f"  path then: {_places(found.path_then)}"),
         Text(),
         *_wrapped(f"Assumes: {_joined(found.assumes)}."),
+        *([] if not found.against else _wrapped(f"At most: {_joined(found.against)}.", "bad")),
         *([] if not found.unknown else _wrapped(f"Unknown: {_joined(found.unknown)}.", "bad")),
         *_wrapped(f"Not predicted: {_joined(found.not_predicted)}. {_past(found.past)}"),
     ]
