@@ -74,7 +74,7 @@ def _otlp_value(value: Any) -> dict[str, Any]:
     return {"doubleValue": value} if isinstance(value, float) else {"stringValue": value}
 
 
-def _otlp_span(span: str) -> dict[str, Any]:
+def otlp_span(span: str) -> dict[str, Any]:
     start, end = TIMES[span]
     return {
         "traceId": TRACE,
@@ -93,7 +93,7 @@ OTLP = {
     "resourceSpans": [
         {
             "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "demo"}}]},
-            "scopeSpans": [{"scope": {"name": "my.scope"}, "spans": [*map(_otlp_span, NAMES)]}],
+            "scopeSpans": [{"scope": {"name": "my.scope"}, "spans": [*map(otlp_span, NAMES)]}],
         }
     ]
 }

@@ -25,6 +25,7 @@ _BEGIN = rb"(?:\{|\[(?=\s*(?:[{\[\]]|\Z)))"
 _OPENING = re.compile(rb"^[ \t]*" + _BEGIN, re.MULTILINE)
 _INSPECTED = re.compile(rb"\{[ \t]*\r?\n[ \t]+(?:[A-Za-z_$][\w$]*|'[^'\n]*'): ")
 _INSPECTED_END = re.compile(rb"^\}[ \t]*\r?$", re.MULTILINE)
+_LIST = re.compile(rb"\[\s*\{")
 _NEXT = re.compile(rb"\s*" + _BEGIN)
 _MOST_BEFORE = 1000
 """So many lines of other output may come before the first document."""
@@ -146,7 +147,7 @@ def _in_a_row(data: bytes, first_line: int) -> Iterator[Document | Skipped]:
     if unclosed is not None:
         last = yield from _by_depth(data, *unclosed, resynchronise=True)
         if last is not None:
-            yield _cut_off(last[1])
+            yield _torn(data[last[0] :], last[1])
 
 
 def _inspected(data: bytes, line: int) -> Iterator[Document | Skipped]:
@@ -184,7 +185,7 @@ def _by_depth(
             at = token.start()
             if data[at] in b"{[":
                 if resynchronise and depth and data[at - 1] == 0x0A:
-                    yield _cut_off(line)
+                    yield _torn(data[start:at], line)
                     end = at
                     break
                 depth += 1
@@ -198,6 +199,11 @@ def _by_depth(
             return start, line
         opening = _NEXT.match(data, end) or _OPENING.search(data, end)
     return None
+
+
+def _torn(data: bytes, line: int) -> Document | Skipped:
+    """A document that never ends: of a list, what is whole in it may still be read."""
+    return Document(data, line) if _LIST.match(data) is not None else _cut_off(line)
 
 
 def _cut_off(line: int) -> Skipped:

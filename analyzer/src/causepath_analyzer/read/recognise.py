@@ -37,6 +37,7 @@ from causepath_analyzer.read.documents import Document, documents
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
 from causepath_analyzer.read.inspected import as_json
 from causepath_analyzer.read.source import MOST_BYTES, knows_its_size, lost
+from causepath_analyzer.read.torn import Whole, opening_of, whole_documents
 from causepath_analyzer.read.unknown import looks_like, text_looks_like
 
 JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
@@ -117,6 +118,8 @@ class Recogniser:
         self.is_empty = False
         self.lost: Sequence[Skipped] = ()
         self.named: Skipped | None = None
+        self._opening = b""
+        """How the last document began that a reader took."""
 
     def found(self) -> Iterator[Sequence[Found]]:
         """What is in the stream, in batches, in order."""
@@ -160,6 +163,10 @@ class Recogniser:
             try:
                 return self._read_json(as_json(document.data) or mended(document.data), where)
             except (UnicodeDecodeError, msgspec.DecodeError) as error:
+                whole = whole_documents(document.data, opening_of(self._opening))
+                found = self._read_whole(whole, where, _not_json(error))
+                if found is not None:
+                    return found
                 look = text_looks_like(document.data)
                 if look is None:
                     return [Skipped(where, _not_json(error))]
@@ -169,14 +176,19 @@ class Recogniser:
         except RecursionError:
             return [Skipped(where, "nested too deeply to be a trace")]
 
+    def _read_whole(self, whole: Whole, where: str, why: str) -> Sequence[Found] | None:
+        """What readers take of the documents in a torn piece; ``None`` if nothing."""
+        taken = [self._taken(data, where) for data in whole.documents]
+        found = [one for given in taken for one in given or ()]
+        if all(given is None for given in taken):
+            return None
+        return found if whole.is_all else [Skipped(where, why), *found]
+
     def _read_json(self, data: bytes, where: str) -> Sequence[Found]:
         """Raises `msgspec.DecodeError` or `UnicodeDecodeError` if `data` is no JSON."""
-        for candidate in self._formats:
-            found = candidate.read(data, where)
-            if found is not None:
-                self._prefer(candidate)
-                self.is_json = True
-                return found
+        found = self._taken(data, where)
+        if found is not None:
+            return found
         _ANY.decode(data)
         self.is_json = True
         if self._forced is not None:
@@ -187,6 +199,17 @@ class Recogniser:
             return ()
         self.named = self.named or Skipped(where, look.what)
         return [Skipped(where, look.what)]
+
+    def _taken(self, data: bytes, where: str) -> Sequence[Found] | None:
+        """What the first reader gives that knows `data`; ``None`` if none does."""
+        for candidate in self._formats:
+            found = candidate.read(data, where)
+            if found is not None:
+                self._prefer(candidate)
+                self.is_json = True
+                self._opening = data[:128]
+                return found
+        return None
 
     def _prefer(self, fitting: JsonFormat) -> None:
         """What fitted one document most likely fits the next."""
