@@ -12,6 +12,7 @@ from causepath_analyzer.analyses.prediction import (
     prediction,
     verified,
 )
+from causepath_analyzer.analyses.ranges import Doubt, PastErrors, estimate
 from causepath_analyzer.analyses.whatif import WhatIf, changed, what_if
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import ModelCall, Span, Tokens, Trace
@@ -177,6 +178,41 @@ def test_retries_of_branches_side_by_side_are_left_out_in_each() -> None:
         [edit("no-retries")],
     )
     assert found.times.wall_ns == (1 + 8 + 8) * MS  # both begin at 1, b2 is the longer one
+
+
+def test_a_change_that_few_runs_need_is_judged_by_the_mean_of_all() -> None:
+    plain = drawn("""
+        agent run   |-------------------------|
+          llm three     |----|                     model=m tokens=5/5
+          tool look            |--|                asked_by=three
+          llm four                  |--|           model=m tokens=5/5
+    """)
+    found = told(["no-retries"], *[plain] * 4, drawn(OWN_RETRIES))
+    assert found.touched == 1
+    assert found.p50.then_ns == found.p50.now_ns == 26 * MS
+    assert (found.mean.now_ns, found.mean.then_ns) == ((4 * 26 + 37) * MS // 5, 26 * MS)
+    came = verified(prediction(found), [plain] * 5)
+    assert (came.saved_ns, came.error, came.inside) == (11 * MS // 5, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("walls", "width"),
+    [
+        ([1000] * 5, 0.036),  # two measurements are never alike: a hundredth at least
+        ([990, 995, 1000, 1005, 1010], 0.05),
+        ([950, 980, 1000, 1100, 1400], 0.3),
+    ],
+    ids=["alike", "nearly", "busy"],
+)
+def test_a_range_is_as_wide_as_the_runs_differ(walls: list[int], width: float) -> None:
+    ns = [wall * MS for wall in walls]
+    found = estimate(ns, ns, 50, PastErrors(), Doubt())
+    assert found.low_ns is not None
+    assert found.high_ns is not None
+    assert (found.high_ns - found.low_ns) / found.then_ns == pytest.approx(width, rel=0.4)
+    less = estimate(ns, [n // 2 for n in ns], 50, PastErrors(), Doubt(at_most=True))
+    assert (less.low_ns or 0) < less.then_ns < (less.high_ns or 0)
+    assert (less.high_ns or 0) >= less.now_ns
 
 
 def kept(now: int, then: int) -> Entry:

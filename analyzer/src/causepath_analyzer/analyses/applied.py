@@ -111,6 +111,8 @@ def apply_edit(
             return 0
         return int(first_token_would_take_ns(run, call, models) is not None)
     if isinstance(change, Scale):
+        if change.what.category == "llm.first_token":
+            notes.said.update(_fixed_parts(run, change, models))
         return scale_of(plan, kinds, change, editing)
     found = selected(trace, kinds, known, change.what)
     if isinstance(change, Together):
@@ -325,6 +327,23 @@ def _slope(change: Shrink, name: str, line: Line) -> str:
         f"{what} {name} takes {slope} ms more for {each:,} {line.unit} more of {change.side} "
         f"({line.calls} calls show {between})"
     )
+
+
+def _fixed_parts(
+    run: Studied, change: Scale, models: Mapping[str, ModelTime]
+) -> Mapping[str, None]:
+    """What a smaller prompt would leave of first tokens that are scaled as a whole."""
+    told: dict[str, None] = {}
+    for i in selected(run.trace, run.kinds, run.causes, change.what):
+        call = run.trace.spans[i].model_call
+        name = (call.model if call is not None else None) or ""
+        line = models[name].slopes.input if name in models and models[name].slopes.split else None
+        if line is not None and line.base_ns > 0 and line.slope_ns > 0:
+            told[
+                f"{described(change)}: {line.base_ns / 1e6:.0f} ms of a first token of {name} do "
+                "not depend on the input in these traces; shrink input=... leaves them"
+            ] = None
+    return told
 
 
 def _unknown(change: Shrink, name: str, why: str | None) -> str:

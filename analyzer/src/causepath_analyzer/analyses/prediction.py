@@ -39,6 +39,8 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     cost_then_usd: str | None
     assumes: tuple[str, ...]
     not_predicted: tuple[str, ...]
+    mean: Range | None = None
+    """Not in what earlier versions kept."""
     answer: Range | None = None
     """When the last answer begins to be seen, in a typical run."""
     unknown: tuple[str, ...] = ()
@@ -48,8 +50,23 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
 
     @property
     def judged(self) -> Range:
-        """What the change is about: the wall, or the answer where this alone is to come sooner."""
-        return self.answer if self.kinds == ("stream",) and self.answer is not None else self.p50
+        """What the change is about: the wall, or the answer where this alone is to come sooner.
+
+        A change that does nothing to a typical run is judged by the mean of all runs.
+        """
+        if self.kinds == ("stream",) and self.answer is not None:
+            return self.answer
+        rare = self.mean is not None and _hardly(self.p50) and not _hardly(self.mean)
+        return self.mean if rare and self.mean is not None else self.p50
+
+
+def _hardly(told: Range) -> bool:
+    """Whether hardly anything is to change."""
+    return abs(told.now - told.then) * HARDLY < told.now
+
+
+HARDLY: Final = 50
+"""Less than one part in so many is hardly a saving: an error relative to it says nothing."""
 
 
 class Measured(Struct, frozen=True):
@@ -65,6 +82,7 @@ class Measured(Struct, frozen=True):
     runs: int
     p50_ns: int
     p95_ns: int
+    mean_ns: int
     saved_ns: int
     error_ns: int
     error: float | None
@@ -86,10 +104,6 @@ class Entry(Struct, frozen=True):
     now_ns: int = 0
 
 
-_HARDLY: Final = 50
-"""Less than one part in so many is hardly a saving: an error relative to it says nothing."""
-
-
 def prediction(found: WhatIf) -> Prediction:
     """`found` as it is kept."""
     return Prediction(
@@ -105,6 +119,7 @@ def prediction(found: WhatIf) -> Prediction:
         cost_then_usd=None if found.cost_then_usd is None else f"{found.cost_then_usd:f}",
         assumes=found.assumes,
         not_predicted=found.not_predicted,
+        mean=_range(found.mean),
         answer=None if found.answer is None else _range(found.answer),
         unknown=found.unknown,
         against=found.against,
@@ -129,29 +144,33 @@ def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
             "these traces are not what the prediction is about: " + "; ".join(differences)
         )
     walls = spread([trace.wall_ns for trace in trusted])
-    wanted = told.answer if "stream" in told.kinds else None
+    mean_ns = sum(trace.wall_ns for trace in trusted) // len(trusted)
     answer_ns = answers_begin_ns(trusted) if told.answer is not None else None
-    saved, error_ns = told.p50.now - walls.p50, abs(told.p50.then - walls.p50)
-    if told.judged is told.answer:
-        if answer_ns is None:
-            raise UsageError(
-                "these traces do not tell when the last answer began to be seen: that is the time "
-                "to first token of a streamed call"
-            )
-        saved, error_ns = told.answer.now - answer_ns, abs(told.answer.then - answer_ns)
-    inside = [_inside(told.p50, walls.p50)]
-    if wanted is not None:
-        inside.append(None if answer_ns is None else _inside(wanted, answer_ns))
+    judged = told.judged
+    came_ns: int | None = walls.p50
+    if judged is not told.p50:
+        came_ns = answer_ns if judged is told.answer else mean_ns
+    if came_ns is None:
+        raise UsageError(
+            "these traces do not tell when the last answer began to be seen: that is the time to "
+            "first token of a streamed call"
+        )
+    by_mean = judged is told.mean
+    inside = [_inside(judged, mean_ns) if by_mean else _inside(told.p50, walls.p50)]
+    if "stream" in told.kinds and told.answer is not None:
+        inside.append(None if answer_ns is None else _inside(told.answer, answer_ns))
+    error_ns = abs(judged.then - came_ns)
     return Measured(
-        told,
-        len(trusted),
-        walls.p50,
-        walls.p95,
-        saved,
-        error_ns,
-        _relative(error_ns, saved, told.judged.now),
-        False if False in inside else None if None in inside else True,
-        answer_ns,
+        prediction=told,
+        runs=len(trusted),
+        p50_ns=walls.p50,
+        p95_ns=walls.p95,
+        mean_ns=mean_ns,
+        saved_ns=judged.now - came_ns,
+        error_ns=error_ns,
+        error=None if _hardly(judged) else _relative(error_ns, judged.now - came_ns, judged.now),
+        inside=False if False in inside else None if None in inside else True,
+        answer_ns=answer_ns,
     )
 
 
@@ -163,7 +182,7 @@ def _inside(told: Range, measured_ns: int) -> bool | None:
 
 def _relative(error_ns: int, saved_ns: int, now_ns: int) -> float | None:
     """The error as a part of what was saved, if that is more than next to nothing."""
-    if abs(saved_ns) * _HARDLY < now_ns or error_ns > abs(saved_ns):
+    if abs(saved_ns) * HARDLY < now_ns or error_ns > abs(saved_ns):
         return None
     return error_ns / abs(saved_ns) if saved_ns else None
 
@@ -208,7 +227,7 @@ def past_errors(entries: Sequence[Entry], kinds: Sequence[str]) -> PastErrors:
     """
     errors = []
     for one in entries:
-        hardly = abs(one.predicted_saving_ns) * _HARDLY < one.now_ns
+        hardly = abs(one.predicted_saving_ns) * HARDLY < one.now_ns
         if set(one.kinds) == set(kinds) and one.predicted_saving_ns and not hardly:
             missed = one.predicted_saving_ns - one.measured_saving_ns
             errors.append(missed / one.predicted_saving_ns)

@@ -6,12 +6,13 @@ What makes a measurement differ from a prediction, and how that is known:
 - a replay is off by a part of what it changes: by a few percent, more where calls that are run
   side by side share a processor, or as earlier predictions of the kind were (the ledger);
 - what an edit works with was itself measured: a slope, the pace of another model;
-- the machine is busier or less busy than it was: by a part of the wall, which is larger where some
-  calls took far longer than others of the same name did (`stalled`).
+- the machine is busier or less busy than it was: by a part of the wall, which is larger where the
+  runs differed more.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from statistics import stdev
 from typing import Final
 
 from msgspec import Struct
@@ -26,9 +27,8 @@ _SIDE_BY_SIDE: Final = 0.06
 """The same where it lets calls run side by side that did not."""
 _JITTER: Final = 0.01
 _MOST_JITTER: Final = 0.03
-"""How far a wall time is off for reasons that are in no trace."""
-_STALLS: Final = 0.2
-"""How much of that there is for each call that took far longer than others."""
+"""How far a wall time is off for reasons that are in no trace: as much as the runs differ, but no
+less than this, as two measurements are never alike, nor more, as runs differ for other reasons."""
 _ENOUGH: Final = 5
 """Earlier predictions of a kind that say more of its errors than `_MODEL_ERROR` does."""
 
@@ -51,13 +51,11 @@ class PastErrors(Struct, frozen=True):
 
 class Doubt(Struct, frozen=True):
     """What is not known well: ``off_ns`` is how far all runs may be off together, ``each_ns`` each
-    of them; ``stalled`` is which part of the calls took far longer than others. ``reordered``:
-    calls run side by side that did not. ``at_most``: something in the traces speaks against the
-    saving, so that there may be none."""
+    of them. ``reordered``: calls run side by side that did not. ``at_most``: something in the
+    traces speaks against the saving, so that there may be none."""
 
     off_ns: float = 0.0
     each_ns: float = 0.0
-    stalled: float = 0.0
     reordered: bool = False
     at_most: bool = False
 
@@ -66,47 +64,56 @@ def estimate(
     now: Sequence[int], then: Sequence[int], percent: int, past: PastErrors, doubt: Doubt
 ) -> Estimate:
     """The percentile of the walls of all runs, `now` and `then`, and its range."""
-    ordered_now, ordered = sorted(now), sorted(then)
-    rank = -(-len(ordered) * percent // 100)
-    was, value = ordered_now[rank - 1], ordered[rank - 1]
-    if len(ordered) < 2:
+    count = len(then)
+    ordered = sorted(then)
+    rank = -(-count * percent // 100)
+    was, value = sorted(now)[rank - 1], ordered[rank - 1]
+
+    def again(rng: random.Random) -> float:
+        """How far off the percentile of as many runs is: an order statistic of the bootstrap."""
+        place = int(rng.betavariate(rank, count - rank + 1) * count)
+        return ordered[min(place, count - 1)] - value
+
+    return _estimate(was, value, now, again, past, doubt)
+
+
+def estimated_mean(
+    now: Sequence[int], then: Sequence[int], past: PastErrors, doubt: Doubt
+) -> Estimate:
+    """The mean of the walls of all runs, `now` and `then`, and its range."""
+    count = len(then)
+    was, value = sum(now) // count, sum(then) // count
+    off = stdev(then) / count**0.5 if count > 1 else 0.0
+    return _estimate(was, value, now, lambda rng: rng.gauss(0, off), past, doubt)
+
+
+def _estimate(
+    was: int,
+    value: int,
+    now: Sequence[int],
+    again: Callable[[random.Random], float],
+    past: PastErrors,
+    doubt: Doubt,
+) -> Estimate:
+    count = len(now)
+    if count < 2:
         return Estimate(was, value, None, None)
     rng = random.Random(_SEED)
-
-    def again() -> int:
-        """How far off the percentile of as many runs is: an order statistic of the bootstrap."""
-        place = int(rng.betavariate(rank, len(ordered) - rank + 1) * len(ordered))
-        return ordered[min(place, len(ordered) - 1)] - value
-
     saved = was - value
-    jitter = min(max(_JITTER, _STALLS * doubt.stalled), _MOST_JITTER) * value
+    middle = max(1, sorted(now)[(count - 1) // 2])
+    differ = sum(abs(wall - middle) for wall in now) / count / middle
+    jitter = min(max(_JITTER, differ), _MOST_JITTER) * value
     model_error = _SIDE_BY_SIDE if doubt.reordered else _MODEL_ERROR
-    each = doubt.each_ns * 1.25 / len(ordered) ** 0.5  # of the middle one of as many
+    each = doubt.each_ns * 1.25 / count**0.5  # of the middle one of as many
     draws = []
     for _ in range(_DRAWS):
         many = len(past.errors) >= _ENOUGH
         off = rng.choice(past.errors) if many else rng.gauss(0, model_error)
         noise = rng.gauss(0, jitter) + rng.gauss(0, doubt.off_ns) + rng.gauss(0, each)
-        draws.append(value + again() - again() + round(off * saved + noise))
+        draws.append(round(value + again(rng) - again(rng) + off * saved + noise))
     draws.sort()
     tail = round(_DRAWS * (1 - COVERAGE) / 2)
     low, high = max(0, draws[tail]), max(0, draws[-1 - tail])
     if doubt.at_most:
         low, high = min(low, was), max(high, was)
     return Estimate(was, value, low, high)
-
-
-_FAR: Final = 1.5
-_FEWEST: Final = 5
-
-
-def stalled(durations_ns: Iterable[Sequence[int]]) -> float:
-    """Which part of calls took far longer than the middle one of their name; `durations_ns` has
-    those of each name."""
-    calls = far = 0
-    for same in durations_ns:
-        if len(same) >= _FEWEST:
-            middle = sorted(same)[len(same) // 2]
-            calls += len(same)
-            far += sum(one > _FAR * middle for one in same)
-    return far / calls if calls else 0.0

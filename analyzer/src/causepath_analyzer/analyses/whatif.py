@@ -35,7 +35,13 @@ from causepath_analyzer.analyses.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.model_times import ModelTime, model_times
 from causepath_analyzer.analyses.operations import Turns, operation_of
-from causepath_analyzer.analyses.ranges import Doubt, Estimate, PastErrors, estimate, stalled
+from causepath_analyzer.analyses.ranges import (
+    Doubt,
+    Estimate,
+    PastErrors,
+    estimate,
+    estimated_mean,
+)
 from causepath_analyzer.analyses.replay import (
     Changes,
     Replayed,
@@ -79,6 +85,7 @@ class WhatIf(Struct, frozen=True):
     not_predicted: tuple[str, ...]
     agents: Mapping[str, int]
     turns: int
+    mean: Estimate
     past: PastErrors = PastErrors()
     answer: Estimate | None = None
     unknown: tuple[str, ...] = ()
@@ -93,8 +100,6 @@ class Change(Struct, frozen=True):
     times: Replayed
 
 
-_SIZED: Final = (OtherModel, Shrink, Stream)
-"""Edits that ask how long calls of other sizes, or of other models, take."""
 _LAST: Final = {Scale: 3, Shrink: 2}
 _ORDERS: Final = (Apply, Together, Early, Eager)
 
@@ -102,7 +107,7 @@ _ORDERS: Final = (Apply, Together, Early, Eager)
 def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
     """`trace` with all of `edits`, found in it alone."""
     others = NOWHERE if _wants(edits, Apply) else None
-    run = studied(trace, others, sized=_wants(edits, *_SIZED))
+    run = studied(trace, others, sized=_sized(edits))
     return _edited(run, edits, _models([run], edits), Notes())[0]
 
 
@@ -141,7 +146,7 @@ def what_if(
     if not trusted:
         raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
     others = elsewhere(trusted) if _wants(edits, Apply) else None
-    runs = [studied(trace, others, sized=_wants(edits, *_SIZED)) for trace in trusted]
+    runs = [studied(trace, others, sized=_sized(edits)) for trace in trusted]
     models = _models(runs, edits)
     notes = Notes()
     touched = [0] * len(edits)
@@ -189,6 +194,7 @@ def what_if(
         agents=agents(trusted),
         turns=_middle(turns),
         past=errors,
+        mean=_blurred(estimated_mean(now, then, errors, doubt), unknown),
         answer=_answers(answers, errors, doubt) if streamed and not unknown else None,
         unknown=unknown,
         against=tuple(notes.against),
@@ -214,16 +220,9 @@ def _doubt(
             for lean in _ENDS
         ]
         off_ns += abs(ends[1] - ends[0]) / _NINE_OF_TEN
-    durations: dict[str, list[int]] = {}
-    for run in runs:
-        for i, span in enumerate(run.trace.spans):
-            if run.kinds.units[i] == i:
-                name = operation_of(run.trace, run.kinds, i)
-                durations.setdefault(name, []).append(span.duration_ns)
     return Doubt(
         off_ns=off_ns,
         each_ns=(notes.each_ns2 / len(runs)) ** 0.5,
-        stalled=stalled(durations.values()),
         reordered=_wants(edits, *_ORDERS),
         at_most=bool(notes.against),
     )
@@ -295,13 +294,20 @@ def _turns(turns: Turns, one: Change) -> int:
     return sum(call not in gone for call in turns.outermost())
 
 
+def _sized(edits: Sequence[Edit]) -> bool:
+    """Whether any of `edits` asks how long calls of other sizes, or of other models, take."""
+    return _wants(edits, OtherModel, Shrink, Stream) or any(
+        isinstance(change, Scale) and change.what.category == "llm.first_token" for change in edits
+    )
+
+
 def _wants(edits: Sequence[Edit], *kinds: type[Edit]) -> bool:
     return any(isinstance(change, kinds) for change in edits)
 
 
 def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, ModelTime]:
     """How long calls of each model take, if any of `edits` asks for it."""
-    return model_times(runs) if _wants(edits, *_SIZED) else {}
+    return model_times(runs) if _sized(edits) else {}
 
 
 def _merged(run: Studied, edits: Sequence[Edit]) -> int:

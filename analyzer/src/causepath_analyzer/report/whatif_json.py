@@ -41,6 +41,7 @@ class _Verify(Struct):
     error: float | None
     inside: bool | None
     error_ns: int
+    mean_ns: int
     answer_ns: int | None
 
 
@@ -77,6 +78,7 @@ def verify_json(measured: Measured) -> bytes:
             error=measured.error,
             inside=measured.inside,
             error_ns=measured.error_ns,
+            mean_ns=measured.mean_ns,
             answer_ns=measured.answer_ns,
         )
     )

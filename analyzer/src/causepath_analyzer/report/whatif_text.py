@@ -34,6 +34,7 @@ def whatif_text(found: WhatIf, saved: str | None) -> list[Text]:
         Text(f"{'':<{_LABEL}}{'now':>8}{'then':>{_COLUMN}}{'change':>16}    range (80%)"),
         _row("wall p50", found.p50, found.unknown),
         _row("wall p95", found.p95, found.unknown),
+        *([_row("wall mean", found.mean, found.unknown)] if found.touched != found.runs else []),
         *([] if found.answer is None else [_row("answer begins p50", found.answer, ())]),
         _cost(found),
         *_wrapped(f"  path now:  {_places(found.path_now)}"),
@@ -127,6 +128,8 @@ def verify_text(measured: Measured) -> list[Text]:
         Text(f"{'':<{_LABEL}}{'before':>8}{'predicted':>11}{'measured':>11}    range (80%)"),
     ]
     rows = [("wall p50", told.p50, measured.p50_ns), ("wall p95", told.p95, measured.p95_ns)]
+    if told.judged is told.mean:
+        rows.append(("wall mean", told.mean, measured.mean_ns))
     if told.answer is not None and measured.answer_ns is not None:
         rows.append(("answer begins p50", told.answer, measured.answer_ns))
     for label, was, now in rows:
