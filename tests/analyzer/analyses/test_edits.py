@@ -1,6 +1,7 @@
 """Edits of drawn runs: what each does to the wall time, alone and with others."""
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from causepath_analyzer.analyses.kinds import span_kinds
 from causepath_analyzer.analyses.replay import new_trace, replayed
 from causepath_analyzer.analyses.whatif import Change, changed, what_if
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import Span, Tokens, Trace
+from causepath_analyzer.model import Block, Blocks, ModelCall, Span, Tokens, Trace
 from causepath_analyzer.read.tree import build
 from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
@@ -191,6 +192,67 @@ def test_a_model_call_that_repeats_another_one_is_told_by_its_blocks() -> None:
     assert what_if([drawn(drawing)], [edit("cache llm=0ms")]).turns == 2
 
 
+@pytest.mark.parametrize(
+    ("answered", "results", "wall"),
+    [
+        (["x", "y"], ["p", "q"], 42 - 8),  # c repeats a, d repeats b
+        (["y", "x"], ["q", "p"], 42 - 8),
+        (["x", "z"], ["p", "q"], 42 - 4),
+        (["x", "y"], ["p", "other"], 42 - 4),  # the same question, another answer
+        (["x", "y", "z"], ["p", "q"], 42),  # one of these three is not in the trace
+        (["v", "w"], ["p", "q"], 42),
+    ],
+)
+def test_tools_that_repeat_are_told_by_the_blocks_that_asked_for_them(
+    answered: list[str], results: list[str], wall: int
+) -> None:
+    drawing = drawn("""
+        agent run    |-----------------------------------------|
+          llm one     |--|
+          tool a          |----|                                 asked_by=one
+          tool b                |----|                           asked_by=one
+          llm two                     |--|                       results=a,b
+          tool c                          |---|                  asked_by=two
+          tool d                               |---|             asked_by=two
+          llm three                                 |---|        results=c,d
+    """)
+    said = {
+        "one": ([], ["x", "y"]),
+        "two": (["p", "q"], answered),
+        "three": (results, []),
+    }
+    trace = build(
+        [
+            replace(span, model_call=_with_blocks(span.model_call, *said[span.span_id]))
+            if span.model_call is not None
+            else replace(span, tool_call=replace(span.tool_call, name="t"))
+            if span.tool_call is not None
+            else span
+            for span in drawing.spans
+        ]
+    )
+    cached = [edit("cache tool:t=0ms")]
+    assert changed(trace, cached).times.wall_ns / MS == wall
+
+
+def _with_blocks(call: ModelCall, results: Sequence[str], asked: Sequence[str]) -> ModelCall:
+    def blocks(role: str, kind: str, names: Sequence[str]) -> tuple[Block, ...]:
+        return tuple(Block(role, kind, crc32(name.encode()), 9) for name in names)
+
+    given = blocks("user", "tool_result", results)
+    return replace(call, blocks=Blocks(given, blocks("assistant", "tool_use", asked)))
+
+
+def test_a_call_that_failed_is_not_kept() -> None:
+    drawing = """
+        agent run    |------------------------|
+          tool t       |----|                     id=1 given=x error=timeout
+          tool t             |----|               id=2 given=x got=1
+          tool t                   |----|         id=3 given=x got=1
+    """
+    assert changed(drawn(drawing), [edit("cache tool:t=0ms")]).times.wall_ns / MS == 20
+
+
 def _one_tool(trace: Trace) -> Trace:
     return build(
         [
@@ -272,7 +334,9 @@ def test_less_work_never_takes_longer(spans: Sequence[Span], edits: list[str]) -
         ("scale tool:a=0.5", "scale tool:a=0.5", "scale tool"),
         ("scale llm.first_token=0.7", "scale llm.first_token=0.7", "scale llm.first_token"),
         ("remove retrieval", "remove retrieval", "remove retrieval"),
-        ("cache tool:a=5ms", "cache tool:a=5000000ns", "cache"),
+        ("cache tool:a=5ms", "cache tool:a=5ms", "cache"),
+        ("cache tool:a=0.5us", "cache tool:a=0.0005ms", "cache"),
+        ("cache tool:a=0ms", "cache tool:a=0ms", "cache"),
         ("cache tool:a", "cache tool:a", "cache"),
         ("model big=small", "model big=small", "model"),
         ("no-retries", "no-retries", "no-retries"),

@@ -36,6 +36,7 @@ from causepath_analyzer.analyses.opportunities import apply
 from causepath_analyzer.analyses.replay import Schedule, Turns
 from causepath_analyzer.analyses.slopes import Line, Sizes
 from causepath_analyzer.analyses.studied import Studied
+from causepath_analyzer.analyses.tool_blocks import Exchange, tool_blocks
 from causepath_analyzer.model import NO_SPAN, Trace
 
 Lean = Literal[-1, 0, 1]
@@ -179,29 +180,42 @@ def _repeats(run: Studied, found: Sequence[int]) -> Sequence[int]:
     """Calls that came again after an equal one had ended: equal arguments, and results if known."""
     spans = run.trace.spans
     flow = DataFlow(run.trace)
+    blocks = tool_blocks(run.trace, run.causes)
     first: dict[object, int] = {}
     repeats = []
     for i in found:
-        asked, answer = _asked(flow, i)
+        asked, answer = _asked(flow, blocks, i)
         if asked is None:
             continue
-        before = first.setdefault((name_of(run.trace, run.kinds, i), asked), i)
+        key = (name_of(run.trace, run.kinds, i), asked)
+        before = first.setdefault(key, i)
         if before == i or spans[before].ended_ns > spans[i].start_ns:
             continue
-        earlier = _asked(flow, before)[1]
+        if spans[before].error is not None:  # which nobody keeps
+            first[key] = i
+            continue
+        earlier = _asked(flow, blocks, before)[1]
         if answer is None or earlier is None or answer == earlier:
             repeats.append(i)
     return repeats
 
 
-def _asked(flow: DataFlow, span: int) -> tuple[object, object]:
+def _asked(flow: DataFlow, blocks: Mapping[int, Exchange], span: int) -> tuple[object, object]:
     """What a call was given and what it returned, to be compared; ``None`` where not known."""
     told = flow.trace.spans[span]
     if told.tool_call is not None:
-        return told.tool_call.arguments, told.tool_call.result
-    blocks = told.model_call.blocks if told.model_call is not None else None
-    answered = [block.digest for block in blocks.answered] if blocks is not None else None
+        known = blocks.get(span, _UNKNOWN)
+        arguments, result = told.tool_call.arguments, told.tool_call.result
+        return (
+            known.arguments if arguments is None else arguments,
+            known.result if result is None else result,
+        )
+    given = told.model_call.blocks if told.model_call is not None else None
+    answered = [block.digest for block in given.answered] if given is not None else None
     return flow.given(span) or None, answered or None
+
+
+_UNKNOWN = Exchange(None, None)
 
 
 def _waste(

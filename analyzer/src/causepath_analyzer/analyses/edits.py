@@ -241,7 +241,7 @@ def described(change: Edit) -> str:
     if isinstance(change, Together) and change.limit is not None:
         return f"{told}={change.limit}"
     if isinstance(change, Cache) and change.lookup_ns != LOOKUP_NS:
-        return f"{told}={change.lookup_ns}ns"
+        return f"{told}={Decimal(change.lookup_ns) / 1_000_000:f}ms"
     return told
 
 

@@ -365,7 +365,10 @@ def _assumptions(edits: Sequence[Edit], untrusted: int) -> list[str]:
             limit = f"at most {change.limit} at once" if change.limit else "with the limits seen"
             told.append(f"{described(change)}: calls run together are no slower, {limit}")
         elif isinstance(change, Cache):
-            told.append(f"{described(change)}: a hit costs {change.lookup_ns / 1_000_000:g} ms")
+            told.append(
+                f"{described(change)}: a hit costs {change.lookup_ns / 1_000_000:g} ms; nothing is "
+                "kept from run to run"
+            )
         elif isinstance(change, OtherModel):
             told.append(f"{change.new} writes as many tokens as was written before")
         elif isinstance(change, Stream):
