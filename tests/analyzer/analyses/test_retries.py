@@ -158,6 +158,36 @@ def found(drawing: str) -> list[tuple[str, str, int]]:
         ),
         pytest.param(
             """
+            agent run    |--------------------------|
+              chain ask   |---|                          error=429 id=1
+                llm one    |--|                          error=429 model=m parent=1
+              chain ask        |---|                     error=429 id=2
+                llm two        |--|                      error=429 model=m parent=2
+              chain ask              |-------|           id=3
+                llm three             |---|              model=m parent=3
+                tool parse                 |-|           parent=3
+            """,
+            [("one", "two", 1), ("two", "three", 2)],
+            id="a step of a framework around each attempt",
+        ),
+        pytest.param(
+            """
+            agent run    |--------------------------|
+              chain ask   |------|                       error=429 id=1
+                tool look  |-|                           parent=1
+                llm one       |--|                       error=429 model=m parent=1
+              chain ask           |---|                  id=2
+                llm two           |--|                   model=m parent=2
+              chain ask               |---|              error=429 id=3
+                llm three             |--|               error=429 model=m parent=3
+              chain say                    |---|         id=4
+                llm four                   |--|          model=m parent=4
+            """,
+            [],
+            id="steps that did more, or are others",
+        ),
+        pytest.param(
+            """
             llm one    |--|                            error=429 model=m
             llm two            |-----|                 model=m
             """,
@@ -177,8 +207,9 @@ def test_each_span_is_tried_again_once_and_later(spans: Sequence[Span], broken: 
     known = retries(trace, span_kinds(trace).calls)
     assert len({retry.failed for retry in known}) == len({retry.again for retry in known})
     assert len({retry.failed for retry in known}) == len(known)
+    assert len({retry.whole_again for retry in known}) == len(known)
     for retry in known:
         assert trace.spans[retry.failed].error is not None
-        assert trace.parents[retry.failed] == trace.parents[retry.again]
-        assert trace.spans[retry.failed].ended_ns == retry.failed_ns <= retry.again_ns
-        assert trace.spans[retry.again].start_ns == retry.again_ns
+        assert trace.parents[retry.whole_failed] == trace.parents[retry.whole_again] == retry.parent
+        assert trace.spans[retry.whole_failed].ended_ns == retry.failed_ns <= retry.again_ns
+        assert trace.spans[retry.whole_again].start_ns == retry.again_ns

@@ -413,12 +413,12 @@ class Editing:
                 self.remove(i)
         own = retries(self._plan.trace, self._kinds.calls)
         for retry in own:
-            first, event = start_of(retry.failed), start_of(retry.again)
+            first, event = start_of(retry.whole_failed), start_of(retry.whole_again)
             self.changes.gates[event] = self._held_by(first)
             self.changes.gaps[event] = self._gap(first)
             if event in self._plan.slots:
                 self.changes.slots[event] = Slot(len(self._plan.trace.spans), ())
-            self.remove(retry.failed)
+            self.remove(retry.whole_failed)
         return len(found) + len(own)
 
     def other_model(self, call: int, model: str, pace: Pace, first_ns: int) -> None:

@@ -10,6 +10,9 @@ calls that are known to ask for different things are no retry of each other (a l
 with the next item), and where both are known to ask for the same, what other branches do meanwhile
 does not matter. A call of another model is a fallback, not a retry.
 
+A function or a step of a framework that is recorded around each attempt, and holds nothing else, is
+part of it: then these follow each other below one parent.
+
 Attempts that an SDK made itself have spans of category ``retry`` and are not looked for here.
 
 Invariant: every span is the failed one of at most one retry and the next one of at most one, and
@@ -27,13 +30,20 @@ from causepath_analyzer.model import NO_SPAN, Trace
 
 
 class Retry(Struct, frozen=True, gc=False):
-    """Span ``failed`` was tried again as span ``again``. The pause between them lasts from
-    ``failed_ns``, the end of the one, to ``again_ns``, the start of the other."""
+    """The call ``failed`` was made again as the call ``again``.
+
+    ``whole_failed`` and ``whole_again`` are these calls, or the outermost step around each; the
+    pause between them, from ``failed_ns`` to ``again_ns``, is time of the span ``parent``, which is
+    `NO_SPAN` if they are roots.
+    """
 
     failed: int
     again: int
     failed_ns: int
     again_ns: int
+    whole_failed: int
+    whole_again: int
+    parent: int
 
 
 _RELEASE: Final = re.compile(r"[-@](?:latest|v?\d{3,}(?:-?\d{2}){0,2})$")
@@ -57,31 +67,70 @@ def retries(trace: Trace, calls: Sequence[int]) -> tuple[Retry, ...]:
     found: list[Retry] = []
     taken: set[int] = set()
     for i in failed:
-        again = _again(trace, calls, flow, i, taken)
+        whole = _whole(trace, i)
+        again, later = _again(trace, calls, flow, i, whole, taken)
         if again != NO_SPAN:
             taken.add(again)
-            found.append(Retry(i, again, spans[i].ended_ns, spans[again].start_ns))
+            found.append(
+                Retry(
+                    i,
+                    again,
+                    spans[whole].ended_ns,
+                    spans[later].start_ns,
+                    whole,
+                    later,
+                    trace.parents[whole],
+                )
+            )
     return tuple(found)
 
 
-def _again(trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, taken: set[int]) -> int:
-    """The span that tries `failed` again, else `NO_SPAN`."""
+def _whole(trace: Trace, failed: int) -> int:
+    """The outermost step that failed with `failed` and holds nothing else, else that call."""
+    above = trace.parents[failed]
+    while (
+        above != NO_SPAN
+        and trace.spans[above].category in _STEPS
+        and trace.spans[above].error is not None
+        and len(trace.children[above]) == 1
+    ):
+        failed, above = above, trace.parents[above]
+    return failed
+
+
+_STEPS: Final = ("chain", "other")
+
+
+def _first_call(trace: Trace, calls: Sequence[int], step: int) -> int:
+    """The call that `step` begins with, or is."""
+    while trace.spans[step].category in _STEPS and calls[step] != step and trace.children[step]:
+        step = trace.children[step][0]
+    return step
+
+
+def _again(
+    trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, whole: int, taken: set[int]
+) -> tuple[int, int]:
+    """The call that tries `failed` again and what is around it, else `NO_SPAN`."""
     spans = trace.spans
-    parent, ended_ns = trace.parents[failed], spans[failed].ended_ns
+    parent, ended_ns = trace.parents[whole], spans[whole].ended_ns
     family = trace.children[parent] if parent != NO_SPAN else trace.roots
     between: list[int] = []
-    for i in family:
-        if i <= failed or spans[i].start_ns < ended_ns or spans[i].category == "retry":
+    for later in family:
+        if later <= whole or spans[later].start_ns < ended_ns or spans[later].category == "retry":
             continue
-        same = _same(trace, calls, flow, failed, i) if i not in taken else None
+        i = later
+        if whole != failed and spans[later].name == spans[whole].name:
+            i = _first_call(trace, calls, later)
+        same = _same(trace, calls, flow, failed, i) if i not in taken else False
         if same is True and all(_beside(trace, calls, flow, i, other) for other in between):
-            return i
-        if same is None and not between and i not in taken and _may_be(trace, calls, failed, i):
-            return i
-        between.append(i)
+            return i, later
+        if same is None and not between and _may_be(trace, calls, failed, i):
+            return i, later
+        between.append(later)
         if len(between) > _MOST_BETWEEN:
             break
-    return NO_SPAN
+    return NO_SPAN, NO_SPAN
 
 
 _MOST_BETWEEN: Final = 64
