@@ -148,7 +148,7 @@ def _zipkin_span(span: str) -> dict[str, Any]:
 ZIPKIN = [*map(_zipkin_span, NAMES)]
 
 
-def _console_span(span: str) -> dict[str, Any]:
+def console_span(span: str) -> dict[str, Any]:
     start, end = TIMES[span]
     return {
         "name": NAMES[span],
@@ -165,7 +165,7 @@ def _console_span(span: str) -> dict[str, Any]:
     }
 
 
-PYTHON_SDK = [*map(_console_span, NAMES)]
+PYTHON_SDK = [*map(console_span, NAMES)]
 
 
 def _phoenix_span(span: str) -> dict[str, Any]:

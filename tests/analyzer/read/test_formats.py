@@ -1,5 +1,6 @@
 """One run in every format gives one result: the same calls, tools, tokens and times."""
 
+import base64
 import gzip
 import io
 import json
@@ -660,3 +661,112 @@ def test_go_without_times_is_told() -> None:
     spans, entry = spans_of(text({**samples.GO_SDK[0], "StartTime": "0001-01-01T00:00:00Z"}))
     assert spans == []
     assert "without times" in str(entry.problem)
+
+
+def monocle_span(span: str) -> dict[str, Any]:
+    """What Monocle's file has of `span`."""
+    kind = {samples.AGENT: "agentic.invocation", samples.TOOL: "agentic.tool.invocation"}
+    entities: dict[str, Any] = {
+        samples.AGENT: {"entity.1.type": "agent.adk", "entity.1.name": "booking"},
+        samples.TOOL: {
+            "entity.1.type": "tool.adk",
+            "entity.1.name": "get_weather",
+            "entity.2.type": "agent.adk",
+            "entity.2.name": "booking",
+        },
+        samples.NOTE: {},
+    }.get(
+        span,
+        {
+            "entity.1.type": "inference.gemini",
+            "entity.1.inference_endpoint": "https://example.com/",
+            "entity.2.name": "m",
+            "entity.2.type": "model.llm.m",
+        },
+    )
+    counts: dict[str, Any] = {
+        samples.FIRST: {"prompt_tokens": 100, "completion_tokens": 10, "finish_reason": "STOP"},
+        samples.SECOND: {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220},
+    }.get(span, {})
+    said = [{"name": "data.input", "attributes": {"input": "{'city': 'Lisbon'}"}}]
+    return {
+        **samples.console_span(span),
+        "attributes": {
+            "monocle_apptrace.version": "0.5.1",
+            "span.type": kind.get(span, "inference" if counts else "workflow"),
+            "scope.agentic.session": "s",
+            "entity.count": 2,
+            **entities,
+        },
+        "events": said + ([{"name": "metadata", "attributes": counts}] if counts else []),
+    }
+
+
+def test_what_monocle_says_in_entities_and_events() -> None:
+    found, entry = spans_of(text([*map(monocle_span, samples.NAMES)]))
+    assert (entry.format, entry.skipped) == ("python-sdk", ())
+    second = (*SECOND[:4], ("m", Tokens(input=200, output=20)), None)
+    assert [told(s) for s in found if s.category in ("llm", "tool")] == [FIRST, TOOL, second]
+    calls = [s.model_call for s in found if s.model_call]
+    assert {call.provider for call in calls} == {"gcp.gemini"}
+    tool = next(s.tool_call for s in found if s.tool_call)
+    assert tool.arguments is not None
+    assert {s.session for s in found} == {"s"}
+
+
+def row_of_a_span(span: dict[str, Any], *, as_text: bool) -> dict[str, Any]:
+    """A row of Databricks' tables of spans, in which attributes may be text."""
+    hexed = {
+        key: base64.b64decode(span[key]).hex() if span[key] else None
+        for key in ("trace_id", "span_id", "parent_span_id")
+    }
+    resource = {"attributes": {"service.name": "demo"}}
+    return {
+        "record_id": "r",
+        "time": iso(0),
+        **span,
+        **hexed,
+        "kind": "SPAN_KIND_INTERNAL",
+        "attributes": json.dumps(span["attributes"]) if as_text else span["attributes"],
+        "resource": json.dumps(resource) if as_text else resource,
+        "instrumentation_scope": {"name": "my.scope"},
+    }
+
+
+MLFLOW_SPANS: Any = samples.MLFLOW["data"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([{"trace_id": "x", "trace": json.dumps(samples.MLFLOW)}], id="text"),
+        pytest.param([{"trace_id": "x", "trace": samples.MLFLOW, "spans": []}], id="object"),
+        pytest.param([{"request_id": "x", **MLFLOW_SPANS}], id="spans"),
+        pytest.param(
+            [{"request_id": "x", "spans": json.dumps(MLFLOW_SPANS["spans"])}], id="spans as text"
+        ),
+        pytest.param(
+            [
+                {
+                    "databricks_request_id": "x",
+                    "response": json.dumps({"databricks_output": {"trace": samples.MLFLOW}}),
+                }
+            ],
+            id="an inference table",
+        ),
+        pytest.param(
+            [row_of_a_span(span, as_text=False) for span in MLFLOW_SPANS["spans"]], id="a span"
+        ),
+        pytest.param(
+            [row_of_a_span(span, as_text=True) for span in MLFLOW_SPANS["spans"]],
+            id="a span with text",
+        ),
+    ],
+)
+def test_rows_with_traces_of_mlflow(rows: list[Any]) -> None:
+    expected = [told(s) for s in spans_of(SAMPLES["mlflow"])[0]]
+    for data in (text(rows), b"\n".join(map(text, rows))):
+        found, entry = spans_of(data)
+        assert (entry.format, entry.skipped) == ("mlflow", ())
+        assert [told(s) for s in found] == expected
+        assert {s.trace_id for s in found} == {samples.TRACE}

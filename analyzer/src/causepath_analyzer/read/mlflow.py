@@ -1,15 +1,18 @@
 """MLflow traces: "info" beside "data", in the spelling of release 3 and of release 2.
 
-Every attribute is JSON text inside JSON. Ids are base64 in release 3 and hex in release 2.
+Every attribute is JSON text inside JSON. Ids are base64 in release 3 and hex in release 2. Rows of
+tables are read as well: a trace in a row, as text or not (what ``search_traces`` gives, Databricks'
+inference tables), or a row for each span (Databricks' tables of spans).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Skipped
+from causepath_analyzer.model import Skipped, SpanKind
 from causepath_analyzer.read import normalise, replies, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.values import Id, Number
@@ -30,6 +33,15 @@ class _Event(Struct, gc=False):
     time_unix_nano: Number = None
 
 
+class _Attributes(Struct, gc=False):
+    attributes: Raw = values.ABSENT
+
+
+class _Scope(Struct, gc=False):
+    name: str | None = None
+    version: str | None = None
+
+
 class _Span(Struct, gc=False):
     name: str | None = None
     trace_id: Id = None
@@ -38,8 +50,13 @@ class _Span(Struct, gc=False):
     start_time_unix_nano: Number = None
     end_time_unix_nano: Number = None
     status: _Status | None = None
-    attributes: dict[str, Raw] | None = None
+    attributes: Raw = values.ABSENT
     events: list[_Event] | None = None
+    # In rows of spans:
+    kind: str | None = None
+    service_name: str | None = None
+    resource: Raw = values.ABSENT
+    instrumentation_scope: Raw = values.ABSENT
     # Release 2:
     context: _Context | None = None
     parent_id: Id = None
@@ -57,13 +74,25 @@ class _Data(Struct, gc=False):
     spans: Raw = values.ABSENT
 
 
+class _Output(Struct, gc=False):
+    trace: Raw = values.ABSENT
+
+
+class _Response(Struct, gc=False):
+    databricks_output: _Output | None = None
+
+
 class _Trace(Struct, gc=False):
-    """A trace, an answer that wraps traces, or the file of a trace's spans alone."""
+    """A trace, an answer that wraps traces, the file of a trace's spans alone, or a row."""
 
     info: _Info | None = None
     data: _Data | None = None
     spans: Raw = values.ABSENT
     traces: list[Raw] | None = None
+    # Rows:
+    trace: Raw = values.ABSENT
+    response: Raw = values.ABSENT
+    start_time_unix_nano: Raw = values.ABSENT
 
 
 class _Usage(Struct, gc=False):
@@ -80,7 +109,16 @@ _TRACE: Final = msgspec.json.Decoder(_Trace)
 _SPAN: Final = msgspec.json.Decoder(_Span)
 _TEXT: Final = msgspec.json.Decoder(str)
 _USAGE: Final = msgspec.json.Decoder(_Usage)
-_MARK: Final = b'"mlflow.'
+_RESPONSE: Final = msgspec.json.Decoder(_Response)
+_OWNER: Final = msgspec.json.Decoder(_Attributes)
+_SCOPE: Final = msgspec.json.Decoder(_Scope)
+_MARKS: Final = (b'"mlflow.', b'"start_time_unix_nano')
+_KINDS: Final[Mapping[str, SpanKind]] = {
+    "SPAN_KIND_SERVER": "server",
+    "SPAN_KIND_CLIENT": "client",
+    "SPAN_KIND_PRODUCER": "producer",
+    "SPAN_KIND_CONSUMER": "consumer",
+}
 _KIND: Final = "mlflow.spanType"
 _MODELS: Final = (b"LLM", b"CHAT_MODEL")
 _TOKENS: Final = "mlflow.chat.tokenUsage"
@@ -91,7 +129,7 @@ _OF_A_TRACE: Final = frozenset(("mlflow.trace.session", "mlflow.trace.user"))
 
 def read(document: bytes, where: str) -> list[Found] | None:
     """The spans of `document`, a trace or several; ``None`` if MLflow did not write it."""
-    if _MARK not in document:
+    if not any(mark in document for mark in _MARKS):
         return None
     try:
         decoded = _DOCUMENT.decode(document)
@@ -100,17 +138,39 @@ def read(document: bytes, where: str) -> list[Found] | None:
     raws = decoded if isinstance(decoded, list) else decoded.traces or [Raw(document)]
     found: list[Found] = []
     is_ours = False
-    for trace in values.decoded(raws, _TRACE, where, "a trace"):
+    for row, trace in zip(raws, values.decoded(raws, _TRACE, where, "a trace"), strict=True):
         if isinstance(trace, Skipped):
             found.append(trace)
             continue
-        spans = trace.data.spans if trace.data is not None else trace.spans
-        of_trace = _of_trace(trace.info) if trace.info is not None else {}
-        for wire in values.decoded(values.records(spans), _SPAN, where, "a span"):
+        if values.present(trace.start_time_unix_nano):
+            spans, of_trace = [row], {}
+        else:
+            inner = _inner(trace)
+            whole = inner.data.spans if inner.data is not None else inner.spans
+            spans = values.records(_unwrapped(whole))
+            of_trace = _of_trace(inner.info) if inner.info is not None else {}
+        for wire in values.decoded(spans, _SPAN, where, "a span"):
             span = wire if isinstance(wire, Skipped) else _span(wire, of_trace, where)
             is_ours = is_ours or not isinstance(span, Skipped)
             found.append(span)
     return found if is_ours else None
+
+
+def _inner(row: _Trace) -> _Trace:
+    """The trace that stands in `row`, or in the response that is in it; `row` itself if none."""
+    trace = row.trace
+    if not values.present(trace) and row.data is None and values.present(row.response):
+        try:
+            output = _RESPONSE.decode(_unwrapped(row.response)).databricks_output
+        except values.DAMAGED:
+            return row
+        trace = output.trace if output is not None else values.ABSENT
+    if not values.present(trace):
+        return row
+    try:
+        return _TRACE.decode(_unwrapped(trace))
+    except values.DAMAGED:
+        return row
 
 
 def _of_trace(info: _Info) -> values.Attributes:
@@ -125,22 +185,47 @@ def _span(wire: _Span, of_trace: values.Attributes, where: str) -> Found:
     start_ns = values.time_ns(_either(wire.start_time_unix_nano, wire.start_time))
     if not identity or not trace or start_ns is None:
         return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
-    understood = {**of_trace, **_attributes(wire.attributes or {})}
+    understood = {**of_trace, **_attributes(values.mapping(wire.attributes))}
     understood |= values.noted(
         (e.name, values.time_ns(_either(e.time_unix_nano, e.timestamp))) for e in wire.events or ()
     )
     code = wire.status.code if wire.status is not None else wire.status_code
     emitted = normalise.Emitted(
-        trace_id(trace.removeprefix("tr-")),
+        trace_id(trace.rpartition("/")[2].removeprefix("tr-")),
         identity,
         span_id(values.hex_id(wire.parent_span_id or wire.parent_id, 16)),
         wire.name or "",
-        "internal",
+        _KINDS.get(wire.kind or "", "internal"),
         start_ns,
         values.time_ns(_either(wire.end_time_unix_nano, wire.end_time)),
         isinstance(code, str) and code.endswith("ERROR"),
     )
-    return normalise.span(emitted, understood, _NO_RESOURCE, "mlflow")
+    scope = _scope(wire.instrumentation_scope)
+    return normalise.span(
+        emitted, understood, _resource(wire), scope.name or "mlflow", scope.version or None
+    )
+
+
+def _resource(wire: _Span) -> normalise.Resource:
+    if not values.present(wire.resource) and wire.service_name is None:
+        return _NO_RESOURCE
+    told: values.Attributes = {}
+    if values.present(wire.resource):
+        try:
+            inner = _OWNER.decode(_unwrapped(wire.resource)).attributes
+        except values.DAMAGED:
+            inner = values.ABSENT
+        told = values.attributes(values.mapping(inner), normalise.RESOURCE_ATTRIBUTES)
+    return normalise.resource({names.SERVICE_NAME: wire.service_name, **told})
+
+
+def _scope(raw: Raw) -> _Scope:
+    if values.present(raw):
+        try:
+            return _SCOPE.decode(_unwrapped(raw))
+        except values.DAMAGED:
+            return _Scope()
+    return _Scope()
 
 
 def _either(first: Number, second: Number) -> Number:
@@ -175,6 +260,8 @@ def _attributes(wire: dict[str, Raw]) -> values.Attributes:
 
 def _unwrapped(raw: Raw) -> Raw:
     """The JSON in the JSON text `raw`; `raw` itself where it is no such text."""
+    if not raw:
+        return raw
     try:
         text = _TEXT.decode(raw)
         msgspec.json.decode(text, type=Raw)

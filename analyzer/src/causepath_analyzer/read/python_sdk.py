@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
-from causepath_analyzer.read import normalise, values
+from causepath_analyzer.read import monocle, normalise, values
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.values import Id, Number
 
@@ -128,6 +128,9 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
         )
     scope = wire.instrumentation_scope or wire.instrumentation_info
     understood = values.attributes(wire.attributes)
+    if wire.attributes is not None and monocle.VERSION in wire.attributes:
+        events = ((event.name, event.attributes) for event in wire.events or ())
+        understood |= monocle.told(wire.attributes, events)
     if wire.events:
         understood |= values.noted((e.name, values.time_ns(e.timestamp)) for e in wire.events)
         for event in wire.events:
