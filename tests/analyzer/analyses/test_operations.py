@@ -69,6 +69,19 @@ def test_selectors(text: str, found: list[str]) -> None:
     assert selector(str(selector(text))) == selector(text)
 
 
+def test_calls_without_anything_around_them_are_turns_of_one_agent() -> None:
+    pipeline = drawn("""
+        llm one   |--|              model=m
+        tool t        |---|
+        llm two            |---|    model=m
+    """)
+    assert names(pipeline, "llm#1") == ["one"]
+    assert names(pipeline, "llm#last") == ["two"]
+    assert names(pipeline, "tool#1") == ["t"]
+    with pytest.raises(UsageError, match="neither code nor an agent told for any"):
+        what_if([pipeline], [edit("scale llm@agent.py:1=0")])
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

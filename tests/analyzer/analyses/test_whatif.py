@@ -70,6 +70,15 @@ def test_sizes(edits: list[str], then: int) -> None:
     assert found.unknown == ()
 
 
+def test_both_sides_of_calls_whose_first_token_nobody_told() -> None:
+    sizes = [(1000 * n, 10 + 10 * (n * 4 % 7)) for n in range(1, 7)]
+    # 0.1 ms for each of 21,000 input tokens, 5 ms for each of 240 output tokens, 660 besides
+    found = told(["shrink input=0.25", "shrink output=0.5"], *[run(sizes, first=False)] * 2)
+    assert found.p50.now_ns == (2100 + 5 * sum(n for _, n in sizes) + 660) * MS
+    less = 0.75 * 2100 + 0.5 * 5 * sum(n for _, n in sizes)
+    assert found.p50.then_ns == pytest.approx(found.p50.now_ns - less * MS, rel=0.01)
+
+
 def test_what_shrinks_costs_less_and_begins_sooner() -> None:
     found = told(["shrink input=0.5"], run(CALLS, model="gpt-4o"), run(CALLS, model="gpt-4o"))
     assert found.cost_now_usd is not None

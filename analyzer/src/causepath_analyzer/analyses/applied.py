@@ -284,10 +284,12 @@ def _shrink(
             count += told.tokens is not None
             editing.shrink(i, change.side, tokens, "", (1, 1))
             continue
-        ratio = _ratio(line, change, sizes, size, lean, split=model.slopes.split)
-        phase = ""
+        phase, part_ns = "", float(sizes.spent_ns)
         if model.slopes.split and sizes.first_ns is not None:
             phase = "first_token" if change.side == "input" else "generation"
+            part_ns = line.at(size)
+        # Where nobody told the first token apart, another change may have shortened the whole.
+        ratio = _ratio(line, change, size, lean, part_ns * editing.scaled(i, phase))
         if _far_out(line, size * float(change.factor)):
             notes.said[
                 f"{described(change)}: some calls get a size that none had, where the same is "
@@ -312,20 +314,16 @@ def _size(line: Line, change: Shrink, sizes: Sizes) -> int | None:
     return sizes.input_tokens if line.unit == "tokens" else sizes.input_bytes
 
 
-def _ratio(
-    line: Line, change: Shrink, sizes: Sizes, size: int, lean: Lean, *, split: bool
-) -> float:
-    """How many times as long the part of the call takes that `line` is about.
+def _ratio(line: Line, change: Shrink, size: int, lean: Lean, part_ns: float) -> float:
+    """How many times as long the part of a call takes that takes `part_ns`.
 
     No more than in proportion: the time for nothing is not below nothing.
     """
     slope_ns = (line.slope_ns, line.high_ns, line.low_ns)[lean]
     factor = float(change.factor)
-    # Where nobody told the first token apart, it is a part of the whole call.
-    whole = line.at(size) if split and sizes.first_ns is not None else float(sizes.spent_ns)
-    if whole <= 0:
+    if part_ns <= 0:
         return 1.0
-    ratio = 1 + slope_ns * size * (factor - 1) / whole
+    ratio = 1 + slope_ns * size * (factor - 1) / part_ns
     return min(max(ratio, min(factor, 1.0)), max(factor, 1.0))
 
 

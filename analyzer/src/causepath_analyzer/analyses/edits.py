@@ -454,6 +454,14 @@ class Editing:
         if told is not None and told.tokens is not None:
             self.changes.calls[call] = replace(told, tokens=_shrunk(told.tokens, side, tokens))
 
+    def scaled(self, call: int, phase: str) -> float:
+        """How many times as long `phase` of `call` takes by now."""
+        ratio = 1.0
+        for one, (numerator, denominator) in self._factors.get(call, ()):
+            if one == phase:
+                ratio *= numerator / denominator
+        return ratio
+
     def done(self) -> Changes:
         """Everything together."""
         sooner: dict[int, int] = {}  # how much, of first tokens

@@ -120,8 +120,10 @@ def _named(name: str, pattern: str) -> bool:
 
 
 def agent_of(trace: Trace, kinds: SpanKinds, span: int) -> str:
-    """The name of the nearest agent around `span`, else of what is around all."""
+    """The name of the nearest agent around `span`, else of what is around all; else empty."""
     above = kinds.agents[span]
+    if above == span:
+        return ""
     while trace.spans[above].category != "agent" and trace.parents[above] != NO_SPAN:
         above = kinds.agents[above]
     return name_of(trace, kinds, above)
@@ -145,7 +147,8 @@ def _made_at(trace: Trace, kinds: SpanKinds, span: int, place: str) -> bool:
     file = code.rpartition(":")[0] or code
     if any(one and (one == wanted or one.endswith(f"/{wanted}")) for one in (code, file)):
         return True
-    return _named(agent_of(trace, kinds, span), place) or (function != "" and function == place)
+    agent = agent_of(trace, kinds, span)
+    return any(name and _named(name, place) for name in (agent, function))
 
 
 class Turns:
@@ -161,9 +164,14 @@ class Turns:
         self._number: dict[int, int] = {}
         for i, call in enumerate(kinds.calls):
             if call == i and i not in self._again:
-                turns = self._of_agent.setdefault(kinds.agents[i], [])
+                turns = self._of_agent.setdefault(self._agent(i), [])
                 turns.append(i)
                 self._number[i] = len(turns)
+
+    def _agent(self, span: int) -> int:
+        """Whom `span` works for; all calls without anything around them are of one agent."""
+        agent = self._kinds.agents[span]
+        return agent if agent != span else NO_SPAN
 
     def has(self, span: int, wanted: str) -> bool:
         """Whether `span` belongs to the turn `wanted` of its agent."""
@@ -174,13 +182,13 @@ class Turns:
             return self.asks(call) == (wanted == "tools")
         number = self._number[call]
         if wanted == "last":
-            return number == len(self._of_agent[self._kinds.agents[call]])
+            return number == len(self._of_agent[self._agent(call)])
         return number == (1 if wanted == "first" else int(wanted))
 
     def count(self, span: int) -> int:
         """The number of turns that the agent of `span` has."""
         call = self.of(span)
-        return 0 if call == NO_SPAN else len(self._of_agent[self._kinds.agents[call]])
+        return 0 if call == NO_SPAN else len(self._of_agent[self._agent(call)])
 
     def of(self, span: int) -> int:
         """The call whose turn `span` belongs to, `NO_SPAN` if it came before the first."""
@@ -190,7 +198,7 @@ class Turns:
             call = self._again[call]
         if call in self._number:
             return call
-        turns = self._of_agent.get(self._kinds.agents[call], ())
+        turns = self._of_agent.get(self._agent(call), ())
         before = bisect_right(turns, call) - 1
         return turns[before] if before >= 0 else NO_SPAN
 
@@ -215,7 +223,7 @@ class Turns:
 
     def _depth(self, agent: int) -> int:
         deep = 0
-        while self._trace.parents[agent] != NO_SPAN:
+        while agent != NO_SPAN and self._trace.parents[agent] != NO_SPAN:
             agent = self._kinds.agents[agent]
             deep += 1
         return deep

@@ -152,21 +152,42 @@ def slopes(calls: Iterable[Sizes]) -> Slopes:
     times = [float(call.spent_ns) for call in calls]
     by_input = by_output = None
     why_input = why_output = ""
+    left: Sequence[float] = _without(times, inputs, _least_squares(times, inputs, outputs))
     for _ in range(_ROUNDS):  # each from what the other leaves
-        left = _without(times, inputs, by_input)
         by_output, why_output = _line("tokens", outputs, left)
-        left = _without(times, outputs, by_output)
+        left = _without(times, outputs, by_output.slope_ns if by_output is not None else 0.0)
         by_input, why_input = _line(unit, inputs, left)
+        left = _without(times, inputs, by_input.slope_ns if by_input is not None else 0.0)
     return Slopes(False, by_input, by_output, why_input, why_output)
 
 
+def _least_squares(
+    times: Sequence[float], inputs: Sequence[int | None], outputs: Sequence[int | None]
+) -> float:
+    """What the input alone adds, as a first guess where long answers have long questions."""
+    points = [
+        (x, y, time)
+        for x, y, time in zip(inputs, outputs, times, strict=True)
+        if x is not None and y is not None
+    ]
+    if len(points) < FEWEST:
+        return 0.0
+    mean = [sum(values) / len(points) for values in zip(*points, strict=True)]
+    off = [(x - mean[0], y - mean[1], time - mean[2]) for x, y, time in points]
+    xx, yy = sum(x * x for x, _, _ in off), sum(y * y for _, y, _ in off)
+    xy = sum(x * y for x, y, _ in off)
+    xt, yt = sum(x * t for x, _, t in off), sum(y * t for _, y, t in off)
+    if xx * yy - xy * xy <= xx * yy / 100:  # they grow together: nothing tells them apart
+        return 0.0
+    slope: float = (xt * yy - yt * xy) / (xx * yy - xy * xy)
+    return max(0.0, slope)
+
+
 def _without(
-    times: Sequence[float], sizes: Sequence[int | None], line: Line | None
+    times: Sequence[float], sizes: Sequence[int | None], slope_ns: float
 ) -> Sequence[float]:
-    if line is None:
-        return times
     return [
-        time - line.slope_ns * size if size is not None else time
+        time - slope_ns * size if size is not None else time
         for time, size in zip(times, sizes, strict=True)
     ]
 

@@ -96,11 +96,13 @@ def _names_nothing(wanted: Selector, runs: Sequence[Studied]) -> str:
             if line_of(run.trace, i):
                 places[f"@{line_of(run.trace, i)}"] = None
         for run, i in by_name:
-            places[f"@{agent_of(run.trace, run.kinds, i)}"] = None
+            if agent_of(run.trace, run.kinds, i):
+                places[f"@{agent_of(run.trace, run.kinds, i)}"] = None
         file = wanted.place.rpartition("/")[2].partition(":")[0]
         same = [place for place in places if place.startswith(f"@{file}:")]
         meant = _meant(f"@{wanted.place}", {place: place for place in same or places})
-        return f"no {named} is made at {wanted.place}; {meant}there is {_listed(list(places))}"
+        there = _listed(list(places)) or "neither code nor an agent told for any"
+        return f"no {named} is made at {wanted.place}; {meant}there is {there}"
     turns = max(
         (Turns(run.trace, run.kinds, run.causes).count(i) for run, i in _all(runs, placed)),
         default=0,
