@@ -303,6 +303,22 @@ TWO = {"llm": 40, "tool": 80}
             id="shortened for as long as is told",
         ),
         pytest.param([said(0, "hello")], {}, id="one line"),
+        pytest.param(
+            [
+                said(0, "go"),
+                *turn(0, "a"),
+                said(
+                    70,
+                    [
+                        {"type": "text", "text": "<system-reminder>x</system-reminder>"},
+                        {"type": "text", "text": "next"},
+                    ],
+                ),
+                *turn(70, "b"),
+            ],
+            {**TWO, "human": 10},
+            id="a prompt behind a reminder",
+        ),
     ],
 )
 def test_whose_time_it_was(tmp_path: Path, lines: list[Line], expected: dict[str, float]) -> None:
@@ -354,6 +370,11 @@ def test_a_reply_in_pieces_is_one_call(tmp_path: Path) -> None:
     assert [s.model_call and s.model_call.tokens for s in calls] == [None, None]
     assert {s.model_call.provider for s in calls if s.model_call} == {None}
     assert run.cost.usd is None
+
+
+def test_pieces_belong_together_until_somebody_speaks(tmp_path: Path) -> None:
+    run = run_of(tmp_path, said(0, "go"), *pieces((18000, 18600, 19100)), result(20, "toolu_1"))
+    assert (run.usage.calls.llm, run.usage.calls.tool) == (1, 2)
 
 
 TEXT = "The price list has three parts, each with its own rules. " * 10

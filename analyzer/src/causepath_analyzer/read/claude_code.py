@@ -244,7 +244,7 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
             voice = "result"
         elif content:
             voice, waiting = turns.heard(
-                content if isinstance(content, str) else _first_text(content),
+                content if isinstance(content, str) else _texts(content),
                 is_meta=bool(line.isMeta or line.isCompactSummary),
                 origin=_origin(line),
             )
@@ -276,9 +276,9 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
     )
 
 
-def _first_text(content: list[_Block]) -> str:
-    """What is said first in `content`; a picture says nothing."""
-    return next((block.text for block in content if block.text), "")
+def _texts(content: list[_Block]) -> str:
+    """What is said in `content`; a picture says nothing."""
+    return "\n".join(block.text for block in content if block.text)
 
 
 def _origin(line: _Line) -> str | None:
@@ -592,6 +592,8 @@ def _begun(
 ) -> _Call | None:
     """The call of which `entry` is one more piece, under an id of its own."""
     of = next((asked[tool] for tool in issued if tool in asked), None)
+    if of is not None and of is latest:
+        return of  # nobody said anything meanwhile
     if of is None and latest is not None and not entry.request and not entry.failed:
         of = latest
     return of if of is not None and entry.at_ns - of.end_ns <= _IN_PIECES_NS else None

@@ -110,7 +110,7 @@ def beginnings(records: Sequence[Record]) -> list[Beginning]:
         if record.voice not in ("reply", "result", "stop"):
             said.append(index)
             continue
-        if said and record.voice != "result":
+        if said and (record.voice != "result" or not found):
             first = _first(records, said, is_idle=not owes and busy_ns <= records[said[0]].at_ns)
             if first is not None:
                 at_ns = records[first].at_ns
