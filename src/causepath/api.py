@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from causepath import measure
 from causepath.guard import harmless
 from causepath.inside import inside
+from causepath.runs import declaring_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from causepath.operation import Operation
 
@@ -29,7 +31,7 @@ class Agent:
 
     @harmless(None)
     def __enter__(self) -> None:
-        operation = _open_run(self._name)
+        operation = _open_run(self._name, declaring_generator(sys._getframe(1)))  # noqa: SLF001
         self._entered.append(operation)
         if operation is not None:
             operation.__enter__()
@@ -126,6 +128,6 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
 
 
 @harmless(None)
-def _open_run(name: str) -> Operation | None:
+def _open_run(name: str, generator: FrameType | None = None) -> Operation | None:
     active = measure.telemetry()
-    return None if active is None else active.agent_run(name)
+    return None if active is None else active.agent_run(name, generator)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from causepath import claude_agent, config, mcp, measure
+from causepath.carry import Carriers
 from causepath.found_tools import FoundTools
 from causepath.guard import harmless
 from causepath.imports import forget, when_imported
@@ -99,6 +100,9 @@ class Plugin:
         agents = self._agents = claude_agent.ClaudeSessions(telemetry)
         for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
+        carriers = Carriers(lambda: telemetry.runs)
+        for name in carriers.modules:
+            self._when_imported(name, functools.partial(self._patch_carrier, telemetry, carriers))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
             self._when_imported(name, functools.partial(self._patch_pools, telemetry))
         self._frameworks: Frameworks | None = None
@@ -167,6 +171,11 @@ class Plugin:
             else:
                 patches.wrap(module.__name__, "SubprocessCLITransport.connect", agents.connect)
                 patches.wrap(module.__name__, "SubprocessCLITransport.close", agents.close)
+
+    @harmless(None)
+    def _patch_carrier(self, telemetry: Telemetry, carriers: Carriers, module: ModuleType) -> None:
+        if telemetry is self._telemetry:
+            carriers.wrap(module, self._changed())
 
     @harmless(None)
     def _patch_pools(self, telemetry: Telemetry, module: ModuleType) -> None:

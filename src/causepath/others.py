@@ -5,20 +5,20 @@ One call is one span. Where somebody else writes it already, it is completed and
 
 from __future__ import annotations
 
-import sys
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
 from causepath.categories import category
+from causepath.runs import strand
 from causepath.spans import attributes_of, is_client, key_of, name_of, scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
+    from causepath.runs import Strand
     from causepath.spans import Key
 
 MAX_OPEN = 10_000
@@ -33,7 +33,7 @@ class OtherSpan:
 
     span: Span
     parent: SpanContext | None
-    strand: tuple[int, object]
+    strand: Strand
     """The thread and the task that it was started in."""
     claimed: bool = False
     """Whether it is the span of a call that we know of."""
@@ -53,7 +53,7 @@ class OtherSpans:
         if len(self._open) < MAX_OPEN:
             parent = trace.get_current_span(parent_context).get_span_context()
             self._open[key_of(span.get_span_context())] = OtherSpan(
-                span, parent if parent.is_valid else None, _strand(), says_so=says_so
+                span, parent if parent.is_valid else None, strand(), says_so=says_so
             )
 
     def ended(self, key: Key) -> None:
@@ -75,10 +75,10 @@ class OtherSpans:
         """
         found = self.current(current)
         if found is None:
-            strand, parent = _strand(), current if current.is_valid else None
+            here, parent = strand(), current if current.is_valid else None
             for one in reversed(list(self._open.values())):
                 if (
-                    one.strand == strand
+                    one.strand == here
                     and one.parent == parent
                     and not one.claimed
                     and _is_of_call(one)
@@ -103,13 +103,3 @@ def _is_of(provider: str, span: Any) -> bool:
     said = [attributes.get(name) for name in PROVIDER_ATTRIBUTES]
     words = [word for word in said if isinstance(word, str)] or [scope_of(span)]
     return any(provider in word.lower() for word in words)
-
-
-def _strand() -> tuple[int, object]:
-    """This thread, and the task that runs in it."""
-    asyncio = sys.modules.get("asyncio")  # where nobody has imported it, no task runs
-    try:
-        task = asyncio.current_task() if asyncio is not None else None
-    except RuntimeError:
-        task = None
-    return threading.get_ident(), id(task)

@@ -15,8 +15,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel
-
 from causepath import work
 from causepath.guard import harmless
 from causepath.measure import Declared, declared
@@ -150,7 +148,7 @@ class ProcessPools:
         if not _reaches(pool):
             return None
         tool = tool or Declared(getattr(function, "__name__", ""), None, only_asked=True)
-        here = otel.get_current() if here is None else here
+        here = self._telemetry.runs.here() if here is None else here
         with Step(here):
             if is_suppressed():
                 return None
@@ -245,7 +243,7 @@ class ProcessPools:
         """`tasks`, of which those are numbered by us that carry out a tool call."""
         numbered: dict[int, Task] = {}
         pool._cache[job]._causepath = numbered
-        return self._marked(tasks, pool, otel.get_current(), numbered)
+        return self._marked(tasks, pool, self._telemetry.runs.here(), numbered)
 
     def _marked(
         self, tasks: Iterator[Any], pool: Any, here: Context, numbered: dict[int, Task]

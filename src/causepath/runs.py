@@ -8,6 +8,7 @@ closed in `telemetry.py`.
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.context import Context
 
 from causepath import stored
 from causepath.blocks import Conversations
@@ -22,8 +25,8 @@ from causepath.callsite import application_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import FrameType
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.messages import ToolCall
@@ -31,11 +34,21 @@ if TYPE_CHECKING:
 RUN_KEY = otel.create_key("causepath-run")
 """Of the run that what is current belongs to, in OpenTelemetry's context."""
 
+ENCLOSING_KEY = otel.create_key("causepath-enclosing-run")
+"""Of the innermost run around what is current, also around a tool, which is in none itself."""
+
 MAX_OPEN_RUNS = 1_000
 """Inferred runs open at a time; of more, the one that did nothing for longest is ended."""
 
 MAX_REMEMBERED = 10_000
 """Tool calls and conversations remembered at a time; of more, the oldest are forgotten."""
+
+GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+MAX_DEPTH = 1_000
+"""Frames that are looked at."""
+
+Strand = tuple[int, int]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -86,6 +99,47 @@ class Run:
     conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
+    outside: Context | None = None
+    """What was current where the run was opened."""
+    is_over: bool = False
+    """Whether its span has ended: nothing belongs to it any more."""
+    frame: FrameType | None = None
+    """The generator that declares the run, until it is over."""
+    strand: Strand = (0, 0)
+    """The thread and the task that the run was opened in."""
+
+
+def strand() -> Strand:
+    """This thread, and the task that runs in it."""
+    asyncio = sys.modules.get("asyncio")  # where nobody has imported it, no task runs
+    try:
+        task = asyncio.current_task() if asyncio is not None else None
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), id(task)
+
+
+def enclosing_run(context: Context) -> Run | None:
+    """The innermost run around what is current in this context, where it is known."""
+    run = context.get(ENCLOSING_KEY)
+    return run if isinstance(run, Run) else None
+
+
+def declaring_generator(frame: FrameType | None) -> FrameType | None:
+    """The generator whose code declares a run in `frame`; none where that is no generator.
+
+    One that is a context manager declares it for who uses that.
+    """
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if module not in ("causepath", "contextlib"):
+            if not frame.f_code.co_flags & GENERATOR:
+                return None
+            caller = frame.f_back
+            if caller is None or caller.f_globals.get("__name__") != "contextlib":
+                return frame
+        frame = frame.f_back
+    return None
 
 
 def run_in(context: Context) -> Run | None:
@@ -114,6 +168,56 @@ class Runs:
         """The (trace id, span id) of the spans that calls of runs hang on."""
         self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
         self._inferred: dict[int, Run] = {}
+        self._declared_in: dict[int, list[Run]] = {}
+        """The runs that generators declare, by the ids of their frames."""
+
+    # -- where the code is that runs now
+
+    def here(self) -> Context:
+        """The context that what is called now belongs to: the current one, but not of a run that
+        has ended, nor, for the consumer of a generator, of the run that the generator declares; and
+        of that run, whatever is current, where the generator is on the stack."""
+        context = otel.get_current()
+        run = enclosing_run(context)
+        while run is not None and (run.is_over or _has_left(run)):
+            context = _around(context, run)
+            run = enclosing_run(context)
+        if self._declared_in:
+            declared = self._declared_on_stack()
+            if declared is not None and not _is_within(run, declared):
+                return declared.parent
+        return context
+
+    def declare_in(self, frame: FrameType, run: Run) -> None:
+        """A generator declares a run, whose steps may come from anywhere."""
+        run.frame, run.strand = frame, strand()
+        with self._lock:
+            self._declared_in.setdefault(id(frame), []).append(run)
+
+    def over(self, run: Run) -> None:
+        """The span of a run has ended."""
+        run.is_over = True
+        frame, run.frame = run.frame, None
+        if frame is not None:
+            with self._lock:
+                declared = self._declared_in.get(id(frame), [])
+                if run in declared:
+                    declared.remove(run)
+                if not declared:
+                    self._declared_in.pop(id(frame), None)
+
+    def _declared_on_stack(self) -> Run | None:
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+        for _ in range(MAX_DEPTH):
+            if frame is None:
+                return None
+            for run in reversed(self._declared_in.get(id(frame), ())):
+                if run.frame is frame:
+                    return run
+            frame = frame.f_back
+        return None
+
+    # -- runs
 
     def answered(self, call_ids: tuple[str, ...]) -> Run | None:
         """The run that issued any of these tool calls."""
@@ -158,6 +262,7 @@ class Runs:
         for run in self._inferred.values():
             run.span = None
         self._inferred.clear()
+        self._declared_in.clear()
 
     def ended(self, run: Run) -> bool:
         """Stop watching an inferred run; false where it had ended before."""
@@ -167,6 +272,7 @@ class Runs:
             for call_id in run.known:
                 self._by_call_id.pop(call_id, None)
             self._by_parent.pop(run.key, None)
+            run.is_over = True
             return self._inferred.pop(id(run), None) is not None
 
     def idle(self, before_ns: int) -> list[Run]:
@@ -361,6 +467,39 @@ class Runs:
             others.remove(asked)
             if not others:
                 del self._asked_by_name[asked.call.name]
+
+
+def _has_left(run: Run) -> bool:
+    """Whether a generator that declares the run waits for its consumer, who is here.
+
+    What it began before, tasks say, are other strands, and still its own.
+    """
+    if run.frame is None or run.strand != strand():
+        return False
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            return True
+        if frame is run.frame:
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _around(context: Context, run: Run) -> Context:
+    """The context without the run: where something else goes on in it, that alone."""
+    span = trace.get_current_span(context)
+    if run.is_over and span.is_recording() and span.get_span_context()[:2] != run.key:
+        return otel.set_value(ENCLOSING_KEY, None, otel.set_value(RUN_KEY, None, context))
+    return run.outside or Context()
+
+
+def _is_within(run: Run | None, outer: Run) -> bool:
+    for _ in range(MAX_DEPTH):
+        if run is None or run is outer:
+            break
+        run = enclosing_run(run.outside) if run.outside is not None else None
+    return run is outer
 
 
 def named_arguments(

@@ -26,7 +26,7 @@ from causepath.model_call import ModelCall
 from causepath.operation import Operation
 from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
-from causepath.runs import RUN_KEY, Run, Runs, run_in
+from causepath.runs import ENCLOSING_KEY, RUN_KEY, Run, Runs, run_in
 from causepath.spans import (
     SCOPE,
     attributes_of,
@@ -40,6 +40,7 @@ from causepath.watcher import SpanWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
@@ -161,7 +162,7 @@ class Telemetry:
         request = provider.read_request(args, kwargs)
         if request is None:
             return None
-        here = otel.get_current()
+        here = self.runs.here()
         current = trace.get_current_span(here).get_span_context()
         others = self.others if self.others.open else None
         if is_suppressed(here) and (others is None or others.current(current) is None):
@@ -193,7 +194,7 @@ class Telemetry:
             native=native is not None,
             other=other,
         )
-        call.is_here = parent is here
+        call.is_here = parent is otel.get_current()
         call.args, call.kwargs = args, kwargs
         return call
 
@@ -208,6 +209,8 @@ class Telemetry:
     ) -> tuple[Run, Context, Context]:
         """The run that a request belongs to, what its call hangs on, and what its tools do."""
         run = self.runs.answered(request.tool_results) if request.tool_results else None
+        if run is not None and run.is_over:
+            run = None
         if other is None and self.others.open:
             other = self.others.current(current)
         if other is not None:
@@ -272,7 +275,8 @@ class Telemetry:
         context = span.get_span_context()
         key = key_of(context)
         run = Run(trace.set_span_in_context(span, here), key, span if owned else None)
-        run.parent = otel.set_value(RUN_KEY, run, run.parent)
+        run.outside = here
+        run.parent = otel.set_value(RUN_KEY, run, otel.set_value(ENCLOSING_KEY, run, run.parent))
         self.runs.remember_below(key, run)
         return run
 
@@ -375,7 +379,7 @@ class Telemetry:
     @harmless(None)
     def undeclared_run(self, name: str) -> Operation | None:
         """The span of a run that an SDK begins, unless the application has declared one around."""
-        if run_in(otel.get_current()) is not None:
+        if run_in(self.runs.here()) is not None:
             return None
         operation = self.agent_run(name)
         if operation is not None:
@@ -383,11 +387,11 @@ class Telemetry:
         return operation
 
     @harmless(None)
-    def agent_run(self, name: str) -> Operation | None:
-        """The span of a run that the application declares."""
-        here = otel.get_current()
-        if is_suppressed(here):
+    def agent_run(self, name: str, generator: FrameType | None = None) -> Operation | None:
+        """The span of a run that the application declares, perhaps in this generator."""
+        if is_suppressed():
             return None
+        here = self.runs.here()
         span = self.tracer().start_span(
             f"invoke_agent {name}",
             context=here,
@@ -401,8 +405,11 @@ class Telemetry:
         run = self._run_below(span, here)
         run.name = name
         run.began_ns = time.time_ns()
+        if generator is not None:
+            self.runs.declare_in(generator, run)
 
         def over(end_ns: int, error: str | None) -> None:
+            self.runs.over(run)
             self._measure_run(run, run.began_ns, end_ns, error)
 
         return Operation(span, run.parent, over)

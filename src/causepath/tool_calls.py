@@ -222,7 +222,11 @@ class ToolCalls:
 
     def adopt_late(self, span: Any) -> dict[str, Any]:
         """A span ends that did not say before that it is of a tool. Gives what it lacks."""
-        asked = self._asked_of(span, otel.get_current()) if self._telemetry.runs.asks() else None
+        asked = (
+            self._asked_of(span, self._telemetry.runs.here())
+            if self._telemetry.runs.asks()
+            else None
+        )
         if asked is None:
             return {}
         asked.measured = span.context
@@ -272,7 +276,7 @@ class ToolCalls:
         here: Context | None = None,
     ) -> AskedTool | None:
         """What a reply asked for and this call carries out."""
-        here = otel.get_current() if here is None else here
+        here = self._telemetry.runs.here() if here is None else here
         told = told_in(here)
         call_id = told.call_id if told is not None and told.name == name else None
         if call_id is not None and self._telemetry.runs.issuer(call_id) is not None:
@@ -320,7 +324,7 @@ class ToolCalls:
     ) -> Operation:
         start_ns = start_ns or time.time_ns()
         tracer = self._telemetry.tracer()
-        parent = otel.get_current()
+        parent = self._telemetry.runs.here()
         if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
             parent = asked.run.parent
         span = tracer.start_span(
