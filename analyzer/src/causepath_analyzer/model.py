@@ -5,7 +5,7 @@ numbers, so that an analysis over a hundred thousand spans needs no look-up by i
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -28,6 +28,14 @@ Category = Literal[
     "other",
 ]
 """What a span is. ``chain`` is a framework's own step: its time counts as the agent's."""
+
+TASKS: Final[frozenset[Category]] = frozenset(
+    ("llm", "tool", "retrieval", "embedding", "guardrail")
+)
+"""What an agent asks for and waits for. Traces without any are traces of services."""
+
+SOFT: Final[frozenset[Category]] = frozenset(("agent", "chain", "other"))
+"""Spans that only contain others."""
 
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 
@@ -223,8 +231,8 @@ class Trace(Struct, frozen=True, gc=False):
 
     ``spans`` are in order of (start, id). ``parents[i]`` is the number of the parent of span *i*
     and `NO_SPAN` for a root; ``children[i]`` are its children. The wall is from ``start_ns``, the
-    earliest start, to ``end_ns``, the latest end. Where no single root covers it, a virtual root
-    does: it has no span, and its children are ``roots``.
+    earliest start, to ``end_ns``, the end of the run (see `read.run_end`). Where no single root
+    covers it, a virtual root does: it has no span, and its children are ``roots``.
     """
 
     trace_id: str
@@ -238,6 +246,12 @@ class Trace(Struct, frozen=True, gc=False):
     merges: tuple[Merge, ...] = ()
     untrusted: bool = False
     """Durations mean nothing in this trace: no saving may be computed from them."""
+    background: frozenset[int] = frozenset()
+    """Spans that were begun as the last act of a root and that nobody waited for."""
+    after_ns: int = 0
+    """How long spans of the trace go on after the run has ended."""
+    resolution_ns: int = 1
+    """What the clock cuts times to: 1 ns, 1 us or 1 ms."""
 
     @property
     def wall_ns(self) -> int:

@@ -366,7 +366,7 @@ def test_all_together_is_no_sum() -> None:
           tool u                   |-------|                        asked_by=one
           tool v                           |----|                   given=q1 got=x
           tool w                                |---|               given=q2 got=y
-          other beside   |------------------{}|
+          network beside |------------------{}|
     """
     short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 8))
     alone = [one.saving_ns // UNIT for one in explained(long).findings]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import Span, Tokens
 from causepath_analyzer.read.tree import build
-from tests.analyzer.analyses.test_critical_path import forests
+from tests.analyzer.analyses.test_critical_path import ugly
 from tests.support.drawn import MS, drawn
 
 
@@ -102,7 +102,7 @@ def facts(run: Run) -> object:
 
 
 @settings(max_examples=150, deadline=None)
-@given(forests())
+@given(ugly())
 def test_wall_by_kind_adds_up_and_the_order_of_input_changes_nothing(spans: list[Span]) -> None:
     run = explained(build(spans))
     assert sum(run.wall.path.values()) == run.trace.wall_ns

@@ -106,7 +106,7 @@ def savings(drawing: str) -> list[tuple[str, int]]:
               tool t              |----|                         asked_by=one
               tool u                   |----|                    asked_by=one
               llm two                       |---|
-              other beside   |---------------------------|
+              network beside |---------------------------|
             """,
             [],
             id="nothing is saved that something else takes as well",

@@ -41,7 +41,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
         ("two.jsonl --trace 0af", 0, "chat m", ""),
         ("two.jsonl --trace 0AF7651916CD43DD8448EB211C80319C", 0, "chat m", ""),
         (".", 0, "2 runs", "causepath: text.txt:1: not JSON: invalid character (byte 0)\n"),
-        ("one.jsonl --json", 0, '"schema": "causepath.report/1"', ""),
+        ("one.jsonl --json", 0, '"schema": "causepath.report/2"', ""),
         (
             "cut.jsonl",
             0,
@@ -100,7 +100,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
         ("check one.jsonl --max wall=0.1s --max calls.llm=1 --max path.llm=1h", 0, "3 passed", ""),
         ("check one.jsonl --max cost=$1", 3, "1 inconclusive", ""),
         ("check one.jsonl --max cost=1 --max turns=0", 1, "1 failed, 1 inconclusive", ""),
-        ("check one.jsonl --max wall=1s --json", 0, '"schema": "causepath.check/1"', ""),
+        ("check one.jsonl --max wall=1s --json", 0, '"schema": "causepath.check/2"', ""),
         (
             "check cut.jsonl --max wall=1s --strict",
             4,
@@ -167,7 +167,7 @@ def test_output_goes_to_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
     assert invoke(["one.jsonl", "-o", "empty"]) == 2
     assert capsys.readouterr() == ("", "causepath: empty: cannot be written: Is a directory\n")
     assert (folder / "r.txt").read_text().startswith("chat m  100ms")
-    assert json.loads((folder / "r.json").read_text())["schema"] == "causepath.report/1"
+    assert json.loads((folder / "r.json").read_text())["schema"] == "causepath.report/2"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from causepath_analyzer.export.speedscope import speedscope
 from causepath_analyzer.export.table import COLUMNS, as_csv
 from causepath_analyzer.model import NO_SPAN, Span, Trace
 from causepath_analyzer.read.tree import build
-from tests.analyzer.analyses.test_critical_path import forests
+from tests.analyzer.analyses.test_critical_path import ugly
 from tests.support.drawn import MS, drawn
 
 TRACE = drawn(
@@ -51,7 +51,7 @@ def test_lanes() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(forests())
+@given(ugly())
 def test_every_span_is_in_one_lane_inside_what_is_open_there(spans: Sequence[Span]) -> None:
     trace = build(spans)
     seen = []
@@ -104,7 +104,7 @@ def test_names_cannot_break_a_stack() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(forests())
+@given(ugly())
 def test_whatever_is_exported_adds_up_to_the_wall(spans: Sequence[Span]) -> None:
     run = explained(build(spans))
     wall = run.trace.wall_ns

@@ -178,7 +178,7 @@ def test_several_processes_say_what_one_says(
 ) -> None:
     for name, data in files.items():
         Path(name).write_bytes(data)
-    for jobs, options in (("2", ("--strict",)), ("3", ("--json", "--overflow", "truncate"))):
+    for jobs, options in (("2", ("--strict",)), ("3", ("--json",))):
         assert said(".", *options, "--jobs", jobs) == said(".", *options, "--jobs", "1")
 
 

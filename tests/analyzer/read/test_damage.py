@@ -42,9 +42,7 @@ def report(data: bytes, options: Options = FEW_BYTES) -> bytes:
     except CausepathError as error:
         return str(error).encode()
     runs = [explained(trace) for trace in reading.traces]
-    return report_json(
-        reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)), "async"
-    )
+    return report_json(reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)))
 
 
 VALUES = [

@@ -21,6 +21,9 @@ def tree_of(trace: Trace) -> str:
     )
 
 
+LOST = "1 span without a parent hangs below the span in whose time it lies"
+
+
 @pytest.mark.parametrize(
     ("drawing", "expected", "health"),
     [
@@ -35,12 +38,31 @@ def tree_of(trace: Trace) -> str:
         ),
         pytest.param(
             """
+            other s    |-----|
+            other a       |------|   parent=gone
+            """,
+            "s 0-6 a 3-10",
+            Health(spans=2, orphans=1),
+            id="an absent parent makes a root",
+        ),
+        pytest.param(
+            """
             other s    |--------|
             other a      |--|        parent=gone
             """,
-            "s 0-9 a 2-5",
-            Health(spans=2, orphans=1),
-            id="an absent parent makes a root",
+            "s 0-9 s>a 2-5",
+            Health(spans=2, orphans=1, notes=(LOST,)),
+            id="a lost root hangs below the span in whose time it lies",
+        ),
+        pytest.param(
+            """
+            agent s    |--------|
+              llm b      |----|
+            llm a         |-|        parent=gone
+            """,
+            "s 0-9 s>b 2-7 s>a 3-5",
+            Health(spans=3, orphans=1, notes=(LOST,)),
+            id="where that is busy, beside what it is busy with",
         ),
         pytest.param(
             """
@@ -146,7 +168,7 @@ def test_an_end_before_the_start_becomes_the_start() -> None:
     assert trace.health == Health(spans=1, negative=1, notes=("1 span ended before it started",))
 
 
-def test_the_wall_is_from_the_earliest_start_to_the_latest_end() -> None:
+def test_the_wall_is_from_the_earliest_start_to_the_end_of_the_run() -> None:
     trace = drawn(
         """
         other s      |-----|
@@ -154,7 +176,8 @@ def test_the_wall_is_from_the_earliest_start_to_the_latest_end() -> None:
         other b   |---|
         """
     )
-    assert (trace.start_ns, trace.end_ns, len(trace.roots)) == (0, 14 * MS, 2)
+    assert (trace.start_ns, trace.end_ns, len(trace.roots)) == (0, 9 * MS, 2)
+    assert trace.after_ns == 5 * MS
 
 
 def ended_at_once(starts: Sequence[int]) -> Trace:

@@ -55,16 +55,16 @@ def section(span: str, start: int, end: int, kind: str, edge: str) -> dict[str, 
         "end_ns": START + end * 100 * MS,
         "kind": kind,
         "edge": edge,
+        "beside": None,
     }
 
 
 def test_report() -> None:
     run = explained(TRACE)
-    report = json.loads(report_json(INPUTS, [trace_json(run)], summary([brief(run)]), "async"))
+    report = json.loads(report_json(INPUTS, [trace_json(run)], summary([brief(run)])))
     by = report["summary"].pop("by")
     assert report == {
-        "schema": "causepath.report/1",
-        "policy": {"overflow": "async"},
+        "schema": "causepath.report/2",
         "inputs": INPUTS_JSON,
         "traces": [
             {
@@ -74,6 +74,7 @@ def test_report() -> None:
                 "session": "s1",
                 "start_ns": START,
                 "wall_ns": 1800 * MS,
+                "after_ns": 0,
                 "status": "ok",
                 "path": [
                     section("research", 0, 1, "agent", "time"),
@@ -185,8 +186,7 @@ def test_report() -> None:
 
 def test_time_that_nothing_covers_has_no_span() -> None:
     run = explained(drawn("other a |--|\nother b      |--|", unit_ns=MS))
-    report = json.loads(report_json([], [trace_json(run)], summary([brief(run)]), "truncate"))
-    assert report["policy"] == {"overflow": "truncate"}
+    report = json.loads(report_json([], [trace_json(run)], summary([brief(run)])))
     assert report["traces"][0]["path"][1] == {
         "span_id": None,
         "name": None,
@@ -194,16 +194,16 @@ def test_time_that_nothing_covers_has_no_span() -> None:
         "end_ns": 5 * MS,
         "kind": "uncovered",
         "edge": "time",
+        "beside": None,
     }
 
 
 def test_check() -> None:
     budgets = [Budget("wall", 1000 * MS, "a.toml:3"), Budget("turns", 5, "--max")]
     runs = [explained(TRACE)]
-    check = json.loads(check_json(INPUTS, 1, checked(budgets, runs), "async"))
+    check = json.loads(check_json(INPUTS, 1, checked(budgets, runs)))
     assert check == {
-        "schema": "causepath.check/1",
-        "policy": {"overflow": "async"},
+        "schema": "causepath.check/2",
         "inputs": INPUTS_JSON,
         "runs": 1,
         "budgets": [

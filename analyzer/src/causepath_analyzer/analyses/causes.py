@@ -12,10 +12,11 @@ so before the critical path is walked
 - a tool that starts inside a model call takes its time from that call: it is hung below the call
   if it ends with it, else the call is cut where the tool starts;
 - a SERVER span whose CLIENT is its sibling hangs below that client;
-- what lies inside the time of a childless framework step hangs below that step.
+- what lies inside the time of an agent, a step or another span that only contains others, and that
+  did nothing else then, hangs below that.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, Literal, cast
@@ -24,7 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.kinds import SpanKinds
-from causepath_analyzer.model import NO_SPAN, Trace
+from causepath_analyzer.model import NO_SPAN, SOFT, TASKS, Span, Trace
 
 How = Literal["link", "id", "parent", "order"]
 """How it is known which call asked: a span link, the id in the recorded reply, the tool's parent,
@@ -69,7 +70,7 @@ def causes(trace: Trace, kinds: SpanKinds) -> Causes:
         _take_tools_out(trace, kinds, tools, known, parents)
     if "server" in [span.kind for span in spans]:
         _hang_servers_below_clients(trace, known, parents)
-    if "chain" in categories:
+    if not SOFT.isdisjoint(categories):
         _hang_inside_steps(trace, parents)
     return known
 
@@ -246,24 +247,79 @@ def _hang_servers_below_clients(trace: Trace, known: Causes, parents: list[int])
 
 
 def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
-    """Frameworks that lose their context record what a step does beside it.
+    """Emitters that lose their context record what an agent or a step does beside it.
 
-    A step without children does no work of its own, so what lies inside its time is its work.
+    What lies in the time of a span that only contains others, and had nothing else to do then, is
+    its work. In traces without tasks that is known of framework steps without children alone.
     """
-    spans = trace.spans
-    for _, family in _families(trace):
-        if len(family) < 2:
+    spans, clock_ns = trace.spans, trace.resolution_ns
+    agents = any(span.category in TASKS for span in spans)
+    below: list[list[int]] = [[] for _ in spans]
+    for i, parent in enumerate(parents):
+        if parent != NO_SPAN:
+            below[parent].append(i)
+    steps = 0
+    waiting = [i for i, family in enumerate(below) if len(family) > 1]
+    for parent in waiting:
+        family = below[parent]
+        if not _overlap(trace, family):
             continue
-        step = NO_SPAN
-        for i in family:
-            span = spans[i]
+        holders = [
+            i
+            for i in family
             if (
-                step != NO_SPAN
-                and parents[i] == trace.parents[i]
-                and span.ended_ns <= spans[step].ended_ns
-                and span.duration_ns < spans[step].duration_ns
-                and span.service == spans[step].service
-            ):
-                parents[i] = step
-            elif span.category == "chain" and not trace.children[i]:
-                step = i
+                spans[i].category in SOFT
+                if agents
+                else spans[i].category == "chain" and not below[i]
+            )
+        ]
+        holders.sort(key=lambda i: -spans[i].duration_ns)
+        starts = [spans[i].start_ns for i in family]
+        for holder in holders:
+            if parents[holder] != parent:
+                continue
+            around = spans[holder]
+            first = bisect_left(starts, around.start_ns - clock_ns)
+            inside = []
+            for i in family[first : bisect_left(starts, around.ended_ns + clock_ns)]:
+                span = spans[i]
+                steps += 1
+                if (
+                    i != holder
+                    and parents[i] == parent
+                    and span.ended_ns <= around.ended_ns + clock_ns
+                    and span.duration_ns < around.duration_ns
+                    and span.service == around.service
+                    and not _busy(trace, below[holder], span, clock_ns)
+                ):
+                    steps += len(below[holder])
+                    parents[i] = holder
+                    insort(below[holder], i)
+                    inside.append(i)
+            if inside and len(below[holder]) > 1:
+                waiting.append(holder)
+            if steps > _MOST_STEPS:
+                return
+        below[parent] = [i for i in family if parents[i] == parent]
+
+
+_MOST_STEPS: Final = 5_000_000
+"""Spans looked at in one trace; no real one comes near, and a hostile one must end."""
+
+
+def _overlap(trace: Trace, family: Sequence[int]) -> bool:
+    """Whether any of `family`, in order of start, starts before an earlier one has ended."""
+    latest_ns = trace.spans[family[0]].start_ns
+    for i in family:
+        span = trace.spans[i]
+        if span.start_ns < latest_ns:
+            return True
+        latest_ns = max(latest_ns, span.ended_ns)
+    return False
+
+
+def _busy(trace: Trace, below: Sequence[int], span: Span, clock_ns: int) -> bool:
+    """Whether one of `below` runs while `span` does."""
+    first_ns, last_ns = span.start_ns + clock_ns, span.ended_ns - clock_ns
+    spans = trace.spans
+    return any(spans[i].start_ns < last_ns and first_ns < spans[i].ended_ns for i in below)

@@ -1,39 +1,42 @@
 """What the run waited for, at every instant of its wall time.
 
-The walk goes from the end of the trace backwards. At instant *t* in span *s*, the child that *s*
-can have been waiting for takes over at its end: of the children that ended at or before *t* the
-one with the latest end, then the earliest start, then the smallest id. Without one, the time is
-the span's own. Nanoseconds, no tolerance, no recursion:
+The walk goes from the end of the run backwards. At instant *t* in span *s* the child that *s* was
+waiting for takes over (see `waiting`), cut at *t*; where it had ended before, the time between is
+the span's own. Where *s* can have waited for none, all time to its start is its own:
 
     s   |-----------------------------|     own, b, own, c, own   (a ended before c began, and
     a        |------|                                              c and b overlap, so what s was
     b      |------------|                                          waiting for before c is b only
     c                     |------|                                 if b ended before c began)
 
-Children are cut to their parent first. A child that outlives its parent was not waited for: with
-``overflow="async"`` it and what is below it stay off the parent's path; with ``"truncate"`` it is
-cut to the parent's end and may be on it.
-
-Three rules go beyond the plain walk:
+Children are cut to their parent first. Four rules go beyond that:
 
 - Causes correct the tree before it is walked (see `causes`).
 - The virtual root waits for nobody, so at *t* any root that is still open takes over, cut at *t*;
-  what a root's descendants do before it started and after it ended hangs under the virtual root.
-  So time counts as uncovered exactly if no span covers it.
-- A span that only waits (polling, a queue) hands over to a sibling that worked meanwhile: of
-  those, to the one whose end is nearest to the end of the wait.
+  where none is, what is still open below one that has ended, or that has not begun, does. So time
+  counts as uncovered exactly if no span covers it. Where the run ends: see `read.run_end`.
+- While a person or a queue is waited for, what works elsewhere in the trace takes over: a wait
+  covers nothing. A poll hands over to the sibling that worked meanwhile and whose end is nearest.
+- A failed model call that was asked again is a retry, and so is the pause after it (see
+  `retries`).
+
+Own time is what nothing below covers. Where the walk leaves time to a span while a task below it
+runs, that time is ``beside``: a branch that nobody waited for, as far as anybody measured. It is
+not, where the walk cut that task (what is left of it is a late end), or where the task goes on
+after the run.
 
 Invariant: sections touch, are in order of time, none is empty, and together they are the wall.
 It is checked on every path; a path that breaks it carries a `fault` that reports show.
 
-How this differs from published walks: Jaeger UI and CRISP drop or trim children that overflow and
-compare with a tolerance (CRISP: 1 %), so that their sections may leave gaps; both take siblings as
-they are recorded, which puts a model call on the path where its tools were running.
+How this differs from published walks: for Jaeger UI and CRISP, a child that outlives its parent,
+or that still runs when its sibling begins, was not waited for (CRISP: give or take 1 %), so that
+one span that is closed late moves its whole time to its parent. A recorded end is a bad witness.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -41,9 +44,9 @@ from msgspec import Struct
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.analyses.kinds import Kind, SpanKinds
+from causepath_analyzer.analyses.retries import Retry, retries
+from causepath_analyzer.analyses.waiting import Family, Waiting
 from causepath_analyzer.model import NO_SPAN, Trace
-
-Overflow = Literal["async", "truncate"]
 
 Edge = Literal["data", "issue", "time"]
 """Why a section stands where it does: ``data`` (an id, a link or the digest of a block says so),
@@ -52,297 +55,305 @@ nothing more is known)."""
 
 
 class Section(Struct, frozen=True, gc=False):
-    """A stretch of the path. ``span`` is a span number, or `NO_SPAN` where nothing covers it."""
+    """A stretch of the path. ``span`` is a span number, or `NO_SPAN` where nothing covers it.
+
+    ``beside`` is a task that ran below ``span`` meanwhile, in a section of that kind.
+    """
 
     span: int
     start_ns: int
     end_ns: int
     kind: Kind
     edge: Edge
+    beside: int = NO_SPAN
 
 
 class CriticalPath(Struct, frozen=True):
-    """``sections`` in order of time. ``fault`` says what is wrong if they do not tile the wall."""
+    """``sections`` in order of time. ``fault`` says what is wrong if they do not tile the wall.
+
+    ``alone_ns`` is by span how long on the path it did something that nothing below it shows, of
+    agents, steps, other spans and, as `NO_SPAN`, of the time that no span covers.
+    """
 
     sections: tuple[Section, ...]
+    alone_ns: Mapping[int, int] = {}
     fault: str | None = None
 
 
-def critical_path(
-    trace: Trace, kinds: SpanKinds, causes: Causes, overflow: Overflow = "async"
-) -> CriticalPath:
+def critical_path(trace: Trace, kinds: SpanKinds, causes: Causes) -> CriticalPath:
     """The critical path of `trace`, whose spans mean `kinds` and have `causes`."""
-    stretches = _Walk(trace, causes, overflow).stretches()
+    walk = _Walk(trace, causes)
+    stretches = walk.stretches()
     if not stretches:  # a trace without length
         stretches = [(trace.main_root, trace.start_ns, trace.end_ns)]
-    return _path(trace, kinds, causes, stretches)
+    return _path(trace, kinds, causes, stretches, walk)
 
 
 Stretch = tuple[int, int, int]
 """Span number, start and end in ns."""
 
-_LEAVE: Final = -1
-"""Stands in a list of spans to go through for "everything below is done"."""
+_IDLE: Final = frozenset(("human", "wait"))
+"""What waits for somebody: what works meanwhile takes over."""
 
-_NEIGHBOURS: Final = 16
-"""Siblings looked at on either side of the end of a wait; bounds the work on a hostile trace."""
+_NEIGHBOURS: Final = 64
+"""Siblings of a poll that are looked at; bounds the work on a hostile trace."""
+
+_MOST_STEPS: Final = 20_000_000
+"""Spans looked at again in one trace; no real one comes near, and a hostile one must end."""
 
 
 class _Walk:
-    """One walk, backwards, over nodes: what the walk needs of the spans and no more.
+    """One walk, backwards. The state is the instant *t* and the stretches found so far."""
 
-    Node *i* is span *i*; nodes after these are what spans do after their root ended or before it
-    started. ``starts`` and ``ends`` of a node are cut to its parent's when the walk gets there;
-    ``ended`` are as recorded. The state is the instant *t* and the stretches found so far.
-    """
-
-    def __init__(self, trace: Trace, causes: Causes, overflow: Overflow) -> None:
+    def __init__(self, trace: Trace, causes: Causes) -> None:
         self._trace = trace
-        self._cuts = overflow == "truncate"
-        self._spans = list(range(len(trace.spans)))
-        self._starts = list(causes.started_ns)
-        self._ends = list(causes.ends_ns)
-        self._ended = list(causes.ended_ns)
-        self._below: list[Sequence[int]]
-        roots: Sequence[int] = trace.roots
+        self._starts, self._ends = causes.started_ns, causes.ends_ns
+        self._parents = causes.parents
+        self._roots: Sequence[int] = trace.roots
         if causes.parents == list(trace.parents):
-            self._below = list(trace.children)
+            self._below: Sequence[Sequence[int]] = trace.children
         else:
             below: list[list[int]] = [[] for _ in trace.spans]
-            own_roots: list[int] = []
-            roots = own_roots
+            roots: list[int] = []
             for i, parent in enumerate(causes.parents):
-                (below[parent] if parent != NO_SPAN else own_roots).append(i)
-            self._below = list(below)
-        self._tops = [i for i in roots if self._starts[i] < self._ends[i]]
-        first = roots[0]
-        window = causes.started_ns[first], causes.ended_ns[first]
-        self._one_root = len(roots) == 1 and window == (trace.start_ns, trace.end_ns)
-        if not self._one_root:
-            for root in roots:
-                self._add_what_is_outside(root)
-        self._waits = {i for i, span in enumerate(trace.spans) if span.category == "wait"}
-        self._families: dict[int, Sequence[int]] = {}  # by parent: those that are cut already
-        self._workers: dict[int, list[int]] = {}  # by parent, in order of their end
+                (below[parent] if parent != NO_SPAN else roots).append(i)
+            self._below, self._roots = below, roots
+        self.waiting = Waiting(trace, causes, self._below)
+        self._idle = frozenset(i for i, s in enumerate(trace.spans) if s.category in _IDLE)
+        self._polls = frozenset(i for i in self._idle if trace.spans[i].category == "wait")
         self._t = trace.end_ns
         self._found: list[Stretch] = []
-
-    def _add_what_is_outside(self, root: int) -> None:
-        """Adds nodes for what goes on below `root` before it started and after it ended.
-
-        A tail hangs below the tail of the nearest ancestor that covers its end, else under the
-        virtual root. Heads are clocks that differ by little: they hang under the virtual root as
-        they are.
-        """
-        spans, starts, ends, ended = self._trace.spans, self._starts, self._ends, self._ended
-        root_start, root_end = spans[root].start_ns, ended[root]
-        tails: dict[int, list[int]] = {}
-        # The tails around the span that is looked at, outermost first: their ends never rise.
-        around: list[int] = []
-        size = 0
-        undo: list[tuple[int, int, int]] = []
-        waiting = [root]
-        while waiting:
-            i = waiting.pop()
-            if i == _LEAVE:
-                size, at, tail = undo.pop()
-                around[at] = tail
-                continue
-            start, end = spans[i].start_ns, ended[i]
-            if start < root_start and start < end:
-                self._tops.append(self._added(i, start, min(end, root_start)))
-            if end > root_end:
-                at = bisect_right(around, -end, hi=size, key=lambda tail: -ends[tail])
-                new = self._added(i, max(start, root_end), end)
-                tails[new] = []
-                self._below[new] = tails[new]
-                if at == 0:
-                    self._tops.append(new)
-                else:
-                    above = around[at - 1]
-                    starts[new] = max(starts[new], starts[above])
-                    tails[above].append(new)
-                if at == len(around):
-                    around.append(new)
-                undo.append((size, at, around[at]))
-                around[at] = new
-                size = at + 1
-                waiting.append(_LEAVE)
-            waiting.extend(self._below[i])
-
-    def _added(self, span: int, start_ns: int, end_ns: int) -> int:
-        self._spans.append(span)
-        self._starts.append(start_ns)
-        self._ends.append(end_ns)
-        self._ended.append(end_ns)
-        self._below.append(())
-        return len(self._spans) - 1
+        self.cut: set[int] = set()
+        """Spans from which the walk took what came after."""
+        self._steps = 0
+        self._idling = (
+            0  # waits that the walk is in: those in what it found elsewhere look no further
+        )
+        self._extents: list[int] | None = None
+        self._disordered = False
 
     def stretches(self) -> list[Stretch]:
-        """The stretches from the start to the end of the trace, in order of time."""
+        """The stretches from the start to the end of the run, in order of time."""
+        starts, ends, roots = self._starts, self._ends, self._roots
         start_ns = self._trace.start_ns
-        if self._one_root:
-            if self._tops:
-                self._walk(self._tops[0])
+        if len(roots) == 1 and starts[roots[0]] == start_ns and ends[roots[0]] == self._t:
+            if start_ns < self._t:
+                self._walk(roots[0], start_ns)
         else:
             self._through(start_ns)
         self._found.reverse()
         return self._found
 
     def _through(self, start_ns: int) -> None:
-        """Walks below the virtual root from the end to `start_ns`."""
-        ends, starts = self._ends, self._starts
-        waiting = sorted(self._tops, key=ends.__getitem__)
-        open_roots: list[tuple[int, str, int]] = []
+        """Walks below the virtual root from the end of the run to `start_ns`."""
+        starts, ends = self._starts, self._ends
+        tops = sorted((i for i in self._roots if starts[i] < ends[i]), key=lambda i: (ends[i], -i))
+        open_tops: list[int] = []  # numbered in order of start
+        strays = self._outside_their_roots()
+        stray_ends = sorted(strays, key=lambda i: (ends[i], -i))
+        open_strays: list[int] = []
         while self._t > start_ns:
-            while waiting and ends[waiting[-1]] >= self._t:
-                root = waiting.pop()
-                heappush(open_roots, (starts[root], self._id(root), root))
-            if open_roots:
+            while tops and ends[tops[-1]] >= self._t:
+                heappush(open_tops, tops.pop())
+            while open_tops and starts[open_tops[0]] >= self._t:
+                heappop(open_tops)
+            if open_tops:
                 # Cut at t they all end now; the earliest start decides.
-                start, _, root = heappop(open_roots)
-                if start < self._t:
-                    self._walk(root)
-            else:
-                until = ends[waiting[-1]] if waiting else start_ns
-                self._found.append((NO_SPAN, until, self._t))
-                self._t = until
-
-    def _walk(self, top: int) -> None:
-        """Walks from *t* to the start of `top`."""
-        spans, starts, ends, below = self._spans, self._starts, self._ends, self._below
-        found, waits, ended = self._found, self._waits, self._ended
-        recorded = self._trace.parents
-        t = self._t
-        stack = self._entered(top)
-        while stack:
-            node, candidates = stack[-1]
-            # Latest end last. What still runs at t can not have been waited for.
-            while candidates and ends[candidates[-1]] > t:
-                candidates.pop()
-            if not candidates:
-                start = starts[node]
-                if start < t:
-                    found.append((spans[node], start, t))
-                    t = start
-                stack.pop()
+                top = heappop(open_tops)
+                self._walk(top, starts[top])
                 continue
-            child = candidates.pop()
-            end = ends[child]
-            if end < t:
-                found.append((spans[node], end, t))
-                t = end
-            if spans[child] in waits:
-                worker = self._worker(node, child)
-                if worker != child:
-                    end = min(ends[worker], t)
+            until = ends[tops[-1]] if tops else start_ns
+            while stray_ends and ends[stray_ends[-1]] >= self._t:
+                heappush(open_strays, stray_ends.pop())
+            while open_strays and starts[open_strays[0]] >= self._t:
+                heappop(open_strays)
+            if open_strays:
+                stray = open_strays[0]
+                self._walk(stray, max(until, starts[stray]))
+                continue
+            if stray_ends:
+                until = max(until, ends[stray_ends[-1]])
+            self._found.append((NO_SPAN, until, self._t))
+            self._t = until
+
+    def _outside_their_roots(self) -> list[int]:
+        """What runs before its root begins or after it has ended, and waits for nobody."""
+        starts, ends, parents = self._starts, self._ends, self._parents
+        root = list(range(len(starts)))
+        found = []
+        for i in _top_down(self._roots, self._below):
+            if parents[i] == NO_SPAN:
+                continue
+            root[i] = above = root[parents[i]]
+            outside = starts[i] < starts[above] or ends[i] > ends[above]
+            if outside and starts[i] < ends[i] and i not in self._idle:
+                found.append(i)
+        return found
+
+    def _walk(self, top: int, stop: int) -> None:
+        """Walks `top` from *t* to `stop`, not before it starts."""
+        starts, ends, below = self._starts, self._ends, self._below
+        found, idle, background = self._found, self._idle, self._trace.background
+        polls = self._polls
+        t = self._t
+        stack = [self._entered(top, stop, t)]
+        self._idling += top in idle
+        while stack:
+            family = stack[-1]
+            child = family.waited_for(t) if t > family.stop else NO_SPAN
+            if child == NO_SPAN:
+                if family.stop < t:
+                    found.append((family.span, family.stop, t))
+                    t = family.stop
+                stack.pop()
+                self._idling -= family.span in idle
+                continue
+            if child in polls:
+                end, begin = min(ends[child], t), max(starts[child], family.stop)
+                worker = self._worker(family.span, child, begin, end)
+                if worker != NO_SPAN:
                     if end < t:
-                        found.append((spans[child], end, t))
+                        found.append((family.span, end, t))
                         t = end
-                    self._t = t
-                    stack.extend(self._entered(worker))
+                    if ends[worker] < t:
+                        found.append((child, ends[worker], t))
+                        t = ends[worker]
+                    family.took(worker)
+                    child = worker
+            end, begin = ends[child], max(starts[child], family.stop)
+            if end < t:
+                found.append((family.span, end, t))
+                t = end
+            elif end > t:
+                self.cut.add(child)
+            if child not in idle:
+                steps = below[child]
+                if not steps:
+                    found.append((child, begin, t))
+                    t = begin
                     continue
-            children = below[child]
-            start = starts[child]
-            if children:
-                only = children[0]
-                if len(children) > 1 or below[only]:
-                    stack.append((child, self._cut(child)))
-                    continue
-                # Most calls hold one step at most, such as their request over HTTP: no frames.
-                if ended[only] <= ended[child] or self._cuts or recorded[only] != child:
-                    begin, end = max(starts[only], start), min(ends[only], t)
-                    if begin < end:
-                        if end < t:
-                            found.append((spans[child], end, t))
-                        found.append((spans[only], begin, end))
+                only = steps[0]
+                # Most calls hold one step at most, such as their request over HTTP: no families.
+                plain = not below[only] and only not in idle and only not in background
+                if len(steps) == 1 and plain and ends[only] <= t:
+                    first, last = max(starts[only], begin), ends[only]
+                    if first < last:
+                        if last < t:
+                            found.append((child, last, t))
+                        found.append((only, first, last))
+                        t = first
+                    if begin < t:
+                        found.append((child, begin, t))
                         t = begin
-            if start < t:
-                found.append((spans[child], start, t))
-                t = start
+                    continue
+            stack.append(self._entered(child, begin, t))
+            if child in idle:
+                self._idling += 1
         self._t = t
 
-    def _entered(self, node: int) -> "list[tuple[int, list[int]]]":
-        """`node` and, if it is cut at *t*, the descendants that are open at *t*, outermost first.
+    def _entered(self, span: int, stop: int, t: int) -> Family:
+        """`span` with what it can have waited for between `stop` and *t*."""
+        if span in self._idle and not self._idling:
+            working = [*self._below[span], *self._elsewhere(span, stop, t)]
+            return self.waiting.family(span, sorted(working), stop, t)
+        return self.waiting.family(span, self._below[span], stop, t)
 
-        Each with its children in the order in which they may take over, the first one last.
-        """
-        starts, ends = self._starts, self._ends
-        frames = []
-        while True:
-            children = self._cut(node)
-            frames.append((node, children))
-            if ends[node] <= self._t:
-                return frames
-            open_now = [c for c in children if starts[c] < self._t < ends[c]]
-            if not open_now:
-                return frames
-            node = min(open_now, key=lambda c: (starts[c], self._id(c)))
-
-    def _cut(self, node: int) -> list[int]:
-        """The children of `node`, cut to it, in the order in which they may take over."""
-        starts, ends, ended = self._starts, self._ends, self._ended
-        first, last, outlived = starts[node], ends[node], ended[node]
-        recorded = self._trace.parents
-        children: list[int] = []
-        in_order = True
-        latest = first
-        for child in self._below[node]:
-            # What its cause hung here is cut. What outlives its own parent was not waited for.
-            if ended[child] > outlived and not self._cuts and recorded[child] == node:
-                continue
-            start, end = starts[child], ends[child]
-            if start < first:
-                starts[child] = start = first
-            if end > last:
-                ends[child] = end = last
-            if start < end:
-                children.append(child)
-                if end <= latest:
-                    in_order = False
-                latest = end
-        if not in_order and len(children) > 1:
-            # Latest end last, of equals the earliest start, then the smallest id.
-            children.sort(key=lambda c: (-ends[c], starts[c], self._id(c)), reverse=True)
-        if self._waits:
-            self._families[node] = tuple(children)
-        return children
-
-    def _worker(self, parent: int, wait: int) -> int:
-        """Of the siblings that worked while `wait` waited the one whose end is nearest to its end.
-
-        `wait` itself if there is none.
-        """
-        starts, ends = self._starts, self._ends
-        workers = self._workers.get(parent)
-        if workers is None:
-            workers = [c for c in self._families[parent] if self._spans[c] not in self._waits]
-            workers.sort(key=ends.__getitem__)
-            self._workers[parent] = workers
-        end = ends[wait]
-        nearest = bisect_left(workers, end, key=ends.__getitem__)
-        near = workers[max(0, nearest - _NEIGHBOURS) : nearest + _NEIGHBOURS]
-        working = [c for c in near if starts[c] < end and ends[c] > starts[wait]]
+    def _worker(self, parent: int, poll: int, start: int, end: int) -> int:
+        """What a poll was waiting for: of the siblings that worked between `start` and `end` the
+        one whose end is nearest to its own, else `NO_SPAN`."""
+        ends = self._ends
+        working = self.waiting.running(parent, start, end)
         return min(
-            working, key=lambda c: (abs(ends[c] - end), starts[c], self._id(c)), default=wait
+            (
+                i
+                for i in islice(working, _NEIGHBOURS)
+                if i not in self._idle and self._starts[i] < ends[i]
+            ),
+            key=lambda i: (abs(ends[i] - ends[poll]), i),
+            default=NO_SPAN,
         )
 
-    def _id(self, node: int) -> str:
-        return self._trace.spans[self._spans[node]].span_id
+    def _elsewhere(self, wait: int, stop: int, t: int) -> Iterator[int]:
+        """What runs between `stop` and *t* and is neither above nor below `wait`: the outermost."""
+        above = {wait}
+        at = self._parents[wait]
+        while at != NO_SPAN:
+            above.add(at)
+            at = self._parents[at]
+        starts, ends = self._starts, self._ends
+        clock_ns = self._trace.resolution_ns
+        extents = self._known_extents()
+        families: list[Sequence[int]] = [self._roots]
+        while families:
+            family = families.pop()
+            at = len(family)
+            if not self._disordered and at > 8:
+                at = _begun(family, starts, t)
+            for place in range(at - 1, -1, -1):
+                i = family[place]
+                self._steps += 1
+                if self._steps > _MOST_STEPS:
+                    return
+                if i in above:
+                    if i != wait:
+                        families.append(self._below[i])
+                    continue
+                if extents[i] <= stop:
+                    continue
+                if i in self._idle:
+                    families.append(self._below[i])
+                elif starts[i] < t - clock_ns and stop + clock_ns < ends[i]:
+                    yield i
+                else:
+                    families.append(self._below[i])
+
+    def _known_extents(self) -> list[int]:
+        """When the last span in each subtree ends."""
+        if self._extents is None:
+            extents = list(self._ends)
+            starts, parents = self._starts, self._parents
+            for i in reversed(_top_down(self._roots, self._below)):
+                above = parents[i]
+                if above != NO_SPAN:
+                    extents[above] = max(extents[above], extents[i])
+                    self._disordered |= starts[i] < starts[above]
+            self._extents = extents
+        return self._extents
+
+
+def _begun(family: Sequence[int], starts: Sequence[int], t: int) -> int:
+    """How many of `family`, in order of start, began before *t*."""
+    low, high = 0, len(family)
+    while low < high:
+        middle = (low + high) // 2
+        if starts[family[middle]] < t:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _top_down(roots: Sequence[int], below: Sequence[Sequence[int]]) -> list[int]:
+    order = list(roots)
+    for i in order:
+        order.extend(below[i])
+    return order
 
 
 def _path(
-    trace: Trace, kinds: SpanKinds, causes: Causes, stretches: Sequence[Stretch]
+    trace: Trace, kinds: SpanKinds, causes: Causes, stretches: Sequence[Stretch], walk: _Walk
 ) -> CriticalPath:
     """`stretches` with what they were spent on and why; whether they tile the wall is checked."""
     units, calls, own = kinds.units, kinds.calls, kinds.own
     sections: list[Section] = []
     add = sections.append
     flow = DataFlow(trace)
+    tried = _Tried(retries(trace, calls))
     before = NO_SPAN  # the call that the path was in last
     told, first_of_call = NO_SPAN, None  # a model call, and when its first token came
     at = trace.start_ns
     tiles = True
+    alone_ns: dict[int, int] = {}
     edge: Edge
     for span, start, end in stretches:
         if start != at or end <= start:
@@ -350,6 +361,7 @@ def _path(
         at = end
         if span == NO_SPAN:
             add(Section(NO_SPAN, start, end, "uncovered", "time"))
+            alone_ns[NO_SPAN] = alone_ns.get(NO_SPAN, 0) + end - start
             continue
         unit = units[span]
         if unit == NO_SPAN:
@@ -360,11 +372,26 @@ def _path(
             edge = _edge(flow, causes, before, unit)
             before = unit
         call = calls[span]
+        if unit in tried.failed:
+            add(Section(span, start, end, "retry", edge))
+            continue
+        if call == NO_SPAN:
+            for begin, stop, paused in tried.pauses(span, start, end):
+                if paused:
+                    add(Section(span, begin, stop, "retry", edge))
+                    continue
+                for first_ns, last_ns, branch in walk.waiting.beside(span, begin, stop, walk.cut):
+                    kind: Kind = own[span] if branch == NO_SPAN else "beside"
+                    add(Section(span, first_ns, last_ns, kind, edge, branch))
+                    if branch == NO_SPAN and kind in ("agent", "other"):
+                        alone = walk.waiting.alone_ns(span, first_ns, last_ns)
+                        alone_ns[span] = alone_ns.get(span, 0) + alone
+            continue
         if call != told:
             told = call
-            first_of_call = first_token_ns(trace, kinds, call) if call != NO_SPAN else None
+            first_of_call = first_token_ns(trace, kinds, call)
         if first_of_call is None:
-            first = first_token_ns(trace, kinds, span) if span != call != NO_SPAN else None
+            first = first_token_ns(trace, kinds, span) if span != call else None
         else:
             first = first_of_call
         if first is None:
@@ -377,7 +404,37 @@ def _path(
             add(Section(span, start, first, "first_token", edge))
             add(Section(span, first, end, "generation", "data"))
     fault = None if tiles and at == trace.end_ns else _fault(trace, sections)
-    return CriticalPath(tuple(sections), fault)
+    return CriticalPath(tuple(sections), alone_ns, fault)
+
+
+class _Tried:
+    """Which model and tool calls failed and were tried again, and the pauses of their parents."""
+
+    def __init__(self, found: Sequence[Retry]) -> None:
+        self.failed = frozenset(retry.failed for retry in found)
+        self._pauses: dict[int, list[tuple[int, int]]] = {}
+        for retry in found:
+            pauses = self._pauses.setdefault(retry.parent, [])
+            pauses.append((retry.failed_ns, retry.again_ns))
+        for pauses in self._pauses.values():
+            pauses.sort()
+
+    def pauses(self, span: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, bool]]:
+        """Own time of `span` in parts, and whether each is the pause before a retry."""
+        at = start_ns
+        pauses = self._pauses.get(span, ())
+        place = max(0, bisect_right(pauses, (start_ns, start_ns)) - 1)
+        for begin, stop in pauses[place:]:
+            if begin >= end_ns:
+                break
+            begin, stop = max(begin, at), min(stop, end_ns)
+            if begin < stop:
+                if at < begin:
+                    yield at, begin, False
+                yield begin, stop, True
+                at = stop
+        if at < end_ns or start_ns == end_ns:
+            yield at, end_ns, False
 
 
 def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:

@@ -23,6 +23,7 @@ _TELLING: Final = 8
 """Blocks of fewer bytes are equal by chance."""
 _OPENING: Final = 64
 """Blocks that are looked at to tell how a conversation began."""
+_RESULTS: Final = ("tool_result", "content")
 _EMITTER: Final = "causepath"
 _NO_BLOCKS: Final = Blocks((), ())
 _NOTHING: Final[frozenset[int]] = frozenset()
@@ -106,6 +107,16 @@ class DataFlow:
                 above = trace.parents[above]
         self._asked[key] = frozenset(found)
         return self._asked[key]
+
+    def outputs_given(self, span: int) -> frozenset[int]:
+        """The spans whose results or answers `span` was given, as links and digests say."""
+        self._prepare()
+        part = self._given.get(span)
+        found = part.sources if part is not None else _NOTHING
+        links = [link for link in self.trace.spans[span].links if link.why in _RESULTS]
+        return found.union(
+            self._by_id[link.span_id] for link in links if link.span_id in self._by_id
+        )
 
     def sources(self, span: int) -> frozenset[int]:
         """The spans that `span` names in links, and those whose answers it was given."""

@@ -22,11 +22,13 @@ Kind = Literal[
     "human",
     "wait",
     "agent",
+    "beside",
     "other",
     "uncovered",
 ]
 """What wall time was spent on. ``llm`` is a model call that cannot be split at its first token,
-``agent`` the own time of agents and framework steps, ``uncovered`` time that no span covers."""
+``agent`` the own time of agents and framework steps, ``beside`` time of a span that nobody
+measured while a task below it ran, ``uncovered`` time that no span covers."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 

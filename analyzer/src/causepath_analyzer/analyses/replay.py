@@ -22,7 +22,10 @@ Which gates hold a span, in the tree that causes corrected:
 - A span that only waits ends a gap after the sibling that it waited for; polls before hold nobody.
 - Of tools that one reply asked for, no more run at once than did, in their order: where that was
   fewer than all, they wait for a free slot.
-- Children that outlive their parent do not hold its end.
+- What was waited for although it ended later (see `waiting`) holds what came next by an event of
+  its own: a span that was closed late by its end, less what it was late by; one that was cut, as
+  its output was used or its reply still read, by its start and what it took until then.
+- Children that outlive their parent otherwise do not hold its end.
 
 What others do: Daydream (USENIX ATC '20) and Coz (SOSP '15) answer "what if" for kernels of a GPU
 and for lines of code; here the unit is a call, and the orders are those of an agent. The Mystery
@@ -39,6 +42,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.causes import Causes
+from causepath_analyzer.analyses.waiting import Waiting
 from causepath_analyzer.model import NO_SPAN, ModelCall, Span, Trace
 
 Gates = tuple[int, ...]
@@ -91,6 +95,8 @@ class Schedule(Struct, frozen=True):
     below: Mapping[int, Sequence[int]]
     streamed: Mapping[int, Sequence[int]]
     waits: Sequence[int]
+    cuts: Mapping[int, Sequence[int]]
+    """By model call the events at which what came next no longer waited for its end."""
 
 
 class Changes(Struct, frozen=True):
@@ -125,7 +131,8 @@ def owned_by(plan: Schedule, span: int) -> Sequence[int]:
     """The events whose gaps are own time of `span`."""
     asked = plan.streamed.get(span, ())
     starts = [start_of(i) for i in (*plan.below.get(span, ()), *asked)]
-    return [end_of(span), *(event for event in starts if plan.owners[event] == span)]
+    cuts = plan.cuts.get(span, ())
+    return [end_of(span), *cuts, *(event for event in starts if plan.owners[event] == span)]
 
 
 def start_of(span: int) -> int:
@@ -165,7 +172,8 @@ def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
             if starts[i] > ends[i]:
                 starts[i] = ends[i]  # there was nothing left to wait for
         ends = [max(pair) for pair in zip(starts, ends, strict=True)]  # of what waits in a circle
-    return Replayed(starts, ends, max(ends) - plan.trace.start_ns)
+    last_ns = max(ends[root] for root in plan.trace.roots)
+    return Replayed(starts, ends, last_ns - plan.trace.start_ns)
 
 
 def _run(
@@ -299,6 +307,7 @@ class _Building:
         self._trace, self._causes = trace, causes
         count = len(trace.spans)
         self._starts, self._ends = causes.started_ns, causes.ended_ns
+        self._background = trace.background
         self._times = [0] * (2 * count)
         self._times[0::2], self._times[1::2] = self._starts, self._ends
         self._gates: list[Gates] = [()] * (2 * count)
@@ -308,6 +317,9 @@ class _Building:
         self._slots: dict[int, Slot] = {}
         self._held_waits: set[int] = set()
         self._streamed: dict[int, list[int]] = {}
+        self._cuts: dict[int, list[int]] = {}
+        self._follows_late = True
+        self._late = 0
 
     def schedule(self) -> Schedule:
         trace, causes = self._trace, self._causes
@@ -317,10 +329,21 @@ class _Building:
         waits = [i for i, span in enumerate(trace.spans) if span.category == "wait"]
         self._waits = frozenset(waits)
         self._depth = self._depths(families)
+        self._waiting = Waiting(
+            trace, causes, [families.get(i, ()) for i in range(len(trace.spans))]
+        )
         for parent, family in families.items():
             self._family(parent, family)
         self._follow_causes()
         order: Sequence[int] = self._in_time()
+        if self._late:
+            done = bytearray(len(self._gates))
+            order = [e for event in order for e in _due(event, done, self._gates, {}, {})]
+            if not self._in_order(order):
+                # Late ends and links that hold each other in a circle: the ends are as recorded.
+                plain = _Building(trace, causes)
+                plain._follows_late = False
+                return plain.schedule()
         unlimited = list(self._gates)
         self._limit_tools()
         times, gates = self._times, self._gates
@@ -332,8 +355,7 @@ class _Building:
             ]
             done = bytearray(len(gates))
             limited = [e for event in order for e in _due(event, done, wanted, {}, {})]
-            place = {event: n for n, event in enumerate(limited)}
-            if all(place[gate] < place[e] for e, held in enumerate(wanted) for gate in held):
+            if self._in_order(limited, wanted):
                 order = limited
             else:  # tools that hold each other in a circle share no pool
                 self._slots, gates = {}, unlimited
@@ -366,7 +388,14 @@ class _Building:
             families,
             self._streamed,
             waits,
+            self._cuts,
         )
+
+    def _in_order(self, order: Sequence[int], gates: Sequence[Gates] | None = None) -> bool:
+        """Whether every event in `order` comes after its gates."""
+        place = {event: n for n, event in enumerate(order)}
+        held = enumerate(self._gates if gates is None else gates)
+        return all(place[gate] < place[event] for event, by in held for gate in by)
 
     def _depths(self, families: Mapping[int, Sequence[int]]) -> list[int]:
         depth = [0] * len(self._starts)
@@ -413,6 +442,27 @@ class _Building:
         self._owners.append(NO_SPAN)
         return (len(self._times) - 1,)
 
+    def _closed_late(self, span: int, at_ns: int) -> Gates:
+        """Gates for what came at `at_ns` after `span`, whose end is later than that."""
+        self._late += 1
+        self._times.append(at_ns)
+        self._gates.append((end_of(span),))
+        self._owners.append(NO_SPAN)
+        return len(self._times) - 1, start_of(span)
+
+    def _cut(self, span: int, at_ns: int) -> Gates:
+        """Gates for what went on at `at_ns` with what `span` had put out, though it ended later."""
+        self._late += 1
+        self._times.append(at_ns)
+        self._gates.append((start_of(span),))
+        self._owners.append(NO_SPAN)
+        event = len(self._times) - 1
+        if self._trace.spans[span].category == "llm":
+            # Its stream was left open. A tool that was given up took as long as it was waited for.
+            self._owners[event] = span
+            self._cuts.setdefault(span, []).append(event)
+        return (event,)
+
     def _family(self, parent: int, family: Sequence[int]) -> None:
         """The gates of the children of `parent`, and of its end."""
         starts, ends, gates, owners = self._starts, self._ends, self._gates, self._owners
@@ -424,12 +474,16 @@ class _Building:
             gates[start_of(only)] = self._base(parent, only, base)
             owners[start_of(only)] = parent
             if parent != NO_SPAN and self._waited(only, parent):
-                late = starts[only] < starts[parent]
-                begun = (start_of(parent),) if late else ()
+                begun = (start_of(parent),) if starts[only] < starts[parent] else ()
                 gates[end_of(parent)] = (*begun, end_of(only))
+            elif parent != NO_SPAN:
+                self._hold_end(parent, family, ())
             return
         soft = () if self._waits.isdisjoint(family) else self._polls(family)
         running: list[tuple[int, bool, int]] = []
+        soon: list[tuple[int, int]] = []  # what runs, by when it may be said to have ended
+        late: list[tuple[int, int]] = []  # what may be said to have ended, by when it did
+        waiting = self._waiting
         phase: Gates = base
         ended: list[int] = []  # events of this phase, latest last, that nobody follows yet
         for i in family:
@@ -438,6 +492,15 @@ class _Building:
                 running[0][0] < start or (running[0][0] == start and not running[0][1])
             ):
                 ended.append(end_of(heappop(running)[2]))
+            if running and self._follows_late:
+                while soon and soon[0][0] <= start:
+                    _, other = heappop(soon)
+                    if starts[other] < start < ends[other]:
+                        heappush(late, (ends[other], other))
+                while late and late[0][0] <= start:
+                    heappop(late)
+            else:
+                soon, late = [], []
             owners[start_of(i)] = parent
             if i in soft:
                 gates[start_of(i)] = self._base(parent, i, phase)
@@ -447,15 +510,21 @@ class _Building:
                 gates[start_of(i)] = (start_of(issuer),)
                 owners[start_of(i)] = issuer
                 self._streamed.setdefault(issuer, []).append(i)
-            elif not running and ended:
-                phase = self._join(ended)
-                ended = []
+            elif len(running) == len(late) and (ended or late):
+                closed = [gate for _, c in sorted(late) for gate in self._closed_late(c, start)]
+                phase = (*self._join(ended), *closed)
+                ended, running, soon, late = [], [], [], []
                 gates[start_of(i)] = self._base(parent, i, phase)
+            elif late and (not ended or late[0][0] - start < start - self._times[ended[-1]]):
+                _, other = heappop(late)
+                gates[start_of(i)] = self._base(parent, i, self._closed_late(other, start))
             elif ended:
                 gates[start_of(i)] = self._base(parent, i, (ended.pop(),))
             else:
                 gates[start_of(i)] = self._base(parent, i, phase)
             heappush(running, (ends[i], ends[i] == start, i))
+            if len(family) > 1 and i not in self._background:
+                heappush(soon, (ends[i] - waiting.late_ns(i), i))
         if parent != NO_SPAN:
             self._hold_end(parent, family, soft)
 
@@ -473,7 +542,7 @@ class _Building:
             if starts[i] < begun or ends[i] <= starts[i]:
                 return False
             begun = ends[i]
-        if parent != NO_SPAN and begun > ends[parent] and first == last:
+        if parent != NO_SPAN and begun > ends[parent]:
             return False
         if self._waits and not self._waits.isdisjoint(family):
             return False
@@ -484,7 +553,7 @@ class _Building:
             owners[2 * i] = parent
             held_by = (2 * i + 1,)
         if parent != NO_SPAN:
-            gates[end_of(parent)] = (end_of(last if begun <= ends[parent] else family[-2]),)
+            gates[end_of(parent)] = (end_of(last),)
         return True
 
     def _base(self, parent: int, child: int, gates: Gates) -> Gates:
@@ -509,19 +578,42 @@ class _Building:
         return self._starts[child] < end or self._starts[parent] == parent_end
 
     def _hold_end(self, parent: int, family: Sequence[int], soft: Sequence[int] | set[int]) -> None:
+        end_ns = self._ends[parent]
         waited = [i for i in family if i not in soft and self._waited(i, parent)]
-        if not waited:
+        late: dict[int, int] = {}
+        last = NO_SPAN
+        if self._follows_late:
+            begun = [
+                i for i in family if self._starts[i] < end_ns and self._starts[i] < self._ends[i]
+            ]
+            begun = [i for i in begun if i not in self._background and i not in soft]
+            last = begun[-1] if begun else NO_SPAN
+            late = {
+                end_of(i): i
+                for i in begun
+                if self._ends[i] > end_ns >= self._ends[i] - self._waiting.late_ns(i, at_end=True)
+            }
+        held_by: Gates = ()
+        if waited or late:
+            loose = dict.fromkeys([*map(end_of, waited), *late])
+            for i in (*waited, *late.values()):
+                for gate in self._gates[start_of(i)]:
+                    loose.pop(gate, None)
+                    if gate >= 2 * len(self._starts):
+                        for joined in self._gates[gate]:
+                            loose.pop(joined, None)
+            ended = [event for event in loose if event not in late]
+            held_by = self._join(
+                sorted(ended, key=self._times.__getitem__) if len(ended) > 1 else ended
+            )
+            for event, i in late.items():
+                if event in loose:
+                    held_by = (*held_by, *self._closed_late(i, end_ns))
+        still_read = last != NO_SPAN and self._ends[last] > end_ns and end_of(last) not in late
+        if still_read and self._waiting.holds_task(last):
+            held_by = (*held_by, *self._cut(last, end_ns))
+        if not held_by:
             return
-        loose = dict.fromkeys(end_of(i) for i in waited)
-        for i in waited:
-            for gate in self._gates[start_of(i)]:
-                loose.pop(gate, None)
-                if gate >= 2 * len(self._starts):
-                    for joined in self._gates[gate]:
-                        loose.pop(joined, None)
-        held_by = self._join(
-            sorted(loose, key=self._times.__getitem__) if len(loose) > 1 else list(loose)
-        )
         if any(self._starts[i] < self._starts[parent] for i in waited):
             held_by = (start_of(parent), *held_by)  # which these do not have to wait for
         self._gates[end_of(parent)] = held_by
@@ -564,7 +656,7 @@ class _Building:
         causes, spans = self._causes, self._trace.spans
         for tool, call in enumerate(causes.answered_by):
             if call != NO_SPAN:
-                self._also(call, tool)
+                self._also(call, tool, given=True)
         for tool, issuer in enumerate(causes.issuers):
             if issuer != NO_SPAN:
                 self._also(tool, issuer)
@@ -575,12 +667,18 @@ class _Building:
                 for link in spans[i].links:
                     source = by_id.get(link.span_id, NO_SPAN)
                     if source not in (NO_SPAN, i):
-                        self._also(i, source)
+                        self._also(i, source, given=link.why in ("tool_result", "content"))
 
-    def _also(self, span: int, source: int) -> None:
-        """`span` cannot start before `source` has ended, if that is how it was."""
+    def _also(self, span: int, source: int, *, given: bool = False) -> None:
+        """`span` cannot start before `source` has ended, if that is how it was; or if it was
+        `given` what that put out, before it had that."""
         end, start = self._ends[source], self._starts[span]
-        if end > start or (end == start and self._starts[source] == end):
+        if end > start:
+            siblings = self._causes.parents[span] == self._causes.parents[source]
+            if given and siblings and self._follows_late and self._starts[source] < start:
+                self._given_early(span, source)
+            return
+        if end == start and self._starts[source] == end:
             return
         gates, event = self._gates[start_of(span)], end_of(source)
         if event in gates or len(gates) == 0:
@@ -593,6 +691,17 @@ class _Building:
             if gate >= 2 * len(self._starts) and event in self._gates[gate]:
                 return
         self._gates[start_of(span)] = (*gates, event)
+
+    def _given_early(self, span: int, source: int) -> None:
+        held_by = self._gates[start_of(span)]
+        known = [
+            event
+            for gate in held_by
+            if gate >= 2 * len(self._starts)
+            for event in self._gates[gate]
+        ]
+        if end_of(source) not in known:  # it was not simply closed late
+            self._gates[start_of(span)] = (*held_by, *self._cut(source, self._starts[span]))
 
     def _limit_tools(self) -> None:
         """Tools of one reply share as many slots as they used, where these were too few for all."""
@@ -651,6 +760,7 @@ def new_trace(plan: Schedule, changes: Changes, times: Replayed) -> Trace:
     for n, parent in enumerate(parents):
         (children[parent] if parent != NO_SPAN else roots).append(n)
     spans = tuple(_moved(trace.spans[i], i, changes, times) for i in kept)
+    end_ns = max(spans[root].ended_ns for root in roots)
     return replace(
         trace,
         spans=spans,
@@ -658,7 +768,9 @@ def new_trace(plan: Schedule, changes: Changes, times: Replayed) -> Trace:
         children=tuple(tuple(below) for below in children),
         roots=tuple(roots),
         start_ns=min(span.start_ns for span in spans),
-        end_ns=max(span.ended_ns for span in spans),
+        end_ns=end_ns,
+        background=frozenset(number[i] for i in trace.background if i in number),
+        after_ns=max(0, max(span.ended_ns for span in spans) - end_ns),
     )
 
 

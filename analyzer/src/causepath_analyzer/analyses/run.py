@@ -6,8 +6,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.causes import Causes, causes
+<<<<<<< HEAD
 from causepath_analyzer.analyses.cost import NO_COST, Cost, cost_of
 from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
+=======
+from causepath_analyzer.analyses.cost import cost_usd
+from causepath_analyzer.analyses.critical_path import CriticalPath, critical_path
+>>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
 from causepath_analyzer.analyses.findings import Finding
 from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
@@ -42,7 +47,6 @@ class Run(Struct, frozen=True):
 
 def explained(
     trace: Trace,
-    overflow: Overflow = "async",
     *,
     with_cost: bool = False,
     others: Elsewhere = NOWHERE,
@@ -50,7 +54,7 @@ def explained(
     """All analyses of `trace`; what `others` did in which order is evidence for findings."""
     kinds = span_kinds(trace)
     known = causes(trace, kinds)
-    path = critical_path(trace, kinds, known, overflow)
+    path = critical_path(trace, kinds, known)
     used = usage(trace)
     found = opportunities(trace, kinds, known, others)
     return Run(

@@ -14,7 +14,15 @@ from causepath_analyzer.analyses.answers import begins_ns, last_answer, streams,
 from causepath_analyzer.analyses.applied import Lean, Notes, apply_edit
 from causepath_analyzer.analyses.causes import causes
 from causepath_analyzer.analyses.cost import cost_usd
+<<<<<<< HEAD
 from causepath_analyzer.analyses.critical_path import Overflow, critical_path
+=======
+from causepath_analyzer.analyses.critical_path import (
+    critical_path,
+    first_token_ns,
+)
+from causepath_analyzer.analyses.data_flow import DataFlow
+>>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
 from causepath_analyzer.analyses.edits import (
     Apply,
     Cache,
@@ -135,7 +143,6 @@ def _rank(change: Edit) -> int:
 def what_if(
     traces: Sequence[Trace],
     edits: Sequence[Edit],
-    overflow: Overflow = "async",
     past: Callable[[Sequence[str]], PastErrors] | None = None,
 ) -> WhatIf:
     """All of `traces` with all of `edits`.
@@ -187,8 +194,13 @@ def what_if(
         p95=_blurred(estimate(now, then, 95, errors, doubt), unknown),
         cost_now_usd=_mean([cost for cost, _ in costs]),
         cost_then_usd=_mean([cost for _, cost in costs]),
+<<<<<<< HEAD
         path_now=_path(runs[middle].trace, overflow),
         path_then=path_then,
+=======
+        path_now=_path(runs[middle].trace),
+        path_then=_path(new_trace(plan, changes, times)),
+>>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
         assumes=(*notes.told(), *_assumptions(edits, len(traces) - len(runs))),
         not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits)),
         agents=agents(trusted),
@@ -334,10 +346,10 @@ def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
     return sum(known, Decimal(0)) / len(known) if len(known) == len(costs) else None
 
 
-def _path(trace: Trace, overflow: Overflow) -> tuple[Place, ...]:
+def _path(trace: Trace) -> tuple[Place, ...]:
     """The operations that `trace` waited for most, largest share first."""
     kinds = span_kinds(trace)
-    path = critical_path(trace, kinds, causes(trace, kinds), overflow)
+    path = critical_path(trace, kinds, causes(trace, kinds))
     spent: dict[str, int] = {}
     for section in path.sections:
         if section.span == NO_SPAN:

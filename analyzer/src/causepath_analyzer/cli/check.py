@@ -13,7 +13,6 @@ from causepath_analyzer.cli.inputs import (
     FormatOption,
     Json,
     MaxBytesOption,
-    OverflowOption,
     PathArgument,
     Strict,
     TraceOption,
@@ -59,7 +58,6 @@ def check(
     ] = None,
     json: Json = False,
     trace: TraceOption = None,
-    overflow: OverflowOption = "async",
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -83,10 +81,10 @@ def check(
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
     with_cost = any(budget.name == "cost" for budget in wanted)
     chosen = picked(reading.traces, trace)
-    runs = [explained(entry, overflow, with_cost=with_cost) for entry in chosen]
+    runs = [explained(entry, with_cost=with_cost) for entry in chosen]
     results = checked(wanted, runs)
     if json:
-        write(check_json(reading.inputs, len(runs), results, overflow), None)
+        write(check_json(reading.inputs, len(runs), results), None)
     else:
         show(check_text(results, id_length([entry.trace_id for entry in chosen])), color)
     unreadable = status_of(reading.inputs, named, strict=strict)

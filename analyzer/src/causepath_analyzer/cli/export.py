@@ -16,7 +16,6 @@ from causepath_analyzer.cli.inputs import (
     FormatOption,
     Json,
     MaxBytesOption,
-    OverflowOption,
     PathArgument,
     Strict,
     TraceOption,
@@ -83,7 +82,6 @@ def export(
     ] = "path",
     json: Json = False,
     trace: TraceOption = None,
-    overflow: OverflowOption = "async",
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -112,7 +110,7 @@ def export(
     reading = read_inputs(named, options, keep)
     chosen = picked(reading.traces, trace)
     others = elsewhere(chosen)
-    runs = [explained(t, overflow, with_cost=wire, others=others) for t in chosen]
+    runs = [explained(t, with_cost=wire, others=others) for t in chosen]
     if wire:
         done = _otlp(
             runs, kept, to, output, copy=to == "jaeger" if copy is None else copy, server=server

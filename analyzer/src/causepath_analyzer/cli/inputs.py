@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
@@ -35,13 +34,6 @@ PathArgument = Annotated[
         "Tempo: the server's, a trace's or a search's as the browser shows it.",
         metavar="PATH",
         allow_leading_hyphen=True,  # for `-`; `named_paths` refuses everything else
-    ),
-]
-OverflowOption = Annotated[
-    Overflow,
-    Parameter(
-        help="A child that outlives its parent was not waited for (async), or is cut (truncate).",
-        env_var="CAUSEPATH_OVERFLOW",
     ),
 ]
 Strict = Annotated[

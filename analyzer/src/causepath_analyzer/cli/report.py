@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.inputs import (
@@ -14,7 +13,6 @@ from causepath_analyzer.cli.inputs import (
     FormatOption,
     Json,
     MaxBytesOption,
-    OverflowOption,
     PathArgument,
     Strict,
     TraceOption,
@@ -67,7 +65,6 @@ def report(
     *paths: PathArgument,
     json: Json = False,
     trace: TraceOption = None,
-    overflow: OverflowOption = "async",
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -81,15 +78,15 @@ def report(
     named = named_paths(paths)
     if jobs is not None and not 1 <= jobs <= MOST_JOBS:
         raise UsageError(f"--jobs {jobs}: there can be 1 to {MOST_JOBS} processes")
-    task = Task(read_options(named, format, max_bytes, server), overflow, with_json=json)
+    task = Task(read_options(named, format, max_bytes, server), with_json=json)
     inputs, found = _found(named, task, jobs, trace)
     shown = (*named, *as_typed(server))
     if json:
-        write(as_json(inputs, found, overflow), output)
+        write(as_json(inputs, found), output)
     elif output is not None:
-        save(as_text(found, shown, overflow, marks(ascii_only=ascii_only)), output)
+        save(as_text(found, shown, marks(ascii_only=ascii_only)), output)
     else:
-        show(as_text(found, shown, overflow, marks(ascii_only=ascii_only)), color)
+        show(as_text(found, shown, marks(ascii_only=ascii_only)), color)
     return status_of(inputs, named, strict=strict)
 
 
@@ -118,15 +115,15 @@ def found_in(traces: Sequence[Trace], task: Task) -> Found:
     return traces[0] if len(traces) == 1 and not task.with_json else rows_of(traces, task)
 
 
-def as_text(found: Found, paths: Sequence[str], overflow: Overflow, marks: Marks) -> list[Text]:
+def as_text(found: Found, paths: Sequence[str], marks: Marks) -> list[Text]:
     """The report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        return run_text(explained(found, overflow, with_cost=True), marks, paths)
+        return run_text(explained(found, with_cost=True), marks, paths)
     return summary_text(summary(row.brief for row in found), marks, paths)
 
 
-def as_json(inputs: Sequence[Input], found: Found, overflow: Overflow) -> bytes:
+def as_json(inputs: Sequence[Input], found: Found) -> bytes:
     """The report on every trace, and their summary."""
     assert not isinstance(found, Trace)
     summed = summary(row.brief for row in found)
-    return report_json(inputs, [row.json for row in found], summed, overflow)
+    return report_json(inputs, [row.json for row in found], summed)

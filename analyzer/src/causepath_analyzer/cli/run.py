@@ -15,7 +15,6 @@ from causepath_analyzer.cli.inputs import (
     DEFAULT_FILE,
     FILE_VARIABLE,
     Json,
-    OverflowOption,
     complaints,
 )
 from causepath_analyzer.cli.output import complain, complain_about, marks, save, show, write
@@ -43,7 +42,6 @@ def run(
         Parameter(help="The program and its arguments.", metavar="CMD", allow_leading_hyphen=True),
     ],
     json: Json = False,
-    overflow: OverflowOption = "async",
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
@@ -72,14 +70,14 @@ def run(
         complain(str(error))
         return status or ExitStatus.NO_TRACES
     shown = os.path.relpath(file)
-    found = found_in(reading.traces, Task(overflow=overflow, with_json=json))
+    found = found_in(reading.traces, Task(with_json=json))
     if json:
-        write(as_json(reading.inputs, found, overflow), output)
+        write(as_json(reading.inputs, found), output)
     elif output is not None:
-        save(as_text(found, [shown], overflow, marks(ascii_only=ascii_only)), output)
+        save(as_text(found, [shown], marks(ascii_only=ascii_only)), output)
     else:
         kind = marks(ascii_only=ascii_only, stream=sys.stderr)
-        show(as_text(found, [shown], overflow, kind), color, stream=sys.stderr)
+        show(as_text(found, [shown], kind), color, stream=sys.stderr)
     return status
 
 

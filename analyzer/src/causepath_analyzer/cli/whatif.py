@@ -14,7 +14,6 @@ from causepath_analyzer.cli.inputs import (
     FormatOption,
     Json,
     MaxBytesOption,
-    OverflowOption,
     PathArgument,
     Strict,
     TraceOption,
@@ -57,7 +56,6 @@ def whatif(
     ] = None,
     json: Json = False,
     trace: TraceOption = None,
-    overflow: OverflowOption = "async",
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -85,7 +83,7 @@ def whatif(
     found = None
     if edits:
         known = ledger()
-        found = what_if(chosen, edits, overflow, lambda kinds: past_errors(known, kinds))
+        found = what_if(chosen, edits, lambda kinds: past_errors(known, kinds))
     told = None if found is None else prediction(found)
     curves = profile(chosen) if profile_ else ()
     if save is not None and told is not None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.critical_path import Overflow
 from causepath_analyzer.analyses.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import Brief, brief
@@ -19,7 +18,6 @@ class Task(Struct, frozen=True):
     """How traces are read, and what is wanted of them."""
 
     options: Options = Options()
-    overflow: Overflow = "async"
     with_json: bool = False
 
 
@@ -79,7 +77,7 @@ class Share:
         task = self._task
         self._traces.reverse()
         while self._traces:
-            run = explained(self._traces.pop(), task.overflow, with_cost=True, others=others)
+            run = explained(self._traces.pop(), with_cost=True, others=others)
             yield Row(brief(run), trace_json(run) if task.with_json else b"")
 
 

@@ -22,6 +22,18 @@ _A_CLOCK_NS: Final = 10**17
 """Times since the epoch are later, in 1973; a clock that begins with its process cuts nothing."""
 
 
+def resolution_ns(spans: Sequence[Span]) -> int:
+    """What the clock of `spans` cuts times to: the largest of 1 ms, 1 us and 1 ns that divides
+    every start and end."""
+    largest = _MS
+    for span in spans:
+        while largest > 1 and (span.start_ns % largest or span.ended_ns % largest):
+            largest //= 1_000
+        if largest == 1:
+            break
+    return largest
+
+
 def within_parents(found: Iterable[Found]) -> list[Found]:
     """`found`, whole traces, in which no span ends one microsecond after its parent."""
     items = list(found)

@@ -7,9 +7,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.model import NO_SPAN, Health, Span, Trace
+from causepath_analyzer.model import NO_SPAN, TASKS, Health, Span, Trace
 from causepath_analyzer.read.layers import Layers, merge, top_down
-from causepath_analyzer.read.rounding import straightened
+from causepath_analyzer.read.lost_roots import hung_below
+from causepath_analyzer.read.rounding import resolution_ns, straightened
+from causepath_analyzer.read.run_end import run_end
 
 _MOST_STEPS: Final = 20_000_000
 """Ancestors looked at in one trace; no real one comes near, and a hostile one must end."""
@@ -27,6 +29,8 @@ class Counts(Struct):
     skewed: int = 0
     negative: int = 0
     rehung: int = 0
+    lost: int = 0
+    streamed_ns: int = 0
 
 
 def build(spans: Sequence[Span]) -> Trace:
@@ -40,13 +44,18 @@ def build(spans: Sequence[Span]) -> Trace:
        below the client's;
     3. a parent that is absent, or the span itself, makes a root;
     4. in a cycle the member with the smallest (start, id) becomes a root;
-    5. a span without an end gets that of its latest descendant;
-    6. a child on another host that starts before its parent is shifted, with all that is below
-       it on that host, into the middle of its parent (as Jaeger does);
-    7. a span wholly outside its parent hangs on the nearest ancestor that covers its start;
+    5. a span without an end gets the start of its next sibling, else the end of its parent, and at
+       least that of its latest descendant;
+    6. a child on another host that starts before its parent, or that is not inside the CLIENT
+       which called it and not longer, is shifted, with all that is below it on that host, into
+       the middle of its parent (as Jaeger does);
+    7. a span wholly outside its parent hangs on the nearest ancestor that covers its start; a
+       consumer, and the work of a root that itself did none, becomes a root;
     8. what starts cut to milliseconds did to the order of spans is undone (see `rounding`).
 
-    Then calls that several emitters recorded become one call each (see `layers`).
+    Then calls that several emitters recorded become one call each (see `layers`), roots that were
+    lost hang below the span around them (see `lost_roots`), and the run's end is found (see
+    `run_end`): a root whose last reply was still being read lasts as long as that.
     """
     counts = Counts()
     tree = well_formed(spans)
@@ -57,9 +66,18 @@ def build(spans: Sequence[Span]) -> Trace:
     layers = merge(kept, parents)
     kept, parents = layers.spans, layers.parents
     children, roots = _children(parents)
+    clock_ns = resolution_ns(kept)
+    if len(roots) > 1:
+        counts.lost = hung_below(kept, parents, children, roots, clock_ns)
+        if counts.lost:
+            children, roots = _children(parents)
     ends = list(map(_END, kept))
-    end_ns = max(ends)
     untrusted = _ended_by_a_flush(kept, children, ends)
+    last_ns = max(ends)
+    end = run_end(kept, ends, children, roots)
+    counts.streamed_ns = end.streamed_ns
+    for i in end.longer:
+        kept[i] = replace(kept[i], end_ns=ends[i])
     return Trace(
         trace_id=kept[0].trace_id,
         spans=tuple(kept),
@@ -67,7 +85,10 @@ def build(spans: Sequence[Span]) -> Trace:
         children=children,
         roots=roots,
         start_ns=kept[0].start_ns,
-        end_ns=end_ns,
+        end_ns=end.end_ns,
+        background=end.background,
+        after_ns=last_ns - end.end_ns,
+        resolution_ns=clock_ns,
         merges=layers.merges,
         untrusted=untrusted,
         health=Health(
@@ -213,12 +234,32 @@ def _broken_cycles(parents: list[int], counts: Counts) -> list[int]:
 
 
 def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
+    """Gives spans without an end one: what came next, or what is around them, tells when."""
+    last_ns = max(span.ended_ns for span in spans)
     latest = [span.ended_ns for span in spans]
-    for i in reversed(order):
+    next_start: dict[int, int] = {}
+    following: dict[
+        int, tuple[int, int]
+    ] = {}  # by parent: the latest start seen, and the one after
+    for i in range(len(spans) - 1, -1, -1):
+        parent, start_ns = parents[i], spans[i].start_ns
+        if parent == NO_SPAN:
+            continue
+        near_ns, far_ns = following.get(parent, (last_ns + 1, last_ns + 1))
+        if start_ns != near_ns:
+            near_ns, far_ns = start_ns, near_ns
+            following[parent] = near_ns, far_ns
         if spans[i].end_ns is None:
-            spans[i] = replace(spans[i], end_ns=latest[i])
+            next_start[i] = far_ns
+    for i in reversed(order):
         parent = parents[i]
-        if parent != NO_SPAN and spans[parent].end_ns is None:
+        above_ns = spans[parent].end_ns if parent != NO_SPAN else None
+        if spans[i].end_ns is None:
+            limit_ns = last_ns if above_ns is None else above_ns
+            end_ns = max(min(next_start.get(i, limit_ns), limit_ns), latest[i])
+            spans[i] = replace(spans[i], end_ns=end_ns)
+            latest[i] = end_ns
+        if parent != NO_SPAN and above_ns is None:
             latest[parent] = max(latest[parent], latest[i])
 
 
@@ -234,8 +275,9 @@ def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Coun
             shift_ns[i] = shift_ns[parent]
             continue
         start_ns = above.start_ns + shift_ns[parent]
-        if span.start_ns < start_ns:
-            slack_ns = above.duration_ns - span.duration_ns
+        slack_ns = above.duration_ns - span.duration_ns
+        late = span.ended_ns > start_ns + above.duration_ns
+        if span.start_ns < start_ns or (late and above.kind == "client" and slack_ns >= 0):
             shift_ns[i] = start_ns + max(0, slack_ns // 2) - span.start_ns
     for i, by_ns in enumerate(shift_ns):
         if by_ns:
@@ -254,15 +296,45 @@ def _sorted_again(spans: list[Span], parents: list[int]) -> tuple[list[Span], li
 
 def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: Counts) -> None:
     steps = 0
-    for i in order:
-        parent = parents[i]
-        if parent == NO_SPAN or not _outside(spans[i], spans[parent]):
-            continue
-        counts.rehung += 1
-        while parent != NO_SPAN and not _covers_start(spans[parent], spans[i]):
+    outside = [i for i in order if parents[i] != NO_SPAN and _outside(spans[i], spans[parents[i]])]
+    worked: Worked | None = None
+    for i in outside:
+        parent = above = parents[i]
+        while above != NO_SPAN and not _covers_start(spans[above], spans[i]):
             steps += 1
-            parent = parents[parent] if steps < _MOST_STEPS else NO_SPAN
-        parents[i] = parent
+            parent, above = above, parents[above] if steps < _MOST_STEPS else NO_SPAN
+        if above == NO_SPAN and spans[i].start_ns >= spans[parent].ended_ns:
+            worked = worked or Worked(spans, parents, order)
+            if spans[i].kind != "consumer" and not worked.only_after(i, parent):
+                continue  # what goes on after the run has ended
+        parents[i] = above
+        counts.rehung += 1
+
+
+class Worked:
+    """Which spans are, or hold, a task: what an agent waits for."""
+
+    def __init__(self, spans: Sequence[Span], parents: Sequence[int], order: Sequence[int]) -> None:
+        self._holds = [span.category in TASKS for span in spans]
+        self._any = any(self._holds)
+        self._in_time = [False] * len(spans)  # by root: whether a task began before it ended
+        root = list(range(len(spans)))
+        for i in order:
+            parent = parents[i]
+            if parent != NO_SPAN:
+                root[i] = root[parent]
+            if self._holds[i] and spans[i].start_ns < spans[root[i]].ended_ns:
+                self._in_time[root[i]] = True
+        for i in reversed(order):
+            if self._holds[i] and parents[i] != NO_SPAN:
+                self._holds[parents[i]] = True
+
+    def only_after(self, span: int, root: int) -> bool:
+        """Whether `span`, which begins after `root` has ended, is the work that `root` was for.
+
+        It is if it has tasks and `root` had none; in a trace of services, whoever goes on does.
+        """
+        return (self._holds[span] and not self._in_time[root]) or not self._any
 
 
 def _outside(span: Span, parent: Span) -> bool:
@@ -329,12 +401,26 @@ def _notes(counts: Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
             "step of an agent was written beside it and hangs below it",
             "steps of agents were written beside them and hang below them",
         ),
+        (
+            counts.lost,
+            "span without a parent hangs below the span in whose time it lies",
+            "spans without a parent hang below the spans in whose time they lie",
+        ),
     )
     notes = [f"{n} {one if n == 1 else many}" for n, one, many in told if n]
     notes.extend(_disagreement(layers))
+    if counts.streamed_ns:
+        notes.append(
+            f"the last reply was still being read when the run's span ended: the run is "
+            f"{_seconds(counts.streamed_ns)} longer"
+        )
     if untrusted:
         notes.append("all spans end within 5 ms of each other: their durations mean nothing")
     return tuple(notes)
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / 1e9:.2f} s" if ns >= 10_000_000 else f"{ns / 1e6:.3g} ms"
 
 
 def _disagreement(layers: Layers) -> Iterable[str]:

@@ -8,19 +8,15 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, overall
-from causepath_analyzer.analyses.critical_path import Edge, Overflow
+from causepath_analyzer.analyses.critical_path import Edge
 from causepath_analyzer.analyses.findings import Evidence
 from causepath_analyzer.analyses.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 
-REPORT_SCHEMA: Final = "causepath.report/1"
-CHECK_SCHEMA: Final = "causepath.check/1"
-
-
-class _Policy(Struct):
-    overflow: Overflow
+REPORT_SCHEMA: Final = "causepath.report/2"
+CHECK_SCHEMA: Final = "causepath.check/2"
 
 
 class _Skipped(Struct):
@@ -45,6 +41,7 @@ class _Section(Struct):
     end_ns: int
     kind: Kind
     edge: Edge
+    beside: str | None
 
 
 class _Tokens(Struct):
@@ -113,6 +110,7 @@ class _Trace(Struct):
     session: str | None
     start_ns: int
     wall_ns: int
+    after_ns: int
     status: str
     path: list[_Section]
     wall: Mapping[Kind, int]
@@ -154,7 +152,6 @@ class _Summary(Struct):
 
 class _Report(Struct):
     schema: str
-    policy: _Policy
     inputs: list[_Input]
     traces: Sequence[msgspec.Raw]
     summary: _Summary
@@ -176,20 +173,16 @@ class _Checked(Struct):
 
 class _Check(Struct):
     schema: str
-    policy: _Policy
     inputs: list[_Input]
     runs: int
     budgets: list[_Checked]
     verdict: Verdict
 
 
-def report_json(
-    inputs: Sequence[Input], traces: Sequence[bytes], summary: Summary, overflow: Overflow
-) -> bytes:
+def report_json(inputs: Sequence[Input], traces: Sequence[bytes], summary: Summary) -> bytes:
     """The report in schema `REPORT_SCHEMA` on `traces`, each as `trace_json` wrote it."""
     report = _Report(
         schema=REPORT_SCHEMA,
-        policy=_Policy(overflow),
         inputs=_inputs(inputs),
         traces=[msgspec.Raw(trace) for trace in traces],
         summary=_Summary(
@@ -217,13 +210,10 @@ def trace_json(run: Run) -> bytes:
     return msgspec.json.encode(_trace(run))
 
 
-def check_json(
-    inputs: Sequence[Input], runs: int, results: Sequence[Checked], overflow: Overflow
-) -> bytes:
+def check_json(inputs: Sequence[Input], runs: int, results: Sequence[Checked]) -> bytes:
     """The budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
     check = _Check(
         schema=CHECK_SCHEMA,
-        policy=_Policy(overflow),
         inputs=_inputs(inputs),
         runs=runs,
         budgets=[
@@ -286,6 +276,7 @@ def _trace(run: Run) -> _Trace:
         session=next((span.session for span in spans if span.session is not None), None),
         start_ns=trace.start_ns,
         wall_ns=trace.wall_ns,
+        after_ns=trace.after_ns,
         status="error" if any(spans[i].error is not None for i in trace.roots) else "ok",
         path=[
             _Section(
@@ -295,6 +286,7 @@ def _trace(run: Run) -> _Trace:
                 end_ns=s.end_ns,
                 kind=s.kind,
                 edge=s.edge,
+                beside=spans[s.beside].span_id if s.beside != NO_SPAN else None,
             )
             for s in run.path.sections
         ],

@@ -39,7 +39,8 @@ KIND_WORDS: Final[Mapping[Kind, str]] = {
     "retry": "retries and back-off",
     "human": "waiting for a person",
     "wait": "polling and queues",
-    "agent": "agent code",
+    "agent": "not measured here",
+    "beside": "not measured, beside calls",
     "other": "other spans",
     "uncovered": "covered by no span",
 }
@@ -128,23 +129,42 @@ def _wall(run: Run) -> list[Text]:
 
 
 def _outside(run: Run) -> list[Text]:
-    """Where most of the time is that no call took, if it is most of the wall."""
-    spent: dict[int, int] = {}
-    for section in run.path.sections:
-        if section.kind in ("other", "agent", "uncovered"):
-            length = section.end_ns - section.start_ns
-            spent[section.span] = spent.get(section.span, 0) + length
-    most = max(spent, key=spent.__getitem__, default=NO_SPAN)
-    if not run.trace.wall_ns or not spent:
-        return []
-    if 2 * spent[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
-        return []
+    """What is to be said of time that no call took: whose it was, and what it may have been."""
+    path = run.wall.path
+    lines = []
+    if run.trace.after_ns:
+        went_on = f"  spans go on for {duration(run.trace.after_ns)} after the run: not in the wall"
+        lines.append(Text(went_on, style="note"))
+    if path.get("agent", 0) * 20 >= run.trace.wall_ns > 0:
+        lines.append(
+            Text("  not measured here: own code, or calls that nothing instruments", style="note")
+        )
+    if path.get("beside", 0) * 20 >= run.trace.wall_ns > 0:
+        lines.append(Text(f"  {_branches(run)}", style="note"))
+    alone = run.path.alone_ns
+    most = max(alone, key=alone.__getitem__, default=NO_SPAN)
+    if not alone or 2 * alone[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
+        return lines
+    if not alone[most]:
+        return lines
     if most == NO_SPAN:
-        told = f"  {duration(spent[most])} are covered by no span: what happens there is not traced"
-        return [Text(told, style="note")]
+        told = f"  {duration(alone[most])} are covered by no span: what happens there is not traced"
+        return [*lines, Text(told, style="note")]
     name = harmless(run.trace.spans[most].name)
-    tail = f" itself took {duration(spent[most])}: trace what it does there"
-    return [Text(f"  {fitted(name, 78 - len(tail)).rstrip()}{tail}", style="note")]
+    tail = f" itself took {duration(alone[most])}: trace what it does there"
+    return [*lines, Text(f"  {fitted(name, 78 - len(tail)).rstrip()}{tail}", style="note")]
+
+
+def _branches(run: Run) -> str:
+    """Which call ran in most of the time that a branch beside it took."""
+    beside: dict[int, int] = {}
+    for section in run.path.sections:
+        if section.kind == "beside":
+            length = section.end_ns - section.start_ns
+            beside[section.beside] = beside.get(section.beside, 0) + length
+    most = max(beside, key=beside.__getitem__)
+    tail = f" ran for {duration(beside[most])} with no sign of a wait for it"
+    return f"{fitted(harmless(run.trace.spans[most].name), 78 - len(tail)).rstrip()}{tail}"
 
 
 def _tokens(run: Run) -> list[Text]:

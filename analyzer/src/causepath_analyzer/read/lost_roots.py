@@ -1,0 +1,118 @@
+"""Roots whose parent was lost, by sampling or by a broken context, hang where their time says.
+
+A root that lies in the time of a span that only contains others (an agent, a framework's step, a
+server's or an internal span) hangs below the smallest of these that has nothing else to do then:
+
+    agent run   |------------------|          agent run   |------------------|
+    agent step    |--------|             =>     agent step  |--------|
+    llm chat        |----|    (a root)            llm chat    |----|
+
+Where several branches have room for it, what holds them all takes it; where all are busy, the
+largest does, as a branch of its own.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from causepath_analyzer.model import NO_SPAN, SOFT, Span
+
+_MOST_STEPS: Final = 5_000_000
+"""Spans looked at in one trace; no real one comes near, and a hostile one must end."""
+
+
+def hung_below(
+    spans: Sequence[Span],
+    parents: list[int],
+    children: Sequence[Sequence[int]],
+    roots: Sequence[int],
+    resolution_ns: int,
+) -> int:
+    """Hangs lost roots into the tree of `spans`, changing `parents`; gives how many they were."""
+    return _Hanging(spans, parents, children, roots, resolution_ns).hung()
+
+
+class _Hanging:
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        parents: list[int],
+        children: Sequence[Sequence[int]],
+        roots: Sequence[int],
+        resolution_ns: int,
+    ) -> None:
+        self._spans, self._parents, self._clock_ns = spans, parents, resolution_ns
+        self._main = max(roots, key=lambda i: (spans[i].duration_ns, -i))
+        self._lost = [i for i in roots if i != self._main]
+        self._recorded = children
+        self._added: dict[int, list[int]] = {}
+        # Roots that may hold another: those without children that are no container hold nobody.
+        self._tops = [i for i in roots if children[i] or spans[i].category in SOFT]
+        self._busy_until: dict[int, tuple[list[int], list[int]]] = {}
+        self._steps = 0
+
+    def hung(self) -> int:
+        found = 0
+        for lost in self._lost:
+            below = self._place(lost)
+            if below != NO_SPAN:
+                self._parents[lost] = below
+                self._added.setdefault(below, []).append(lost)
+                found += 1
+        return found
+
+    def _place(self, lost: int) -> int:
+        around = [*self._around(lost)]
+        free = {i for i in around if not self._busy(i, lost)}
+        if not free:
+            return max(around, key=lambda i: self._spans[i].duration_ns, default=NO_SPAN)
+        above = {i: [*self._above(i)] for i in free}
+        holding = {a for path in above.values() for a in path}
+        innermost = [i for i in free if i not in holding]
+        if len(innermost) == 1:
+            return innermost[0]
+        paths = [{i, *above[i]} for i in innermost]
+        shared = [i for i in around if all(i in path for path in paths)]
+        return min(shared, key=lambda i: (self._spans[i].duration_ns, -i), default=NO_SPAN)
+
+    def _around(self, lost: int) -> Iterator[int]:
+        """The containers in whose time `lost` lies, none of them below it."""
+        spans, near_ns = self._spans, self._clock_ns
+        start_ns, end_ns = spans[lost].start_ns, spans[lost].ended_ns
+        waiting = [i for i in self._tops if i != lost and self._parents[i] == NO_SPAN]
+        while waiting:
+            i = waiting.pop()
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                return
+            span = spans[i]
+            if span.start_ns - near_ns > start_ns or end_ns > span.ended_ns + near_ns:
+                continue
+            if span.category in SOFT and span.duration_ns > end_ns - start_ns:
+                yield i
+            waiting.extend(self._recorded[i])
+            waiting.extend(self._added.get(i, ()))
+
+    def _above(self, span: int) -> Iterator[int]:
+        above = self._parents[span]
+        while above != NO_SPAN:
+            yield above
+            above = self._parents[above]
+
+    def _busy(self, container: int, lost: int) -> bool:
+        """Whether a child of `container` runs while `lost` does."""
+        spans, near_ns = self._spans, self._clock_ns
+        first_ns, last_ns = spans[lost].start_ns + near_ns, spans[lost].ended_ns - near_ns
+        if container not in self._busy_until:
+            below = self._recorded[container]
+            ends = accumulate((spans[i].ended_ns for i in below), max)
+            self._busy_until[container] = [spans[i].start_ns for i in below], [*ends]
+        starts, ends_ns = self._busy_until[container]
+        begun = bisect_left(starts, last_ns)
+        if begun and ends_ns[begun - 1] > first_ns:
+            return True
+        return any(
+            spans[i].start_ns < last_ns and first_ns < spans[i].ended_ns
+            for i in reversed(self._added.get(container, ()))
+        )

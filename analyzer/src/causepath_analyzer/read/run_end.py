@@ -1,0 +1,173 @@
+"""When a run has ended: with its root, or when its last reply had been read.
+
+A handler returns a streaming response, a run is declared around a call that returns a stream: the
+root has ended, and the reply is still being read. So from the root down what was started last is
+followed. If the innermost of these that is still open is a model call, the run lasts to the end of
+the outermost that is open, and is looked at again from there:
+
+    server POST   |--|                         the run lasts as long as the agent
+      agent chat   |-----------------|
+        llm a       |---|
+        llm b              |--------|
+
+So it does where nothing was done before the root ended but in the branch that is still open. It
+does not where that branch was begun in the last twentieth of the root, after other work, with no
+link to that work: that is a task in the background, for which nobody waited. Nor does it where the
+root ended with the reply of another call that was made beside the open one: of several models that
+were asked for the same, the first to answer was taken.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from causepath_analyzer.model import NO_SPAN, TASKS, Category, Span
+
+_LATE: Final = 20
+"""What begins in the last twentieth of a root may be a task in the background."""
+_OVERLAP: Final = 5
+"""Calls run beside each other if they do for more than a fifth of the earlier one."""
+_WORK: Final[frozenset[Category]] = TASKS | {"agent", "database", "network", "cache", "retry"}
+_MOST_STEPS: Final = 5_000_000
+
+
+class RunEnd(Struct, frozen=True):
+    """``end_ns`` is when the run has ended, ``longer`` the spans that last longer than recorded,
+    ``streamed_ns`` by how much the main root does, ``background`` what nobody waited for."""
+
+    end_ns: int
+    longer: Sequence[int] = ()
+    streamed_ns: int = 0
+    background: frozenset[int] = frozenset()
+
+
+def run_end(
+    spans: Sequence[Span],
+    ends_ns: list[int],
+    children: Sequence[Sequence[int]],
+    roots: Sequence[int],
+) -> RunEnd:
+    """When the run of `spans` has ended; `ends_ns` of spans that last longer are changed."""
+    last_ns = max(ends_ns)
+    if len(roots) == 1 and ends_ns[roots[0]] == last_ns:
+        return RunEnd(last_ns)
+    looking = _Looking(spans, ends_ns, children)
+    longer: list[int] = []
+    background = []
+    main = max(roots, key=lambda i: (spans[i].duration_ns, -i))
+    for root in roots:
+        unwaited = looking.follow(root, longer)
+        if unwaited != NO_SPAN:
+            background.append(unwaited)
+    return RunEnd(
+        max(ends_ns[root] for root in roots),
+        list(dict.fromkeys(longer)),
+        ends_ns[main] - spans[main].ended_ns,
+        frozenset(background),
+    )
+
+
+class _Looking:
+    def __init__(
+        self, spans: Sequence[Span], ends_ns: list[int], children: Sequence[Sequence[int]]
+    ) -> None:
+        self._spans, self._ends_ns, self._children = spans, ends_ns, children
+        self._steps = 0
+
+    def follow(self, root: int, longer: list[int]) -> int:
+        """Lets `root` last until its last reply was read; gives the branch nobody waited for."""
+        ends_ns = self._ends_ns
+        while self._steps < _MOST_STEPS:
+            chain = [*self._begun_last(root)]
+            still = [i for i in chain if ends_ns[i] > ends_ns[root]]
+            if not still:
+                return NO_SPAN
+            branch = chain[1]
+            if self._in_a_call(chain, still[-1]):
+                if self._answered_otherwise(root, chain):
+                    return NO_SPAN
+                if self._in_background(root, chain):
+                    return branch
+            elif not self._all_the_work(root, branch):
+                return NO_SPAN
+            end_ns = ends_ns[still[0]]
+            for i in chain[: chain.index(still[0])]:
+                if ends_ns[i] < end_ns:
+                    ends_ns[i] = end_ns
+                    longer.append(i)
+        return NO_SPAN
+
+    def _begun_last(self, root: int) -> Iterator[int]:
+        """`root` and, downwards, what was started last before it ended."""
+        spans, end_ns = self._spans, self._ends_ns[root]
+        i = root
+        while True:
+            yield i
+            below = self._children[i]
+            at = len(below)
+            while at and spans[below[at - 1]].start_ns >= end_ns:
+                at -= 1
+                self._steps += 1
+            self._steps += 1
+            if not at:
+                return
+            i = below[at - 1]
+
+    def _in_a_call(self, chain: Sequence[int], span: int) -> bool:
+        """Whether `span` is a model call or a step of one, such as its request over HTTP."""
+        around = chain[: chain.index(span) + 1]
+        kinds = [self._spans[i].category for i in around]
+        owner = next((kind for kind in reversed(kinds) if kind in ("agent", *TASKS)), None)
+        return owner == "llm"
+
+    def _answered_otherwise(self, root: int, chain: Sequence[int]) -> bool:
+        """Whether `root` ended with the reply of another call, made beside the one that is open.
+
+        So it is where several models are asked for the same, and the first to answer is taken.
+        """
+        spans, ends_ns = self._spans, self._ends_ns
+        place, call = next((n, i) for n, i in enumerate(chain) if spans[i].category == "llm")
+        end_ns, near_ns = ends_ns[root], (ends_ns[root] - spans[root].start_ns) // _LATE
+        return any(
+            spans[i].category == "llm"
+            and end_ns - near_ns <= ends_ns[i] <= end_ns
+            and ends_ns[i] - spans[i].duration_ns // _OVERLAP > spans[call].start_ns
+            for i in self._children[chain[place - 1]]
+            if i != call
+        )
+
+    def _in_background(self, root: int, chain: Sequence[int]) -> bool:
+        spans, branch = self._spans, chain[1]
+        begun_ns, end_ns = spans[branch].start_ns, self._ends_ns[root]
+        if begun_ns < end_ns - (end_ns - spans[root].start_ns) // _LATE:
+            return False
+        worked = any(
+            i != branch and spans[i].category in _WORK and self._ends_ns[i] <= begun_ns
+            for i in self._children[root]
+        )
+        linked = any(
+            link.why in ("tool_result", "content") for i in chain for link in spans[i].links
+        )
+        return worked and not linked
+
+    def _all_the_work(self, root: int, branch: int) -> bool:
+        """Whether nothing but `branch`, which holds a model call, was done below `root`."""
+        end_ns = self._ends_ns[root]
+        waiting = [
+            i
+            for i in self._children[root]
+            if i != branch and self._spans[i].start_ns < end_ns and self._ends_ns[i] <= end_ns
+        ]
+        for i in waiting:
+            self._steps += 1
+            if self._spans[i].category in TASKS:
+                return False
+            waiting.extend(self._children[i])
+        inside = [branch]
+        for i in inside:
+            self._steps += 1
+            if self._spans[i].category == "llm":
+                return True
+            inside.extend(self._children[i])
+        return False
