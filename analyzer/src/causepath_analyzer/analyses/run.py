@@ -6,13 +6,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.causes import Causes, causes
-<<<<<<< HEAD
 from causepath_analyzer.analyses.cost import NO_COST, Cost, cost_of
-from causepath_analyzer.analyses.critical_path import CriticalPath, Overflow, critical_path
-=======
-from causepath_analyzer.analyses.cost import cost_usd
 from causepath_analyzer.analyses.critical_path import CriticalPath, critical_path
->>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
 from causepath_analyzer.analyses.findings import Finding
 from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
 from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds

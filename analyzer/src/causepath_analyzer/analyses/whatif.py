@@ -14,15 +14,7 @@ from causepath_analyzer.analyses.answers import begins_ns, last_answer, streams,
 from causepath_analyzer.analyses.applied import Lean, Notes, apply_edit
 from causepath_analyzer.analyses.causes import causes
 from causepath_analyzer.analyses.cost import cost_usd
-<<<<<<< HEAD
-from causepath_analyzer.analyses.critical_path import Overflow, critical_path
-=======
-from causepath_analyzer.analyses.critical_path import (
-    critical_path,
-    first_token_ns,
-)
-from causepath_analyzer.analyses.data_flow import DataFlow
->>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
+from causepath_analyzer.analyses.critical_path import critical_path
 from causepath_analyzer.analyses.edits import (
     Apply,
     Cache,
@@ -177,7 +169,7 @@ def what_if(
         answers.append(_answer(run, call, one, models if _wants(edits, Stream) else None))
         streamed |= call != NO_SPAN and streams(run, call)
         if number == middle:
-            path_then = _path(new_trace(one.plan, one.changes, one.times), overflow)
+            path_then = _path(new_trace(one.plan, one.changes, one.times))
     for change, count in zip(edits, touched, strict=True):
         if not count:
             raise UsageError(unmatched(change, runs, models))
@@ -194,13 +186,8 @@ def what_if(
         p95=_blurred(estimate(now, then, 95, errors, doubt), unknown),
         cost_now_usd=_mean([cost for cost, _ in costs]),
         cost_then_usd=_mean([cost for _, cost in costs]),
-<<<<<<< HEAD
-        path_now=_path(runs[middle].trace, overflow),
-        path_then=path_then,
-=======
         path_now=_path(runs[middle].trace),
-        path_then=_path(new_trace(plan, changes, times)),
->>>>>>> cf765c9 (The critical path asks who can have been waited for, not who had ended: one policy, the run's end, lost parents, own retries, time beside a branch)
+        path_then=path_then,
         assumes=(*notes.told(), *_assumptions(edits, len(traces) - len(runs))),
         not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits)),
         agents=agents(trusted),
