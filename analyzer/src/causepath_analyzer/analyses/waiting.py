@@ -142,17 +142,19 @@ class Waiting:
         self, span: int, start_ns: int, end_ns: int, cut: set[int]
     ) -> Iterator[tuple[int, int, int]]:
         spans, starts, ends = self._trace.spans, self.starts, self.ends
-        waiting = [span]
+        waiting = [(span, start_ns, end_ns)]
         while waiting:
-            for i in self.running(waiting.pop(), start_ns, end_ns):
+            around, first_ns, last_ns = waiting.pop()
+            for i in self.running(around, first_ns, last_ns):
                 if i in cut or not self.holds_task(i) or i in self._trace.background:
                     continue
-                if ends[i] <= starts[i]:
+                begin_ns, stop_ns = max(starts[i], first_ns), min(ends[i], last_ns)
+                if begin_ns >= stop_ns:
                     continue
                 if spans[i].category not in TASKS:
-                    waiting.append(i)
+                    waiting.append((i, begin_ns, stop_ns))
                 elif ends[i] <= self._trace.end_ns:
-                    yield max(starts[i], start_ns), min(ends[i], end_ns), i
+                    yield begin_ns, stop_ns, i
 
     def running(self, parent: int, start_ns: int, end_ns: int) -> Iterator[int]:
         """The children of `parent` that run between `start_ns` and `end_ns`."""
