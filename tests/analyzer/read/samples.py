@@ -569,7 +569,7 @@ PI = [
 ]
 
 
-def _logged(event: str, ms: int, **attributes: Any) -> dict[str, Any]:
+def logged(event: str, ms: int, **attributes: Any) -> dict[str, Any]:
     return {
         "hrTime": [(START + ms) // 1000, (START + ms) % 1000 * 1_000_000],
         "attributes": {
@@ -583,8 +583,8 @@ def _logged(event: str, ms: int, **attributes: Any) -> dict[str, Any]:
 
 
 GEMINI_CLI = [
-    _logged("user_prompt", 100, prompt_length=15),
-    _logged(
+    logged("user_prompt", 100, prompt_length=15),
+    logged(
         "api_response",
         400,
         model="m",
@@ -594,8 +594,8 @@ GEMINI_CLI = [
         cached_content_token_count=0,
         thoughts_token_count=0,
     ),
-    _logged("tool_call", 600, function_name="get_weather", duration_ms=200, success=False),
-    _logged(
+    logged("tool_call", 600, function_name="get_weather", duration_ms=200, success=False),
+    logged(
         "api_response",
         950,
         model="m",
@@ -605,7 +605,7 @@ GEMINI_CLI = [
         cached_content_token_count=80,
         thoughts_token_count=0,
     ),
-    _logged("file_operation", 1000, operation="read"),
+    logged("file_operation", 1000, operation="read"),
 ]
 
 SAMPLES: dict[str, bytes] = {

@@ -770,3 +770,43 @@ def test_rows_with_traces_of_mlflow(rows: list[Any]) -> None:
         assert (entry.format, entry.skipped) == ("mlflow", ())
         assert [told(s) for s in found] == expected
         assert {s.trace_id for s in found} == {samples.TRACE}
+
+
+def gemini_span(number: int, operation: str, **attributes: Any) -> dict[str, Any]:
+    told = {"gen_ai.operation.name": operation, "gen_ai.conversation.id": "s", **attributes}
+    return {
+        **stringified(samples.FIRST, is_second=True),
+        "name": operation,
+        "_spanContext": {"traceId": "e" * 32, "spanId": f"{number:016x}"},
+        "attributes": told,
+        "instrumentationScope": {"name": "gemini-cli"},
+    }
+
+
+def test_spans_and_events_of_one_gemini_session_are_counted_once(tmp_path: Path) -> None:
+    usage = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 10}
+    bare, counted = (
+        [gemini_span(1, "llm_call", **more)]
+        for more in ({}, {"gen_ai.request.model": "m", **usage})
+    )
+    for spans, traces in ((bare, {"s": 6}), (counted, {"e" * 32: 1}), ([], {"s": 6})):
+        file = tmp_path / "telemetry.log"
+        file.write_text("\n".join(json.dumps(one) for one in [*samples.GEMINI_CLI, *spans]))
+        reading = read([str(file)])
+        assert {t.trace_id: len(t.spans) for t in reading.traces} == traces
+        assert reading.traces[0].health.duplicates == (1 if spans is bare else 0)
+
+
+def test_a_tool_of_gemini_that_was_told_late(tmp_path: Path) -> None:
+    late = samples.logged(
+        "tool_call",
+        900,
+        function_name="ls",
+        duration_ms=100,
+        success=True,
+        start_time=samples.START + 400,
+        end_time=samples.START + 500,
+    )
+    spans, _ = spans_of(b"\n".join(map(text, [*samples.GEMINI_CLI[:2], late])))
+    (tool,) = (s for s in spans if s.category == "tool")
+    assert (tool.start_ns, tool.end_ns) == (ns(400), ns(500))

@@ -16,6 +16,11 @@ _OPERATIONS: Final[Mapping[str, Category]] = {
     "completion": "llm",
     "response": "llm",
     "call_llm": "llm",
+    "llm_call": "llm",  # Gemini CLI's
+    "tool_call": "tool",
+    "agent_call": "agent",
+    "user_prompt": "agent",
+    "schedule_tool_calls": "chain",
     "embeddings": "embedding",
     "retrieval": "retrieval",
     "search_memory": "retrieval",

@@ -1,7 +1,9 @@
 """The file of Gemini CLI's telemetry: records of events, each with how long what it tells of took.
 
 Log records as the JavaScript SDK has them, printed over lines one after the other, between metrics
-and spans. A session is a trace; an event is written when its call is over.
+and spans. A session is a trace; an event is written when its call is over. The spans tell of the
+same calls, with token counts only if that was asked for: then they stand for the session, else they
+are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +38,8 @@ class _Attributes(Struct, gc=False):
     function_args: Raw = values.ABSENT
     success: Raw = values.ABSENT
     call_id: str | None = None
+    start_time: Number = None
+    end_time: Number = None
 
 
 class _Record(Struct, gc=False):
@@ -111,6 +115,9 @@ def _session(identity: str, events: Sequence[tuple[int, _Attributes]]) -> Iterat
             calls.append(_call(f"{identity}-{len(calls)}", start_ns, at_ns, told))
         elif told.event == "tool_call":
             records.append(turns.Record(at_ns, "result", turns.USER))
+            begun_ns, over_ns = values.time_ns(told.start_time), values.time_ns(told.end_time)
+            if begun_ns is not None and over_ns is not None and begun_ns <= over_ns:
+                start_ns, at_ns = begun_ns, over_ns  # told when all tools of a reply are over
             tools.append(
                 sessions.Tool(
                     told.call_id or f"{identity}-tool-{len(tools)}",
@@ -137,10 +144,10 @@ def _call(identity: str, start_ns: int, at_ns: int, told: _Attributes) -> sessio
         names.PROVIDER[0]: "gcp.gemini",
         names.STREAMED[0]: True,
     }
-    if asked is not None and answered is not None:
+    if asked or answered:  # zeros are what nobody counted
         attributes |= {
-            names.INPUT_TOKENS[0]: asked + (normalise.whole(told.tool_token_count) or 0),
-            names.OUTPUT_TOKENS[0]: answered + (thought or 0),
+            names.INPUT_TOKENS[0]: (asked or 0) + (normalise.whole(told.tool_token_count) or 0),
+            names.OUTPUT_TOKENS[0]: (answered or 0) + (thought or 0),
             names.CACHE_READ_TOKENS[0]: told.cached_content_token_count,
             names.REASONING_TOKENS[0]: thought,
         }
@@ -155,17 +162,26 @@ def _plain(raw: Raw) -> object:
 
 
 def _settle(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
-    """Leaves out sessions whose calls spans of the program itself tell as well."""
-    told = {
-        span.session
-        for own in spans.values()
-        for span in own
-        if span.scope == _NAME and span.category == "llm" and span.session is not None
-    }
-    for session in told & spans.keys():
-        if spans[session][0].scope == _SCOPE:
+    """Leaves out of what spans and events tell of one session that which counts no tokens."""
+    recorded = {name for name, own in spans.items() if own[0].scope == _SCOPE}
+    if not recorded:
+        return {}
+    traces: dict[str, list[str]] = {}
+    for name, own in spans.items():
+        session = next((span.session for span in own if span.session in recorded), None)
+        if session is not None and all(span.scope == _NAME for span in own):
+            traces.setdefault(session, []).append(name)
+    found = {}
+    for session, names_of in traces.items():
+        calls = [s.model_call for name in names_of for s in spans[name] if s.model_call is not None]
+        if any(call.tokens is not None for call in calls):
             del spans[session]
-    return {}
+        else:
+            left = sum(len(spans.pop(name)) for name in names_of)
+            found[session] = Repeats(
+                left, "spans of the same calls are left out: they count nothing"
+            )
+    return found
 
 
 def _begin() -> JsonFormat:
