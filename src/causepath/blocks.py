@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
+    from causepath.messages import Block
+
 MAX_LISTED = 128
 """New blocks that a span lists; of more, it says how many."""
 
@@ -26,7 +28,7 @@ class Told:
     Each as its text in the span, of which a conversation has but one however often it is sent.
     """
 
-    __slots__ = ("blocks", "carried", "given", "sources", "span_id")
+    __slots__ = ("blocks", "carried", "given", "kept", "log", "sources", "span_id")
 
     def __init__(self, span_id: int, blocks: list[str]) -> None:
         self.span_id = span_id
@@ -37,6 +39,10 @@ class Told:
         """By the number of a block: the spans whose outputs were recognised in it."""
         self.sources: set[int] = set()
         """The ids of all spans whose outputs are known to be in what it was given."""
+        self.kept = 0
+        """How many of `blocks` it has from an earlier call."""
+        self.log: list[tuple[Block, SpanContext | None]] = []
+        """The blocks themselves, and the tool whose result one is, while the run goes on."""
 
     def answer(self, items: list[str]) -> None:
         if len(self.blocks) < MAX_COMPARED:
@@ -68,6 +74,7 @@ class Conversations:
                 break  # it carries on where that one ended, or asks for the same once more
         carries_on = False
         if previous is not None and kept:
+            told.kept, told.log = kept, previous.log[:kept]
             if previous.carried:
                 told.carried = {n: found for n, found in previous.carried.items() if n < kept}
                 told.sources = {one.span_id for found in told.carried.values() for one in found}

@@ -9,25 +9,39 @@ import threading
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from causepath import forks, semconv
+from causepath import forks, semconv, words
 from causepath.blocks import MAX_LISTED, Conversations, Told
 from causepath.data_flow import DataFlow
 from causepath.digests import Digests
+from causepath.messages import Block
+from causepath.outcome import outcome_of
 from causepath.pieces import WHOLE, Pieces, tells
-from causepath.plain_data import texts_in
+from causepath.places import places_in
+from causepath.plain_data import leaves_in, texts_in
 from causepath.prompt import are_blocks, key_of
+from causepath.recent import Recent
 from causepath.spans import write
+from causepath.words import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.trace import Span, SpanContext
 
-    from causepath.messages import Block
+    from causepath.messages import ToolCall
     from causepath.prompt import Prompt
 
 MAX_LINKS = 32
 """Of content, on one span."""
+
+MAX_TRACES = 16
+"""Traces whose latest answers are kept, in each of two generations."""
+
+MAX_SAID = 8
+"""Answers of a trace in which single words are looked for: the latest."""
+
+MAX_DIGESTED = 256 * 1024
+"""Characters of a result of a tool that has a digest."""
 
 
 class Evidence:
@@ -36,6 +50,7 @@ class Evidence:
     def __init__(self, key: bytes) -> None:
         self._digests = Digests(key)
         self._flow = DataFlow()
+        self._said: Recent[int, list[Said]] = Recent(MAX_TRACES)
         self._lock = threading.RLock()
         forks.living.add(self)
 
@@ -73,11 +88,19 @@ class Evidence:
         if results:
             told.sources.update([tool.span_id for tool in results.values()])
         if new:
-            self._recognise(prompt.blocks(kept), kept, told, context, results)
+            blocks = prompt.blocks(kept)
+            told.log += [(_light(one), results.get(one.id) if one.id else None) for one in blocks]
+            self._recognise(blocks, kept, told, context, results)
         sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
         if sources:
             linked = _link(span, chain.from_iterable(sources), {context.span_id})
             told.sources |= linked
+        if not carries_on and not results:
+            earlier = self._said_in(context.trace_id)
+            if earlier:
+                found = words.handed_on(_of_log(told.log[kept:]), earlier)
+                told.sources |= _link(span, found.sources, {context.span_id} | told.sources)
+                write(span, {semconv.FLOW: found.flow})
         return told
 
     def _recognise(
@@ -115,24 +138,120 @@ class Evidence:
         texts = _texts_of(blocks)
         if texts:
             self._flow.produced(Pieces.output(texts), span.get_span_context(), told.sources)
+        heard = words.kept(_of_log(told.log))
+        # What it asks tools for it does not say: the links of these tell.
+        answers = [block for block in blocks if block.kind != "tool_use"]
+        said = words.kept(chain.from_iterable(map(_texts_of_block, answers)))
+        self._say(Said(span.get_span_context(), heard, said))
+        told.log += [(_light(one), None) for one in blocks]
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
         return attributes
 
-    def tool_given(self, span: Span, arguments: object, issuer: SpanContext | None) -> Pieces:
+    def asked(self, told: Told, call: ToolCall) -> tuple[dict[str, Any], list[SpanContext]]:
+        """What a reply asks a tool for: attributes of the span of that, and the tools whose
+        results, which the model has just been given, are in it."""
+        block = Block("assistant", "tool_use", call.input, call.name)
+        before, results = [], []
+        for number, (one, tool) in enumerate(told.log):
+            if tool is not None and number >= told.kept:
+                results.append((tool, tuple(_texts_of_block(one))))
+            else:
+                before.append(one)
+        attributes = self._named(block, call.input)
+        texts = [text for one in before for text in _texts_of_block(one)]
+        found = words.asked_for(call.input, texts, results)
+        attributes[semconv.FLOW] = found.flow
+        return attributes, found.sources
+
+    def tool_given(
+        self, span: Span, name: str, arguments: object, issuer: SpanContext | None
+    ) -> Pieces:
         """Link a tool to those whose output its arguments carry, but for the call that asked."""
+        context = span.get_span_context()
         found = Pieces.given(texts_in(arguments))
         asked = {issuer.span_id} if issuer is not None else set()
-        trace_id = span.get_span_context().trace_id
-        _link(span, self._flow.sources(found, trace_id, asked, remember=False), asked)
+        linked = _link(
+            span, self._flow.sources(found, context.trace_id, asked, remember=False), asked
+        )
+        if issuer is None:
+            write(span, self._named(Block("tool", "arguments", arguments, name), arguments))
+            earlier = self._said_in(context.trace_id)
+            if earlier:
+                carried = words.handed_on(_leaves(arguments), earlier)
+                _link(span, carried.sources, linked)
+                write(span, {semconv.FLOW: carried.flow})
         return found
 
-    def tool_returned(self, span: Span, given: Pieces, result: object) -> None:
+    def tool_returned(self, span: Span, given: Pieces, arguments: object, result: object) -> None:
         """Know the result of a tool again. The lines that it was given are not its output."""
         found = Pieces.output(texts_in(result))
         found.parts.difference_update(given.parts)
         self._flow.produced(found, span.get_span_context(), frozenset())
+        said = words.kept(_leaves(result))
+        self._say(Said(span.get_span_context(), words.kept(_leaves(arguments)), said))
+        about: dict[str, Any] = {}
+        outcome = outcome_of(result)
+        if outcome is not None:
+            about[semconv.TOOL_OUTCOME] = outcome
+        if type(result) is str and len(result) <= MAX_DIGESTED:
+            digest, size = self.digest(Block("tool", "result", result))
+            about[semconv.OUTPUT_BLOCKS] = (f"tool:result:{digest}:{size}",)
+        write(span, about)
+
+    def _named(self, block: Block, arguments: object) -> dict[str, Any]:
+        """The digests of the arguments of a tool, and of the places that they name."""
+        found: dict[str, Any] = {}
+        key = key_of(block)
+        if key is not None:  # else it is no plain data
+            found[semconv.INPUT_BLOCKS] = tuple(self._digests.items([key], lambda _: [block]))
+        places = [place.split(":", 1) for place in places_in(arguments)]
+        if places:
+            found[semconv.TOOL_PLACES] = tuple(
+                f"{how}:{self._digests.digest(Block('', '', named))[0]}" for how, named in places
+            )
+        return found
+
+    def _said_in(self, trace_id: int) -> list[Said]:
+        with self._lock:
+            return list(self._said.get(trace_id) or ())
+
+    def _say(self, said: Said) -> None:
+        trace_id = said.context.trace_id
+        with self._lock:
+            others = self._said.get(trace_id)
+            if others is None:
+                self._said[trace_id] = others = []
+            others.append(said)
+            del others[:-MAX_SAID]
+
+
+def _light(block: Block) -> Block:
+    """A block without the data of an image or a document, which nobody has words of."""
+    if block.kind in ("image", "document", "tool"):
+        return block._replace(value="")
+    return block
+
+
+def _of_log(log: Iterable[tuple[Block, object]]) -> Iterator[str]:
+    return chain.from_iterable(_texts_of_block(block) for block, _ in log)
+
+
+def _texts_of_block(block: Block) -> Iterator[str]:
+    """All that it says, also what is too short to be recognised."""
+    value = block.value
+    if type(value) is str:
+        yield value
+    elif are_blocks(value):
+        for inner in value:
+            yield from _texts_of_block(inner)
+    else:
+        yield from _leaves(value)
+
+
+def _leaves(value: object) -> Iterator[str]:
+    return (str(leaf) for _, leaf in leaves_in(value))
 
 
 def _texts_of(blocks: Iterable[Block]) -> list[str]:

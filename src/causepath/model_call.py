@@ -20,6 +20,7 @@ from causepath.messages import ModelReply
 from causepath.operation import detach
 from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
+from causepath.sites import site
 from causepath.spans import write
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from causepath.pacing import Connecting
     from causepath.provider import BlockReader, Provider
     from causepath.runs import AskedTool, Run
+    from causepath.sites import Site
     from causepath.telemetry import Telemetry
 
 IN_PROGRESS: ContextVar[ModelCall | None] = ContextVar("causepath-model-call", default=None)
@@ -383,7 +385,16 @@ class ModelCall:
 
     def _ask(self, tool_call: ToolCall) -> bool:
         issuer = self.span.get_span_context() if self.span is not None else None
-        return self._telemetry.runs.ask(self._run, tool_call, issuer, time.time_ns())
+        if not self._telemetry.runs.ask(self._run, tool_call, issuer, time.time_ns()):
+            return False
+        self._look_at_arguments(tool_call)
+        return True
+
+    @harmless(None)
+    def _look_at_arguments(self, tool_call: ToolCall) -> None:
+        asked, evidence = self._run.asked.get(tool_call.id), self._telemetry.evidence
+        if asked is not None and evidence is not None and self._told is not None:
+            asked.about, asked.carries = evidence.asked(self._told, tool_call)
 
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
@@ -619,15 +630,16 @@ def _caller() -> Mapping[str, Any]:
     and every frame of the way costs. The nearest are ours, up to the patched method's.
     """
     frame = application_frame(sys._getframe(5))  # noqa: SLF001 - the documented way to the stack
-    return _place(frame.f_code, frame.f_lineno) if frame is not None else {}
+    return _place(frame.f_code, frame.f_lineno, site(frame)) if frame is not None else {}
 
 
 @functools.lru_cache(maxsize=1_000)
-def _place(code: CodeType, line: int) -> Mapping[str, Any]:
+def _place(code: CodeType, line: int, at: Site) -> Mapping[str, Any]:
     return {
         semconv.CODE_FILE_PATH: code.co_filename,
         semconv.CODE_LINE_NUMBER: line,
         semconv.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
+        **semconv.site_attributes(at),
     }
 
 

@@ -35,3 +35,26 @@ def texts_in(value: object) -> Iterator[str]:
             waiting.extend(reversed(list(inner)[:MAX_TEXTS]))
         elif is_data_class(kind):
             waiting.extend(reversed(list(getattr(inner, "__dict__", {}).values())))
+
+
+def leaves_in(value: object) -> Iterator[tuple[str, str | int | float]]:
+    """The texts and numbers in plain data, each with the name that it has there, if any."""
+    waiting: list[tuple[str, Any]] = [("", value)]
+    left = MAX_TEXTS
+    while waiting and left:
+        left -= 1
+        name, inner = waiting.pop()
+        kind = type(inner)
+        if issubclass(kind, str):
+            yield name, str.__str__(inner)
+        elif issubclass(kind, bool):
+            continue
+        elif kind is int or kind is float:
+            yield name, inner
+        elif issubclass(kind, dict):
+            named = [(str(key), one) for key, one in list(dict.items(inner))[:MAX_TEXTS]]
+            waiting.extend(reversed(named))
+        elif issubclass(kind, list | tuple | set | frozenset):
+            waiting.extend((name, one) for one in reversed(list(inner)[:MAX_TEXTS]))
+        elif is_data_class(kind):
+            waiting.extend(reversed(list(getattr(inner, "__dict__", {}).items())))

@@ -24,7 +24,7 @@ from causepath.blocks import Conversations
 from causepath.callsite import application_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext
@@ -74,6 +74,10 @@ class AskedTool:
     ended: bool = False
     """Whether it is over; called again before its result is told, it is this call once more."""
     failed: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
+    """What its span says of the arguments."""
+    carries: Sequence[SpanContext] = ()
+    """The tools whose results are in the arguments."""
 
 
 @dataclass(eq=False, slots=True)

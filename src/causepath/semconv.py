@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from causepath.messages import ModelReply, ModelRequest, Server
+    from causepath.sites import Site
 
     AttributeValue = str | bool | int | float | tuple[str, ...]
 
@@ -45,6 +46,12 @@ INPUT_OMITTED = "causepath.input.omitted"
 OUTPUT_BLOCKS = "causepath.output.blocks"
 OUTPUT_OMITTED = "causepath.output.omitted"
 CONTENT_TRUNCATED = "causepath.content.truncated"
+FLOW = "causepath.flow"
+CODE_STACK = "causepath.code.stack"
+CODE_LOOP = "causepath.code.loop"
+CODE_LOOP_KIND = "causepath.code.loop.kind"
+TOOL_PLACES = "causepath.tool.places"
+TOOL_OUTCOME = "causepath.tool.outcome"
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
@@ -90,6 +97,14 @@ CODE_FUNCTION_NAME = "code.function.name"
 def present(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
     """The attributes that have a value."""
     return {name: value for name, value in attributes.items() if value is not None}
+
+
+def site_attributes(at: Site) -> dict[str, AttributeValue]:
+    """Where a call is made."""
+    found: dict[str, AttributeValue] = {CODE_STACK: at.stack} if at.stack else {}
+    if at.loop is not None:
+        found[CODE_LOOP], found[CODE_LOOP_KIND] = at.loop
+    return found
 
 
 def request_attributes(

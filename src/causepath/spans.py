@@ -75,7 +75,8 @@ def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
 def tool_call_links(asked: AskedTool) -> list[Link]:
     if asked.issuer is None or not asked.issuer.is_valid:
         return []
-    return [Link(asked.issuer, {semconv.LINK: "tool_call"})]
+    carried = [Link(tool, {semconv.LINK: "content"}) for tool in asked.carries]
+    return [Link(asked.issuer, {semconv.LINK: "tool_call"}), *carried]
 
 
 def is_suppressed(here: Context | None = None) -> bool:

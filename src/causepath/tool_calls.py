@@ -16,6 +16,7 @@ from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.operation import Operation, Step
 from causepath.runs import RUN_KEY, named_arguments, run_in
+from causepath.sites import calling
 from causepath.spans import (
     attributes_of,
     is_native,
@@ -183,6 +184,7 @@ class ToolCalls:
                 kind=SpanKind.INTERNAL,
                 attributes={
                     **tool_attributes(asked.call.name, asked.call.id),
+                    **asked.about,
                     semconv.TOOL_INFERRED: True,
                 },
                 links=tool_call_links(asked),
@@ -215,7 +217,7 @@ class ToolCalls:
         for link in tool_call_links(asked):
             span.add_link(link.context, link.attributes)
         attributes = attributes_of(span)
-        told = {semconv.TOOL_CALL_ID: asked.call.id, semconv.CATEGORY: "tool"}
+        told = {semconv.TOOL_CALL_ID: asked.call.id, semconv.CATEGORY: "tool", **asked.about}
         span.set_attributes({k: v for k, v in told.items() if k not in attributes})
         if semconv.TOOL_ARGUMENTS not in attributes:
             self.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
@@ -332,7 +334,11 @@ class ToolCalls:
             context=parent,
             kind=SpanKind.INTERNAL,
             attributes=semconv.present(
-                {**tool_attributes(name, asked.call.id if asked else None), **about}
+                {
+                    **tool_attributes(name, asked.call.id if asked else None),
+                    **about,
+                    **(asked.about if asked else semconv.site_attributes(calling())),
+                }
             ),
             links=tool_call_links(asked) if asked else (),
             start_time=start_ns,
@@ -350,16 +356,18 @@ class ToolCalls:
             self._measure_tool(name, start_ns, end_ns, error)
 
         operation = Operation(span, context, over, read_error)
-        self._look_at_tool(operation, asked, arguments)
+        self._look_at_tool(operation, name, asked, arguments)
         return operation
 
     @harmless(None)
-    def _look_at_tool(self, operation: Operation, asked: AskedTool | None, given: object) -> None:
+    def _look_at_tool(
+        self, operation: Operation, name: str, asked: AskedTool | None, given: object
+    ) -> None:
         """Whose output a tool is given, and what of others is its own."""
         span, evidence = operation.span, self._telemetry.evidence
         if evidence is not None and span.is_recording():
-            pieces = evidence.tool_given(span, given, asked.issuer if asked else None)
-            operation.on_result.append(lambda it: evidence.tool_returned(span, pieces, it))
+            pieces = evidence.tool_given(span, name, given, asked.issuer if asked else None)
+            operation.on_result.append(lambda it: evidence.tool_returned(span, pieces, given, it))
         content = self._telemetry.content
         if content is not None:
             own = asked.call.input if asked is not None and asked.call.input is not None else given

@@ -463,8 +463,10 @@ LINES = f"First a line that is long enough to tell.\n  {LONG}  \nshort"
         pytest.param([CHINESE], ["译{0}为英文"], [("2", "1")], id="right among Chinese"),
         pytest.param([CHINESE], ["Translate {0} now"], [("2", "1")], id="Chinese among English"),
         pytest.param([CHINESE], ["你好，今天天气怎么样？我们去吃饭吧。"], [], id="other Chinese"),
-        pytest.param(["好的，明天见。"], ["他说：好的，明天见。"], [], id="short Chinese"),
-        pytest.param(["Short."], ["Not so short: {0}"], [], id="a short answer among words"),
+        pytest.param(
+            ["好的，明天见。"], ["他说：好的，明天见。"], [("2", "1")], id="short Chinese"
+        ),
+        pytest.param(["Short."], ["Not: {0}"], [("2", "1")], id="a short answer among words"),
         pytest.param([LONG], [OTHER], [], id="something else"),
         pytest.param([LONG, OTHER], ["{0}", "{1}"], [("2", "1"), ("3", "2")], id="a chain"),
         pytest.param([LONG, OTHER], ["b", "{0}\n{1}"], [("3", "1"), ("3", "2")], id="a join"),

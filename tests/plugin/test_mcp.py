@@ -242,7 +242,8 @@ def test_a_call_that_takes_too_long_has_the_code_of_the_error() -> None:
     with Recording() as recording:
         asyncio.run(main())
         (call,) = (span for span in recording.spans() if span.name == "execute_tool search")
-        assert dict(call.attributes or {}) == {
+        told = {k: v for k, v in (call.attributes or {}).items() if ".code." not in k}
+        assert {k: v for k, v in told.items() if k not in DIGESTS} == {
             "causepath.category": "tool",
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": "search",
@@ -250,6 +251,9 @@ def test_a_call_that_takes_too_long_has_the_code_of_the_error() -> None:
             "mcp.method.name": "tools/call",
             "error.type": "-32001" if NEW else "408",
         }
+
+
+DIGESTS = {"causepath.input.blocks", "causepath.tool.places"}
 
 
 def test_equal_calls_of_concurrent_agents_do_not_mix() -> None:

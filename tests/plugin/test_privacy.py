@@ -156,7 +156,7 @@ def test_no_exported_byte_holds_what_was_said(declared: bool, tmp_path: Path) ->
     found, told, exported = given_away(tmp_path / "traces.jsonl", declared=declared)
     assert (found, len(secret.planted)) == (set(), 25)
     assert "-content-" in told  # and yet it is known where an answer went
-    assert exported.count(b"causepath.input.blocks") == 6
+    assert exported.count(b"causepath.input.blocks") == 10
 
 
 def test_on_request_the_same_search_finds_what_was_said(

@@ -10,7 +10,8 @@
 A line is category, name, window and facts. Indentation makes the tree. A window starts at its
 first bar and ends at its last (a lone bar has no length; ``|--->`` never ended); a column is one
 unit of time, and the leftmost bar of the drawing is at `start_ns`. Span ids are the names.
-Blocks are ``kept@call+given,given>answered``, each with ``:bytes`` if these matter.
+Blocks are ``kept@call+given,given>answered``, each with ``:bytes`` if these matter. A call is made
+at ``stack=a.py:1,main.py:9``, the nearest line first; ``loop=each`` is the kind of the loop there.
 """
 
 import re
@@ -22,9 +23,12 @@ from zlib import crc32
 from causepath_analyzer.model import (
     Block,
     Blocks,
+    CallSite,
     Category,
     Content,
+    Flow,
     Link,
+    LoopKind,
     ModelCall,
     Span,
     SpanKind,
@@ -105,7 +109,16 @@ def _span(
         session=facts.get("session"),
         where=facts.get("where"),
         scope=facts.get("scope"),
+        site=_site(facts),
+        flow=cast("Flow | None", facts.get("flow")),
     )
+
+
+def _site(facts: dict[str, str]) -> CallSite | None:
+    stack = tuple(_listed(facts, "stack"))
+    if "loop" not in facts or not stack:
+        return CallSite(stack) if stack else None
+    return CallSite(stack, stack[-1], cast("LoopKind", facts["loop"]))
 
 
 def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:

@@ -90,6 +90,8 @@ VARIES = frozenset(
         "causepath.input.previous",
         "code.function.name",
         "code.line.number",
+        "causepath.code.loop",
+        "causepath.code.stack",
         "gen_ai.response.id",
         "gen_ai.response.time_to_first_chunk",
         "server.port",

@@ -587,6 +587,13 @@ CODE_FILE: Final = ("code.file.path", "code.filepath")
 CODE_LINE: Final = ("code.line.number", "code.lineno")
 CODE_FUNCTION: Final = ("code.function.name", "code.function")
 
+CODE_STACK: Final = "causepath.code.stack"
+CODE_LOOP: Final = "causepath.code.loop"
+CODE_LOOP_KIND: Final = "causepath.code.loop.kind"
+FLOW: Final = "causepath.flow"
+TOOL_PLACES: Final = "causepath.tool.places"
+TOOL_OUTCOME: Final = "causepath.tool.outcome"
+
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": MODEL,
     "provider": PROVIDER,
@@ -639,6 +646,12 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": CODE_FILE,
     "line": CODE_LINE,
     "function": CODE_FUNCTION,
+    "stack": (CODE_STACK,),
+    "loop": (CODE_LOOP,),
+    "loop_kind": (CODE_LOOP_KIND,),
+    "flow": (FLOW,),
+    "places": (TOOL_PLACES,),
+    "outcome": (TOOL_OUTCOME,),
     "turn": (TURN,),
     "partial": (USAGE_PARTIAL,),
     "inferred": (TOOL_INFERRED,),

@@ -135,6 +135,31 @@ class Content(Struct, frozen=True, gc=False):
     """A longer one, compressed (zstd). The longest are not kept."""
 
 
+Flow = Literal["complete", "searched", "unsure"]
+"""Of what somebody was given, as far as the emitter of the trace could see it. ``complete``: every
+word of it had been given or answered before, and links say by whom. ``searched``: some words are
+new, and those of earlier answers would have been found. ``unsure``: something may be counted, or be
+another form of a word, or there was too much to search. ``None`` elsewhere: nobody looked."""
+
+LoopKind = Literal["each", "some", "until"]
+"""Of a loop around a call. ``each``: over items, each of which has its call; ``some``: not all of
+them have; ``until``: it may be left before its end, perhaps for what a call has answered."""
+
+
+class CallSite(Struct, frozen=True, gc=False):
+    """Where the application makes a call; lines of code are ``file:line function``."""
+
+    stack: tuple[str, ...]
+    """The application's lines, the nearest first; of a long one the rest as a digest."""
+    loop: str | None = None
+    """The nearest of them that is in a loop."""
+    loop_kind: LoopKind | None = None
+
+
+Outcome = Literal["failure", "verdict"]
+"""What a short result says. ``verdict``: yes or no, a state, or nothing at all."""
+
+
 class ToolCall(Struct, frozen=True, gc=False):
     """What is known of one tool call."""
 
@@ -145,6 +170,10 @@ class ToolCall(Struct, frozen=True, gc=False):
     read_only: bool | None = None
     arguments: Content | None = None
     result: Content | None = None
+    """Of both perhaps no more than a digest is known."""
+    outcome: Outcome | None = None
+    places: tuple[str, ...] = ()
+    """What the arguments name, as digests: see `analyses.places`."""
 
 
 class Link(Struct, frozen=True, gc=False):
@@ -185,6 +214,8 @@ class Span(Struct, frozen=True, gc=False):
     repeats: ModelCall | None = None
     """What an agent or step says of the calls in it: never to be added to what these say. On a
     model call the call itself, where only the tree tells if it is one or a step around some."""
+    site: CallSite | None = None
+    flow: Flow | None = None
 
     @property
     def duration_ns(self) -> int:

@@ -129,6 +129,14 @@ class DataFlow:
             found = found.union(i for i in linked if i not in (NO_SPAN, span))
         return found
 
+    def from_elsewhere(self, span: int) -> bool:
+        """Whether `span` was given something that a span returned which is not in this trace."""
+        self._prepare()
+        return any(
+            link.why in ("content", "tool_result") and link.span_id not in self._by_id
+            for link in self.trace.spans[span].links
+        )
+
     def given(self, span: int) -> tuple[int, ...] | None:
         """The digests of all that `span` was given; ``None`` if not all of it is known."""
         if span not in self._digests:

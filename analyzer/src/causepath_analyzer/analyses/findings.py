@@ -16,9 +16,11 @@ Evidence = Literal["proved", "likely", "measured", "estimated"]
 class Finding(Struct, frozen=True):
     """Something that would make a run faster or cheaper.
 
-    ``saving_ns`` is the wall time of the run minus that of the run with the fix. ``share`` is the
-    saving as a part of the wall, ``where`` is "file:line function" or ``None``. ``times`` is how
-    often the run gives the same opportunity, which one change of the code would take.
+    ``saving_ns`` is the wall time of the run minus that of the run with the fix, and with
+    ``at_most`` no more than an upper bound of it, as the trace speaks against all of it. ``share``
+    is the saving as a part of the wall, ``where`` is "file:line function" or ``None``. ``times`` is
+    how often the run gives the same opportunity, which one change of the code would take.
+    ``refuted_by`` is what would show that there is none.
     """
 
     code: str
@@ -32,6 +34,8 @@ class Finding(Struct, frozen=True):
     where: str | None = None
     saving_usd: str | None = None
     times: int = 1
+    refuted_by: str = ""
+    at_most: bool = False
 
 
 Branches = tuple[tuple[int, ...], ...]
@@ -55,6 +59,8 @@ class Candidate(Struct, frozen=True):
     why: str
     fix: str
     where: str | None = None
+    refuted_by: str = ""
+    at_most: bool = False
 
 
 SILENT_BELOW_NS: Final = 50_000_000

@@ -1,41 +1,42 @@
 """Whether one call needed what an earlier one returned: yes, no, or nobody can tell.
 
-Links and equal digests come first: they say yes, and where every text of 40 bytes would have
-been found again, their absence says no (`data_flow`). Then content, where it was recorded: a value
-of eight or more characters that stands in a result and in a later argument is a dependency; a plain
-word is none unless it is all of an argument, nor is what the earlier call was given itself. Then
-what other runs did: an order that one run broke is no dependency (The Mystery Machine infers all
-its edges so; here it is the last resort, and never called proof).
+Links and equal digests come first: they say yes. That they are absent says nothing by itself, as
+short, changed and summarised values travel unseen. A call is *proved* independent only where all
+that it was given is known to come from elsewhere, and nothing that the earlier call answered can
+have decided whether it is made: it is one of the rounds of a loop over items each of which has its
+call, or another run made the two in another order. It is *likely* independent where nothing speaks
+against it that would show: for rounds of a loop, whose whole call stacks are equal; for look-ups
+whose arguments and results were recorded, or searched by the emitter, and have no word or number in
+common; and where another run broke the order (The Mystery Machine infers all its edges so; here it
+is the last resort).
 
-What nobody can see is an answer that decided, in the code that made the calls, whether the next one
-was made. So a call that asks again what an earlier one was asked, or follows one that failed, is
-not called independent of it.
+What speaks against it: that the earlier call failed, or its result says so, or is but a yes or a
+no; that the two name one place, or one of them changes something, as far as its name tells; and a
+link into another trace.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Final, Literal
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.data_flow import DataFlow
-from causepath_analyzer.model import NO_SPAN, Content, Span, Trace
+from causepath_analyzer.analyses.stretch import serial_tools
+from causepath_analyzer.analyses.words import (
+    depends,
+    meet,
+    outcome_of,
+    places_of,
+    says_it_writes,
+)
+from causepath_analyzer.model import NO_SPAN, Span, ToolCall, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
 
-_LONG: Final = 8
-_RECOGNISED: Final = 40
-"""Bytes of a text that is found again wherever it is handed on, if blocks are told: the emitter
-looks for equal blocks, and for lines and sentences of 32 bytes without what is around them."""
-_WORDS: Final = re.compile(r"[^\s\"'(){}\[\],;<>|]+")
-_PLAIN_WORD: Final = re.compile(r"[^\W\d_]+[.:!?]?\Z")
 _MOST_OPERATIONS: Final = 24
-_COMPARED: Final = 256
-"""Texts at hand at once, each of 64 KB at the most: as many as calls that are compared."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -43,10 +44,13 @@ class Elsewhere(Struct, frozen=True):
 
     ``broken``: orders that some run broke, ``(a, b)`` if *b* started before *a* had ended, came
     first, or came without *a*. ``needed``: *b* was given something that *a* had returned.
+    ``serial``: tools whose calls took longer where they overlapped, as if they waited for each
+    other.
     """
 
     broken: frozenset[tuple[str, str]] = frozenset()
     needed: frozenset[tuple[str, str]] = frozenset()
+    serial: frozenset[str] = frozenset()
 
 
 NOWHERE: Final = Elsewhere()
@@ -63,6 +67,7 @@ class Orders(Struct):
     known: set[str] = set()
     broken: set[tuple[str, str]] = set()
     needed: set[tuple[str, str]] = set()
+    serial: set[str] = set()
     beside: dict[str, set[str]] = {}
 
     def add(self, trace: Trace) -> None:
@@ -74,6 +79,7 @@ class Orders(Struct):
         self.known.update(firsts)
         self.broken |= overlaps
         self.needed |= _needed(DataFlow(trace))
+        self.serial |= serial_tools(trace)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -88,6 +94,7 @@ class Orders(Struct):
         self.known |= other.known
         self.broken |= other.broken
         self.needed |= other.needed
+        self.serial |= other.serial
         self._had(other.beside)
 
     def _had(self, beside: Mapping[str, set[str]]) -> None:
@@ -102,7 +109,7 @@ class Orders(Struct):
         if len(self.known) <= _MOST_OPERATIONS:
             for later, beside in self.beside.items():
                 broken.update((earlier, later) for earlier in self.known - beside)
-        return Elsewhere(frozenset(broken), frozenset(self.needed))
+        return Elsewhere(frozenset(broken), frozenset(self.needed), frozenset(self.serial))
 
 
 def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
@@ -116,7 +123,7 @@ def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
 def and_here(others: Elsewhere, flow: DataFlow) -> Elsewhere:
     """`others`, and what the trace itself shows that calls needed."""
     needed = _needed(flow)
-    return Elsewhere(others.broken, others.needed | needed) if needed else others
+    return replace(others, needed=others.needed | needed) if needed else others
 
 
 def _needed(flow: DataFlow) -> set[tuple[str, str]]:
@@ -193,7 +200,8 @@ def key_of(trace: Trace, span: int) -> str:
 def _key(span: Span) -> str:
     tool = span.tool_call
     name = (tool.name if tool is not None else None) or span.name
-    return f"{span.category}:{name}@{span.where or ''}"
+    place = " < ".join(span.site.stack) if span.site is not None else span.where or ""
+    return f"{span.category}:{name}@{place}"
 
 
 def level(
@@ -209,10 +217,8 @@ def level(
     """How well it is known that `later` needed nothing of `earlier`, which had ended before.
 
     If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
-    later one was given itself counts. If they are made `in_loop`, for one item after the other,
-    digests and links are proof enough; of any other two calls the later one may well have been
-    given a word of the earlier answer, too short to be found. Of many calls that are compared,
-    `since` is the first: what reached a call is then looked for once.
+    later one was given itself counts. They may be calls of two rounds `in_loop` that are equal. Of
+    many calls that are compared, `since` is the first: what reached a call is then looked for once.
     """
     trace = flow.trace
     spans = trace.spans
@@ -224,133 +230,124 @@ def level(
     )
     if earlier in reached:
         return "dependent"
-    one, other = first.tool_call, second.tool_call
-    if one is not None and other is not None:
-        needs = depends(one.arguments, one.result, other.arguments)
-        if needs is not None:
-            return "dependent" if needs else "proved"
+    if failed(first) or flow.from_elsewhere(later):
+        return "unknown"
     if first.model_call is not None and "tool_call" in first.model_call.finish_reasons:
         return "dependent"
-    if in_loop and first.error is None and _told_apart(flow, earlier, later):
-        return "unknown" if _has(others.needed, trace, earlier, later) else "proved"
+    broken = order_broken(trace, earlier, later, others)
+    if in_loop and _has(others.needed, trace, earlier, later):
+        return "unknown"
+    one, other = first.tool_call, second.tool_call
+    if one is not None and other is not None:
+        return _of_tools(first, second, broken, asked_for, in_loop)
+    if in_loop and _rounds(first, second) and _given_something_else(flow, earlier, later):
+        each = _is_each(first) and _is_each(second)
+        return "proved" if second.flow == "complete" and (each or broken) else "likely"
     if first.model_call is not None and second.model_call is not None:
         begins = flow.opening(earlier)
         if begins is None or begins == flow.opening(later) or first.where is None:
             return "unknown"
-    return "likely" if _has(others.broken, trace, earlier, later) else "unknown"
+    return "likely" if broken else "unknown"
 
 
-def _has(pairs: frozenset[tuple[str, str]], trace: Trace, earlier: int, later: int) -> bool:
-    return bool(pairs) and (key_of(trace, earlier), key_of(trace, later)) in pairs
+def failed(span: Span) -> bool:
+    """Whether a call failed or was refused, as its span says, its result or its reply."""
+    if span.error is not None:
+        return True
+    if span.tool_call is not None and outcome_of(span.tool_call) == "failure":
+        return True
+    return span.model_call is not None and not _REFUSED.isdisjoint(span.model_call.finish_reasons)
 
 
-def _told_apart(flow: DataFlow, earlier: int, later: int) -> bool:
-    """Whether something that `earlier` returned would have been found in what `later` was given,
-    if it had been handed on, and what they were given is not the same."""
-    if not flow.searched(later) or not _recognisable(flow, earlier):
+_REFUSED: Final = frozenset(("content_filter", "refusal", "error"))
+
+
+def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop: bool) -> Level:
+    """Whether the tool `second` needed nothing of `first`, to which no link leads."""
+    one, other = first.tool_call, second.tool_call
+    assert one is not None
+    assert other is not None
+    needs: bool | None = False
+    if (
+        second.flow is None
+    ):  # whoever wrote the trace did not look for it, so the texts have to tell
+        needs = depends(one.arguments, one.result, other.arguments)
+    if needs:
+        return "dependent"
+    if _same_place(first, second) is not None or _asked_again(one, other):
+        return "unknown"
+    otherwise: Level = "likely" if broken else "unknown"
+    unsure = needs is None or second.flow == "unsure" or outcome_of(one) == "verdict"
+    if unsure or may_change(first) or may_change(second):
+        return otherwise
+    safe = one.read_only is True and other.read_only is True
+    if second.flow == "complete":
+        each = in_loop and _is_each(first) and _is_each(second)
+        return "proved" if safe and (each or broken) else "likely"
+    if second.flow == "searched":
+        if asked_for and first.flow == "complete":
+            return otherwise  # so far the model said what it knew; now it says something else
+        if not asked_for and not (in_loop and _rounds(first, second)):
+            return otherwise
+    return "likely"
+
+
+def _rounds(first: Span, second: Span) -> bool:
+    """Whether two spans can be calls of equal rounds of a loop which their answers do not end."""
+    if second.flow in (None, "unsure") or first.site is None or second.site is None:
         return False
+    return "until" not in (first.site.loop_kind, second.site.loop_kind)
+
+
+def _is_each(span: Span) -> bool:
+    return span.site is not None and span.site.loop_kind == "each"
+
+
+def _given_something_else(flow: DataFlow, earlier: int, later: int) -> bool:
     given = flow.given(later)
     return given is None or flow.given(earlier) != given
 
 
-def _recognisable(flow: DataFlow, span: int) -> bool:
-    """Whether what `span` returned is found again where it is handed on: it was, or it is long and
-    nobody else answered the same, as what is common is not looked for."""
-    if flow.recognised(span):
-        return True
-    call = flow.trace.spans[span].model_call
-    if call is None or call.blocks is None:
-        return False
-    texts = [block for block in call.blocks.answered if block.kind == "text"]
-    return bool(texts) and all(
-        block.size >= _RECOGNISED and flow.authors(block.digest) == 1 for block in texts
-    )
+def _asked_again(one: ToolCall, other: ToolCall) -> bool:
+    same = one.arguments is not None and other.arguments is not None
+    return same and one.name == other.name and one.arguments == other.arguments
 
 
-def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:
-    """Whether the arguments `later` hold something of `result`, which was returned for `given`.
+def may_change(span: Span) -> bool:
+    """Whether a tool says of itself that it changes something: by a mark, else by its name."""
+    tool = span.tool_call
+    if tool is None or tool.read_only is not None:
+        return tool is not None and tool.read_only is False
+    return says_it_writes(tool.name or span.name)
 
-    ``None`` where a text is not known, or too short or too plain to tell.
-    """
-    if result is None or later is None:
+
+def _same_place(first: Span, second: Span) -> str | None:
+    """What the arguments of two tools both name, if one of these may write there."""
+    one, other = first.tool_call, second.tool_call
+    if one is None or other is None or (one.read_only and other.read_only):
         return None
-    if later.digest == result.digest:
-        return True
-    returned, asked = _text(result), _text(later)
-    if returned is None or asked is None:
+    places, also = places_of(one), places_of(other)
+    if places is None or also is None:
         return None
-    known = (given is not None and _text(given)) or ""
-    searched = _as_read(returned)
-    unsure = False
-    for value in _values(asked):
-        if value in known:
-            continue
-        if len(value) < _LONG or (_PLAIN_WORD.match(value) and value.islower()):
-            unsure = unsure or _is_word_of(value, searched)
-        elif value in searched or any(
-            word in searched and word not in known for word in _telling(value)
-        ):
-            return True
-    asked = _as_read(asked)
-    if any(
-        len(value) >= _LONG and value in asked and value not in known
-        for value in _values(returned)
-        if not _PLAIN_WORD.match(value)
-    ):
-        return True
-    return None if unsure else False
+    return meet(places, also, values=may_change(first) or may_change(second))
 
 
-def _text(content: Content) -> str | None:
-    if content.text is not None or content.packed is None:
-        return content.text
-    return _unpacked(content.packed)
+def same_place(trace: Trace, spans: Sequence[int]) -> tuple[int, int] | None:
+    """The first two of the tools `spans` that name one place, where one may write."""
+    for at, later in enumerate(spans):
+        for earlier in spans[:at]:
+            if _same_place(trace.spans[earlier], trace.spans[later]) is not None:
+                return earlier, later
+    return None
 
 
-@lru_cache(maxsize=_COMPARED)
-def _unpacked(packed: bytes) -> str:
-    import zstandard  # only traces with long results wait for it
-
-    return zstandard.ZstdDecompressor().decompress(packed).decode("utf-8", "surrogatepass")
+def order_broken(trace: Trace, earlier: int, later: int, others: Elsewhere) -> bool:
+    """Whether another run made `later` before `earlier` had ended, or without it."""
+    return _has(others.broken, trace, earlier, later)
 
 
-@lru_cache(maxsize=_COMPARED)
-def _as_read(text: str) -> str:
-    """`text`, and without the escapes of JSON where there are some."""
-    return "\n".join((text, *_values(text))) if "\\" in text else text
-
-
-@lru_cache(maxsize=_COMPARED)
-def _values(text: str) -> tuple[str, ...]:
-    """The values in JSON `text`, as texts; any other text is one value."""
-    found: list[str] = []
-    try:
-        waiting = [msgspec.json.decode(text.encode("utf-8", "surrogatepass"))]
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        waiting = [text]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str):
-            if value.strip():
-                found.append(value.strip())
-        elif value is not None and not isinstance(value, bool):
-            found.append(str(value))
-    return tuple(found)
-
-
-def _telling(value: str) -> Sequence[str]:
-    """The parts of `value` that are long enough to tell, and no plain words."""
-    return [
-        word for word in _WORDS.findall(value) if len(word) >= _LONG and not _PLAIN_WORD.match(word)
-    ]
-
-
-def _is_word_of(value: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+def _has(pairs: frozenset[tuple[str, str]], trace: Trace, earlier: int, later: int) -> bool:
+    return bool(pairs) and (key_of(trace, earlier), key_of(trace, later)) in pairs
 
 
 def worst(levels: Iterable[Level]) -> Level:
@@ -359,7 +356,7 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=order.index, default="proved")
 
 
-def effects(trace: Trace, spans: Iterable[int]) -> str:
+def effects(trace: Trace, spans: Sequence[int]) -> str:
     """A sentence on what `spans` may change, which names those that may; look-ups change nothing.
 
     Empty where there is no tool among them.
@@ -370,13 +367,23 @@ def effects(trace: Trace, spans: Iterable[int]) -> str:
         return ""
     if not writers:
         return "All are marked read-only."
-    if len(writers) == 1:
-        if sum(not reads for _, reads in tools) > 1:
-            return f"{writers[0]} may write; whether to the same place is not in the trace."
-        if len(tools) == 1:
-            return ""
+    if len(tools) == 1:
+        return ""
+    may = f"{listed(writers)} may write"
+    calls = [i for i in spans if trace.spans[i].category == "tool"]
+    meeting = same_place(trace, calls)
+    if meeting is not None:
+        return f"{may}, and {_both(trace, meeting)} name one place in their arguments."
+    if all((told := trace.spans[i].tool_call) and places_of(told) is not None for i in calls):
+        return f"{may}; no path, address or id that one names is named by another."
+    if len(writers) == 1 and sum(not reads for _, reads in tools) == 1:
         return f"Only {writers[0]} may write; whether another one reads it is not in the trace."
-    return f"{listed(writers)} may write; whether to the same place is not in the trace."
+    return f"{may}; whether to the same place is not in the trace."
+
+
+def _both(trace: Trace, spans: Sequence[int]) -> str:
+    names = [tool[0] for i in spans if (tool := _tool(trace.spans[i])) is not None]
+    return listed(names) if len(set(names)) > 1 else f"two calls of {names[0]}"
 
 
 def _tool(span: Span) -> tuple[str, bool] | None:
@@ -396,5 +403,27 @@ def listed(names: Sequence[str]) -> str:
 
 
 def where_of(trace: Trace, spans: Iterable[int]) -> str | None:
-    """The first line of code that is known among `spans`."""
-    return next((w for i in spans if i != NO_SPAN and (w := trace.spans[i].where)), None)
+    """The line to change for `spans`: the first that is known, in the loop around it if one is.
+
+    Of a function that helps several others it is the line of the one that calls it.
+    """
+    for i in spans:
+        if i == NO_SPAN:
+            continue
+        span = trace.spans[i]
+        if span.site is not None:
+            return span.site.loop or _own_line(trace, span.site.stack)
+        if span.where:
+            return span.where
+    return None
+
+
+def _own_line(trace: Trace, stack: Sequence[str]) -> str:
+    """The nearest line of `stack` on which calls of other stacks do not stand, too."""
+    helping = {
+        line
+        for span in trace.spans
+        if span.site is not None and span.site.stack[1:] != stack[1:]
+        for line in span.site.stack[:1]
+    }
+    return next((line for line in stack if line not in helping), stack[0])

@@ -11,6 +11,7 @@ A span of the agent's own around the calls of a round stands for all of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from causepath_analyzer.analyses.independence import (
     key_of,
     level,
     listed,
+    order_broken,
     where_of,
     worst,
 )
@@ -80,7 +82,7 @@ def independent_calls(
         inner: dict[int, tuple[int, ...]] = {}
         for calls in _in_sequence(trace, kinds, causes, family, inner):
             groups = _groups(flow, calls, others, inner)
-            found += [_candidate(trace, kinds, parent, group, inner) for group in groups]
+            found += [_candidate(trace, kinds, parent, group, inner, others) for group in groups]
     return found
 
 
@@ -180,12 +182,12 @@ def _independent(
     """As many of `branches`, from the first on, as need nothing of each other."""
     group = [next(branches)]
     since = group[0][0]
-    keys = [key_of(flow.trace, since)]
+    keys = [_keys(flow.trace, group[0], inner)]
     known: Level = "proved"
     for branch in branches:
         if len(branch) == 1 and _of_another_sort(flow.trace, group[-1][0], branch[0], inner):
             break
-        key = key_of(flow.trace, branch[0])
+        key = _keys(flow.trace, branch, inner)
         later = list(_inside(branch, inner))
         joined = known
         for earlier, earlier_key in zip(reversed(group), reversed(keys), strict=True):
@@ -203,6 +205,11 @@ def _independent(
     return _Group(tuple(group), known)
 
 
+def _keys(trace: Trace, branch: Iterable[int], inner: Inner) -> list[str]:
+    """Equal for rounds of a loop: their calls are made from equal call stacks."""
+    return [key_of(trace, i) for i in _inside(branch, inner)]
+
+
 def _inside(branch: Iterable[int], inner: Inner) -> Iterator[int]:
     """The calls that `branch` is about."""
     for i in branch:
@@ -217,7 +224,12 @@ def _of_another_sort(trace: Trace, one: int, other: int, inner: Inner) -> bool:
 
 
 def _candidate(
-    trace: Trace, kinds: SpanKinds, parent: int, group: _Group, inner: Inner
+    trace: Trace,
+    kinds: SpanKinds,
+    parent: int,
+    group: _Group,
+    inner: Inner,
+    others: Elsewhere,
 ) -> Candidate:
     calls, count = group.calls, len(group.branches)
     made = list(_inside(calls, inner))
@@ -229,26 +241,27 @@ def _candidate(
     else:
         what = f"{count} calls of {names[0]}" if len(names) == 1 else listed(names)
         title, one = f"run {count} independent calls together", "one"
-    models = {trace.spans[i].category for i in made} == {"llm"}
-    if group.known != "proved":
+    known = group.known == "proved"
+    broken = all(
+        order_broken(trace, one[0], other[0], others) for one, other in pairwise(group.branches)
+    )
+    looped = any((site := trace.spans[i].site) is not None and site.loop for i in made)
+    if known:
+        why = f"everything that a later {one} was given is known to come from elsewhere"
+    elif broken:
         why = (
             f"in other runs a later {one} started before an earlier {one} had ended, or without it"
         )
-    elif models:
-        why = (
-            "no text that an earlier one wrote, nor a line of 32 bytes of it, is in what a "
-            "later one was given"
-        )
     else:
-        why = f"nothing that an earlier {one} returned is among what a later {one} was given"
+        why = f"nothing that an earlier {one} returned was found in what a later {one} was given"
     unseen = ""
-    if models and group.known == "proved":
+    if not known and not broken and looped:
         unseen = (
-            " Whether a shorter piece of an answer was handed on, or decided if the next call "
-            "was made, is not in the trace."
+            " They are rounds of one loop. Whether what one answered decided what the next one was "
+            "asked, in other words, is not in the trace."
         )
-    elif told := effects(trace, made):
-        unseen = f" {told}"
+    if told := effects(trace, made):
+        unseen += f" {told}"
     above = trace.spans[parent].name if parent != NO_SPAN else ""
     # Where a model is called is in the loop; where a tool is written is not.
     asks = [i for i in made if trace.spans[i].category != "tool"]
@@ -260,11 +273,15 @@ def _candidate(
         place=place or f"{above}: {', '.join(sorted(names))}",
         spans=calls,
         change=group.branches,
-        evidence="proved" if group.known == "proved" else "likely",
+        evidence="proved" if known else "likely",
         why=f"{what} ran one after the other, but {why}.{unseen}",
         fix=(
             "Start all of them before waiting for the first one "
             "(asyncio.gather, or a thread pool); mind the rate limit of what is called."
         ),
         where=place,
+        refuted_by=(
+            f"a run in which a later {one} was given something that an earlier {one} returned, or "
+            f"was made because of it"
+        ),
     )

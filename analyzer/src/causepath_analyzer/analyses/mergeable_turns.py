@@ -19,6 +19,7 @@ from causepath_analyzer.analyses.independence import (
     effects,
     level,
     listed,
+    order_broken,
     where_of,
     worst,
 )
@@ -63,7 +64,8 @@ def mergeable_turns(
             continue
         turns = Turns(first, between, second, after, beside, generated_ns, estimated)
         merged.update((first, second))
-        found.append(_candidate(trace, kinds, turns, proved=known == "proved"))
+        broken = all(order_broken(trace, a, b, others) for a in between for b in after)
+        found.append(_candidate(trace, kinds, turns, proved=known == "proved", broken=broken))
     return found
 
 
@@ -106,16 +108,21 @@ def _windows(trace: Trace, tools: Sequence[int]) -> bool:
     return any(call is None or call.inferred for call in calls)
 
 
-def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) -> Candidate:
+def _candidate(
+    trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool, broken: bool
+) -> Candidate:
     earlier = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.between)))
     later = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.after)))
     call = trace.spans[turns.second].model_call
     turn = call.turn if call is not None else None
     which = f"turns {turn - 1} and {turn} one" if turn is not None else "two turns one"
     why = (
-        f"Nothing that {earlier} returned is among what {later} was given"
+        f"All that {later} was given the model knew before {earlier} returned, and in other runs "
+        "it was called before that or without it"
         if proved
         else f"In other runs {later} was called before {earlier} or without it"
+        if broken
+        else f"No word that {earlier} returned is among what {later} was given"
     )
     unsaid = f" {effects(trace, (*turns.between, *turns.after))}"
     if turns.estimated:
@@ -137,4 +144,8 @@ def _candidate(trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool) ->
             "may run side by side), or offer one tool that does both."
         ),
         where=where_of(trace, (turns.second, turns.first)),
+        refuted_by=(
+            f"a run in which what {earlier} returned decided what {later} was asked for, or "
+            "whether it was asked at all"
+        ),
     )

@@ -78,7 +78,7 @@ def candidates(
 ) -> Sequence[Candidate]:
     """Everything that could be done in another order, whatever it saves."""
     return [
-        *sequential_tools(trace, causes),
+        *sequential_tools(trace, causes, others),
         *independent_calls(trace, kinds, causes, others),
         *mergeable_turns(trace, kinds, causes, others),
     ]
@@ -113,4 +113,6 @@ def _finding(group: Sequence[Candidate], saving_ns: int, wall_ns: int) -> Findin
         fix=first.fix,
         where=first.where,
         times=times,
+        refuted_by=first.refuted_by,
+        at_most=any(one.at_most for one in group),
     )

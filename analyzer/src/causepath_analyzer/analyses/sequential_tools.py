@@ -1,7 +1,9 @@
 """CP101: which tools of one reply ran one after the other, and what running them together saves.
 
 The model wrote the arguments of all tool calls of a reply before it saw any result, so that none
-can depend on another: this is proof, not a guess, as long as it is known which call asked.
+can need what another one returned: this is proof, not a guess, as long as it is known which call
+asked. It is none of what they do: two that name one place, of which one may write, may need their
+order, and so may a tool that changes something, as its name tells, and those of other names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,25 +11,62 @@ from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.findings import Candidate
-from causepath_analyzer.analyses.independence import effects, listed, where_of
+from causepath_analyzer.analyses.independence import (
+    NOWHERE,
+    Elsewhere,
+    effects,
+    listed,
+    may_change,
+    same_place,
+    where_of,
+)
 from causepath_analyzer.analyses.replay import tools_of_replies
+from causepath_analyzer.analyses.stretch import serial_tools
 from causepath_analyzer.model import NO_SPAN, Trace
 
 CODE: Final = "CP101"
 
 
-def sequential_tools(trace: Trace, causes: Causes) -> list[Candidate]:
+def sequential_tools(trace: Trace, causes: Causes, others: Elsewhere = NOWHERE) -> list[Candidate]:
     """The candidates CP101 of `trace`: tools of one reply that were not all run together.
 
     Tools of which only a window is known give none.
     """
     found = []
+    serial = None
     for group in tools_of_replies(trace, causes):
         for known in _of_one_reply(trace, causes, [i for i in group if not _inferred(trace, i)]):
-            earliest = min((trace.spans[i].ended_ns for i in known), default=0)
-            if len(known) > 1 and any(trace.spans[i].start_ns >= earliest for i in known):
-                found.append(_candidate(trace, causes, known))
+            for tools in _apart(trace, known):
+                earliest = min((trace.spans[i].ended_ns for i in tools), default=0)
+                if len(tools) > 1 and any(trace.spans[i].start_ns >= earliest for i in tools):
+                    if serial is None:
+                        serial = others.serial | serial_tools(trace)
+                    found.append(_candidate(trace, causes, tools, serial))
     return found
+
+
+def _apart(trace: Trace, group: Sequence[int]) -> Iterator[Sequence[int]]:
+    """`group` without those whose place in the order may matter, which part the others."""
+    if len({_name(trace, i) for i in group}) == 1 and not _meets(trace, group):
+        yield group
+        return
+    part: list[int] = []
+    for i in group:
+        if may_change(trace.spans[i]):
+            yield part
+            part = []
+        else:
+            part.append(i)
+    yield part
+
+
+def _meets(trace: Trace, group: Sequence[int]) -> bool:
+    return same_place(trace, group) is not None
+
+
+def _name(trace: Trace, span: int) -> str:
+    tool = trace.spans[span].tool_call
+    return (tool and tool.name) or trace.spans[span].name
 
 
 _PAUSE_NS: Final = 20_000_000
@@ -58,11 +97,14 @@ def _inferred(trace: Trace, span: int) -> bool:
     return tool is None or tool.inferred
 
 
-def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
+def _candidate(
+    trace: Trace, causes: Causes, group: Sequence[int], serial: frozenset[str]
+) -> Candidate:
     issuer = causes.issuers[group[0]]
     spans = trace.spans
-    tools = [spans[i].tool_call for i in group]
-    names = [(tool and tool.name) or spans[i].name for i, tool in zip(group, tools, strict=True)]
+    names = [_name(trace, i) for i in group]
+    slow = sorted(serial.intersection(names))
+    certain = not slow and not _meets(trace, group) and not any(may_change(spans[i]) for i in group)
     call = spans[issuer].model_call
     turn = f" of turn {call.turn}" if call is not None and call.turn is not None else ""
     parent = causes.parents[group[0]]
@@ -74,10 +116,10 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         place=where_of(trace, (issuer, parent)) or agent,
         spans=tuple(group),
         change=tuple((i,) for i in group),
-        evidence="proved",
+        evidence="proved" if certain else "likely",
         why=(
             f"{listed(names)} were asked for in one reply, so none can need what another "
-            f"returned. {effects(trace, group)}"
+            f"returned. {effects(trace, group)}{_upper_bound(slow)}"
         ),
         fix=(
             "Start all tool calls of a reply before waiting for the first result "
@@ -85,4 +127,18 @@ def _candidate(trace: Trace, causes: Causes, group: Sequence[int]) -> Candidate:
         ),
         # The loop that runs the tools is where the model is called, not where they are written.
         where=where_of(trace, (issuer, parent, *group)),
+        refuted_by=(
+            "one of these tools changing what another one sees, or all of them waiting for one "
+            "connection, lock or rate"
+        ),
+        at_most=bool(slow),
+    )
+
+
+def _upper_bound(slow: Sequence[str]) -> str:
+    if not slow:
+        return ""
+    return (
+        f" Calls of {listed(slow)} that overlapped elsewhere took longer, as if they waited for "
+        "each other (one connection, a lock): the saving is an upper bound."
     )

@@ -462,6 +462,8 @@ class _Merging:
             session=one.session or other.session,
             user=one.user or other.user,
             where=one.where or other.where,
+            site=one.site or other.site,
+            flow=one.flow or other.flow,
             links=(*one.links, *(link for link in other.links if link not in one.links)),
         )
         # No server any more: its time is that of the call.
@@ -664,4 +666,6 @@ def _known_of_tool(outer: ToolCall | None, inner: ToolCall | None) -> ToolCall |
         outer.read_only if outer.read_only is not None else inner.read_only,
         outer.arguments or inner.arguments,
         outer.result or inner.result,
+        outer.outcome or inner.outcome,
+        outer.places or inner.places,
     )

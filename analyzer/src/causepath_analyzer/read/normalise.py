@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -19,15 +19,22 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
     Block,
     Blocks,
+    CallSite,
     Category,
+    Content,
+    Flow,
     Link,
+    LoopKind,
     ModelCall,
+    Outcome,
     Span,
     SpanKind,
     Tokens,
     ToolCall,
 )
 from causepath_analyzer.read import categories, content
+
+T = TypeVar("T")
 
 Attributes = Mapping[str, object]
 """Decoded values of the attributes in ``attributes.UNDERSTOOD`` that a span carries."""
@@ -158,6 +165,8 @@ def of_parts(
         told.user,
         scope_version,
         told.repeats,
+        told.site,
+        told.flow,
     )
 
 
@@ -206,6 +215,8 @@ class Meaning(Struct, frozen=True, gc=False):
     """How long what the span tells of went on before the span's own start."""
     filled: str | None = None
     """What the span is called, where its name is a template."""
+    site: CallSite | None = None
+    flow: Flow | None = None
 
 
 def meaning(
@@ -256,6 +267,8 @@ def meaning(
         repeats,
         before_ns,
         filled,
+        _site(facts) if "stack" in facts else None,
+        _one_of(_FLOWS, facts["flow"]) if "flow" in facts else None,
     )
 
 
@@ -407,18 +420,26 @@ def blocks(facts: Facts) -> Blocks | None:
     return Blocks(given, answered, kept if previous else 0, previous if kept else "", omitted)
 
 
-def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
-    """The blocks in a list, which Jaeger and Zipkin write as JSON text; ``None`` if one is none."""
+def _texts(value: object) -> tuple[str, ...] | None:
+    """The texts in a list, which Jaeger and Zipkin write as JSON text; ``None`` if one is none."""
     if isinstance(value, str):
         try:
             value = _TEXTS.decode(value)
         except msgspec.DecodeError:
             return None
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        return None
+    return tuple(value)
+
+
+def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
+    """The blocks in a list; ``None`` if one is none."""
+    texts = _texts(value)
+    if texts is None:
         return None
     found = []
-    for text in value:
-        match = _BLOCK.fullmatch(text) if isinstance(text, str) else None
+    for text in texts:
+        match = _BLOCK.fullmatch(text)
         if match is None:
             return None
         role, kind, digest, size = match.groups()
@@ -777,9 +798,40 @@ def _tool_call(name: str, facts: Facts) -> ToolCall:
         nonempty(facts.get("call_id")),
         "inferred" in facts and flag(facts["inferred"]) is True,
         flag(facts["read_only"]) if "read_only" in facts else None,
-        content.arguments(facts["in"]) if "in" in facts else None,
-        content.result(facts["out"]) if "out" in facts else None,
+        content.arguments(facts.get("in")) or _digest_only(facts.get("blocks")),
+        content.result(facts.get("out")) or _digest_only(facts.get("blocks_out")),
+        _one_of(_OUTCOMES, facts["outcome"]) if "outcome" in facts else None,
+        _texts(facts["places"]) or () if "places" in facts else (),
     )
+
+
+def _digest_only(value: object) -> Content | None:
+    """What is known of arguments or a result that the emitter has told by its digest."""
+    blocks = _list_of_blocks(value) if value is not None else None
+    return Content(blocks[0].digest, blocks[0].size) if blocks else None
+
+
+_FLOWS: Final = frozenset(get_args(Flow))
+_OUTCOMES: Final = frozenset(get_args(Outcome))
+_LOOP_KINDS: Final = frozenset(get_args(LoopKind))
+
+
+def _one_of(known: frozenset[T], value: object) -> T | None:
+    return next((one for one in known if one == value), None)
+
+
+def _site(facts: Facts) -> CallSite | None:
+    stack = _texts(facts["stack"])
+    if not stack:
+        return None
+    kind = facts.get("loop_kind")
+    return _known_site(stack, nonempty(facts.get("loop")), kind if isinstance(kind, str) else None)
+
+
+@lru_cache(maxsize=4096)
+def _known_site(stack: tuple[str, ...], loop: str | None, kind: str | None) -> CallSite:
+    known = _one_of(_LOOP_KINDS, kind)
+    return CallSite(stack, loop, known) if loop is not None and known else CallSite(stack)
 
 
 _CALLED: Final = ".__call__"

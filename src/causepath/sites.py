@@ -1,0 +1,87 @@
+"""Where in the application a call is made: its whole stack, and the loop that comes back to it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from causepath import loops
+from causepath.callsite import MAX_FRAMES, MAX_KNOWN, application_frame
+from causepath.origin import is_application
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+MAX_STACK = 8
+"""Lines of a stack that are told one by one."""
+
+
+class Line(NamedTuple):
+    """Where a function of the application stands on the way to a call."""
+
+    text: str
+    """`file:line function`"""
+    loop: str | None
+    """The kind of the loop in this function that comes back here."""
+    always: bool
+    """Whether the function never ends without the call."""
+
+
+class Site(NamedTuple):
+    """Where a call is made."""
+
+    stack: tuple[str, ...]
+    """The lines of the application, the nearest first; of many the rest as a digest."""
+    loop: tuple[str, str] | None
+    """The nearest of them that is in a loop of the application's own, and the kind of that. A
+    server or a framework around it has loops, too, which nobody can change."""
+
+
+_lines: dict[tuple[CodeType, int], Line] = {}
+
+
+def site(frame: FrameType | None) -> Site:
+    """What is known of a call that `frame`, of the application, makes."""
+    lines = []
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        key = frame.f_code, frame.f_lasti
+        line = _lines.get(key)
+        if line is None:
+            line = _line(frame)
+            if len(_lines) < MAX_KNOWN:
+                _lines[key] = line
+        lines.append(line)
+        frame = application_frame(frame.f_back)
+    return _site(tuple(lines))
+
+
+def calling() -> Site:
+    """Where the application is."""
+    return site(application_frame(sys._getframe(1)))  # noqa: SLF001 - the documented way to the stack
+
+
+def _line(frame: FrameType) -> Line:
+    code, number = frame.f_code, frame.f_lineno
+    text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
+    if not is_application(frame.f_globals.get("__name__")):
+        return Line(text, None, always=True)
+    return Line(text, *loops.place_of(code, frame.f_lasti))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _site(lines: tuple[Line, ...]) -> Site:
+    stack = tuple(line.text for line in lines[:MAX_STACK])
+    if len(lines) > MAX_STACK:
+        rest = [line.text for line in lines[MAX_STACK:]]
+        stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
+    always = True
+    for line in lines:
+        if line.loop is not None:
+            kind = loops.SOME if line.loop == loops.EACH and not always else line.loop
+            return Site(stack, (line.text, kind))
+        always = always and line.always
+    return Site(stack, None)
