@@ -78,9 +78,13 @@ def test_calls_that_were_disturbed_do_not_decide() -> None:
             "its 12 calls do not show that time follows size",
         ),
         ([Sizes(None, None, 5, 900 * MS, 400 * MS)] * 9, "0 calls tell it, 5 are needed"),
+        (
+            calls([(1000 * n, 30 * n + n % 2) for n in range(1, 9)], split=False),
+            "input and output of its calls grow together, so that nothing tells them apart",
+        ),
         ([], "0 calls tell it, 5 are needed"),
     ],
-    ids=["few", "alike", "noise", "no sizes", "none"],
+    ids=["few", "alike", "noise", "no sizes", "both", "none"],
 )
 def test_what_the_traces_do_not_show_is_not_said(told: list[Sizes], why: str) -> None:
     found = slopes(told)

@@ -45,6 +45,10 @@ CALLS = [(1000, 10), (2000, 20), (4000, 5), (8000, 60)]
 # First tokens 200, 300, 500, 900 = 1900; the rest 50, 100, 25, 300 = 475; 40 of its own: 2415
 
 
+MIXED = [(1000, 60), (2000, 20), (4000, 5), (8000, 30)]
+# Long questions have no longer answers: 1900, 300 + 100 + 25 + 150 = 575, 40 of its own: 2515
+
+
 def told(edits: Sequence[str], *traces: Trace) -> WhatIf:
     return what_if(traces or [run(CALLS), run(CALLS)], [edit(text) for text in edits])
 
@@ -102,34 +106,34 @@ def test_a_slope_that_the_traces_do_not_show_is_unknown_and_no_number_is_made_up
 
 
 @pytest.mark.parametrize(
-    ("streamed", "then"),
+    "streamed",
     [
         # Another agent's calls of the model say how long a first token takes.
-        ([run(CALLS), run(CALLS)], 2415 - 10 - 300),
+        [run(MIXED), run(MIXED)],
         # Else the answers of different lengths do.
-        ([run(CALLS, first=False)], 2415 - 10 - 300),
+        [run(MIXED, first=False)],
     ],
     ids=["from calls that were streamed", "from lengths"],
 )
-def test_a_streamed_answer_begins_sooner_and_ends_as_late(streamed: list[Trace], then: int) -> None:
-    found = told(["stream"], run(CALLS, first=False), *streamed)
-    assert found.p50.then_ns == found.p50.now_ns == 2415 * MS
+def test_a_streamed_answer_begins_sooner_and_ends_as_late(streamed: list[Trace]) -> None:
+    found = told(["stream"], run(MIXED, first=False), *streamed)
+    assert found.p50.then_ns == found.p50.now_ns == 2515 * MS
     assert found.answer is not None
-    assert found.answer.then_ns == pytest.approx(then * MS, rel=0.06)
+    assert found.answer.then_ns == pytest.approx((2515 - 10 - 150) * MS, rel=0.03)
 
 
 def test_a_streamed_answer_is_judged_by_when_it_begins() -> None:
-    before = [run(CALLS, first=False)] * 3
+    before = [run(MIXED, first=False)] * 3
     kept = prediction(told(["stream"], *before))
-    came = verified(kept, [run(CALLS)] * 3)
-    assert came.answer_ns == (2415 - 10 - 300) * MS
-    assert came.saved_ns == 300 * MS
+    came = verified(kept, [run(MIXED)] * 3)
+    assert came.answer_ns == (2515 - 10 - 150) * MS
+    assert came.saved_ns == 150 * MS
     assert came.error is not None
-    assert entry(came, "now").measured_saving_ns == 300 * MS
-    late = verified(kept, [run([(1000, 10), (2000, 20), (4000, 5), (8000, 5)])] * 3)
+    assert entry(came, "now").measured_saving_ns == 150 * MS
+    late = verified(kept, [run([*MIXED[:3], (9900, 5)])] * 3)
     assert late.inside is False
     with pytest.raises(UsageError, match="do not tell when the last answer began"):
-        verified(kept, [_streamed_untold(run(CALLS))])
+        verified(kept, [_streamed_untold(run(MIXED))])
 
 
 def _streamed_untold(trace: Trace) -> Trace:

@@ -11,10 +11,11 @@ bytes of the prompt do, which the plugin notes of every block.
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
-from statistics import median
+from statistics import correlation, median
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.causes import Causes
 from causepath_analyzer.analyses.critical_path import first_token_ns
@@ -31,7 +32,9 @@ _MOST: Final = 200
 """Calls that are paired; of more, evenly chosen ones."""
 _NINE_OF_TEN: Final = 1.645
 _NO_BLOCKS: Final = Blocks((), ())
-_ROUNDS: Final = 4
+_ALIKE: Final = 0.8
+"""Sizes of two kinds that are alike to this degree cannot be told apart."""
+_ROUNDS: Final = 12
 """Of fitting two slopes in turns, until neither changes."""
 
 
@@ -150,44 +153,51 @@ def slopes(calls: Iterable[Sizes]) -> Slopes:
     unit, inputs = _inputs(calls)
     outputs = [call.output_tokens for call in calls]
     times = [float(call.spent_ns) for call in calls]
+    alike = _correlation(inputs, outputs)
+    if abs(alike) > _ALIKE:
+        why = "input and output of its calls grow together, so that nothing tells them apart"
+        return Slopes(False, None, None, why, why)
     by_input = by_output = None
     why_input = why_output = ""
-    left: Sequence[float] = _without(times, inputs, _least_squares(times, inputs, outputs))
+    left: Sequence[float] = times
     for _ in range(_ROUNDS):  # each from what the other leaves
         by_output, why_output = _line("tokens", outputs, left)
-        left = _without(times, outputs, by_output.slope_ns if by_output is not None else 0.0)
+        left = _without(times, outputs, by_output)
         by_input, why_input = _line(unit, inputs, left)
-        left = _without(times, inputs, by_input.slope_ns if by_input is not None else 0.0)
-    return Slopes(False, by_input, by_output, why_input, why_output)
+        left = _without(times, inputs, by_input)
+    return Slopes(False, _wider(by_input, alike), _wider(by_output, alike), why_input, why_output)
 
 
-def _least_squares(
-    times: Sequence[float], inputs: Sequence[int | None], outputs: Sequence[int | None]
-) -> float:
-    """What the input alone adds, as a first guess where long answers have long questions."""
-    points = [
-        (x, y, time)
-        for x, y, time in zip(inputs, outputs, times, strict=True)
-        if x is not None and y is not None
-    ]
-    if len(points) < FEWEST:
+def _correlation(inputs: Sequence[int | None], outputs: Sequence[int | None]) -> float:
+    """How much inputs and outputs are alike, where both differ enough to tell anything."""
+    if min(_spread(inputs), _spread(outputs)) < _SPREAD:
         return 0.0
-    mean = [sum(values) / len(points) for values in zip(*points, strict=True)]
-    off = [(x - mean[0], y - mean[1], time - mean[2]) for x, y, time in points]
-    xx, yy = sum(x * x for x, _, _ in off), sum(y * y for _, y, _ in off)
-    xy = sum(x * y for x, y, _ in off)
-    xt, yt = sum(x * t for x, _, t in off), sum(y * t for _, y, t in off)
-    if xx * yy - xy * xy <= xx * yy / 100:  # they grow together: nothing tells them apart
+    pairs = zip(inputs, outputs, strict=True)
+    known = [(x, y) for x, y in pairs if x is not None and y is not None]
+    if len(known) < FEWEST or any(len(set(values)) == 1 for values in zip(*known, strict=True)):
         return 0.0
-    slope: float = (xt * yy - yt * xy) / (xx * yy - xy * xy)
-    return max(0.0, slope)
+    return correlation([x for x, _ in known], [y for _, y in known])
+
+
+def _wider(line: Line | None, alike: float) -> Line | None:
+    """`line` with a range that is as much wider as the other size could stand for its own."""
+    if line is None:
+        return None
+    times = 1 / sqrt(1 - alike * alike)
+    return replace(
+        line,
+        low_ns=max(0.0, line.slope_ns - (line.slope_ns - line.low_ns) * times),
+        high_ns=line.slope_ns + (line.high_ns - line.slope_ns) * times,
+    )
 
 
 def _without(
-    times: Sequence[float], sizes: Sequence[int | None], slope_ns: float
+    times: Sequence[float], sizes: Sequence[int | None], line: Line | None
 ) -> Sequence[float]:
+    if line is None:
+        return times
     return [
-        time - slope_ns * size if size is not None else time
+        time - line.slope_ns * size if size is not None else time
         for time, size in zip(times, sizes, strict=True)
     ]
 
