@@ -55,6 +55,37 @@ def test_exports_of_trace_stores(
 
 
 @pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("go-stdouttrace.jsonl", "go-sdk"),
+        ("go-stdouttrace.txt", "go-sdk"),
+        ("javascript-console-1.txt", "javascript-sdk"),
+        ("javascript-console-2.txt", "javascript-sdk"),
+        ("javascript-strings-1.txt", "javascript-sdk"),
+        ("javascript-strings-2.txt", "javascript-sdk"),
+        ("mastra.jsonl", "mastra"),
+    ],
+)
+def test_recordings_of_consoles(name: str, called: str) -> None:
+    """What tests/support/record_consoles.py has recorded."""
+    reading = read([str(RECORDED / name)])
+    (trace,) = reading.traces
+    (entry,) = reading.inputs
+    assert (entry.format, entry.skipped, trace.health.notes) == (called, (), ())
+    assert trace.health.duplicates == 0
+    calls = [span for span in trace.spans if span.category == "llm"]
+    assert [(c.model_call and (c.model_call.model, c.model_call.tokens)) for c in calls] == [
+        ("gpt-4o", Tokens(input=700, output=20)),
+        ("gpt-4o", Tokens(input=800, output=30)),
+    ]
+    assert all(20 <= call.duration_ns / 1e6 < 1000 for call in calls)
+    (tool,) = [span for span in trace.spans if span.category == "tool"]
+    assert (tool.tool_call and tool.tool_call.name, tool.error is not None) == ("weather", True)
+    assert len([span for span in trace.spans if not span.parent_id]) == 1
+    assert "a conversation" in {span.session for span in trace.spans}
+
+
+@pytest.mark.parametrize(
     ("reply", "expected"),
     [
         (
