@@ -15,7 +15,7 @@ from causepath_analyzer.analyses.prediction import (
 from causepath_analyzer.analyses.ranges import Doubt, PastErrors, estimate
 from causepath_analyzer.analyses.whatif import WhatIf, changed, what_if
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import ModelCall, Span, Tokens, Trace
+from causepath_analyzer.model import Link, ModelCall, Span, Tokens, ToolCall, Trace
 from causepath_analyzer.read.tree import build
 from tests.support.drawn import MS, drawn
 
@@ -191,6 +191,61 @@ def test_retries_of_branches_side_by_side_are_left_out_in_each() -> None:
         [edit("no-retries")],
     )
     assert found.times.wall_ns == (1 + 8 + 8) * MS  # both begin at 1, b2 is the longer one
+
+
+def queries(*beside: int) -> Trace:
+    """Two queries that begin together and take so long, if any, then three in turn of 40 ms."""
+    spans = [Span("t", "r", "", "demo", 0, 300 * MS, "agent")]
+    for call, tools in (
+        ("a", [(10, 10 + took) for took in beside]),
+        ("b", [(110, 150), (150, 190), (190, 230)]),
+    ):
+        at = tools[0][0] if tools else 10
+        spans.append(Span("t", call, "r", "chat", (at - 10) * MS, at * MS, "llm"))
+        spans += [
+            Span(
+                "t",
+                f"{call}{n}",
+                "r",
+                "query",
+                start * MS,
+                end * MS,
+                "tool",
+                tool_call=ToolCall("q", f"{call}{n}"),
+                links=(Link(call, "tool_call"),),
+            )
+            for n, (start, end) in enumerate(tools)
+        ]
+    return build(spans)
+
+
+AGAINST = (
+    "calls of q that overlapped took longer, as if they waited for each other (one connection, a "
+    "lock), so there may be no saving"
+)
+NEVER = (
+    "CP101: no two calls of q ran side by side in these traces; if they share a connection or a "
+    "lock, nothing is saved"
+)
+
+
+@pytest.mark.parametrize(
+    ("beside", "against", "first"),
+    [
+        ((40, 41), (), "calls take as long as they took, the agent's own code too"),
+        ((40, 80), (AGAINST,), "calls take as long as they took, the agent's own code too"),
+        ((), (), NEVER),
+    ],
+    ids=["side by side", "one connection", "never seen"],
+)
+def test_a_saving_is_an_upper_bound_where_calls_that_overlap_take_longer(
+    beside: tuple[int, ...], against: tuple[str, ...], first: str
+) -> None:
+    found = told(["CP101"], *[queries(*beside)] * 3)
+    assert found.p50.now_ns - found.p50.then_ns == 80 * MS
+    assert (found.against, found.assumes[0]) == (against, first)
+    assert found.p50.high_ns is not None
+    assert (found.p50.high_ns > found.p50.now_ns) == bool(against)
 
 
 def test_a_change_that_few_runs_need_is_judged_by_the_mean_of_all() -> None:

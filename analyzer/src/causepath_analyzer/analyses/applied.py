@@ -99,6 +99,8 @@ def apply_edit(
             apply(editing, candidate, change.limit)
             if isinstance(candidate.change, Turns):
                 notes.said[_merging(candidate.change)] = None
+            else:
+                _side_by_side(run, change, candidate.spans, notes)
         return len(chosen)
     if isinstance(change, NoRetries):
         return editing.no_retries()
@@ -120,6 +122,7 @@ def apply_edit(
         groups = _groups(trace, known, found)
         for group in groups:
             editing.together([(span,) for span in group], change.limit)
+            _side_by_side(run, change, group, notes)
         return len(groups)
     if isinstance(change, Early | Eager):
         asked: dict[int, list[int]] = {}
@@ -146,6 +149,22 @@ def apply_edit(
     for span in repeats:
         editing.fixed(span, min(change.lookup_ns, trace.spans[span].duration_ns))
     return len(repeats)
+
+
+def _side_by_side(run: Studied, change: Edit, spans: Sequence[int], notes: Notes) -> None:
+    """Notes what is known of the tools in `spans` when they run side by side."""
+    tools = [run.trace.spans[i].tool_call for i in spans]
+    names = [tool.name for tool in tools if tool is not None and tool.name]
+    for name in sorted(run.beside.serial.intersection(names)):
+        notes.against[
+            f"calls of {name} that overlapped took longer, as if they waited for each other (one "
+            "connection, a lock), so there may be no saving"
+        ] = None
+    for name in sorted({name for name in names if names.count(name) > 1} - run.beside.seen):
+        notes.said[
+            f"{described(change)}: no two calls of {name} ran side by side in these traces; if "
+            "they share a connection or a lock, nothing is saved"
+        ] = None
 
 
 def _merging(turns: Turns) -> str:

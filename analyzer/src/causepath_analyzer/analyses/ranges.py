@@ -16,6 +16,7 @@ from statistics import stdev
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 COVERAGE: Final = 0.8
 """How many of the new measurements a range is to contain."""
@@ -114,6 +115,7 @@ def _estimate(
     draws.sort()
     tail = round(_DRAWS * (1 - COVERAGE) / 2)
     low, high = max(0, draws[tail]), max(0, draws[-1 - tail])
-    if doubt.at_most:
-        low, high = min(low, was), max(high, was)
+    if doubt.at_most:  # what would be measured if nothing were saved is in the range, too
+        nothing = _estimate(was, was, now, again, past, replace(doubt, at_most=False))
+        low, high = min(low, nothing.low_ns or 0), max(high, nothing.high_ns or 0)
     return Estimate(was, value, low, high)

@@ -18,12 +18,26 @@ _STRETCHED: Final = 1.4
 
 def serial_tools(trace: Trace) -> frozenset[str]:
     """The names of the tools in `trace` that show it."""
+    calls = _times(trace)
+    return frozenset(name for name, times in calls.items() if len(times) > 1 and _stretch(times))
+
+
+def overlapping_tools(trace: Trace) -> frozenset[str]:
+    """The names of the tools in `trace` of which some calls ran side by side."""
+    return frozenset(
+        name
+        for name, times in _times(trace).items()
+        if any(later[0] < earlier[1] for earlier, later in pairwise(times))
+    )
+
+
+def _times(trace: Trace) -> dict[str, list[tuple[int, int]]]:
     calls: dict[str, list[tuple[int, int]]] = {}
     for span in trace.spans:  # in order of start
         tool = span.tool_call
         if span.category == "tool" and tool is not None and tool.name and not tool.inferred:
             calls.setdefault(tool.name, []).append((span.start_ns, span.ended_ns))
-    return frozenset(name for name, times in calls.items() if len(times) > 1 and _stretch(times))
+    return calls
 
 
 def _stretch(times: list[tuple[int, int]]) -> bool:

@@ -50,7 +50,7 @@ from causepath_analyzer.analyses.replay import (
     replayed,
     schedule,
 )
-from causepath_analyzer.analyses.studied import Studied, studied
+from causepath_analyzer.analyses.studied import Studied, beside, studied
 from causepath_analyzer.analyses.unmatched import unmatched
 from causepath_analyzer.analyses.usage import usage
 from causepath_analyzer.errors import UsageError
@@ -145,7 +145,8 @@ def what_if(
     if not trusted:
         raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
     others = elsewhere(trusted) if _wants(edits, Apply) else None
-    runs = [studied(trace, others, sized=_sized(edits)) for trace in trusted]
+    together = beside(trusted) if _wants(edits, Apply, Together) else None
+    runs = [studied(trace, others, sized=_sized(edits), together=together) for trace in trusted]
     models = _models(runs, edits)
     notes = Notes()
     touched = [0] * len(edits)
