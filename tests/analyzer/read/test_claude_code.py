@@ -409,3 +409,25 @@ def test_counts_of_the_head_of_a_stream_are_lower_bounds(
     assert run.usage.partial == partial
     (check,) = (c for c in diagnosis([run.trace]).checks if c.name == "tokens_partial")
     assert (check.count, check.status) == (partial, "bad" if partial else "ok")
+
+
+def test_subagents_whose_files_are_not_here_are_told(tmp_path: Path) -> None:
+    asked = reply(5, "a", "toolu_1", "toolu_2")
+    results = [{**result(30, f"toolu_{n}"), "toolUseResult": {"agentId": f"x{n}"}} for n in (1, 2)]
+    own = [
+        {**one, "isSidechain": True, "agentId": "x1"}
+        for one in (said(5, "sub"), reply(30, "sub", "Hi."))
+    ]
+    run = run_of(tmp_path, said(0, "go"), asked, *results, *own, reply(40, "b", "Done."))
+    assert run.health.notes == (
+        "a subagent is not here, and no call in there counted: add subagents/agent-*.jsonl",
+    )
+
+
+def test_an_agent_that_is_asked_twice_is_two_tool_calls(tmp_path: Path) -> None:
+    lines = [said(0, "go")]
+    for n in (1, 2):
+        done = {**result(10 * n + 5, f"toolu_{n}"), "toolUseResult": {"agentId": "x"}}
+        lines += [reply(10 * n, f"m{n}", f"toolu_{n}"), done]
+    run = run_of(tmp_path, *lines, reply(30, "b", "Done."))
+    assert (run.usage.calls.tool, run.health.duplicates) == (2, 0)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -599,6 +600,15 @@ def test_what_node_cut_short_is_left_out() -> None:
         "g": 12,
         "h": "xx",
     }
+
+
+def test_what_node_prints_in_colours_and_on_windows() -> None:
+    plain = "\n".join(map(inspected, samples.JAVASCRIPT_SDK))
+    expected = spans_of(plain.encode())[0]
+    colours = re.sub(r"('[^'\n]*')", "\x1b[32m\\1\x1b[39m", plain)
+    for text_of in (plain.replace("\n", "\r\n"), colours):
+        found, entry = spans_of(text_of.encode())
+        assert (found, entry.skipped) == (expected, ())
 
 
 def test_javascript_that_never_ends_costs_itself() -> None:

@@ -45,7 +45,11 @@ def looked_at(document: Any) -> str:
             [{"timestamp": "2026", "operation_Id": "a", "operation_ParentId": "b"}],
             "rows of Application Insights",
         ),
-        ({"trace_id": "a", "span_count": 2, "error_count": 0, "spans": []}, "a trace of Noveum"),
+        (
+            {"trace_id": "a", "duration_ms": 1, "span_count": 2, "error_count": 0, "spans": []},
+            "a trace of Noveum",
+        ),
+        ({"id": "a", "timestamp": "2025", "instructions": None}, "a rollout of an old Codex"),
         ([{"op_name": "x", "started_at": "2026", "trace_id": "a"}], "calls of W&B Weave"),
         ({"span_id": "a", "root_span_id": "b", "span_parents": []}, "rows of Braintrust"),
         ([{"trace.trace_id": "a", "duration_ms": 1}], "rows of a Honeycomb query"),

@@ -625,6 +625,7 @@ def _counts_heads(entries: Sequence[_Entry]) -> bool:
 
 def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
     tools: dict[str, _Tool] = {}
+    agents: set[str] = set()
     for entry in lines:
         for block in entry.blocks:
             if entry.kind == "assistant" and block.type == "tool_use" and block.id:
@@ -638,7 +639,9 @@ def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
             if answered is not None:
                 answered.end_ns = entry.at_ns
                 answered.failed = block.is_error is True
-                answered.agent = entry.started_agent
+                if entry.started_agent not in agents:  # else it goes on with one
+                    agents.add(entry.started_agent)
+                    answered.agent = entry.started_agent
                 answered.result = values.content(block.content)
     return tools
 
@@ -671,20 +674,30 @@ def _begin() -> JsonFormat:
 def _settle(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
     found = dict(forked_sessions.without_repeats(spans))
     for name, own in spans.items():
-        if own[0].scope != forked_sessions.SCOPE:
-            continue
-        shortened = sum(span.name == _COMPACTION_NAME for span in own)
-        if shortened:
-            times = "once" if shortened == 1 else f"{shortened:,} times"
-            note = f"shortened {times}: what the model used to sum up is in no record"
-            known = found.get(name)
-            found[name] = (
-                Repeats(0, note)
-                if known is None
-                else Repeats(known.records, f"{known.note}; {note}")
-            )
+        if own[0].scope == forked_sessions.SCOPE:
+            known = found.get(name, Repeats(0, ""))
+            notes = [known.note, *_missing(own)]
+            if any(notes):
+                found[name] = Repeats(known.records, "; ".join(filter(None, notes)))
     return found
 
 
+def _missing(own: Sequence[Span]) -> Iterator[str]:
+    """What was used in the session with the spans `own` and stands in no record of it."""
+    shortened = sum(span.name == _COMPACTION_NAME for span in own)
+    if shortened:
+        times = "once" if shortened == 1 else f"{shortened:,} times"
+        yield f"shortened {times}: what the model used to sum up is in no record"
+    identities = {span.span_id for span in own}
+    away = sum(
+        span.span_id.startswith(_AGENT) and f"run-{span.span_id[len(_AGENT) :]}" not in identities
+        for span in own
+    )
+    if away:
+        many = "a subagent is" if away == 1 else f"{away:,} subagents are"
+        yield f"{many} not here, and no call in there counted: add subagents/agent-*.jsonl"
+
+
+_AGENT: Final = "agent-"
 _NAME: Final = "claude-code"
 FORMAT = GatheredFormat(_NAME, _begin, _settle)

@@ -30,17 +30,18 @@ def without_repeats(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
     sessions = {name: own for name, own in spans.items() if own[0].scope == SCOPE}
     if len(sessions) < 2:
         return {}
-    owners: dict[str, str] = {}
+    owners: dict[str, Span] = {}
     found: dict[str, Repeats] = {}
     for name in _oldest_first(sessions):
         repeated = []
         for span in sessions[name]:
-            owner = owners.setdefault(span.span_id, name)
-            if owner != name:
+            owner = owners.setdefault(span.span_id, span)
+            # Other programs number the replies of every session anew.
+            if owner.trace_id != name and _is_copy(span, owner):
                 repeated.append(span)
         if not repeated:
             continue
-        older = sorted({owners[span.span_id] for span in repeated})
+        older = sorted({owners[span.span_id].trace_id for span in repeated})
         left = _left(name, sessions[name], repeated)
         if left:
             spans[name] = left
@@ -52,6 +53,10 @@ def without_repeats(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
             del spans[name]
             found.setdefault(older[0], Repeats(0, f"repeated in session {name}: counted once"))
     return found
+
+
+def _is_copy(span: Span, of: Span) -> bool:
+    return span.start_ns == of.start_ns or span.ended_ns == of.ended_ns
 
 
 def _oldest_first(sessions: Mapping[str, Sequence[Span]]) -> Iterable[str]:

@@ -25,6 +25,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_COLOURS: Final = re.compile(rb"\x1b\[[\d;]*m")
 _ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
 _LITERALS: Final = {"true": "true", "false": "false"}
@@ -35,7 +36,7 @@ def as_json(text: bytes) -> bytes | None:
     if _LOOKS.match(text) is None:
         return None
     try:
-        written = _written(text.decode())
+        written = _written(_COLOURS.sub(b"", text).decode())
     except (UnicodeDecodeError, ValueError):
         return None
     return written.encode("utf-8", "replace")

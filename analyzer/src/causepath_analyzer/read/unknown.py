@@ -126,7 +126,7 @@ def _is_elastic_intake(seen: _Seen) -> bool:
 
 
 def _is_application_insights(seen: _Seen) -> bool:
-    table = seen.has("name", "columns", "rows")
+    table = seen.has("tables") and seen.holds("tables") == b"["
     item = seen.any("operation_Id", "operation_ParentId") and seen.any("timestamp", "duration")
     return table or item or (seen.has("iKey", "time") and seen.has("data"))
 
@@ -170,14 +170,16 @@ _LOOKS: Final[tuple[tuple[Callable[[_Seen], bool], Look], ...]] = (
     (_is_xray, Look(f"segments of AWS X-Ray, which causepath does not read: {_OTLP}")),
     (
         lambda s: _is_elastic(s) or _is_elastic_intake(s),
-        Look(f"documents of Elastic APM, which causepath does not read: {_OTLP}"),
+        Look(f"documents of Elastic APM or Elasticsearch, which causepath does not read: {_OTLP}"),
     ),
     (
         _is_application_insights,
-        Look(f"rows of Application Insights, which causepath does not read: {_OTLP}"),
+        Look(
+            f"rows of Application Insights (Azure Monitor), which causepath does not read: {_OTLP}"
+        ),
     ),
     (
-        lambda s: s.has("span_count", "error_count") or s.text("name").startswith("noveum-trace"),
+        lambda s: s.has("span_count", "error_count", "duration_ms", "spans"),
         Look(f"a trace of Noveum, which causepath does not read: {_OTLP}"),
     ),
     (
@@ -209,6 +211,10 @@ _LOOKS: Final[tuple[tuple[Callable[[_Seen], bool], Look], ...]] = (
             "what `codex exec --json` prints, which has no times: "
             "give the rollout (~/.codex/sessions)"
         ),
+    ),
+    (
+        lambda s: s.has("id", "timestamp", "instructions") and not s.has("payload"),
+        Look("a rollout of an old Codex, whose items have no times"),
     ),
     (
         lambda s: s.has("session_id", "type") and s.any("subtype", "message", "event"),
