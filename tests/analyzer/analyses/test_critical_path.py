@@ -454,7 +454,7 @@ def test_own_time_of_an_agent_has_no_task_in_it(spans: Sequence[Span]) -> None:
             if trace.spans[child].category in TASKS:
                 if known.ends_ns[child] <= trace.end_ns:
                     return True
-            elif running(child, start, end):
+            elif running(child, max(start, begun), min(end, ended)):
                 return True
         return False
 
