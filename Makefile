@@ -65,6 +65,7 @@ fuzz: $(READY)  ## ten minutes of coverage-guided fuzzing of every reader, and t
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/read.py
+	$(BIN)/python -m benchmarks.paths
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python -m benchmarks.predictions --readme
 

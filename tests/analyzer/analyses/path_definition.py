@@ -37,6 +37,9 @@ class Definition:
         length = self.ends[span] - self.starts[span]
         if self.holds_task(span):
             return max(self.trace.resolution_ns, length // 5)
+        parent = self.parents[span]
+        if parent != NO_SPAN and self.spans[parent].category in ("agent", "chain", "tool"):
+            return max(self.trace.resolution_ns, length // 20)
         if d != NO_SPAN:
             return length // 200
         return max(self.trace.resolution_ns, length // 100, min(1000, length // 5))

@@ -287,7 +287,7 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                 if (
                     i != holder
                     and parents[i] == parent
-                    and span.ended_ns <= around.ended_ns + clock_ns
+                    and span.ended_ns <= around.ended_ns + max(clock_ns, span.duration_ns // _LATE)
                     and span.duration_ns < around.duration_ns
                     and span.service == around.service
                     and not _busy(trace, below[holder], span, clock_ns)
@@ -303,6 +303,8 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
         below[parent] = [i for i in family if parents[i] == parent]
 
 
+_LATE: Final = 20
+"""A span may be closed late by a twentieth of its duration."""
 _MOST_STEPS: Final = 5_000_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
 

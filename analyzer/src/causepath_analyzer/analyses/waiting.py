@@ -6,8 +6,9 @@ ones. At instant *t* span *s* begins its child *d*, or ends (no *d*). A child *c
 *t* may be what *s* had been waiting for, if
 
 1. it had ended, or all but. A task, or what holds one, had in the last fifth of its duration, give
-   or take the resolution of the clock; a service or a database, which often do go on beside what
-   comes next, in the last two-hundredth, and where *s* ends in the last hundredth;
+   or take the resolution of the clock; any other call of an agent, a step or a tool had in the last
+   twentieth; those of a service, which often do go on beside what comes next, in the last
+   two-hundredth, and where *s* ends in the last hundredth;
 2. *d* was given what *c* put out (by a link, an id or a digest), whatever its end says;
 3. there is no *d*, *c* is still open, *s* began nothing after it, and *c* is a task or holds one,
    or *s* was itself cut at *t*.
@@ -27,6 +28,8 @@ from causepath_analyzer.analyses.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, TASKS, Trace
 
 _TASK_SHARE: Final = 5
+_AGENTS: Final = frozenset(("agent", "chain", "tool"))
+_AGENT_SHARE: Final = 20
 _SIBLING_SHARE: Final = 200
 _OTHER_SHARE: Final = 100
 _OTHER_NS: Final = 1_000
@@ -69,6 +72,9 @@ class Waiting:
         length_ns = self.ends[span] - self.starts[span]
         if self.holds_task(span):
             return max(self._trace.resolution_ns, length_ns // _TASK_SHARE)
+        parent = self.parents[span]
+        if parent != NO_SPAN and self._trace.spans[parent].category in _AGENTS:
+            return max(self._trace.resolution_ns, length_ns // _AGENT_SHARE)
         if not at_end:
             return length_ns // _SIBLING_SHARE
         late_ns = max(length_ns // _OTHER_SHARE, min(_OTHER_NS, length_ns // _TASK_SHARE))

@@ -7,7 +7,8 @@ server's or an internal span) hangs below the smallest of these that has nothing
     agent step    |--------|             =>     agent step  |--------|
     llm chat        |----|    (a root)            llm chat    |----|
 
-Where several branches have room for it, what holds them all takes it; where all are busy, the
+Those that name one and the same lost parent hang together, as they would have below it. Where
+several branches have room for them, what holds these all takes them; where all are busy, the
 largest does, as a branch of its own.
 """
 
@@ -18,6 +19,8 @@ from typing import Final
 
 from causepath_analyzer.model import NO_SPAN, SOFT, Span
 
+_LATE: Final = 20
+"""A span may be closed late by a twentieth of its duration."""
 _MOST_STEPS: Final = 5_000_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
 
@@ -53,18 +56,32 @@ class _Hanging:
         self._steps = 0
 
     def hung(self) -> int:
-        found = 0
+        families: dict[str, list[int]] = {}
         for lost in self._lost:
-            below = self._place(lost)
-            if below != NO_SPAN:
-                self._parents[lost] = below
-                self._added.setdefault(below, []).append(lost)
-                found += 1
+            span = self._spans[lost]
+            families.setdefault(span.parent_id or f" {lost}", []).append(lost)
+        found = 0
+        for family in families.values():
+            if self._hang(family):
+                found += len(family)
+            elif len(family) > 1:
+                found += sum(self._hang([lost]) for lost in family)
         return found
 
-    def _place(self, lost: int) -> int:
-        around = [*self._around(lost)]
-        free = {i for i in around if not self._busy(i, lost)}
+    def _hang(self, family: Sequence[int]) -> bool:
+        below = self._place(family)
+        if below == NO_SPAN:
+            return False
+        for lost in family:
+            self._parents[lost] = below
+            self._added.setdefault(below, []).append(lost)
+        return True
+
+    def _place(self, lost: Sequence[int]) -> int:
+        start_ns = min(self._spans[i].start_ns for i in lost)
+        end_ns = max(self._spans[i].ended_ns for i in lost)
+        around = [*self._around(lost, start_ns, end_ns)]
+        free = {i for i in around if not self._busy(i, start_ns, end_ns)}
         if not free:
             return max(around, key=lambda i: self._spans[i].duration_ns, default=NO_SPAN)
         above = {i: [*self._above(i)] for i in free}
@@ -76,18 +93,19 @@ class _Hanging:
         shared = [i for i in around if all(i in path for path in paths)]
         return min(shared, key=lambda i: (self._spans[i].duration_ns, -i), default=NO_SPAN)
 
-    def _around(self, lost: int) -> Iterator[int]:
-        """The containers in whose time `lost` lies, none of them below it."""
+    def _around(self, lost: Sequence[int], start_ns: int, end_ns: int) -> Iterator[int]:
+        """The containers that hold the time of `lost`, none of them below these."""
         spans, near_ns = self._spans, self._clock_ns
-        start_ns, end_ns = spans[lost].start_ns, spans[lost].ended_ns
-        waiting = [i for i in self._tops if i != lost and self._parents[i] == NO_SPAN]
+        last = max(lost, key=lambda i: spans[i].ended_ns)
+        late_ns = max(near_ns, spans[last].duration_ns // _LATE)
+        waiting = [i for i in self._tops if i not in lost and self._parents[i] == NO_SPAN]
         while waiting:
             i = waiting.pop()
             self._steps += 1
             if self._steps > _MOST_STEPS:
                 return
             span = spans[i]
-            if span.start_ns - near_ns > start_ns or end_ns > span.ended_ns + near_ns:
+            if span.start_ns - near_ns > start_ns or end_ns > span.ended_ns + late_ns:
                 continue
             if span.category in SOFT and span.duration_ns > end_ns - start_ns:
                 yield i
@@ -100,10 +118,10 @@ class _Hanging:
             yield above
             above = self._parents[above]
 
-    def _busy(self, container: int, lost: int) -> bool:
-        """Whether a child of `container` runs while `lost` does."""
-        spans, near_ns = self._spans, self._clock_ns
-        first_ns, last_ns = spans[lost].start_ns + near_ns, spans[lost].ended_ns - near_ns
+    def _busy(self, container: int, start_ns: int, end_ns: int) -> bool:
+        """Whether a child of `container` runs between `start_ns` and `end_ns`."""
+        spans = self._spans
+        first_ns, last_ns = start_ns + self._clock_ns, end_ns - self._clock_ns
         if container not in self._busy_until:
             below = self._recorded[container]
             ends = accumulate((spans[i].ended_ns for i in below), max)

@@ -110,7 +110,7 @@ def well_formed(spans: Sequence[Span]) -> tuple[list[Span], list[int]] | None:
     """The tree of spans that need no repair, in one pass; ``None`` where any may need one.
 
     Every span has ended, its id is its own, its parent is here, begins before it and is still
-    there when it begins.
+    there when it begins, and on another host also when it ends.
     """
     kept = sorted(spans, key=_START)
     number: dict[str, int] = {}
@@ -127,6 +127,8 @@ def well_formed(spans: Sequence[Span]) -> tuple[list[Span], list[int]] | None:
         if above:
             parent = number.get(above, NO_SPAN)
             if parent == NO_SPAN or ends[parent] <= start_ns:
+                return None
+            if end_ns > ends[parent] and span.host != kept[parent].host:
                 return None
         number[span.span_id] = i
         parents.append(parent)
@@ -277,7 +279,9 @@ def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Coun
         start_ns = above.start_ns + shift_ns[parent]
         slack_ns = above.duration_ns - span.duration_ns
         late = span.ended_ns > start_ns + above.duration_ns
-        if span.start_ns < start_ns or (late and above.kind == "client" and slack_ns >= 0):
+        # A server a little longer than its client was closed late; a much longer one goes on.
+        fits = slack_ns >= -span.duration_ns // 20
+        if span.start_ns < start_ns or (late and above.kind == "client" and fits):
             shift_ns[i] = start_ns + max(0, slack_ns // 2) - span.start_ns
     for i, by_ns in enumerate(shift_ns):
         if by_ns:
