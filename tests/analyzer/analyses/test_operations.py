@@ -82,6 +82,16 @@ def test_calls_without_anything_around_them_are_turns_of_one_agent() -> None:
         what_if([pipeline], [edit("scale llm@agent.py:1=0")])
 
 
+def test_the_last_turn_is_not_what_goes_on_after_the_run() -> None:
+    trace = drawn("""
+        agent run    |----------------------------------------|
+          llm one     |------------|                                     model=m
+          llm answer                |-------------------------|          model=m carries=one
+          llm note                                            |------|   model=haiku
+    """)
+    assert names(trace, "llm#last") == ["answer"]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -283,6 +283,14 @@ def test_a_range_is_as_wide_as_the_runs_differ(walls: list[int], width: float) -
     assert (less.high_ns or 0) >= less.now_ns
 
 
+def test_runs_of_as_many_turns_as_some_had_are_what_the_prediction_is_about() -> None:
+    kept = prediction(told(["scale llm=0.5"], run(CALLS[:2]), run(CALLS[:3]), run(CALLS)))
+    assert (kept.turns, kept.turns_between) == (3, (2, 4))
+    assert verified(kept, [run(CALLS)]).runs == 1
+    with pytest.raises(UsageError, match="predicted for 3 turns in a typical run, measured 1"):
+        verified(kept, [run(CALLS[:1])])
+
+
 def kept(now: int, then: int) -> Entry:
     return Entry("causepath.ledger/1", ("CP101",), ("CP101",), "", now, then, None, None, 1000)
 

@@ -180,10 +180,9 @@ class Turns:
             return False
         if wanted in ("tools", "answer"):
             return self.asks(call) == (wanted == "tools")
-        number = self._number[call]
         if wanted == "last":
-            return number == len(self._of_agent[self._agent(call)])
-        return number == (1 if wanted == "first" else int(wanted))
+            return call == self._last(self._of_agent[self._agent(call)])
+        return self._number[call] == (1 if wanted == "first" else int(wanted))
 
     def count(self, span: int) -> int:
         """The number of turns that the agent of `span` has."""
@@ -217,9 +216,15 @@ class Turns:
         return [call for calls in found for call in calls]
 
     def last_answer(self) -> int:
-        """The one of them that ends last; `NO_SPAN` if there is none."""
-        spans = self._trace.spans
-        return max(self.outermost(), key=lambda i: (spans[i].ended_ns, -i), default=NO_SPAN)
+        """The last one of them; `NO_SPAN` if there is none."""
+        calls = self.outermost()
+        return self._last(calls) if calls else NO_SPAN
+
+    def _last(self, calls: Sequence[int]) -> int:
+        """Of `calls` the one that ends last, but for what goes on after the end of the run."""
+        spans, end_ns = self._trace.spans, self._trace.end_ns
+        within = [i for i in calls if spans[i].ended_ns <= end_ns]
+        return max(within or calls, key=lambda i: (spans[i].ended_ns, -i))
 
     def _depth(self, agent: int) -> int:
         deep = 0

@@ -39,6 +39,8 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     cost_then_usd: str | None
     assumes: tuple[str, ...]
     not_predicted: tuple[str, ...]
+    turns_between: tuple[int, int] | None = None
+    """The fewest and the most. Not in what earlier versions kept."""
     mean: Range | None = None
     """Not in what earlier versions kept."""
     answer: Range | None = None
@@ -119,6 +121,7 @@ def prediction(found: WhatIf) -> Prediction:
         cost_then_usd=None if found.cost_then_usd is None else f"{found.cost_then_usd:f}",
         assumes=found.assumes,
         not_predicted=found.not_predicted,
+        turns_between=found.turns_between,
         mean=_range(found.mean),
         answer=None if found.answer is None else _range(found.answer),
         unknown=found.unknown,
@@ -193,7 +196,8 @@ def _differences(told: Prediction, traces: Sequence[Trace]) -> list[str]:
     if set(now) != set(told.agents):
         found.append(f"predicted for {_listed(told.agents)}, measured {_listed(now)}")
     turns = median_turns(traces)
-    if turns != told.turns:
+    fewest, most = told.turns_between or (told.turns, told.turns)
+    if not fewest <= turns <= most:
         found.append(f"predicted for {told.turns} turns in a typical run, measured {turns}")
     return found
 

@@ -66,10 +66,10 @@ class Place(Struct, frozen=True):
 
 class WhatIf(Struct, frozen=True):
     """``agents`` says how many runs each agent had; ``turns`` is the median of a run, with the
-    changes. ``cost_usd`` are the means per run, ``None`` where a price is not known. ``answer`` is
-    when the last answer begins to be seen, where some are streamed and it is known of every run.
-    ``unknown`` is why the times cannot be told, where these traces do not show them, ``against``
-    what makes the saving an upper bound."""
+    changes, and ``turns_between`` the fewest and the most. ``cost_usd`` are the means per run,
+    ``None`` where a price is not known. ``answer`` is when the last answer begins to be seen, where
+    some are streamed and it is known of every run. ``unknown`` is why the times cannot be told,
+    where these traces do not show them, ``against`` what makes the saving an upper bound."""
 
     edits: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -85,6 +85,7 @@ class WhatIf(Struct, frozen=True):
     not_predicted: tuple[str, ...]
     agents: Mapping[str, int]
     turns: int
+    turns_between: tuple[int, int]
     mean: Estimate
     past: PastErrors = PastErrors()
     answer: Estimate | None = None
@@ -193,6 +194,7 @@ def what_if(
         not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits)),
         agents=agents(trusted),
         turns=_middle(turns),
+        turns_between=(min(turns), max(turns)),
         past=errors,
         mean=_blurred(estimated_mean(now, then, errors, doubt), unknown),
         answer=_answers(answers, errors, doubt) if streamed and not unknown else None,
