@@ -123,6 +123,8 @@ class _Walk:
         self._polls = frozenset(i for i in self._idle if trace.spans[i].category == "wait")
         self._t = trace.end_ns
         self._found: list[Stretch] = []
+        self.overlapped: set[int] = set()
+        """Spans in whose own time something below them may have run."""
         self.cut: set[int] = set()
         """Spans from which the walk took what came after."""
         self._steps = 0
@@ -206,6 +208,8 @@ class _Walk:
                     found.append((family.span, family.stop, t))
                     t = family.stop
                 stack.pop()
+                if family.overlapped:
+                    self.overlapped.add(family.span)
                 self._idling -= family.span in idle
                 continue
             if child in polls:
@@ -217,6 +221,7 @@ class _Walk:
                         t = end
                     if ends[worker] < t:
                         found.append((child, ends[worker], t))
+                        self.overlapped.add(child)
                         t = ends[worker]
                     family.took(worker)
                     child = worker
@@ -376,12 +381,18 @@ def _path(
             add(Section(span, start, end, "retry", edge))
             continue
         if call == NO_SPAN:
+            kind: Kind = own[span]
+            if span not in walk.overlapped and span not in tried.pausing:
+                add(Section(span, start, end, kind, edge))
+                if kind == "agent" or kind == "other":
+                    alone_ns[span] = alone_ns.get(span, 0) + end - start
+                continue
             for begin, stop, paused in tried.pauses(span, start, end):
                 if paused:
                     add(Section(span, begin, stop, "retry", edge))
                     continue
                 for first_ns, last_ns, branch in walk.waiting.beside(span, begin, stop, walk.cut):
-                    kind: Kind = own[span] if branch == NO_SPAN else "beside"
+                    kind = own[span] if branch == NO_SPAN else "beside"
                     add(Section(span, first_ns, last_ns, kind, edge, branch))
                     if branch == NO_SPAN and kind in ("agent", "other"):
                         alone = walk.waiting.alone_ns(span, first_ns, last_ns)
@@ -412,17 +423,18 @@ class _Tried:
 
     def __init__(self, found: Sequence[Retry]) -> None:
         self.failed = frozenset(retry.failed for retry in found)
-        self._pauses: dict[int, list[tuple[int, int]]] = {}
+        self.pausing: dict[int, list[tuple[int, int]]] = {}
+        """By span its pauses before a call was tried again."""
         for retry in found:
-            pauses = self._pauses.setdefault(retry.parent, [])
+            pauses = self.pausing.setdefault(retry.parent, [])
             pauses.append((retry.failed_ns, retry.again_ns))
-        for pauses in self._pauses.values():
+        for pauses in self.pausing.values():
             pauses.sort()
 
     def pauses(self, span: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, bool]]:
         """Own time of `span` in parts, and whether each is the pause before a retry."""
         at = start_ns
-        pauses = self._pauses.get(span, ())
+        pauses = self.pausing.get(span, ())
         place = max(0, bisect_right(pauses, (start_ns, start_ns)) - 1)
         for begin, stop in pauses[place:]:
             if begin >= end_ns:

@@ -198,27 +198,37 @@ class Family:
     then, while it may be a late one, by how near its end is; so all of them take n log n together.
     """
 
-    __slots__ = ("_done", "_ended", "_last", "_late", "_next", "_open", "_waiting", "span", "stop")
+    __slots__ = (
+        "_done",
+        "_ended",
+        "_last",
+        "_late",
+        "_next",
+        "_waiting",
+        "overlapped",
+        "span",
+        "stop",
+    )
 
     def __init__(self, waiting: Waiting, span: int, stop: int, ended: list[int], last: int) -> None:
         self.span, self.stop = span, stop
         self._waiting, self._ended, self._last = waiting, ended, last
         self._late: list[tuple[int, int]] = []
         self._next = NO_SPAN  # what began at t
-        self._open = False
+        self.overlapped = False
         self._done = _NONE_YET  # polls that handed over
 
     def waited_for(self, t: int) -> int:
         """The child that `span` can have waited for at `t`, else `NO_SPAN`."""
         ended, late = self._ended, self._late
-        if not self._open and (not ended or self._waiting.ends[ended[-1]] <= t):
+        if not self.overlapped and (not ended or self._waiting.ends[ended[-1]] <= t):
             # Nothing is open, as it is most of the time.
             self._next = ended.pop() if ended else NO_SPAN
             return self._next
         waiting = self._waiting
         starts, ends = waiting.starts, waiting.ends
         at_end = self._next == NO_SPAN
-        self._open = True
+        self.overlapped = True
         while ended and ends[ended[-1]] > t:
             child = ended.pop()
             near = ends[child] - waiting.late_ns(child, at_end=at_end) <= t
