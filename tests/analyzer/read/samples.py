@@ -493,21 +493,21 @@ def _mastra_span(span: str) -> dict[str, Any]:
 MASTRA = {"traceId": TRACE, "spans": [*map(_mastra_span, NAMES)]}
 
 
-def _rolled(kind: str, ms: int, **payload: Any) -> dict[str, Any]:
+def rolled(kind: str, ms: int, **payload: Any) -> dict[str, Any]:
     return {"timestamp": iso(ms), "type": kind, "payload": payload}
 
 
-def _counted(ms: int, total: int, **used: int) -> dict[str, Any]:
+def counted(ms: int, total: int, **used: int) -> dict[str, Any]:
     info = {"total_token_usage": {"total_tokens": total}, "last_token_usage": used}
-    return _rolled("event_msg", ms, type="token_count", info=info)
+    return rolled("event_msg", ms, type="token_count", info=info)
 
 
 CODEX = [
-    _rolled("session_meta", 100, id="s", cwd="/", model_provider="openai"),
-    _rolled("turn_context", 100, model="m"),
-    _rolled("event_msg", 100, type="user_message", message="Rain in Lisbon?"),
-    _rolled("response_item", 300, type="reasoning", summary=[]),
-    _rolled(
+    rolled("session_meta", 100, id="s", cwd="/", model_provider="openai"),
+    rolled("turn_context", 100, model="m"),
+    rolled("event_msg", 100, type="user_message", message="Rain in Lisbon?"),
+    rolled("response_item", 300, type="reasoning", summary=[]),
+    rolled(
         "response_item",
         400,
         type="function_call",
@@ -515,23 +515,21 @@ CODEX = [
         arguments="{}",
         call_id=TOOL,
     ),
-    _counted(401, 110, input_tokens=100, output_tokens=10, total_tokens=110),
-    _rolled(
+    counted(401, 110, input_tokens=100, output_tokens=10, total_tokens=110),
+    rolled(
         "response_item",
         600,
         type="function_call_output",
         call_id=TOOL,
         output='{"output": "no", "metadata": {"exit_code": 1}}',
     ),
-    _rolled("response_item", 950, type="message", role="assistant", content=[]),
-    _counted(
-        951, 330, input_tokens=200, cached_input_tokens=80, output_tokens=20, total_tokens=220
-    ),
-    _rolled("event_msg", 1000, type="task_complete"),
+    rolled("response_item", 950, type="message", role="assistant", content=[]),
+    counted(951, 330, input_tokens=200, cached_input_tokens=80, output_tokens=20, total_tokens=220),
+    rolled("event_msg", 1000, type="task_complete"),
 ]
 
 
-def _entered(ms: int, number: int, **message: Any) -> dict[str, Any]:
+def entered(ms: int, number: int, **message: Any) -> dict[str, Any]:
     return {
         "type": "message",
         "id": f"{number:08x}",
@@ -543,8 +541,8 @@ def _entered(ms: int, number: int, **message: Any) -> dict[str, Any]:
 
 PI = [
     {"type": "session", "version": 3, "id": "s", "timestamp": iso(100), "cwd": "/"},
-    _entered(100, 1, role="user", content="Rain in Lisbon?"),
-    _entered(
+    entered(100, 1, role="user", content="Rain in Lisbon?"),
+    entered(
         400,
         2,
         role="assistant",
@@ -554,8 +552,8 @@ PI = [
         stopReason="toolUse",
         timestamp=START + 100,
     ),
-    _entered(600, 3, role="toolResult", toolCallId=TOOL, toolName="get_weather", isError=True),
-    _entered(
+    entered(600, 3, role="toolResult", toolCallId=TOOL, toolName="get_weather", isError=True),
+    entered(
         950,
         4,
         role="assistant",

@@ -820,3 +820,41 @@ def test_a_tool_of_gemini_that_was_told_late(tmp_path: Path) -> None:
     spans, _ = spans_of(b"\n".join(map(text, [*samples.GEMINI_CLI[:2], late])))
     (tool,) = (s for s in spans if s.category == "tool")
     assert (tool.start_ns, tool.end_ns) == (ns(400), ns(500))
+
+
+def test_what_a_fork_of_codex_repeats_is_left_out() -> None:
+    copies = [{**line, "timestamp": iso(5000)} for line in samples.CODEX]
+    header = samples.rolled("session_meta", 5000, id="fork", forked_from_id="s")
+    own = [
+        samples.rolled("event_msg", 5020, type="user_message", message="and tomorrow?"),
+        samples.rolled("response_item", 9020, type="message", role="assistant", content=[]),
+        samples.counted(9030, 9000, input_tokens=300, output_tokens=30, total_tokens=330),
+    ]
+    spans, entry = spans_of(b"\n".join(map(text, [header, *copies, *own])))
+    assert entry.skipped == ()
+    calls = [s for s in spans if s.model_call]
+    assert [(s.duration_ns // MS, s.model_call and s.model_call.tokens) for s in calls] == [
+        (4000, Tokens(input=300, output=30))
+    ]
+    assert [s.name for s in spans if not s.parent_id] == ["codex session forked from s"]
+
+
+def test_what_a_fork_of_pi_repeats_is_counted_once(tmp_path: Path) -> None:
+    header = {**samples.PI[0], "id": "fork", "parentSession": "s.jsonl"}
+    more = [
+        samples.entered(2000, 6, role="user", content="and tomorrow?"),
+        samples.entered(
+            5000, 7, role="assistant", content=[], model="m", usage={"input": 300, "output": 30}
+        ),
+    ]
+    for name, lines in (("s", samples.PI), ("fork", [header, *samples.PI[1:], *more])):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(map(text, lines)))
+    traces = {trace.trace_id: trace for trace in read([str(tmp_path)]).traces}
+    counted = {
+        name: [s.model_call.tokens and s.model_call.tokens.input for s in t.spans if s.model_call]
+        for name, t in traces.items()
+    }
+    assert counted == {"s": [100, 200], "fork": [300]}
+    assert traces["fork"].health.notes == (
+        "2 model calls of session s repeated here: counted there",
+    )

@@ -3,6 +3,8 @@
 Items of a reply stand between what caused them (a prompt, the outputs of tools) and the outputs of
 the tools that they ask for: together they are one model call. What it used is told afterwards, in
 an event whose sums have grown. A tool lasts from the item that asked for it to its output.
+
+A fork and a subagent begin with what was said before, all of it written at once: left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,6 +52,7 @@ class _Payload(Struct, gc=False):
     info: Raw = values.ABSENT
     model: str | None = None
     model_provider: str | None = None
+    forked_from_id: str | None = None
     exit_code: int | None = None
     success: bool | None = None
 
@@ -85,6 +88,7 @@ _OUTPUTS: Final = frozenset(
     ("function_call_output", "custom_tool_call_output", "mcp_tool_call_output")
 )
 _ENDS: Final = ("exec_command_end", "mcp_tool_call_end", "patch_apply_end")
+_AT_ONCE_NS: Final = 1_000_000_000
 _ADDED: Final = ("<environment_context>", "<user_instructions>", "# AGENTS.md instructions")
 
 
@@ -94,6 +98,7 @@ class _Rollout:
     def __init__(self) -> None:
         self._id: str | None = None
         self._provider: str | None = None
+        self._origin: str | None = None
         self._lines: list[tuple[int, str, _Payload]] = []
 
     def add(self, document: bytes, where: str) -> Sequence[Found] | None:
@@ -116,6 +121,7 @@ class _Rollout:
             return [Skipped(where, f"a line that cannot be read: {error}")]
         if line.type == "session_meta" and self._id is None:
             self._id, self._provider = payload.id, payload.model_provider
+            self._origin = payload.forked_from_id
         self._lines.append((at_ns, line.type, payload))
         return ()
 
@@ -124,12 +130,12 @@ class _Rollout:
             return
         self._lines.sort(key=lambda line: line[0])
         first_ns, last_ns = self._lines[0][0], self._lines[-1][0]
+        lines = self._lines if self._origin is None else _own(self._lines)
         story = _Story(self._id or f"{_NAME}-{first_ns}", self._provider)
         story.has_prompts = any(
-            kind == "event_msg" and payload.type == "user_message"
-            for _, kind, payload in self._lines
+            kind == "event_msg" and payload.type == "user_message" for _, kind, payload in lines
         )
-        for at_ns, kind, payload in self._lines:
+        for at_ns, kind, payload in lines:
             story.tell(at_ns, kind, payload)
         yield from sessions.spans(
             sessions.Session(
@@ -141,8 +147,21 @@ class _Rollout:
                 story.calls,
                 tuple(story.tools.values()),
                 story.shortened,
+                self._origin,
             )
         )
+
+
+def _own(lines: Sequence[tuple[int, str, _Payload]]) -> list[tuple[int, str, _Payload]]:
+    """`lines` of a fork without those that were copied at its start, but for the last prompt."""
+    copied = sum(at_ns - lines[0][0] < _AT_ONCE_NS for at_ns, _, _ in lines)
+    prompts = [
+        line
+        for line in lines[:copied]
+        if line[2].type == "user_message" or (line[2].type, line[2].role) == ("message", "user")
+    ]
+    settings = [line for line in lines[:copied] if line[1] == "turn_context"]
+    return [*settings, *prompts[-1:], *lines[copied:]]
 
 
 class _Story:

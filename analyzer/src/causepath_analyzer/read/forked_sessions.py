@@ -1,4 +1,4 @@
-"""Sessions of Claude Code that begin with the lines of an older one, which are counted once.
+"""Sessions of Claude Code and pi that begin with the lines of an older one, counted once.
 
 A session that is resumed or forked under a new id repeats what was said before. Replies and tool
 calls keep the ids that the API gave them, so they are known again; the older session keeps them,
@@ -21,13 +21,13 @@ SCOPE: Final = "claude-code-transcript"
 _MOST_FORKS: Final = 100
 
 
-def without_repeats(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
-    """Takes out of `spans`, by trace, what a session repeats of an older one.
+def without_repeats(spans: dict[str, list[Span]], scope: str = SCOPE) -> Mapping[str, Repeats]:
+    """Takes out of `spans`, by trace, what a session recorded by `scope` repeats of an older one.
 
     Says of each session that lost something how much and to whom. A session that has nothing of
     its own is taken out whole, and the older one says so.
     """
-    sessions = {name: own for name, own in spans.items() if own[0].scope == SCOPE}
+    sessions = {name: own for name, own in spans.items() if own[0].scope == scope}
     if len(sessions) < 2:
         return {}
     owners: dict[str, Span] = {}
@@ -105,5 +105,5 @@ def _left(name: str, own: Sequence[Span], repeated: Sequence[Span]) -> list[Span
 
 
 def _is_frame(name: str, span: Span) -> bool:
-    """Whether `span` is a turn or a wait of a person, which have no id of the API."""
-    return span.parent_id == name and span.category in ("agent", "human")
+    """Whether `span` is a turn or a wait, which have no id of the API."""
+    return span.parent_id == name and span.category in ("agent", "human", "wait")

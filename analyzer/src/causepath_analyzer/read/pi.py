@@ -5,16 +5,16 @@ A tool lasts from the message that asked for it to its own result. Input tokens 
 what came from or went into the cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import normalise, sessions, turns, values
-from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat
+from causepath_analyzer.model import Skipped, Span
+from causepath_analyzer.read import forked_sessions, normalise, sessions, turns, values
+from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat, Repeats
 from causepath_analyzer.read.values import Number
 
 
@@ -131,7 +131,8 @@ class _Session:
             elif entry.message is not None:
                 records.append(_record(at_ns, entry.message))
                 if entry.message.role == "assistant":
-                    name = f"{identity}-{len(calls)}"
+                    # A fork repeats its entries as they are.
+                    name = f"{_NAME}-{entry.id or ''}-{at_ns}"
                     calls.append(_call(name, at_ns, before_ns, entry.message))
                     for tool in _asked(entry.message):
                         if tool.id:
@@ -226,4 +227,8 @@ def _begin() -> JsonFormat:
     return JsonFormat(_NAME, session.add, session.finish)
 
 
-FORMAT = GatheredFormat(_NAME, _begin)
+def _settle(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
+    return forked_sessions.without_repeats(spans, f"{_NAME}-session")
+
+
+FORMAT = GatheredFormat(_NAME, _begin, _settle)

@@ -38,7 +38,8 @@ class Tool(Struct, gc=False):
 
 
 class Session(Struct, frozen=True):
-    """Who recorded what between when. ``shortened`` is when the conversation was summed up."""
+    """Who recorded what between when. ``shortened`` is when the conversation was summed up,
+    ``origin`` the session that it goes on with."""
 
     id: str
     program: str
@@ -48,12 +49,15 @@ class Session(Struct, frozen=True):
     calls: Sequence[Call]
     tools: Sequence[Tool]
     shortened: Sequence[tuple[int, int]] = ()
+    origin: str | None = None
 
 
 def spans(session: Session) -> Iterator[Found]:
     """The spans of `session`: itself, its turns with what was called in them, and the waits."""
     of = _Of(session)
-    yield of.span(session.id, "", f"{session.program} session", "agent", _whole(session))
+    name = f"{session.program} session"
+    name = name if session.origin is None else f"{name} forked from {session.origin}"
+    yield of.span(session.id, "", name, "agent", (session.start_ns, session.end_ns))
     began = turns.beginnings(session.records) or [turns.Beginning(0, turns.USER)]
     starts = [
         session.records[begun.index].at_ns if session.records else session.start_ns
@@ -105,10 +109,6 @@ def spans(session: Session) -> Iterator[Found]:
             },
             failed=tool.failed,
         )
-
-
-def _whole(session: Session) -> tuple[int, int]:
-    return session.start_ns, session.end_ns
 
 
 def _turn(starts: Sequence[int], at_ns: int) -> int:
