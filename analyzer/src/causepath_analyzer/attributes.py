@@ -11,6 +11,13 @@ from typing import Final
 CATEGORY: Final = "causepath.category"
 TURN: Final = "causepath.turn"
 LINK: Final = "causepath.link"
+LINK_TYPE: Final = "gen_ai.attribution.link_type"
+LINK_TYPES: Final[Mapping[str, str]] = {
+    "CAUSED_BY_GENERATION": "tool_call",
+    "INFORMED_BY": "content",
+}
+"""How a draft of the GenAI conventions says why a link is there."""
+LINKS: Final = frozenset((LINK, LINK_TYPE))
 TOOL_INFERRED: Final = "causepath.tool.inferred"
 USAGE_PARTIAL: Final = "causepath.usage.partial"
 TOOL_READ_ONLY: Final = "causepath.tool.read_only"

@@ -182,6 +182,8 @@ class Link(Struct, frozen=True, gc=False):
     span_id: str
     why: str | None = None
     """``tool_call``, ``tool_result``, ``content``, or ``None`` on links of other emitters."""
+    trace_id: str = ""
+    """Of another trace that it leads into."""
 
 
 class Span(Struct, frozen=True, gc=False):
@@ -239,6 +241,8 @@ class Health(Struct, frozen=True, gc=False):
     negative: int = 0
     rehung: int = 0
     notes: tuple[str, ...] = ()
+    astray: int = 0
+    """Of the orphans those whose parent is in another trace of the input."""
 
 
 MergeReason = Literal["response id", "tokens", "call id", "name", "time", "attempt", "stream"]
@@ -283,6 +287,10 @@ class Trace(Struct, frozen=True, gc=False):
     """How long spans of the trace go on after the run has ended."""
     resolution_ns: int = 1
     """What the clock cuts times to: 1 ns, 1 us or 1 ms."""
+    joined: tuple[str, ...] = ()
+    """Ids of the later traces that are a part of this run."""
+    hands_on: bool = False
+    """It may be one run with another trace, although nothing says so for certain."""
 
     @property
     def wall_ns(self) -> int:

@@ -29,7 +29,7 @@ note spans that record a call once more: 4 of 9 (44%)
 note streams without a time to first token: 2
      Their time cannot be split into waiting and generating. The attribute is
      gen_ai.response.time_to_first_chunk.
-18 other checks found nothing.
+21 other checks found nothing.
 """
 
 

@@ -88,7 +88,7 @@ def test_wrappers(document: Any) -> None:
         ),
         (
             {"references": [{"refType": "CHILD_OF", "traceID": "FF", "spanID": "C3"}]},
-            {"parent_id": "", "links": (Link("c3".zfill(16)),)},
+            {"parent_id": "", "links": (Link("c3".zfill(16), None, "ff".zfill(32)),)},
         ),
         ({"duration": None}, {"end_ns": None}),
         ({"tags": None}, {"category": "other", "error": None}),

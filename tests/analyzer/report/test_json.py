@@ -138,9 +138,12 @@ def test_report() -> None:
                     "skewed": 0,
                     "negative": 0,
                     "rehung": 0,
+                    "astray": 0,
                     "untrusted": False,
                     "notes": [],
                 },
+                "joined": [],
+                "hands_on": False,
                 "merges": [],
                 "conversations": [
                     {

@@ -69,13 +69,16 @@ class _Found(Struct):
     in_vain: list[set[str]] = field(default_factory=list)
     """Of each reply whose tools are not in its trace, the spans that record its call."""
 
-    def torn(self) -> int:
-        return sum(not causes.isdisjoint(self.seen) for causes in self.away)
+    def away_for_good(self) -> int:
+        return sum(not causes <= self.seen for causes in self.away)
 
     def no_tool(self) -> int:
         answered = set().union(*self.away)
         return sum(answered.isdisjoint(call) for call in self.in_vain)
 
+    hands_on: int = 0
+    joined: int = 0
+    astray: int = 0
     only_sums: int = 0
     contradictory: int = 0
     hasty: int = 0
@@ -183,11 +186,28 @@ _RULES: Final = (
     _Rule(
         "runs_torn",
         "bad",
-        _Found.torn,
+        lambda f: f.hands_on,
         lambda f: f.traces,
-        "traces whose causes are in another trace",
-        "One run is in several traces, as nothing is around its calls. Declare it with "
-        "causepath.agent, or open a span around it.",
+        "runs that hand results on to others",
+        "They may be one run in several traces, as nothing is around its calls; each is reported "
+        "by itself. Declare the run with causepath.agent, or open a span around it.",
+    ),
+    _Rule(
+        "runs_joined",
+        "note",
+        lambda f: f.joined,
+        lambda f: f.traces,
+        "runs put together from several traces",
+        "Their links say that results were handed on within one run. A span around it "
+        "(causepath.agent) would keep it in one trace.",
+    ),
+    _Rule(
+        "causes_missing",
+        "bad",
+        _Found.away_for_good,
+        lambda f: f.traces,
+        "traces whose causes are in a trace that is not here",
+        "Their links lead to calls or tools that no input has. Put their files beside this one.",
     ),
     _Rule(
         "tokens_disagree",
@@ -251,9 +271,18 @@ _RULES: Final = (
         "ends, and read streams to their end.",
     ),
     _Rule(
+        "parents_elsewhere",
+        "note",
+        lambda f: f.astray,
+        lambda f: f.spans,
+        "spans whose parent is in another trace here",
+        "The context of another run was kept, and the trace begun anew below it. Start each run "
+        "with a context of its own, or keep its trace.",
+    ),
+    _Rule(
         "orphans",
         "note",
-        lambda f: f.orphans,
+        lambda f: f.orphans - f.astray,
         lambda f: f.spans,
         "spans whose parent is not here",
         "Sampling, dropped batches, or a service whose spans go elsewhere. Put its file beside "
@@ -336,6 +365,9 @@ def _count(trace: Trace, found: _Found) -> None:
     found.disagree += sum(merge.tokens_disagree for merge in trace.merges)
     found.unfinished += health.unfinished
     found.orphans += health.orphans
+    found.astray += health.astray
+    found.hands_on += trace.hands_on
+    found.joined += bool(trace.joined)
     found.duplicates += health.duplicates
     found.broken += health.cycles + health.negative
     found.skewed += health.skewed

@@ -30,6 +30,8 @@ class Brief(Struct, frozen=True, array_like=True):
     places: tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]
     findings: tuple[tuple[str, int, Evidence], ...]
     health: Health
+    hands_on: bool = False
+    """It may be one run with others."""
 
 
 class Spread(Struct, frozen=True):
@@ -85,6 +87,8 @@ class Summary(Struct, frozen=True):
     opportunities: tuple[Opportunity, ...]
     slowest: tuple[Slow, ...]
     health: Health
+    hands_on: int
+    """Runs that may be one with others."""
     id_length: int
     """So many characters of their ids tell all runs apart."""
 
@@ -101,13 +105,14 @@ def brief(run: Run) -> Brief:
         places=_places(run),
         findings=tuple([(one.code, one.saving_ns, one.evidence) for one in run.findings]),
         health=run.health,
+        hands_on=trace.hands_on,
     )
 
 
 def summary(runs: Iterable[Brief]) -> Summary:
     """The summary of `runs`, which are looked at once, in order of their start."""
     walls: list[Slow] = []
-    failed = 0
+    failed = handing = 0
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
     found: dict[str, list[tuple[str, int, Evidence]]] = {}
     cost: Decimal | None = Decimal(0)
@@ -116,6 +121,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
         walls.append(Slow(run.trace_id, run.wall_ns))
         failed += run.failed
         healths.append(run.health)
+        handing += run.hands_on
         spent = run.cost_usd
         cost = cost + spent if cost is not None and spent is not None else None
         for known, spent_ns in zip(by_key.values(), run.places, strict=True):
@@ -147,6 +153,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
         ),
         slowest=tuple(sorted(walls, key=lambda slow: (-slow.wall_ns, slow.trace_id))[:5]),
         health=_added(healths),
+        hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
     )
 

@@ -51,18 +51,18 @@ class Usage(Struct, frozen=True):
         told = []
         if self.sums:
             of = "an agent or step" if self.sums == 1 else f"{self.sums:,} agents or steps"
-            told.append(f"tokens are the sums of {of}, in which no call says what it used")
+            told.append(f"tokens are sums of {of} in which no call says what it used")
         for number, of_one, of_many in (
             (self.uncounted, "says no token counts", "say no token counts"),
             (
                 self.contradictory,
-                "has token counts that cannot be (parts above the whole): not priced",
-                "have token counts that cannot be (parts above the whole): not priced",
+                "has impossible token counts (parts above the whole): not priced",
+                "have impossible token counts (parts above the whole): not priced",
             ),
             (
                 self.hasty,
-                "took less time than any model needs: no pace is taken from it",
-                "took less time than any model needs: no pace is taken from them",
+                "took less time than any model needs: not used for its pace",
+                "took less time than any model needs: not used for its pace",
             ),
         ):
             if number:

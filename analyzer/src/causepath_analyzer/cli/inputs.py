@@ -165,7 +165,8 @@ def picked(traces: Sequence[Trace], trace_id: str | None) -> Sequence[Trace]:
     if trace_id is None:
         return traces
     ids = [trace.trace_id for trace in traces]
-    found = begins_with(ids, trace_id)
+    run_of = {part: trace.trace_id for trace in traces for part in (trace.trace_id, *trace.joined)}
+    found = sorted({run_of[part] for part in begins_with(run_of, trace_id)})
     if len(found) == 1:
         return [trace for trace in traces if trace.trace_id == found[0]]
     if found:

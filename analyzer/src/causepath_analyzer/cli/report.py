@@ -1,6 +1,7 @@
 """``causepath [PATHS]``: one trace gives a report, many give a summary."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -30,6 +31,7 @@ from causepath_analyzer.ids import begins_with
 from causepath_analyzer.jobs.share import Row, Task, rows_of
 from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
+from causepath_analyzer.read.recognise import NotApartError
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
@@ -101,11 +103,13 @@ def _found(
     team = read_together(paths, task, jobs)
     if team is not None:
         with team:
-            only = [*team.trace_ids] if trace is None else begins_with(team.trace_ids, trace)
-            if len(only) == 1:
-                return team.inputs, found_in([team.whole(only[0])], task)
-            if trace is None:
-                return team.inputs, team.rows()
+            found = team.trace_ids if trace is None else begins_with(team.lead, trace)
+            only = {team.lead[trace_id] for trace_id in found}
+            with suppress(NotApartError):
+                if len(only) == 1:
+                    return team.inputs, found_in([team.whole(*only)], task)
+                if trace is None:
+                    return team.inputs, team.rows()
     reading = read_inputs(paths, task.options)
     return reading.inputs, found_in(picked(reading.traces, trace), task)
 

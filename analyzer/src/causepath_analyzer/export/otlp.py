@@ -66,11 +66,16 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
     Those among `originals` are taken as they are. A `copy` has ids of its own, that of the trace
     among them, a link from every span to the one it stands for, and another service.
     """
-    by_id = {id_bytes(run.trace.trace_id, TRACE_BYTES): run for run in runs}
-    told = {
-        trace: {id_bytes(row.span.span_id, SPAN_BYTES): row for row in rows(run)}
-        for trace, run in by_id.items()
+    by_id = {
+        id_bytes(trace_id, TRACE_BYTES): run
+        for run in runs
+        for trace_id in (run.trace.trace_id, *run.trace.joined)
     }
+    told: dict[bytes, Mapping[bytes, Row]] = {}
+    for run in runs:
+        of_run = {id_bytes(row.span.span_id, SPAN_BYTES): row for row in rows(run)}
+        for trace_id in (run.trace.trace_id, *run.trace.joined):
+            told[id_bytes(trace_id, TRACE_BYTES)] = of_run
     batches: list[ResourceSpans] = []
     carried: set[bytes] = set()
     count = 0
@@ -84,7 +89,8 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
         if kept.scope_spans:
             batches.append(kept)
     anew = 0
-    for trace, run in by_id.items():
+    for run in runs:
+        trace = id_bytes(run.trace.trace_id, TRACE_BYTES)
         if trace not in carried:
             batches += _written(run, tuple(told[trace].values()))
             anew += len(run.trace.spans)
@@ -282,7 +288,8 @@ def _span(row: Row, run: Run) -> Span:
         status=Status(code=_ERROR if span.error is not None else 0),  # type: ignore[arg-type]
     )
     for link in span.links:
-        cause = wire.links.add(trace_id=trace, span_id=id_bytes(link.span_id, SPAN_BYTES))
+        away = id_bytes(link.trace_id, TRACE_BYTES) if link.trace_id else trace
+        cause = wire.links.add(trace_id=away, span_id=id_bytes(link.span_id, SPAN_BYTES))
         if link.why is not None:
             _add(cause.attributes, {names.LINK: link.why})
     _add(wire.attributes, _understood(span))

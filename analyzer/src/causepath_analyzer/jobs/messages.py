@@ -2,16 +2,21 @@
 
 the command                          a worker
 Read(task, parts)              ->
-                               <-    WasRead(inputs, trace ids), or NotApart: then it ends
+                               <-    WasRead(inputs, trace ids, causes), or NotApart: then it ends
+Tell(trace ids)                ->
+                               <-    Sides(of each)
 Give(trace ids of others)      ->
                                <-    Spans(trace) for each of them
 Spans(trace) from others       ->
-Build()                        ->
-                               <-    Shown(orders)
+Build(which traces are one)    ->
+                               <-    Shown(orders, loose ends)
+Find(span ids)                 ->
+                               <-    Holders(trace of each)
 Analyse(what all have shown)   ->
                                <-    Rows, until one is empty
 """
 
+from collections.abc import Mapping
 from typing import BinaryIO, Final
 
 import msgspec
@@ -21,6 +26,7 @@ from causepath_analyzer.analyses.independence import Elsewhere, Orders
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
 from causepath_analyzer.jobs.share import Row, Task
 from causepath_analyzer.model import Input, Skipped, Span
+from causepath_analyzer.read.joined import Cause, Loose, Side
 from causepath_analyzer.read.parts import Part
 
 _LENGTH: Final = 8
@@ -49,6 +55,15 @@ class InputRead(Struct, frozen=True):
 class WasRead(Struct, frozen=True, tag=True):
     inputs: tuple[InputRead, ...]
     trace_ids: tuple[str, ...]
+    causes: tuple[Cause, ...]
+
+
+class Tell(Struct, frozen=True, tag=True):
+    trace_ids: tuple[str, ...]
+
+
+class Sides(Struct, frozen=True, tag=True):
+    sides: Mapping[str, Side]
 
 
 class NotApart(Struct, frozen=True, tag=True):
@@ -67,23 +82,34 @@ class Spans(Struct, frozen=True, tag=True):
 
 
 class Build(Struct, frozen=True, tag=True):
-    pass
+    lead: Mapping[str, str]
 
 
 class Shown(Struct, frozen=True, tag=True):
     orders: Orders
+    loose: Loose
+
+
+class Find(Struct, frozen=True, tag=True):
+    span_ids: frozenset[str]
+
+
+class Holders(Struct, frozen=True, tag=True):
+    traces: Mapping[str, str]
 
 
 class Analyse(Struct, frozen=True, tag=True):
     others: Elsewhere
+    handing: frozenset[str]
+    parents: Mapping[str, str]
 
 
 class Rows(Struct, frozen=True, tag=True):
     rows: tuple[Row, ...]
 
 
-Asked = Read | Give | Spans | Build | Analyse
-Answered = WasRead | NotApart | Spans | Shown | Rows
+Asked = Read | Tell | Give | Spans | Build | Find | Analyse
+Answered = WasRead | Sides | NotApart | Spans | Shown | Holders | Rows
 
 ASKED: Final = msgspec.msgpack.Decoder(Asked)
 ANSWERED: Final = msgspec.msgpack.Decoder(Answered)

@@ -1,7 +1,7 @@
 """The traces that one process reads and analyses, down to a small row for each."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -9,7 +9,17 @@ from causepath_analyzer.analyses.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import Brief, brief
 from causepath_analyzer.model import Input, Span, Trace
-from causepath_analyzer.read import Options, Progress, SpansByTrace, traces
+from causepath_analyzer.read import Options, Progress, SpansByTrace, built
+from causepath_analyzer.read.joined import (
+    Cause,
+    Loose,
+    Side,
+    causes_of,
+    holders,
+    loose,
+    side_of,
+    told,
+)
 from causepath_analyzer.read.parts import Part, read_part
 from causepath_analyzer.report.json import trace_json
 
@@ -31,10 +41,10 @@ class Row(Struct, frozen=True, array_like=True):
 class Share:
     """Traces from parts of the input, or those that were read already."""
 
-    def __init__(self, task: Task, built: Sequence[Trace] = ()) -> None:
+    def __init__(self, task: Task, traces: Sequence[Trace] = ()) -> None:
         self._task = task
         self._spans: SpansByTrace = {}
-        self._traces = list(built)
+        self._traces = list(traces)
 
     def read(self, parts: Sequence[Part], progress: Progress | None = None) -> Sequence[Input]:
         """What became of each of `parts`. Raises `NotApartError` if one cannot be read alone."""
@@ -54,16 +64,38 @@ class Share:
         """Adds what another share has read of a trace, later in the input."""
         self._spans.setdefault(trace_id, []).extend(spans)
 
-    def build(self, only: str | None = None) -> Sequence[Trace]:
-        """The traces of the spans that were read, or `only` one of them."""
+    def causes(self) -> Sequence[Cause]:
+        """The links from one trace into another that were read here."""
+        return causes_of(self._spans)
+
+    def sides(self, trace_ids: Sequence[str]) -> Mapping[str, Side]:
+        """What was read here of these traces, of which links lead into others."""
+        return {i: side_of(self._spans[i]) for i in trace_ids if i in self._spans}
+
+    def build(self, lead: Mapping[str, str], only: Sequence[str] | None = None) -> Sequence[Trace]:
+        """The traces of the spans that were read, or of `only` some of them."""
         if only is not None:
-            self._spans = {only: self._spans[only]}
+            self._spans = {trace_id: self._spans[trace_id] for trace_id in only}
         if self._spans:
-            self._traces = list(traces((), self._spans).traces)
+            here = {part: first for part, first in lead.items() if part in self._spans}
+            self._traces = list(built((), self._spans, here).traces)
             self._spans = {}
         # What was read lives to the end: the collector need not go through it again and again.
         gc.freeze()
         return self._traces
+
+    def loose(self) -> Loose:
+        """What these traces say that others have to be asked about."""
+        return loose(self._traces)
+
+    def holders(self, span_ids: frozenset[str]) -> Mapping[str, str]:
+        """In which of these traces spans with these ids are."""
+        return holders(self._traces, span_ids)
+
+    def told(self, handing: frozenset[str], parents: Mapping[str, str]) -> None:
+        """Takes in what all traces together say of these."""
+        if handing or parents:
+            self._traces = [told(trace, handing, parents) for trace in self._traces]
 
     def orders(self) -> Orders:
         """What these traces show about the orders of the calls in them."""

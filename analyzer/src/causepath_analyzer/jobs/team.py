@@ -21,11 +21,15 @@ from causepath_analyzer.jobs.messages import (
     Answered,
     Asked,
     Build,
+    Find,
     Give,
+    Holders,
     Read,
     Rows,
     Shown,
+    Sides,
     Spans,
+    Tell,
     WasRead,
     input_of,
     received,
@@ -35,6 +39,14 @@ from causepath_analyzer.jobs.messages import (
 from causepath_analyzer.jobs.share import Row, Share, Task
 from causepath_analyzer.model import Trace
 from causepath_analyzer.read import Progress
+from causepath_analyzer.read.joined import (
+    NO_JOINS,
+    NOT_LOOSE,
+    Side,
+    handing_on,
+    involved,
+    joins,
+)
 from causepath_analyzer.read.parts import Part, joined
 from causepath_analyzer.read.recognise import NotApartError
 
@@ -134,16 +146,35 @@ class Team:
             worker.ask(Read(task, tuple(share)))
         entries = [*self._own.read(parts[0], progress)]
         self.held: list[Sequence[str]] = [self._own.trace_ids]
+        causes = [*self._own.causes()]
         for worker in self.workers:
             answer = worker.answer()
             if not isinstance(answer, WasRead):
                 raise NotApartError
             entries += map(input_of, answer.inputs)
             self.held.append(answer.trace_ids)
+            causes += answer.causes
         self.inputs = joined([part for share in parts for part in share], entries)
-        self.trace_ids = {trace_id for held in self.held for trace_id in held}
-        if not self.trace_ids:
+        every = {trace_id for held in self.held for trace_id in held}
+        if not every:
             raise NotApartError
+        self._joins = joins(causes, self._sides(involved(causes, every))) if causes else NO_JOINS
+        self.lead = {trace_id: self._joins.lead.get(trace_id, trace_id) for trace_id in every}
+        self.trace_ids = frozenset(self.lead.values())
+
+    def _sides(self, trace_ids: set[str]) -> dict[str, Side]:
+        """What all shares say of these traces."""
+        found = dict(self._own.sides(tuple(trace_ids)))
+        for worker, held in zip(self.workers, self.held[1:], strict=True):
+            own = trace_ids.intersection(held)
+            if not own:
+                continue
+            worker.ask(Tell(tuple(own)))
+            answer = worker.answer()
+            assert isinstance(answer, Sides)
+            for trace_id, side in answer.sides.items():
+                found[trace_id] = found[trace_id] + side if trace_id in found else side
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -157,12 +188,16 @@ class Team:
             worker.end()
 
     def whole(self, trace_id: str) -> Trace:
-        """One of the traces."""
+        """One of the traces. Raises `NotApartError` if others have to be asked about it."""
+        parts = [part for part, first in self.lead.items() if first == self.lead[trace_id]]
         for worker, held in zip(self.workers, self.held[1:], strict=True):
-            if trace_id in held:
-                for spans in self._given(worker, [trace_id]):
-                    self._own.taken(spans.trace_id, unpacked(spans))
-        (trace,) = self._own.build(trace_id)
+            for spans in self._given(worker, [part for part in parts if part in held]):
+                self._own.taken(spans.trace_id, unpacked(spans))
+        (trace,) = self._own.build(self._joins.lead, parts)
+        if self._own.loose() != NOT_LOOSE:
+            raise NotApartError
+        self._own.told(self._joins.named, {})
+        (trace,) = self._own.build({})
         return trace
 
     def rows(self) -> list[Row]:
@@ -170,28 +205,46 @@ class Team:
         self._exchange()
         workers = self.workers
         for worker in workers:
-            worker.ask(Build())
-        self._own.build()
-        orders = self._own.orders()
+            worker.ask(Build(self._joins.lead))
+        self._own.build(self._joins.lead)
+        orders, loose = self._own.orders(), self._own.loose()
         for worker in workers:
             answer = worker.answer()
             assert isinstance(answer, Shown)
             orders.join(answer.orders)
+            loose += answer.loose
         others = orders.elsewhere()
+        handing = self._joins.named | handing_on(loose.parts)
+        parents = self._holders(loose.absent)
         for worker in workers:
-            worker.ask(Analyse(others))
+            worker.ask(Analyse(others, handing, parents))
+        self._own.told(handing, parents)
         rows = list(self._own.rows(others))
         for worker in workers:
             while chunk := self._rows(worker):
                 rows += chunk
         return sorted(rows, key=in_order)
 
+    def _holders(self, span_ids: frozenset[str]) -> dict[str, str]:
+        """In which traces spans with these ids are."""
+        found: dict[str, str] = {}
+        if span_ids:
+            for worker in self.workers:
+                worker.ask(Find(span_ids))
+            found.update(self._own.holders(span_ids))
+            for worker in self.workers:
+                answer = worker.answer()
+                assert isinstance(answer, Holders)
+                found.update(answer.traces)
+        return found
+
     def _exchange(self) -> None:
-        """Gives what was read of a trace to the first share that has something of it."""
-        owners: dict[str, int] = {}
+        """Gives what was read of a run to the first share that has something of it."""
+        first: dict[str, int] = {}
         for share, held in enumerate(self.held):
             for trace_id in held:
-                owners.setdefault(trace_id, share)
+                first.setdefault(self.lead[trace_id], share)
+        owners = {trace_id: first[lead] for trace_id, lead in self.lead.items()}
         forwarded: list[list[Spans]] = [[] for _ in self.workers]
         for share, worker in enumerate(self.workers, start=1):
             given = [trace_id for trace_id in self.held[share] if owners[trace_id] != share]

@@ -12,12 +12,16 @@ from causepath_analyzer.jobs.messages import (
     ASKED,
     Analyse,
     Build,
+    Find,
     Give,
+    Holders,
     NotApart,
     Read,
     Rows,
     Shown,
+    Sides,
     Spans,
+    Tell,
     WasRead,
     input_read,
     packed,
@@ -48,7 +52,10 @@ def work(asked: BinaryIO, answers: BinaryIO) -> None:
                 send(answers, NotApart())
             else:
                 told = tuple(map(input_read, inputs))
-                send(answers, WasRead(told, tuple(share.trace_ids)))
+                causes = tuple(share.causes())
+                send(answers, WasRead(told, tuple(share.trace_ids), causes))
+        elif isinstance(message, Tell):
+            send(answers, Sides(share.sides(message.trace_ids)))
         elif isinstance(message, Give):
             for trace_id in message.trace_ids:
                 send(answers, packed(trace_id, share.given_away(trace_id)))
@@ -56,8 +63,10 @@ def work(asked: BinaryIO, answers: BinaryIO) -> None:
             share.taken(message.trace_id, unpacked(message))
             continue
         elif isinstance(message, Build):
-            share.build()
-            send(answers, Shown(share.orders()))
+            share.build(message.lead)
+            send(answers, Shown(share.orders(), share.loose()))
+        elif isinstance(message, Find):
+            send(answers, Holders(share.holders(message.span_ids)))
         elif isinstance(message, Analyse):
             _analyse(share, message, answers)
         answers.flush()
@@ -65,6 +74,7 @@ def work(asked: BinaryIO, answers: BinaryIO) -> None:
 
 def _analyse(share: Share, message: Analyse, answers: BinaryIO) -> None:
     # All of it before the first is sent: whoever asked is analysing as well, and not listening.
+    share.told(message.handing, message.parents)
     rows: list[Row] = list(share.rows(message.others))
     for first in range(0, len(rows), _ROWS):
         send(answers, Rows(tuple(rows[first : first + _ROWS])))

@@ -2,7 +2,7 @@
 
 import gc
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Final
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from causepath_analyzer.errors import (
     UsageError,
 )
 from causepath_analyzer.model import Input, Skipped, Span, Trace
+from causepath_analyzer.read import joined
 from causepath_analyzer.read.format import Repeats
 from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, GATHERED, Options, Recogniser
 from causepath_analyzer.read.source import STDIN, files, lost, open_source, unpacked, what_is_in
@@ -29,6 +30,7 @@ __all__ = [
     "Progress",
     "Reading",
     "SpansByTrace",
+    "built",
     "read",
     "read_file",
     "read_stream",
@@ -78,29 +80,59 @@ def read(
 
 
 def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
-    """The traces of `spans`. Raises the most serious problem of `inputs` if there is none."""
+    """The traces of `spans`, of which some may be one run, with what they say of each other. Raises
+    the most serious problem of `inputs` if there is none."""
+    causes = joined.causes_of(spans)
+    found = joined.NO_JOINS
+    if causes:
+        here = joined.involved(causes, spans)
+        found = joined.joins(causes, {i: joined.side_of(spans[i]) for i in here})
+    reading = built(inputs, spans, found.lead)
+    left = joined.loose(reading.traces)
+    named = found.named | joined.handing_on(left.parts)
+    parents = joined.holders(reading.traces, left.absent)
+    if not named and not parents:
+        return reading
+    told = tuple([joined.told(trace, named, parents) for trace in reading.traces])
+    return replace(reading, traces=told)
+
+
+def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str]) -> Reading:
+    """The trace of each of `spans` by itself, or with what `lead` says that it is one run with."""
     if not spans:
         problems = [entry.problem for entry in inputs if entry.problem is not None]
         unreadable = (p for p in problems if isinstance(p, UnreadableInputError))
         raise next(unreadable, problems[0] if problems else NoTracesError("no input"))
     repeats = {name: told for row in GATHERED for name, told in row.settle(spans).items()}
+    parts = joined.join(spans, lead) if lead else {}
     # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        built = sorted(map(build, spans.values()), key=lambda t: (t.start_ns, t.trace_id))
+        found = sorted(map(build, spans.values()), key=lambda t: (t.start_ns, t.trace_id))
     finally:
         if collecting:
             gc.enable()
-    if any(map(_only_creates, built)) and not all(map(_only_creates, built)):
-        runs = [trace for trace in built if not _only_creates(trace)]
-        inputs, built = _left_out(inputs, len(built) - len(runs)), runs
+    if any(map(_only_creates, found)) and not all(map(_only_creates, found)):
+        runs = [trace for trace in found if not _only_creates(trace)]
+        inputs, found = _left_out(inputs, len(found) - len(runs)), runs
+    if parts:
+        found = [_of_parts(trace, parts.get(trace.trace_id)) for trace in found]
     if repeats:
-        built = [_told(trace, repeats.get(trace.trace_id)) for trace in built]
-    partial = dict(found for entry in inputs for found in entry.partial)
+        found = [_told(trace, repeats.get(trace.trace_id)) for trace in found]
+    partial = dict(told for entry in inputs for told in entry.partial)
     if partial:
-        built = [_incomplete(trace, partial.get(trace.trace_id)) for trace in built]
-    return Reading(tuple(inputs), tuple(built))
+        found = [_incomplete(trace, partial.get(trace.trace_id)) for trace in found]
+    return Reading(tuple(inputs), tuple(found))
+
+
+def _of_parts(trace: Trace, others: tuple[str, ...] | None) -> Trace:
+    """`trace`, which is made of several."""
+    if others is None:
+        return trace
+    note = f"one run in {len(others) + 1} traces, as its links say: they are read as one"
+    health = replace(trace.health, notes=(*trace.health.notes, note))
+    return replace(trace, joined=others, health=health)
 
 
 def _only_creates(trace: Trace) -> bool:

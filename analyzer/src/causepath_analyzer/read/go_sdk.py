@@ -78,7 +78,6 @@ _KINDS: Final[tuple[SpanKind, ...]] = (
 )
 _ERROR: Final = "Error"
 _EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
-_LINK: Final = frozenset((names.LINK,))
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -125,7 +124,7 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
         start_ns,
         end_ns if end_ns is not None and end_ns > 0 else None,
         wire.Status is not None and wire.Status.Code == _ERROR,
-        tuple(_links(wire.Links)),
+        tuple(_links(wire.Links, trace_id(context.TraceID))),
     )
     resource = normalise.resource(
         values.attributes(_mapping(wire.Resource), normalise.RESOURCE_ATTRIBUTES)
@@ -145,11 +144,16 @@ def _kind(kind: int | None) -> SpanKind:
     return _KINDS[kind] if kind is not None and 0 <= kind < len(_KINDS) else "internal"
 
 
-def _links(links: list[_Link] | None) -> Iterator[Link]:
+def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:
     for link in links or ():
         if link.SpanContext is not None and link.SpanContext.SpanID:
-            why = values.attributes(_mapping(link.Attributes), _LINK).get(names.LINK)
-            yield Link(span_id(link.SpanContext.SpanID), why if isinstance(why, str) else None)
+            told = values.attributes(_mapping(link.Attributes), names.LINKS)
+            away = trace_id(link.SpanContext.TraceID) if link.SpanContext.TraceID else ""
+            yield Link(
+                span_id(link.SpanContext.SpanID),
+                normalise.why_linked(told),
+                away if away != here else "",
+            )
 
 
 FORMAT = JsonFormat("go-sdk", read)

@@ -157,8 +157,22 @@ def _references(wire: _Span) -> tuple[str, tuple[Link, ...]]:
     parent = next((r for r in here if r.refType == "CHILD_OF"), None)
     if parent is None and not wire.parentSpanID:
         parent = next((r for r in here if r.refType == "FOLLOWS_FROM"), None)
-    links = tuple(Link(span_id(r.spanID)) for r in wire.references or () if r is not parent)
+    links = tuple(
+        Link(
+            span_id(r.spanID),
+            None,
+            "" if r in here or not wire.traceID else _other(r.traceID, wire.traceID),
+        )
+        for r in wire.references or ()
+        if r is not parent
+    )
     return span_id(parent.spanID if parent is not None else wire.parentSpanID), links
+
+
+def _other(trace: str, here: str) -> str:
+    """The id of a trace, if it is not `here`, whatever zeros stand before the two."""
+    away = trace_id(trace)
+    return away if away != trace_id(here) else ""
 
 
 def _event(log: _Log) -> tuple[str | None, int | None]:

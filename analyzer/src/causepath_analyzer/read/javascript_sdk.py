@@ -87,7 +87,6 @@ _KINDS: Final[tuple[SpanKind, ...]] = ("internal", "server", "client", "producer
 _FAILED: Final = 2
 _SECOND: Final = 1_000_000_000
 _EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
-_LINK: Final = frozenset((names.LINK,))
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -139,7 +138,7 @@ def _span(
         start_ns,
         end_ns,
         wire.status is not None and wire.status.code == _FAILED,
-        tuple(_links(wire.links)),
+        tuple(_links(wire.links, trace_id(context.traceId))),
     )
     return normalise.span(
         emitted, understood, _resource(wire.resource), scope.name or "", scope.version or None
@@ -179,12 +178,15 @@ def _kind(kind: int | None) -> SpanKind:
     return _KINDS[kind] if kind is not None and 0 <= kind < len(_KINDS) else "internal"
 
 
-def _links(links: list[_Link] | None) -> Iterator[Link]:
+def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:
     for link in links or ():
         context = _context(link.context)
         if context.spanId:
-            why = values.attributes(values.mapping(link.attributes), _LINK).get(names.LINK)
-            yield Link(span_id(context.spanId), why if isinstance(why, str) else None)
+            told = values.attributes(values.mapping(link.attributes), names.LINKS)
+            away = trace_id(context.traceId) if context.traceId else ""
+            yield Link(
+                span_id(context.spanId), normalise.why_linked(told), away if away != here else ""
+            )
 
 
 def _resource(wire: _Resource | None) -> normalise.Resource:

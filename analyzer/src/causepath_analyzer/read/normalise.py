@@ -303,6 +303,15 @@ def _pending_parent(value: object) -> str:
     return "" if not found.strip("0") else found.lower()
 
 
+def why_linked(attributes: Attributes) -> str | None:
+    """Why a link is there, if one of its `attributes` says so."""
+    why = nonempty(attributes.get(names.LINK))
+    if why is None:
+        said = attributes.get(names.LINK_TYPE)
+        why = names.LINK_TYPES.get(said.upper()) if isinstance(said, str) else None
+    return why
+
+
 def session(said: object) -> str | None:
     """The conversation. Some give the id of the reply before, which is another one every turn."""
     found = nonempty(said)

@@ -32,6 +32,7 @@ class _KeyValue(Struct, gc=False):
 
 
 class _Link(Struct, gc=False):
+    traceId: str | None = None  # noqa: N815
     spanId: str = ""  # noqa: N815
     attributes: list[_KeyValue] | None = None
 
@@ -254,7 +255,7 @@ def _read_group(
                     start_ns,
                     end_ns,
                     failed,
-                    _links(wire.links) if wire.links else (),
+                    _links(wire.links, wire.traceId) if wire.links else (),
                     understood,
                     resource,
                     scope,
@@ -274,7 +275,7 @@ def _read_group(
                 parent,
                 start_ns,
                 end_ns,
-                _links(wire.links) if wire.links else (),
+                _links(wire.links, wire.traceId) if wire.links else (),
                 resource,
                 scope_said,
                 version,
@@ -337,15 +338,16 @@ def _what_is_missing(wire: _Span) -> str:
     return f"span {wire.spanId} starts at {wire.startTimeUnixNano!r}, which is no time in ns"
 
 
-def _links(links: list[_Link]) -> tuple[Link, ...]:
+def _links(links: list[_Link], here: str) -> tuple[Link, ...]:
+    """The `links` of a span in the trace with the id `here`, as it is on the wire."""
     found = []
     for link in links:
-        why = None
-        for pair in link.attributes or ():
-            if pair.key == names.LINK:
-                value = _value(pair.value)
-                why = value if isinstance(value, str) else None
-        found.append(Link(span_id(link.spanId), why))
+        told = {p.key: _value(p.value) for p in link.attributes or () if p.key in names.LINKS}
+        away = link.traceId
+        elsewhere = (_trace_ids.get(away) or _trace_id(away)) if away and away != here else ""
+        if elsewhere == _trace_ids.get(here):
+            elsewhere = ""
+        found.append(Link(span_id(link.spanId), normalise.why_linked(told), elsewhere))
     return tuple(found)
 
 
@@ -505,7 +507,10 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
                 span["events"] = [
                     _camel_attributes(_camel(e)) for e in _objects(span.get("events"))
                 ]
-                span["links"] = [_camel_attributes(_camel(k)) for k in _objects(span.get("links"))]
+                span["links"] = [
+                    _with_text_ids(_camel_attributes(_camel(k)))
+                    for k in _objects(span.get("links"))
+                ]
                 try:
                     wire = _SPAN.decode(msgspec.json.encode(_camel_attributes(span)))
                 except msgspec.ValidationError as error:
@@ -535,6 +540,11 @@ def _named(scope: object) -> tuple[str, str | None]:
 _OF_A_SPAN: Final = ("spanId", "name", "attributes")
 """A trace that Tempo found has none of these."""
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
+
+
+def _with_text_ids(link: dict[str, object]) -> dict[str, object]:
+    trace = _hex(link.get("traceId"), 32)
+    return {**link, "traceId": trace if isinstance(trace, str) else None}
 
 
 def _hex(identity: object, digits: int) -> object:

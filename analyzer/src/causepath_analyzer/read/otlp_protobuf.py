@@ -221,7 +221,7 @@ def _span(
     parent = wire.parent_span_id
     parent_id = parent.hex() if parent.strip(b"\0") else ""
     ended_ns = end_ns if end_ns or not start_ns else None
-    links = tuple(Link(link.span_id.hex(), _why(link)) for link in wire.links)
+    links = tuple([_link(link, wire.trace_id) for link in wire.links]) if wire.links else ()
     pairs = list(wire.attributes)
     layout = shapes.NO_LAYOUT
     if known.is_open:
@@ -279,9 +279,10 @@ def _span(
     )
 
 
-def _why(link: "trace_pb2.Span.Link") -> str | None:
-    why = _understood(link.attributes, frozenset((names.LINK,))).get(names.LINK)
-    return why if isinstance(why, str) else None
+def _link(link: "trace_pb2.Span.Link", here: bytes) -> Link:
+    away = link.trace_id.hex() if link.trace_id not in (b"", here) else ""
+    why = normalise.why_linked(_understood(link.attributes, names.LINKS))
+    return Link(link.span_id.hex(), why, away)
 
 
 def _understood(pairs: "Iterable[KeyValue]", wanted: frozenset[str]) -> dict[str, object]:

@@ -77,7 +77,6 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
 }
 _EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
 _NO_RESOURCE: Final = normalise.resource({})
-_LINK: Final = frozenset((names.LINK,))
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
@@ -119,7 +118,7 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
         start_ns,
         values.time_ns(wire.end_time),
         isinstance(code, str) and code.upper() == "ERROR",
-        tuple(_links(wire.links or ())),
+        tuple(_links(wire.links or (), trace_id(trace))),
     )
     resource = _NO_RESOURCE
     if wire.resource is not None:
@@ -147,12 +146,14 @@ def _kind(kind: Id) -> SpanKind:
     return _KINDS.get(said, "internal")
 
 
-def _links(links: "list[_Link] | tuple[()]") -> Iterator[Link]:
+def _links(links: "list[_Link] | tuple[()]", here: str) -> Iterator[Link]:
     for link in links:
         if link.context is not None:
-            why = values.attributes(link.attributes, _LINK).get(names.LINK)
+            told = values.attributes(link.attributes, names.LINKS)
             identity = span_id(values.hex_id(link.context.span_id, 16))
-            yield Link(identity, why if isinstance(why, str) else None)
+            said = values.hex_id(link.context.trace_id, 32)
+            away = trace_id(said) if said else ""
+            yield Link(identity, normalise.why_linked(told), away if away != here else "")
 
 
 FORMAT = JsonFormat("python-sdk", read)

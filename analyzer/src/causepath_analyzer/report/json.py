@@ -77,6 +77,7 @@ class _Health(Struct):
     skewed: int
     negative: int
     rehung: int
+    astray: int
     untrusted: bool
     notes: Sequence[str]
 
@@ -130,6 +131,8 @@ class _Trace(Struct):
     findings: list[_Finding]
     together_ns: int
     health: _Health
+    joined: Sequence[str]
+    hands_on: bool
     merges: list[_Merge]
     conversations: list[_Conversation]
 
@@ -329,9 +332,12 @@ def _trace(run: Run) -> _Trace:
             skewed=health.skewed,
             negative=health.negative,
             rehung=health.rehung,
+            astray=health.astray,
             untrusted=trace.untrusted,
             notes=health.notes,
         ),
+        joined=trace.joined,
+        hands_on=trace.hands_on,
         merges=[_Merge(m.kept, m.merged, m.why, m.tokens_disagree) for m in trace.merges],
         conversations=[
             _Conversation(

@@ -118,7 +118,10 @@ def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     walls = [duration(slow.wall_ns) for slow in summary.slowest]
     fitting = max(1, 70 // (summary.id_length + 10))
     slowest = "  ".join(map(" ".join, list(zip(ids, walls, strict=True))[:fitting]))
+    hand = count(summary.hands_on, "of these runs hands", "of these runs hand")
+    apart = [Text(f"{hand} results on: see `causepath doctor`", style="note")]
     return [
+        *(apart if summary.hands_on else ()),
         Text(f"Slowest: {slowest}"),
         Text(f"Next: causepath {where} --trace {ids[0]}", style="note"),
     ]
