@@ -97,6 +97,7 @@ PLUGIN: dict[str, set[str]] = {
         "categories",
         "guard",
         "model_call",
+        "runs",
         "semconv",
         "spans",
         "telemetry",
@@ -116,8 +117,10 @@ PLUGIN: dict[str, set[str]] = {
         "telemetry",
         "work",
     },
+    "retried": {"guard", "runs", "stored"},
     "telemetry": {
         "origin",
+        "retried",
         "content",
         "callsite",
         "evidence",

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 
+APART_NS = 1_000
+"""Between two attempts or pauses: Jaeger takes those that touch for one on the path."""
+
+
 class Attempts:
     """Made when the first one has failed: most calls need no second."""
 
@@ -51,15 +55,17 @@ class Attempts:
             context=self._around,
             kind=SpanKind.INTERNAL,
             attributes={semconv.CATEGORY: "retry"},
-            start_time=start_ns,
+            start_time=start_ns + APART_NS,
         )
+        self._start_ns = start_ns + APART_NS
 
     def go_on(self, now_ns: int) -> None:
         """The pause is over, in whatever way."""
-        self._start_ns = now_ns
         if self._pause is not None:
+            now_ns = max(now_ns, self._start_ns)
             self._pause.end(end_time=now_ns)
             self._pause = None
+        self._start_ns = now_ns + APART_NS
 
     def _write(
         self,
@@ -85,4 +91,4 @@ class Attempts:
         )
         if error_type is not None:
             span.set_status(StatusCode.ERROR)
-        span.end(end_time=end_ns)
+        span.end(end_time=max(end_ns, self._start_ns))

@@ -86,6 +86,8 @@ class ModelCall:
     _ended_ns: int | None = None
     _delivered: Sequence[AskedTool] = ()
     _records_content = False
+    _body_sent: object = None
+    """While it may turn out that it has to be sent again."""
 
     def __init__(
         self,
@@ -168,6 +170,9 @@ class ModelCall:
         if self._token is not None:
             detach(self._token)
         detach(self._progress)
+        may_go_again = self._streams or error is not None
+        if may_go_again and self._run.span is not None and not self._run.answered:
+            self._body_sent = self._provider.read_body(self.args, self.kwargs)
         self.args, self.kwargs = (), {}
         if error is not None:
             self._failed(error)
@@ -399,6 +404,7 @@ class ModelCall:
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
         self.is_complete = True
+        self._run.answered, self._run.error = True, None
         reply = self._reply
         if reply.tool_calls:
             self._ask_whole_calls()
@@ -414,6 +420,9 @@ class ModelCall:
         if span is None or not span.is_recording():
             return
         attributes = self._reply_attributes()
+        first_ns = self._first_chunk_ns()
+        if first_ns is not None:
+            span.add_event(semconv.FIRST_TOKEN_EVENT, timestamp=self._start_ns + first_ns)
         if self._other is not None and not self._native:
             self._set_missing(span, attributes)
         else:
@@ -591,12 +600,17 @@ class ModelCall:
         run = self._run
         if self._telemetry.metrics.wanted():
             self._measure(end_ns, error)
+        body, self._body_sent = self._body_sent, None
         if self._telemetry.runs.call_over(run, end_ns) or run.span is None:
             return  # another call of the run is in progress
         if error is not None:
-            # Later in a run, the application may well send the same results again.
-            if self._own[semconv.TURN] == 1:
+            if not run.answered:
+                if self.kwargs or self.args:
+                    body = self._provider.read_body(self.args, self.kwargs)
+                self._telemetry.first_call_failed(run, end_ns, error, body)
+            elif self._own[semconv.TURN] == 1:
                 self._telemetry.end_run(run, end_ns, error)
+            # Later in a run, the application may well send the same results again.
             return
         reply = self._reply
         asks = reply.tool_calls or (self.is_complete and reply.goes_on)

@@ -65,6 +65,8 @@ class Provider(NamedTuple):
     targets: tuple[Target, ...]
     read_request: Callable[[tuple[Any, ...], dict[str, Any]], ModelRequest | None]
     """From the arguments of the CALL seam; `None` where it is no model call."""
+    read_body: Callable[[tuple[Any, ...], dict[str, Any]], object]
+    """All that a model call sends, from the arguments of the CALL seam."""
     read_server: Callable[[Any], Server]
     """From the client."""
     read_prompt: Callable[[tuple[Any, ...], dict[str, Any]], Prompt]

@@ -103,6 +103,10 @@ class Run:
     conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
+    answered: bool = False
+    """Whether there has been any reply."""
+    error: str | None = None
+    """What it has failed with, if it is over now."""
     outside: Context | None = None
     """What was current where the run was opened."""
     is_over: bool = False
@@ -127,6 +131,11 @@ def enclosing_run(context: Context) -> Run | None:
     """The innermost run around what is current in this context, where it is known."""
     run = context.get(ENCLOSING_KEY)
     return run if isinstance(run, Run) else None
+
+
+def outermost(context: Context) -> bool | None:
+    """What a run says of itself that begins in this context: `True`, or nothing."""
+    return True if enclosing_run(context) is None else None
 
 
 def declaring_generator(frame: FrameType | None) -> FrameType | None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CATEGORY = "causepath.category"
 RUN_INFERRED = "causepath.run.inferred"
+RUN_OUTERMOST = "causepath.run.outermost"
+"""Of a run that is in no other one of this process, whatever else is around it."""
+
 UNFINISHED = "causepath.unfinished"
 """Of a span that was open when the process ended."""
 
@@ -77,6 +80,7 @@ SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
 TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+FIRST_TOKEN_EVENT = "first_token"
 DETAILS_EVENT = "gen_ai.client.inference.operation.details"
 MCP_METHOD = "mcp.method.name"
 

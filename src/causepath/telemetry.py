@@ -26,7 +26,8 @@ from causepath.model_call import ModelCall
 from causepath.operation import Operation
 from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
-from causepath.runs import ENCLOSING_KEY, RUN_KEY, Run, Runs, run_in
+from causepath.retried import FailedRuns, fingerprint
+from causepath.runs import ENCLOSING_KEY, RUN_KEY, Run, Runs, outermost, run_in
 from causepath.spans import (
     SCOPE,
     attributes_of,
@@ -52,6 +53,21 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
+
+RETRY_SECONDS = 60
+"""One whose first call has failed, if it is not made again for so long."""
+
+FINAL_ERRORS = frozenset(
+    {
+        "authentication_error",
+        "billing_error",
+        "invalid_request_error",
+        "not_found_error",
+        "permission_error",
+        "request_too_large",
+    }
+)
+"""What the same request fails with again."""
 
 MAX_CALLS_IN_FLIGHT = 10_000
 
@@ -89,6 +105,7 @@ class Telemetry:
         """The spans of ours that have begun and not ended."""
         self._janitor: threading.Thread | None = None
         self.runs = Runs()
+        self._failed = FailedRuns()
         self.metrics = Metrics()
         self.others = OtherSpans()
         forks.living.add(self)
@@ -100,6 +117,7 @@ class Telemetry:
         self.others.clear()
         self._left_to_others.clear()
         self._janitor = None
+        self._failed.clear()
         self.runs.after_fork()
 
     # -- where spans go
@@ -180,7 +198,9 @@ class Telemetry:
         if other is not None:
             other.claimed = True
         now_ns = time.time_ns()
-        run, parent, around = self._run_of(request, other, here, current, now_ns, tracer)
+        run, parent, around = self._run_of(
+            request, other, here, current, now_ns, tracer, lambda: provider.read_body(args, kwargs)
+        )
         call = ModelCall(
             self,
             provider,
@@ -206,6 +226,7 @@ class Telemetry:
         current: SpanContext,
         now_ns: int,
         tracer: Tracer,
+        read_body: Callable[[], object],
     ) -> tuple[Run, Context, Context]:
         """The run that a request belongs to, what its call hangs on, and what its tools do."""
         run = self.runs.answered(request.tool_results) if request.tool_results else None
@@ -219,8 +240,16 @@ class Telemetry:
             run = run or self._run_at(current, request, here)
             return run, here, here
         if run is None:
-            run = self._infer_run(here, now_ns, tracer)
+            run = self._retried(read_body) or self._infer_run(here, now_ns, tracer)
         return run, run.parent, run.parent
+
+    def _retried(self, read_body: Callable[[], object]) -> Run | None:
+        """The run whose first call has failed and is made again; another one of this thread and
+        task is over."""
+        run, again = self._failed.taken_up(read_body)
+        if run is not None and not again:
+            self.end_run(run, run.touched_ns)
+        return run if again else None
 
     def _run_around(
         self, other: OtherSpan, run: Run | None, request: ModelRequest, here: Context
@@ -259,6 +288,7 @@ class Telemetry:
                     semconv.OPERATION: "invoke_agent",
                     semconv.AGENT_NAME: name,
                     semconv.RUN_INFERRED: True,
+                    semconv.RUN_OUTERMOST: outermost(here),
                 }
             ),
             start_time=now_ns,
@@ -333,6 +363,7 @@ class Telemetry:
 
     def end_run(self, run: Run, end_ns: int, error: str | None = None) -> None:
         """End the span of an inferred run."""
+        error = error or run.error
         if run.span is not None and self.runs.ended(run):
             if error is not None:
                 run.span.set_status(StatusCode.ERROR)
@@ -340,12 +371,26 @@ class Telemetry:
             run.span.end(end_time=end_ns)
             self._measure_run(run, run.began_ns, end_ns, error)
 
+    def first_call_failed(self, run: Run, end_ns: int, error: str, body: object) -> None:
+        """An inferred run has no reply yet. The application may try again."""
+        request = fingerprint(body) if body is not None and error not in FINAL_ERRORS else b""
+        run.error, run.touched_ns = error, end_ns
+        if not request:
+            self.end_run(run, end_ns)
+            return
+        left = self._failed.add(run, request)
+        if left is not None:
+            self.end_run(left, left.touched_ns)
+
     @harmless(None)
     def end_idle_runs(self, idle_seconds: float = 0) -> None:
         """End the inferred runs that have gone quiet, at the moment they last did something."""
-        before = time.time_ns() - int(idle_seconds * 1e9)
-        for run in self.runs.idle(before):
-            self.end_run(run, run.touched_ns)
+        now_ns = time.time_ns()
+        before = now_ns - int(idle_seconds * 1e9)
+        before_failed = now_ns - int(min(idle_seconds, RETRY_SECONDS) * 1e9)
+        for run in self.runs.idle(before_failed):
+            if run.touched_ns <= before or run.error is not None:
+                self.end_run(run, run.touched_ns)
 
     @harmless(None)
     def _watch_idle_runs(self) -> None:
@@ -396,11 +441,14 @@ class Telemetry:
             f"invoke_agent {name}",
             context=here,
             kind=SpanKind.INTERNAL,
-            attributes={
-                semconv.CATEGORY: "agent",
-                semconv.OPERATION: "invoke_agent",
-                semconv.AGENT_NAME: name,
-            },
+            attributes=semconv.present(
+                {
+                    semconv.CATEGORY: "agent",
+                    semconv.OPERATION: "invoke_agent",
+                    semconv.AGENT_NAME: name,
+                    semconv.RUN_OUTERMOST: outermost(here),
+                }
+            ),
         )
         run = self._run_below(span, here)
         run.name = name

@@ -14,6 +14,7 @@ from causepath.announced import told_in
 from causepath.categories import category
 from causepath.guard import harmless
 from causepath.model_call import IN_PROGRESS
+from causepath.runs import outermost
 from causepath.spans import (
     SCOPE,
     attributes_of,
@@ -125,6 +126,8 @@ def _adopt(telemetry: Telemetry, span: Span) -> None:
             telemetry.tool_calls.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
     elif operation == "invoke_agent":
         span.update_name("invoke_agent")
+        if outermost(telemetry.runs.here()):
+            span.set_attribute(semconv.RUN_OUTERMOST, True)
     found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
     span.set_attribute(semconv.CATEGORY, found)
 

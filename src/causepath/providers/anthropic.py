@@ -16,6 +16,7 @@ from causepath.providers.stainless import (
     body_options,
     call_options,
     error_type,
+    read_body,
     server,
     targets,
 )
@@ -322,6 +323,7 @@ PROVIDER = Provider(
         Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
     ),
     read_request=read_request,
+    read_body=read_body,
     read_server=read_server,
     read_prompt=read_prompt,
     read_reply=read_reply,

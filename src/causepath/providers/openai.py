@@ -18,6 +18,7 @@ from causepath.providers.stainless import (
     body_options,
     call_options,
     error_type,
+    read_body,
     server,
     targets,
 )
@@ -333,6 +334,7 @@ PROVIDER = Provider(
     name="openai",
     targets=targets("openai"),
     read_request=read_request,
+    read_body=read_body,
     read_server=read_server,
     read_prompt=read_prompt,
     read_reply=read_reply,

@@ -48,6 +48,11 @@ def body_of(options: Any) -> Mapping[str, Any] | None:
     return {**body, **extra} if extra and isinstance(extra, Mapping) else body
 
 
+def read_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    """All that a model call sends."""
+    return body_of(call_options(args, kwargs))
+
+
 def server(client: Any, platform: str | None) -> Server:
     url = client.base_url
     return Server(url.host, url.port or (80 if url.scheme == "http" else 443), platform)
