@@ -95,6 +95,21 @@ def test_walls(edits: list[str], wall: int) -> None:
         ),
         pytest.param(
             """
+            agent run       |---------------------------------------|
+              llm one        |--|
+              tool a            |---------|                             asked_by=one
+              tool b             |----------|                           asked_by=one
+              tool c                      |-----------|                 asked_by=one
+              tool d                         |--------|                 asked_by=one
+              tool e                                  |-----|           asked_by=one
+              llm two                                        |-----|    results=a,b,c,d,e
+            """,
+            ["CP101=9"],
+            24,
+            id="a pool that is made larger, where one of its tools is closed late",
+        ),
+        pytest.param(
+            """
             agent run       |-------------------------|
               llm one        |--|
               tool a            |-----|                   asked_by=one

@@ -299,7 +299,8 @@ class Editing:
         seen = most_at_once(self._plan.trace, heads) if single else 1
         most = limit or (self._pool(heads) if seen == 1 else seen)
         ends = tuple(end_of(i) for i in tails)
-        own = {end_of(i) for branch in branches for i in branch}
+        # Where one is closed late, its start holds what followed, too.
+        own = {event for branch in branches for i in branch for event in (start_of(i), end_of(i))}
         first = start_of(heads[0])
         held_by = self._held_by(first)
         gap = self._gap(first)
