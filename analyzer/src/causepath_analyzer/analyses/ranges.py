@@ -24,7 +24,7 @@ _DRAWS: Final = 2000
 _SEED: Final = 20
 _MODEL_ERROR: Final = 0.03
 """How far off a replay is taken to be, as a part of the change, while nothing was measured."""
-_SIDE_BY_SIDE: Final = 0.06
+_SIDE_BY_SIDE: Final = 0.08
 """The same where it lets calls run side by side that did not."""
 _JITTER: Final = 0.01
 _MOST_JITTER: Final = 0.03
