@@ -302,6 +302,26 @@ TWO = {"llm": 40, "tool": 80}
             {**TWO, "human": 25, "other": 25},
             id="shortened for as long as is told",
         ),
+        pytest.param(
+            [
+                said(0, "go"),
+                reply(5, "a1", "toolu_a"),
+                result(45, "toolu_a"),
+                said(50, TASK),
+                reply(60, "a2", "Done."),
+            ],
+            ONE,
+            id="a task that was over while the model was answering",
+        ),
+        pytest.param(
+            [
+                said(0, "<bash-input>make</bash-input>"),
+                said(40, "<bash-stdout>ok</bash-stdout>"),
+                reply(45, "a", "Done."),
+            ],
+            {"other": 40, "llm": 5},
+            id="a shell command that the model answers",
+        ),
         pytest.param([said(0, "hello")], {}, id="one line"),
         pytest.param(
             [
@@ -424,10 +444,19 @@ def test_subagents_whose_files_are_not_here_are_told(tmp_path: Path) -> None:
     )
 
 
-def test_an_agent_that_is_asked_twice_is_two_tool_calls(tmp_path: Path) -> None:
-    lines = [said(0, "go")]
-    for n in (1, 2):
-        done = {**result(10 * n + 5, f"toolu_{n}"), "toolUseResult": {"agentId": "x"}}
-        lines += [reply(10 * n, f"m{n}", f"toolu_{n}"), done]
-    run = run_of(tmp_path, *lines, reply(30, "b", "Done."))
-    assert (run.usage.calls.tool, run.health.duplicates) == (2, 0)
+def test_an_agent_that_is_asked_twice(tmp_path: Path) -> None:
+    main = [said(0, "go")]
+    for n, (asked, done) in enumerate(((5, 15), (65, 80))):
+        tool = f"toolu_{n}"
+        told = {**result(done, tool), "toolUseResult": {"agentId": "x"}}
+        main += [reply(asked, f"m{n}", tool), told, reply(done + 5, f"n{n}", "Done.")]
+        main += [said(60, "again")] if n == 0 else []
+    agent = [said(5, "sub"), reply(15, "x0", "Hi."), said(65, "more"), reply(80, "x1", "Hi.")]
+    own = [
+        {**one, "uuid": f"x{n}", "isSidechain": True, "agentId": "x"} for n, one in enumerate(agent)
+    ]
+    (tmp_path / "agent-x.jsonl").write_text("".join(json.dumps(one) + "\n" for one in own))
+    run = run_of(tmp_path, *main)
+    assert seconds(run) == {"llm": 5 + 10 + 5 + 5 + 15 + 5, "human": 40}
+    assert (run.usage.calls.llm, run.usage.calls.tool, run.health.notes) == (6, 2, ())
+    assert (run.health.duplicates, run.health.orphans) == (0, 0)

@@ -22,6 +22,7 @@ stream: where that shows, as there are far fewer tokens than characters, they ar
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -158,7 +159,7 @@ class _Tool(Struct, gc=False):
     @property
     def span_id(self) -> str:
         """The subagent's own file knows the id of its agent, and only that."""
-        return f"agent-{self.agent}" if self.agent else self.id
+        return f"{_AGENT}{self.agent}" if self.agent else self.id
 
 
 _LINE: Final = msgspec.json.Decoder(_Line)
@@ -170,6 +171,7 @@ _ORIGIN: Final = msgspec.json.Decoder(_Origin)
 _LONGEST: Final = 1 << 20
 _TOOLS: Final = ("tool_use", "tool_result")
 _SYNTHETIC: Final = "<synthetic>"
+_AGENT: Final = "agent-"
 _ANTHROPIC: Final = "claude"
 _COMPACTED: Final = "compact_boundary"
 _IN_PIECES_NS: Final = 100_000_000
@@ -376,6 +378,7 @@ def _main(
         yield from _idle(session, number, before, (idle_ns, first.at_ns), begun.waiting)
         turn = f"{session}-{first.uuid}"
         yield _span(session, turn, session, "turn", "agent", first.at_ns, done_ns)
+        yield from _command(session, turn, own[begun.index : last])
         for from_ns, to_ns in shortened:
             yield _compaction(session, turn, from_ns, to_ns)
         yield from _work(session, turn, lines, tools, has_heads=has_heads)
@@ -385,6 +388,19 @@ def _main(
 
 
 _WORK: Final = ("reply", "result", "stop")
+
+
+def _command(session: str, turn: str, lines: Sequence[_Entry]) -> Iterator[Found]:
+    """The command of the person's that a turn of `lines` begins with, until what it printed."""
+    first = lines[0]
+    printed = first.at_ns
+    for entry in lines[1:] if first.voice == "command" else ():
+        if entry.voice not in ("command", "output", "meta", "none"):
+            break
+        printed = entry.at_ns if entry.voice == "output" else printed
+    if printed > first.at_ns:
+        identity = f"{turn}-command"
+        yield _span(session, identity, turn, "the user's command", "other", first.at_ns, printed)
 
 
 def _record(entry: _Entry) -> turns.Record:
@@ -449,7 +465,7 @@ _COMPACTION_NAME: Final = "compaction"
 def _subagent(
     session: str, chain: str, own: list[_Entry], tools: Mapping[str, Mapping[str, _Tool]]
 ) -> Iterator[Found]:
-    parent = f"agent-{chain}"
+    parent = f"{_AGENT}{chain}"
     if not own[0].agent:
         # Older releases say nothing: the latest tool call around the first line started it.
         around = [
@@ -461,10 +477,17 @@ def _subagent(
         ]
         latest = max(around, key=lambda tool: tool.start_ns, default=None)
         parent = latest.span_id if latest is not None else session
-    run = f"run-{chain}"
-    name = f"subagent {chain}"
-    yield _span(session, run, parent, name, "agent", own[0].at_ns, own[-1].at_ns)
-    yield from _work(session, run, own, tools[chain], has_heads=_counts_heads(own))
+    has_heads = _counts_heads(own)
+    began = turns.beginnings([_record(entry) for entry in own])[1:]
+    parts = [0, *(begun.index for begun in began), len(own)]
+    for number, (first, last) in enumerate(pairwise(parts)):
+        # Asked again, it goes on with what it knows.
+        lines = own[first:last]
+        run = f"run-{_part(chain, number)}"
+        above = f"{_AGENT}{_part(chain, number)}" if number else parent
+        name = f"subagent {chain}"
+        yield _span(session, run, above, name, "agent", lines[0].at_ns, lines[-1].at_ns)
+        yield from _work(session, run, lines, tools[chain], has_heads=has_heads)
 
 
 def _work(
@@ -554,6 +577,7 @@ def _calls(lines: Sequence[_Entry], tools: Mapping[str, _Tool], *, has_heads: bo
     """The call that asked for each tool."""
     latest: _Call | None = None
     cause_ns: int | None = None
+    owes = False
     for entry in lines:
         message = entry.message
         if message is None:
@@ -580,6 +604,9 @@ def _calls(lines: Sequence[_Entry], tools: Mapping[str, _Tool], *, has_heads: bo
             asked.update(dict.fromkeys(new, call))
         elif entry.kind != "assistant":
             latest = None
+        if entry.voice == "machine" and owes:
+            continue  # the model was asked before it came
+        owes = entry.voice == "result"
         cause_ns = entry.at_ns
     found = list({id(call): call for call in calls.values()}.values())
     for call in found:
@@ -623,9 +650,21 @@ def _counts_heads(entries: Sequence[_Entry]) -> bool:
     )
 
 
+def _asked_again(agent: str, agents: dict[str, int]) -> str:
+    """What the part of the work of `agent` is called that was asked for now."""
+    if not agent:
+        return ""
+    agents[agent] = agents.get(agent, -1) + 1
+    return _part(agent, agents[agent])
+
+
+def _part(agent: str, number: int) -> str:
+    return f"{agent}-{number}" if number else agent
+
+
 def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
     tools: dict[str, _Tool] = {}
-    agents: set[str] = set()
+    agents: dict[str, int] = {}
     for entry in lines:
         for block in entry.blocks:
             if entry.kind == "assistant" and block.type == "tool_use" and block.id:
@@ -639,9 +678,7 @@ def _tools(lines: Sequence[_Entry]) -> Mapping[str, _Tool]:
             if answered is not None:
                 answered.end_ns = entry.at_ns
                 answered.failed = block.is_error is True
-                if entry.started_agent not in agents:  # else it goes on with one
-                    agents.add(entry.started_agent)
-                    answered.agent = entry.started_agent
+                answered.agent = _asked_again(entry.started_agent, agents)
                 answered.result = values.content(block.content)
     return tools
 
@@ -689,15 +726,15 @@ def _missing(own: Sequence[Span]) -> Iterator[str]:
         times = "once" if shortened == 1 else f"{shortened:,} times"
         yield f"shortened {times}: what the model used to sum up is in no record"
     identities = {span.span_id for span in own}
+    asked = [s.span_id.removeprefix(_AGENT) for s in own if s.span_id.startswith(_AGENT)]
     away = sum(
-        span.span_id.startswith(_AGENT) and f"run-{span.span_id[len(_AGENT) :]}" not in identities
-        for span in own
+        f"run-{agent}" not in identities and f"run-{agent.rpartition('-')[0]}" not in identities
+        for agent in asked
     )
     if away:
         many = "a subagent is" if away == 1 else f"{away:,} subagents are"
         yield f"{many} not here, and no call in there counted: add subagents/agent-*.jsonl"
 
 
-_AGENT: Final = "agent-"
 _NAME: Final = "claude-code"
 FORMAT = GatheredFormat(_NAME, _begin, _settle)

@@ -114,7 +114,8 @@ def beginnings(records: Sequence[Record]) -> list[Beginning]:
             first = _first(records, said, is_idle=not owes and busy_ns <= records[said[0]].at_ns)
             if first is not None:
                 at_ns = records[first].at_ns
-                if busy_ns <= at_ns and (not owes or at_ns - worked_ns > _TOGETHER_NS):
+                late = at_ns - worked_ns > _TOGETHER_NS and records[first].voice != "machine"
+                if busy_ns <= at_ns and (not owes or late):
                     found.append(Beginning(first, records[first].waiting))
         if not found:
             found.append(Beginning(index, USER))  # the file begins in the middle of a turn
