@@ -61,7 +61,11 @@ class Definition:
         for c in open_now:
             if self.ends[c] <= t or self.ends[c] - self.late_ns(c, d) <= t:
                 best.append((abs(self.ends[c] - t), 1, c))
-            given = d != NO_SPAN and (c in self.flow.outputs_given(d) or self.answered_by[c] == d)
+            given = d != NO_SPAN and any(
+                i in self.flow.outputs_given(d) or self.answered_by[i] == d
+                for i in range(len(self.spans))
+                if c in self.above(i)
+            )
             if given and self.ends[c] > t and self.parents[c] == s:
                 best.append((0, 0, c))
         running = [c for c in open_now if self.ends[c] > stop]

@@ -238,6 +238,35 @@ def spent(trace: Trace) -> tuple[str, int]:
         ),
         pytest.param(
             """
+            chain run       |--------------------|
+              llm a          |------------------|
+              tool x            |--|
+              tool y                |--|
+              llm b                      |------|
+            """,
+            ("llm 10 tool 6 agent 5", 0),
+            id="a call that was closed when the next one had begun",
+        ),
+        pytest.param(
+            """
+            other post      |--------------------|       kind=server service=gate
+              other resolve  |------------------|        service=gate
+              agent run       |--------------|           kind=server service=agents
+                llm a          |------------|
+            """,
+            ("llm 13 other 6 agent 2", 0),
+            id="a server's span beside the step that called it",
+        ),
+        pytest.param(
+            """
+            other send      |-|                          kind=producer
+              network take   |----------------|
+            """,
+            ("network 17 other 1", 0),
+            id="what a message was sent for",
+        ),
+        pytest.param(
+            """
             agent run       |--------------------|
               llm a          |-------|
               tool x                  |---->

@@ -10,13 +10,14 @@ although the tools could not start before the call had asked for them:
 so before the critical path is walked
 
 - a tool that starts inside a model call takes its time from that call: it is hung below the call
-  if it ends with it, else the call is cut where the tool starts;
+  if it ends with it, else the call is cut where the tool starts; so it is where the next call
+  begins, after the tool, before the call has ended;
 - a SERVER span whose CLIENT is its sibling hangs below that client;
 - what lies inside the time of an agent, a step or another span that only contains others, and that
   did nothing else then, hangs below that.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, Literal, cast
@@ -164,13 +165,25 @@ def _take_tools_out(
                 if call != NO_SPAN:
                     tools_of.setdefault(call, []).append(i)
     for call, asked in tools_of.items():
+        until_ns = _next_call_ns(trace, kinds, call)
         # From the last start to the first: each cut may put tools that began later outside.
         for tool in sorted(asked, reverse=True):
-            if known.ended_ns[tool] > ends_ns[call]:
+            answered = known.ended_ns[tool] <= until_ns < known.ended_ns[call]
+            if known.ended_ns[tool] > ends_ns[call] or answered:
                 ends_ns[call] = known.started_ns[tool]
         for tool in asked:
             inside = known.started_ns[tool] < ends_ns[call]
             parents[tool] = call if inside else trace.parents[call]
+
+
+def _next_call_ns(trace: Trace, kinds: SpanKinds, call: int) -> int:
+    """When the next model call beside `call` begins. If that is after a tool which `call` asked
+    for, and before `call` ends, its reply had been read long before: it was closed late."""
+    parent = trace.parents[call]
+    family = trace.children[parent] if parent != NO_SPAN else trace.roots
+    later = family[bisect_right(family, call) :]
+    following = (trace.spans[i].start_ns for i in later if kinds.calls[i] == i)
+    return next(following, trace.spans[call].ended_ns)
 
 
 def _beside(trace: Trace, call: int, tool: int) -> bool:
@@ -289,7 +302,7 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                     and parents[i] == parent
                     and span.ended_ns <= around.ended_ns + max(clock_ns, span.duration_ns // _LATE)
                     and span.duration_ns < around.duration_ns
-                    and span.service == around.service
+                    and (span.service == around.service or span.kind == "server")
                     and not _busy(trace, below[holder], span, clock_ns)
                 ):
                     steps += len(below[holder])

@@ -9,7 +9,8 @@ ones. At instant *t* span *s* begins its child *d*, or ends (no *d*). A child *c
    or take the resolution of the clock; any other call of an agent, a step or a tool had in the last
    twentieth; those of a service, which often do go on beside what comes next, in the last
    two-hundredth, and where *s* ends in the last hundredth;
-2. *d* was given what *c* put out (by a link, an id or a digest), whatever its end says;
+2. *d* was given what *c*, or something below it, put out (by a link, an id or a digest), whatever
+   its end says;
 3. there is no *d*, *c* is still open, *s* began nothing after it, and *c* is a task or holds one,
    or *s* was itself cut at *t*.
 
@@ -36,6 +37,8 @@ _OTHER_NS: Final = 1_000
 """What clocks that count microseconds may make of one instant."""
 _FEW: Final = 8
 _MOST_STEPS: Final = 20_000_000
+_DEEP: Final = 64
+"""Levels between a result and who was waited for it; bounds the work on a hostile trace."""
 
 
 class Waiting:
@@ -93,6 +96,14 @@ class Waiting:
             known = frozenset((*self._carried.get(span, ()), *self._flow.outputs_given(span)))
             self._given[span] = known
         return known
+
+    def below(self, span: int, parent: int) -> int:
+        """`span` or what is above it, as far as that is a child of `parent`; else `NO_SPAN`."""
+        for _ in range(_DEEP):
+            if span == NO_SPAN or self.parents[span] == parent:
+                return span
+            span = self.parents[span]
+        return NO_SPAN
 
     def family(self, span: int, children: Sequence[int], stop: int, t: int) -> "Family":
         """`span`, which ends or is cut at `t`, with those of its `children`, in order of start,
@@ -270,12 +281,11 @@ class Family:
                 if cut or waiting.holds_task(last):
                     return 0, 2, last
             return _NONE
-        given = waiting.given(self._next)
-        parents, span = waiting.parents, self.span
+        given = {waiting.below(source, self.span) for source in waiting.given(self._next)}
         sources = [
             c
             for c in given
-            if parents[c] == span and starts[c] < t < ends[c] and c not in self._done
+            if c not in (NO_SPAN, self._next) and starts[c] < t < ends[c] and c not in self._done
         ]
         return (0, 0, min(sources)) if sources else _NONE
 

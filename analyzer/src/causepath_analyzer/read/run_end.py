@@ -78,6 +78,13 @@ class _Looking:
     def follow(self, root: int, longer: list[int]) -> int:
         """Lets `root` last until its last reply was read; gives the branch nobody waited for."""
         ends_ns = self._ends_ns
+        if self._spans[root].kind == "producer":
+            # Who takes up a message is not waited for, and is what it was sent for.
+            last_ns = self._last_below(root)
+            if last_ns > ends_ns[root]:
+                ends_ns[root] = last_ns
+                longer.append(root)
+            return NO_SPAN
         while self._steps < _MOST_STEPS:
             chain = [*self._begun_last(root)]
             still = [i for i in chain if ends_ns[i] > ends_ns[root]]
@@ -97,6 +104,12 @@ class _Looking:
                     ends_ns[i] = end_ns
                     longer.append(i)
         return NO_SPAN
+
+    def _last_below(self, root: int) -> int:
+        waiting = [root]
+        for i in waiting:
+            waiting.extend(self._children[i])
+        return max(self._ends_ns[i] for i in waiting)
 
     def _begun_last(self, root: int) -> Iterator[int]:
         """`root` and, downwards, what was started last before it ended."""
