@@ -140,6 +140,42 @@ def test_walls(edits: list[str], wall: int) -> None:
         ),
         pytest.param(
             """
+            agent run       |-----------------------|
+              llm one        |--|                           issued=x,y
+              tool slow         |-----------------------|   call_id=x asked_by=one
+              tool quick        |-|                         call_id=y asked_by=one
+              llm two                         |------|      results=slow,quick
+            """,
+            ["scale tool:slow=0.8"],
+            25,
+            id="a tool that was given up is waited for as long, if it still takes longer",
+        ),
+        pytest.param(
+            """
+            agent run       |-----------------------|
+              llm one        |--|                           issued=x,y
+              tool slow         |-----------------------|   call_id=x asked_by=one
+              tool quick        |-|                         call_id=y asked_by=one
+              llm two                         |------|      results=slow,quick
+            """,
+            ["scale tool:slow=0.25"],
+            17,
+            id="a tool that was given up is waited for until it ends, if it ends sooner",
+        ),
+        pytest.param(
+            """
+            agent run       |-----------------------|
+              llm one        |--|                           issued=x,y
+              tool slow         |-----------------------|   call_id=x asked_by=one
+              tool quick        |-|                         call_id=y asked_by=one
+              llm two                         |------|      results=slow,quick
+            """,
+            ["remove tool:slow"],
+            13,
+            id="a tool that was given up and is not run is not waited for",
+        ),
+        pytest.param(
+            """
             agent run       |-------------------------|
               llm one        |--|
               other server      |-------------|

@@ -478,7 +478,21 @@ class Editing:
             told = self.told(call) if call != NO_SPAN and earlier else None
             if told is not None and told.ttft_ns is not None:
                 self.changes.calls[call] = replace(told, ttft_ns=max(0, told.ttft_ns - earlier))
+        self._answer_before_given_up()
         return self.changes
+
+    def _answer_before_given_up(self) -> None:
+        """Lets whoever gave up a call that is short enough by now go on when it ends."""
+        plan, gaps = self._plan, self.changes.gaps
+        for event in range(2 * len(plan.trace.spans), len(plan.gates)):
+            if plan.owners[event] != NO_SPAN or len(plan.gates[event]) != 1:
+                continue
+            begun = plan.gates[event][0]
+            span = begun // 2
+            if begun != start_of(span) or plan.gates[end_of(span)] != (begun,):
+                continue
+            if end_of(span) in gaps and gaps[end_of(span)] < plan.gaps[event]:
+                gaps[event] = gaps[end_of(span)]
 
     def _scaled(
         self, event: int, owner: int, factors: Sequence[tuple[str, Factor]]
