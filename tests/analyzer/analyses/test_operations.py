@@ -82,6 +82,22 @@ def test_calls_without_anything_around_them_are_turns_of_one_agent() -> None:
         what_if([pipeline], [edit("scale llm@agent.py:1=0")])
 
 
+def test_a_step_of_an_agent_is_a_place_as_well() -> None:
+    graph = drawn("""
+        agent LangGraph    |--------------------------------|
+          chain research    |---------|
+            chain Sequence   |-------|
+              llm one         |----|                             model=m
+          chain write                    |---------|
+            llm two                       |-------|              model=m
+    """)
+    assert names(graph, "llm@research") == ["one"]
+    assert names(graph, "llm@write") == ["two"]
+    assert names(graph, "llm@LangGraph") == ["one", "two"]
+    with pytest.raises(UsageError, match="did you mean @research"):
+        what_if([graph], [edit("scale llm@reserch=0.5")])
+
+
 def test_the_last_turn_is_not_what_goes_on_after_the_run() -> None:
     trace = drawn("""
         agent run    |----------------------------------------|

@@ -4,7 +4,7 @@ A selector is a category, for model calls also one of their two phases, and then
 
 - after a colon a shell pattern of names: of the tool, of the model, of the agent, else of the span;
 - after an at sign the place: the file, or file and line, or function of the code that made the
-  call, or the agent that it works for, which may be a pattern;
+  call, or the agent that it works for, or a step of that agent, which may be a pattern;
 - after a hash the turn of its agent: its number from 1 on, ``first`` or ``last``, ``tools`` for
   replies that ask for tools, ``answer`` for those that ask for none. A tool belongs to the turn
   that asked for it, anything else to the turn before it.
@@ -119,14 +119,18 @@ def _named(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def agent_of(trace: Trace, kinds: SpanKinds, span: int) -> str:
-    """The name of the nearest agent around `span`, else of what is around all; else empty."""
-    above = kinds.agents[span]
-    if above == span:
-        return ""
-    while trace.spans[above].category != "agent" and trace.parents[above] != NO_SPAN:
-        above = kinds.agents[above]
-    return name_of(trace, kinds, above)
+def around(trace: Trace, kinds: SpanKinds, span: int) -> Sequence[str]:
+    """The names of the steps around `span` up to the nearest agent, else to what is around all."""
+    found = []
+    above = trace.parents[span]
+    while above != NO_SPAN:
+        category = trace.spans[above].category
+        if category in ("agent", "chain") or trace.parents[above] == NO_SPAN:
+            found.append(name_of(trace, kinds, above))
+        if category == "agent":
+            break
+        above = trace.parents[above]
+    return found
 
 
 def line_of(trace: Trace, span: int) -> str:
@@ -147,8 +151,8 @@ def _made_at(trace: Trace, kinds: SpanKinds, span: int, place: str) -> bool:
     file = code.rpartition(":")[0] or code
     if any(one and (one == wanted or one.endswith(f"/{wanted}")) for one in (code, file)):
         return True
-    agent = agent_of(trace, kinds, span)
-    return any(name and _named(name, place) for name in (agent, function))
+    names = (function, *around(trace, kinds, span))
+    return any(name and _named(name, place) for name in names)
 
 
 class Turns:

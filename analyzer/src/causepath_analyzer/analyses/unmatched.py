@@ -19,7 +19,7 @@ from causepath_analyzer.analyses.model_times import ModelTime
 from causepath_analyzer.analyses.operations import (
     Selector,
     Turns,
-    agent_of,
+    around,
     line_of,
     nearest,
     operations,
@@ -96,8 +96,7 @@ def _names_nothing(wanted: Selector, runs: Sequence[Studied]) -> str:
             if line_of(run.trace, i):
                 places[f"@{line_of(run.trace, i)}"] = None
         for run, i in by_name:
-            if agent_of(run.trace, run.kinds, i):
-                places[f"@{agent_of(run.trace, run.kinds, i)}"] = None
+            places.update(dict.fromkeys(f"@{one}" for one in around(run.trace, run.kinds, i)))
         file = wanted.place.rpartition("/")[2].partition(":")[0]
         same = [place for place in places if place.startswith(f"@{file}:")]
         meant = _meant(f"@{wanted.place}", {place: place for place in same or places})

@@ -67,7 +67,8 @@ def whatif(
     A SELECTOR is a category and a pattern of names, like `tool:fetch*`, `llm:claude*`,
     `retrieval`, or a phase of model calls: `llm.first_token`, `llm.generation`. It may name one
     step: `llm@agent.py:41` (file, line or function of the code that makes the call),
-    `llm@researcher` (its agent), `llm#2`, `#first`, `#last`, `#tools`, `#answer` (its turn).
+    `llm@researcher` (its agent, or a step of it), `llm#2`, `#first`, `#last`, `#tools`, `#answer`
+    (its turn).
 
     `shrink input=0.5` uses how the first token follows the size of the prompt in these traces, and
     says so where they do not show it. `stream` tells when the last answer begins to be seen.
