@@ -40,6 +40,9 @@ class Place(NamedTuple):
     """The kind of the innermost loop that comes back to it."""
     always: bool = True
     """Whether the function never ends without it, but by an exception."""
+    names: frozenset[str] = frozenset()
+    """What is called there. Where that calls something else, as `map` does, it has a loop of its own
+    that nobody sees."""
 
 
 def place_of(code: CodeType, offset: int) -> Place:
@@ -48,6 +51,10 @@ def place_of(code: CodeType, offset: int) -> Place:
         return Place()
     graph = _Graph(code)
     call = graph.at(offset)
+    return _place(graph, call)._replace(names=graph.called(call))
+
+
+def _place(graph: _Graph, call: int) -> Place:
     always = graph.passes(graph.first, call)
     loops = [(head, graph.loop(head, backs)) for head, backs in graph.backs.items()]
     around = [(len(body), head, body) for head, body in loops if call in body]
@@ -67,6 +74,7 @@ class _Graph:
     def __init__(self, code: CodeType) -> None:
         found = list(dis.get_instructions(code))
         self.names = {one.offset: one.opname for one in found}
+        self._found = found
         self.first = found[0].offset
         self.next: dict[int, tuple[int, ...]] = {}
         self.backs: dict[int, list[int]] = {}
@@ -94,6 +102,30 @@ class _Graph:
 
     def at(self, offset: int) -> int:
         return max((one for one in self.names if one <= offset), default=self.first)
+
+    def called(self, call: int) -> frozenset[str]:
+        """The names with which the expression that is evaluated at `call` begins."""
+        spots: dict[tuple[int, int], set[str]] = {}
+        around = next((one.positions for one in self._found if one.offset == call), None)
+        if around is None or around.lineno is None or around.col_offset is None:
+            return frozenset()
+        start = around.lineno, around.col_offset
+        end = around.end_lineno or 0, around.end_col_offset or 0
+        for one in self._found:
+            at = one.positions
+            if (
+                at is None
+                or at.lineno is None
+                or at.col_offset is None
+                or not isinstance(one.argval, str)
+                or not one.opname.startswith("LOAD_")
+                or one.opname == "LOAD_CONST"
+            ):
+                continue
+            spot = at.lineno, at.col_offset
+            if start <= spot and (at.end_lineno or 0, at.end_col_offset or 0) <= end:
+                spots.setdefault(spot, set()).add(one.argval)
+        return frozenset(spots[min(spots)]) if spots else frozenset()
 
     def _reached(self, start: int) -> set[int]:
         found = {start}

@@ -27,6 +27,10 @@ class Line(NamedTuple):
     """The kind of the loop in this function that comes back here."""
     always: bool
     """Whether the function never ends without the call."""
+    names: frozenset[str] = frozenset()
+    """What it calls there."""
+    function: str = ""
+    """Its own name."""
 
 
 class Site(NamedTuple):
@@ -69,7 +73,7 @@ def _line(frame: FrameType) -> Line:
     text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
     if not is_application(frame.f_globals.get("__name__")):
         return Line(text, None, always=True)
-    return Line(text, *loops.place_of(code, frame.f_lasti))
+    return Line(text, *loops.place_of(code, frame.f_lasti), code.co_name)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -78,10 +82,15 @@ def _site(lines: tuple[Line, ...]) -> Site:
     if len(lines) > MAX_STACK:
         rest = [line.text for line in lines[MAX_STACK:]]
         stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
-    always = True
+    certain, called = True, ""
     for line in lines:
+        if called and called not in line.names and called not in COMPREHENSIONS:
+            certain = False  # something else, which may have a loop of its own, calls it
         if line.loop is not None:
-            kind = loops.SOME if line.loop == loops.EACH and not always else line.loop
+            kind = loops.SOME if line.loop == loops.EACH and not certain else line.loop
             return Site(stack, (line.text, kind))
-        always = always and line.always
+        certain, called = certain and line.always, line.function
     return Site(stack, None)
+
+
+COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})

@@ -1,0 +1,206 @@
+"""The loop around a call, as the bytecode of the application tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from causepath.sites import Site, site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+found: list[Site] = []
+
+
+def ask(*_: Any) -> str:
+    found.append(site(sys._getframe(1)))
+    return "no"
+
+
+async def ask_later(*_: Any) -> str:
+    return ask()
+
+
+def each() -> None:
+    for item in (1, 2):
+        ask(item)
+
+
+def comprehension() -> None:
+    [ask(item) for item in (1, 2)]
+
+
+def by_a_helper() -> None:
+    def helper(item: int) -> str:
+        question = f"What is {item}?" if item > 1 else "What?"
+        return ask(question)
+
+    for item in (1, 2):
+        helper(item)
+
+
+def with_retries() -> None:
+    def helper(item: int) -> str:
+        for _ in range(3):
+            try:
+                return ask(item)
+            except ValueError:
+                continue
+        return ""
+
+    for item in (1, 2):
+        helper(item)
+
+
+def an_error_ends_it() -> None:
+    for item in (1, 2):
+        if ask(item) == "yes":
+            raise ValueError
+
+
+def inside_with_and_try() -> None:
+    for item in (1, 2):
+        try:
+            with open("/dev/null", "rb"):
+                ask(item)
+        except ValueError:
+            pass
+
+
+async def awaited() -> None:
+    for item in (1, 2):
+        await ask_later(item)
+
+
+async def items() -> Any:
+    for item in (1, 2):
+        yield item
+
+
+async def asynchronous_items() -> None:
+    async for item in items():
+        await ask_later(item)
+
+
+def only_some() -> None:
+    for item in (1, 2, 3):
+        if item != 2:
+            ask(item)
+
+
+def a_helper_may_not_ask() -> None:
+    def helper(item: int) -> None:
+        if item > 0:
+            ask(item)
+
+    for item in (1, 2):
+        helper(item)
+
+
+def a_loop_inside_another_function() -> None:
+    for _ in (1,):
+        functools.reduce(lambda told, item: ask(told, item), (1, 2, 3))
+
+
+def until_an_answer() -> None:
+    for item in (1, 2):
+        if ask(item) == "yes":
+            break
+
+
+def first_answer() -> str | None:
+    for item in (1, 2):
+        if ask(item) == "yes":
+            return "yes"
+    return None
+
+
+def while_there_is_something() -> None:
+    waiting = [1, 2]
+    while waiting:
+        ask(waiting.pop())
+
+
+def for_ever() -> None:
+    done = 0
+    while True:
+        done += ask() == "no"
+        if done > 1:
+            return
+
+
+async def until_an_awaited_answer() -> None:
+    for item in (1, 2):
+        if await ask_later(item) == "yes":
+            break
+
+
+def one_after_the_other() -> None:
+    ask(1)
+    ask(2)
+
+
+def by_map() -> None:
+    list(map(lambda item: ask(item), (1, 2)))  # noqa: C417
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (each, "each"),
+        (comprehension, "each"),
+        (by_a_helper, "each"),
+        (with_retries, "some"),
+        (an_error_ends_it, "each"),
+        (inside_with_and_try, "each"),
+        (awaited, "each"),
+        (asynchronous_items, "each"),
+        (only_some, "some"),
+        (a_helper_may_not_ask, "some"),
+        (a_loop_inside_another_function, "some"),
+        (until_an_answer, "until"),
+        (first_answer, "until"),
+        (while_there_is_something, "until"),
+        (for_ever, "until"),
+        (until_an_awaited_answer, "until"),
+        (one_after_the_other, None),
+        (by_map, None),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else str(value),
+)
+def test_the_kind_of_the_loop(code: Callable[[], Any], expected: str | None) -> None:
+    found.clear()
+    if asyncio.iscoroutinefunction(code):
+        asyncio.run(code())
+    else:
+        code()
+    kinds = {one.loop[1] if one.loop is not None else None for one in map(_below, found)}
+    assert kinds == {expected}
+
+
+def _below(one: Site) -> Site:
+    """Without the loops of whoever runs the tests."""
+    return one if one.loop is not None and __file__ in one.loop[0] else Site(one.stack, None)
+
+
+def test_the_stack_is_bounded() -> None:
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        else:
+            ask()
+
+    found.clear()
+    for depth in (20, 20, 21):
+        deep(depth)
+    one, same, other = (one.stack for one in found)
+    assert len(one) == 9
+    assert all(line.startswith(f"{__file__}:") for line in one[:-1])
+    assert one == same
+    assert one != other
+    assert one[-1].partition(" more ")[0].isdecimal()
