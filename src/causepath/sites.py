@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -23,6 +24,8 @@ class Line(NamedTuple):
 
     text: str
     """`file:line function`"""
+    column: int
+    """As a line may have several calls."""
     loop: str | None
     """The kind of the loop in this function that comes back here."""
     always: bool
@@ -37,7 +40,8 @@ class Site(NamedTuple):
     """Where a call is made."""
 
     stack: tuple[str, ...]
-    """The lines of the application, the nearest first; of many the rest as a digest."""
+    """The application's lines, each `file:line function:column`, the nearest first; of many the
+    rest as a digest."""
     loop: tuple[str, str] | None
     """The nearest of them that is in a loop of the application's own, and the kind of that. A
     server or a framework around it has loops, too, which nobody can change."""
@@ -71,16 +75,18 @@ def calling() -> Site:
 def _line(frame: FrameType) -> Line:
     code, number = frame.f_code, frame.f_lineno
     text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
+    spots = islice(code.co_positions(), frame.f_lasti // 2, None)
+    column = next(spots, (None, None, None, None))[2] or 0
     if not is_application(frame.f_globals.get("__name__")):
-        return Line(text, None, always=True)
-    return Line(text, *loops.place_of(code, frame.f_lasti), code.co_name)
+        return Line(text, column, None, always=True)
+    return Line(text, column, *loops.place_of(code, frame.f_lasti), code.co_name)
 
 
 @functools.lru_cache(maxsize=1_000)
 def _site(lines: tuple[Line, ...]) -> Site:
-    stack = tuple(line.text for line in lines[:MAX_STACK])
+    stack = tuple(f"{line.text}:{line.column}" for line in lines[:MAX_STACK])
     if len(lines) > MAX_STACK:
-        rest = [line.text for line in lines[MAX_STACK:]]
+        rest = [line[:2] for line in lines[MAX_STACK:]]
         stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
     certain, called = True, ""
     for line in lines:

@@ -147,12 +147,13 @@ them have; ``until``: it may be left before its end, perhaps for what a call has
 
 
 class CallSite(Struct, frozen=True, gc=False):
-    """Where the application makes a call; lines of code are ``file:line function``."""
+    """Where the application makes a call."""
 
     stack: tuple[str, ...]
-    """The application's lines, the nearest first; of a long one the rest as a digest."""
+    """The application's lines, each ``file:line function:column``, the nearest first; of many the
+    rest as a digest."""
     loop: str | None = None
-    """The nearest of them that is in a loop."""
+    """The nearest of them that is in a loop, without the column."""
     loop_kind: LoopKind | None = None
 
 

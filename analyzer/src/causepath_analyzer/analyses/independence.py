@@ -321,6 +321,12 @@ def may_change(span: Span) -> bool:
     return says_it_writes(tool.name or span.name)
 
 
+def names_a_place(span: Span) -> bool:
+    """Whether the arguments of a tool are known to name a path, an address or an id."""
+    places = places_of(span.tool_call) if span.tool_call is not None else None
+    return places is not None and any(place.startswith("at:") for place in places)
+
+
 def _same_place(first: Span, second: Span) -> str | None:
     """What the arguments of two tools both name, if one of these may write there."""
     one, other = first.tool_call, second.tool_call
@@ -426,4 +432,6 @@ def _own_line(trace: Trace, stack: Sequence[str]) -> str:
         if span.site is not None and span.site.stack[1:] != stack[1:]
         for line in span.site.stack[:1]
     }
-    return next((line for line in stack if line not in helping), stack[0])
+    line = next((line for line in stack if line not in helping), stack[0])
+    rest, _, column = line.rpartition(":")
+    return rest if column.isdecimal() and " " in rest else line

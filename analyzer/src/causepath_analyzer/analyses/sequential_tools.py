@@ -17,6 +17,7 @@ from causepath_analyzer.analyses.independence import (
     effects,
     listed,
     may_change,
+    names_a_place,
     same_place,
     where_of,
 )
@@ -46,9 +47,13 @@ def sequential_tools(trace: Trace, causes: Causes, others: Elsewhere = NOWHERE) 
 
 
 def _apart(trace: Trace, group: Sequence[int]) -> Iterator[Sequence[int]]:
-    """`group` without those whose place in the order may matter, which part the others."""
+    """`group` without those whose place in the order may matter, which part the others.
+
+    Calls of one tool that changes something keep theirs unless each names a place of its own.
+    """
     if len({_name(trace, i) for i in group}) == 1 and not _meets(trace, group):
-        yield group
+        if not may_change(trace.spans[group[0]]) or all(names_a_place(trace.spans[i]) for i in group):
+            yield group
         return
     part: list[int] = []
     for i in group:
