@@ -52,7 +52,9 @@ def _apart(trace: Trace, group: Sequence[int]) -> Iterator[Sequence[int]]:
     Calls of one tool that changes something keep theirs unless each names a place of its own.
     """
     if len({_name(trace, i) for i in group}) == 1 and not _meets(trace, group):
-        if not may_change(trace.spans[group[0]]) or all(names_a_place(trace.spans[i]) for i in group):
+        if not may_change(trace.spans[group[0]]) or all(
+            names_a_place(trace.spans[i]) for i in group
+        ):
             yield group
         return
     part: list[int] = []

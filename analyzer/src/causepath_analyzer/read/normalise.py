@@ -807,11 +807,28 @@ def _tool_call(name: str, facts: Facts) -> ToolCall:
         nonempty(facts.get("call_id")),
         "inferred" in facts and flag(facts["inferred"]) is True,
         flag(facts["read_only"]) if "read_only" in facts else None,
-        content.arguments(facts.get("in")) or _digest_only(facts.get("blocks")),
-        content.result(facts.get("out")) or _digest_only(facts.get("blocks_out")),
+        arguments(facts),
+        result(facts),
         _one_of(_OUTCOMES, facts["outcome"]) if "outcome" in facts else None,
-        _texts(facts["places"]) or () if "places" in facts else (),
+        places(facts),
     )
+
+
+def arguments(facts: Facts) -> Content | None:
+    """The arguments of a tool call, or no more than the digest that the emitter told."""
+    recorded = content.arguments(facts["in"]) if "in" in facts else None
+    return recorded or _digest_only(facts.get("blocks"))
+
+
+def result(facts: Facts) -> Content | None:
+    """The result of a tool call, likewise."""
+    recorded = content.result(facts["out"]) if "out" in facts else None
+    return recorded or _digest_only(facts.get("blocks_out"))
+
+
+def places(facts: Facts) -> tuple[str, ...]:
+    """What the arguments of a tool call name, as digests."""
+    return _texts(facts["places"]) or () if "places" in facts else ()
 
 
 def _digest_only(value: object) -> Content | None:

@@ -292,6 +292,8 @@ def span(
         user,
         version,
         repeats,
+        meaning.site,
+        meaning.flow,
     )
 
 
@@ -334,8 +336,10 @@ def _tool_call(known: ToolCall, facts: Facts) -> ToolCall:
         normalise.nonempty(facts["call_id"]) if "call_id" in facts else None,
         known.inferred,
         known.read_only,
-        content.arguments(facts["in"]) if "in" in facts else None,
-        content.result(facts["out"]) if "out" in facts else None,
+        normalise.arguments(facts),
+        normalise.result(facts),
+        known.outcome,
+        normalise.places(facts),
     )
 
 
@@ -402,7 +406,7 @@ _TTFT: Final = "ttft"
 _ASKED: Final = ("ai.operationId",)
 _INVOCATION: Final = frozenset(names.INVOCATION_PARAMETERS)
 _OF_ALL: Final = frozenset(("session", "user"))
-_OF_TOOLS: Final = frozenset(("call_id", "in", "out"))
+_OF_TOOLS: Final = frozenset(("call_id", "in", "out", "blocks", "blocks_out", "places"))
 _OF_STEPS: Final = frozenset(
     (
         "response_id",
@@ -464,4 +468,4 @@ MOST_SHAPES: Final = 1024
 _USES: Final = 2
 """So often has a shape to be used to be worth having been learned."""
 _MOST_NAMES: Final = 256
-_LONGEST: Final = 1024
+_LONGEST: Final = 2048
