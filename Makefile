@@ -67,6 +67,7 @@ bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/read.py
 	$(BIN)/python -m benchmarks.paths
 	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python -m benchmarks.labelled
 	$(BIN)/python -m benchmarks.predictions --readme
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/

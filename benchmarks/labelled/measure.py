@@ -112,7 +112,7 @@ def turns(client: Any, name: str, pair: Pair) -> None:
     results = [pair.first, pair.second]
 
     def function(use: Use) -> Callable[..., Any]:
-        def tool(**given: Any) -> Any:
+        def tool(**_: Any) -> Any:
             told = next((one for one in results if one.name == use.name), use)
             if told in results:
                 results.remove(told)
@@ -139,10 +139,8 @@ def turns(client: Any, name: str, pair: Pair) -> None:
         if reply.stop_reason != "tool_use":
             return
         messages.append({"role": "assistant", "content": reply.content})
-        told = []
-        for block in reply.content:
-            if block.type == "tool_use":
-                told.append(_result(block, tools[block.name]))
+        calls = [block for block in reply.content if block.type == "tool_use"]
+        told = [_result(call, tools[call.name]) for call in calls]
         messages.append({"role": "user", "content": told})
 
 
@@ -262,34 +260,30 @@ def counted(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """The counts as a table in Markdown, and a row for each pair that is claimed wrongly or missed."""
+    """The counts in Markdown, and a row for each pair with a wrong claim or none."""
     lines = [
-        "| finding | content | dependent | called proved | called likely | independent | proved "
-        "| likely | found |",
-        "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
+        "| finding | content | dependent | proved | likely | independent | proved | likely |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
     ]
     codes = sorted({one.code for one in outcomes})
     for code in [*codes, "all"]:
         for content in (False, True):
-            chosen = [o for o in outcomes if o.code in (code, *codes * (code == "all"))]
-            chosen = [o for o in chosen if o.content is content]
+            chosen = [
+                one for one in outcomes if one.content is content and code in (one.code, "all")
+            ]
             needing = [one.claimed for one in chosen if one.dependent]
             others = [one.claimed for one in chosen if not one.dependent]
-            found = sum(map(bool, others)) / max(1, len(others))
             lines.append(
                 f"| {code} | {'on' if content else 'off'} | {len(needing)} "
                 f"| {needing.count('proved')} | {needing.count('likely')} | {len(others)} "
-                f"| {others.count('proved')} | {others.count('likely')} | {found:.0%} |"
+                f"| {others.count('proved')} | {others.count('likely')} |"
             )
-    needing = [one for one in outcomes if one.dependent]
-    others = [one for one in outcomes if not one.dependent]
-    likely = sum(one.claimed == "likely" for one in needing) / max(1, len(needing))
-    found = sum(bool(one.claimed) for one in others) / max(1, len(others))
+    likely, found = shares(outcomes)
+    wrong = sum(one.is_wrong for one in outcomes)
     lines += [
         "",
-        f"{len(outcomes) // 2} pairs, each with content off and on: "
-        f"{sum(one.is_wrong for one in outcomes)} of the dependent called proved, {likely:.1%} called "
-        f"likely; {found:.1%} of the independent found.",
+        f"{len(outcomes) // 2} pairs, each with content off and on. Of the dependent ones",
+        f"{wrong} are called proved and {likely:.1%} likely; {found:.1%} of the independent ones are found.",
         "",
     ]
     missed = [one for one in outcomes if bool(one.claimed) is one.dependent]
@@ -304,13 +298,23 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
+def shares(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+    """How many of the dependent pairs are called likely, and of the independent ones found."""
+    needing = [one.claimed for one in outcomes if one.dependent]
+    others = [one.claimed for one in outcomes if not one.dependent]
+    return (
+        needing.count("likely") / max(1, len(needing)),
+        sum(map(bool, others)) / max(1, len(others)),
+    )
+
+
 HEAD = """# The labelled set
 
 Pairs of calls made by real agents (the `anthropic` SDK over HTTP, against the stand-in of
-`tests/support`), each labelled by hand: does the later call need the earlier one? `turns.py` has the
-pairs of tools that a model asks for, `loops.py` those of an agent's own code. Claims are counted
-however little they would save. `python -m benchmarks.labelled --write` makes this table, and the
-numbers that `causepath explain` tells.
+`tests/support`), each labelled by hand: does the later call need the earlier one? `turns.py` has
+the pairs of tools that a model asks for, `loops.py` those of an agent's own code. Claims are
+counted however little they would save. `python -m benchmarks.labelled --write` makes this table,
+and the numbers that `causepath explain` tells.
 """
 
 
@@ -327,4 +331,6 @@ def main(argv: Sequence[str]) -> int:
     if options.write:
         TABLE.write_text("\n".join([HEAD, *lines, ""]))
         COUNTS.write_text(json.dumps(counted(outcomes), indent=1) + "\n")
-    return 1 if any(one.is_wrong for one in outcomes) else 0
+    likely, found = shares(outcomes)
+    is_right = not any(one.is_wrong for one in outcomes)
+    return 0 if is_right and likely <= MOST_DEPENDENT and found >= LEAST_INDEPENDENT else 1

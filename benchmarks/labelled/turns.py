@@ -1,5 +1,5 @@
-"""Pairs of tools that a model asks for: in two turns (the second may need the first), or in one reply
-(where only what they change may need an order). Each label is a person's.
+"""Pairs of tools that a model asks for: in two turns (the second may need the first), or in one
+reply (where only what they change may need an order). Each label is a person's.
 """
 
 from __future__ import annotations

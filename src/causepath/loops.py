@@ -41,8 +41,8 @@ class Place(NamedTuple):
     always: bool = True
     """Whether the function never ends without it, but by an exception."""
     names: frozenset[str] = frozenset()
-    """What is called there. Where that calls something else, as `map` does, it has a loop of its own
-    that nobody sees."""
+    """What is called there. Where that calls something else, as `map` does, it has a loop of its
+    own that nobody sees."""
 
 
 def place_of(code: CodeType, offset: int) -> Place:

@@ -79,6 +79,7 @@ class Code(Struct, frozen=True):
     what: str
     evidence: str
     saving: str
+    refuted_by: str
     fix: str
 
 
@@ -93,9 +94,13 @@ CODES: Final[Mapping[str, Code]] = {
         evidence=(
             "proved: the same model call issued all of them. That is known from a span link, from "
             "the tool call ids in the recorded reply, from a tool span inside the call, or from "
-            "call ids between this call and the next one of the same agent. Two tools that both "
-            "write to the same place may still need an order; the trace does not show that, so "
-            "those that may write are named. Tools marked read_only are safe."
+            "call ids between this call and the next one of the same agent. likely: two of them "
+            "name one path, address or id in their arguments, where one may write; they say by "
+            "their names that they change something, each at a place of its own; or their calls "
+            "took longer where they overlapped elsewhere, as if they waited for each other (a "
+            "connection, a lock): then the saving is an upper bound. Tools marked read_only are "
+            "safe. A tool that changes something is never proposed to run beside others, nor two "
+            "at one place."
         ),
         saving=(
             "The wall time now, minus the wall time of a schedule in which the tools start "
@@ -104,6 +109,10 @@ CODES: Final[Mapping[str, Code]] = {
             "once than did. What happens again and again at one line of code is replayed in one "
             "and counts as one finding. Nothing is said below 1 % of the wall or 50 ms, or about "
             "tools whose duration is not known (causepath.tool.inferred)."
+        ),
+        refuted_by=(
+            "One of the tools changing what another one sees, or all of them waiting for one "
+            "connection, lock or rate."
         ),
         fix=(
             "Start every tool call of a reply before waiting for the first result: "
@@ -120,24 +129,28 @@ CODES: Final[Mapping[str, Code]] = {
             "its rounds needs an earlier one. Run together, they take as long as the longest."
         ),
         evidence=(
-            "proved: no link leads from an earlier call to a later one, and nothing that one "
-            "returned is among what the next was given, which needs recorded arguments and "
-            "results. A value of eight or more characters in both is a dependency; a plain word "
-            "is none unless it is a whole argument. Of model calls also the digests of blocks "
-            "(causepath.input.blocks) and links of content tell it, if the earlier answer has 40 "
-            "bytes or more, so that it would have been recognised; what an answer made the "
-            "agent's own code do, or that a shorter piece of it was handed on, is not in the "
-            "trace. likely: in another run a later call started "
-            "before an earlier one had ended, or came first, or without it. Model calls need that "
-            "from the same line of code. One run that handed a result on refutes. Where nothing "
-            'is known, nothing is said: whatif --apply "together retrieval" tells what it would '
-            "save if you know better."
+            "proved: everything that a later call was given is known to come from elsewhere, word "
+            "for word (causepath.flow=complete), and no answer can have decided whether it was "
+            "made: the calls are rounds of a loop over items each of which has its call "
+            "(causepath.code.loop.kind=each), or another run made them in another order. likely: "
+            "they are rounds of a loop, made from equal call stacks (causepath.code.stack), and "
+            "no word or number that an earlier one returned was found in what a later one was "
+            "given; or look-ups whose arguments and results have none in common; or in another "
+            "run a later call started before an earlier one had ended, came first, or without it. "
+            "Nothing is said where an earlier call failed, or answered no more than yes or no, "
+            "where the loop may have been left for what was answered, where a link leads into "
+            'another trace, or where nothing is known: whatif --apply "together retrieval" tells '
+            "what it would save if you know better."
         ),
         saving=(
             "The wall time now, minus the wall time of a replay in which the calls start together "
             "and everything that waited for them follows with the gaps it had. Calls that overlap "
             "already are left as they are. What happens again and again at one line of code "
             "counts as one finding. Nothing is said below 1 % of the wall or 50 ms."
+        ),
+        refuted_by=(
+            "A run in which a later call was given something that an earlier one returned, or was "
+            "made because of it."
         ),
         fix=(
             "Start all of them before waiting for the first one: asyncio.gather in async code, a "
@@ -152,11 +165,15 @@ CODES: Final[Mapping[str, Code]] = {
             "reply: one request less to send, to read and to begin to answer."
         ),
         evidence=(
-            "proved: nothing of eight or more characters that the earlier tools returned is among "
-            "the arguments of the later ones, which needs recorded arguments and results. likely: "
-            "in another run the later tools were called before the earlier ones or without them. "
-            "Whether the model would have thought of it without having seen the first results is "
-            "not in the trace."
+            "likely: no word or number that the earlier tools returned is among the arguments of "
+            "the later ones, but what the model had been given before, and the arguments are not "
+            "suddenly in words of its own; or in another run the later tools were called before "
+            "the earlier ones or without them. proved: both of these, all tools are marked "
+            "read_only, and all that the later ones were given the model knew before. Nothing is "
+            "said after a call that failed, was refused or answered no more than a yes or no, "
+            "where a tool says by its name that it changes something, and where both name one "
+            "place. Whether the model would have thought of it without having seen the first "
+            "results is not in the trace."
         ),
         saving=(
             "The wall time now, minus the wall time of a replay in which the first reply also "
@@ -165,6 +182,10 @@ CODES: Final[Mapping[str, Code]] = {
             "to the first token of the second reply is not known, what it took to write is worked "
             "out from its tokens and the pace of other calls of the model; without these, nothing "
             "is said. The prompt of the second request is not paid for; its output is."
+        ),
+        refuted_by=(
+            "A run in which what the earlier tools returned decided what the later ones were asked "
+            "for, or whether they were asked at all."
         ),
         fix=(
             "Say in the system prompt that everything that is needed should be asked for at once, "

@@ -1,6 +1,7 @@
 """``causepath explain CODE``: what a finding means and what to do about it."""
 
 import textwrap
+from importlib.resources import files
 from typing import Annotated
 
 import msgspec
@@ -24,8 +25,14 @@ def explain(
     found = CODES.get(code.upper())
     if found is None:
         raise UsageError(f"no finding has the code {code}; there is {', '.join(CODES)}")
+    counts = _labelled().get(code.upper())
     if json:
-        told = {"schema": SCHEMA, "code": code.upper(), **msgspec.structs.asdict(found)}
+        told = {
+            "schema": SCHEMA,
+            "code": code.upper(),
+            **msgspec.structs.asdict(found),
+            "labelled": msgspec.structs.asdict(counts) if counts is not None else None,
+        }
         write(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n", None)
         return
     print(f"{code.upper()}  {found.title}\n")
@@ -33,6 +40,46 @@ def explain(
         ("What", found.what),
         ("Evidence", found.evidence),
         ("Saving", found.saving),
+        ("Refuted by", found.refuted_by),
         ("Fix", found.fix),
+        ("How often it is right", _how_often(counts) if counts is not None else ""),
     ):
-        print(textwrap.fill(f"{heading}: {text}", width=80) + "\n")
+        if text:
+            print(textwrap.fill(f"{heading}: {text}", width=80) + "\n")
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """What was claimed of the pairs of calls of the labelled set, which ``benchmarks/labelled``
+    runs; each pair counts twice, with content off and on."""
+
+    dependent: int
+    dependent_proved: int
+    dependent_likely: int
+    independent: int
+    independent_proved: int
+    independent_likely: int
+
+
+def _labelled() -> dict[str, Labelled]:
+    table = files("causepath_analyzer.analyses").joinpath("labelled.json").read_bytes()
+    return msgspec.json.decode(table, type=dict[str, Labelled])
+
+
+def _how_often(counts: Labelled) -> str:
+    proved = counts.dependent_proved + counts.independent_proved
+    likely = counts.dependent_likely + counts.independent_likely
+    said = [
+        f"{right} of {all_} {level}"
+        for level, right, all_ in (
+            ("proved", counts.independent_proved, proved),
+            ("likely", counts.independent_likely, likely),
+        )
+        if all_
+    ]
+    found = counts.independent_proved + counts.independent_likely
+    return (
+        f"on a set of calls that people labelled, {' and '.join(said) or 'nothing'} were right; it "
+        f"found {found} of {counts.independent} that were independent, and was silent about "
+        f"{counts.dependent - counts.dependent_proved - counts.dependent_likely} of "
+        f"{counts.dependent} that were not (benchmarks/labelled)."
+    )

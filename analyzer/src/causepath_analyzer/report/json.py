@@ -65,6 +65,9 @@ class _Finding(Struct):
     where: str | None
     fix: str
     times: int
+    refuted_by: str
+    at_most: bool
+    """The saving is an upper bound: the trace speaks against all of it."""
 
 
 class _Health(Struct):
@@ -318,6 +321,8 @@ def _trace(run: Run) -> _Trace:
                 where=finding.where,
                 fix=finding.fix,
                 times=finding.times,
+                refuted_by=finding.refuted_by,
+                at_most=finding.at_most,
             )
             for finding in run.findings
         ],

@@ -201,7 +201,8 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
         letter = f" ({lane(number)})" if lane(number) else ""
         what = fitted(f"  {finding.code} {finding.title}{letter}", 45)
         line = Text(f"{what}{duration(finding.saving_ns):>8}{percent(finding.share):>8}")
-        line.append(f"  {finding.evidence}", style="good")
+        bound = ", at most" if finding.at_most else ""
+        line.append(f"  {finding.evidence}{bound}", style="good")
         lines.append(line)
         names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
         detail = fitted(f"        {names}", min(80, 8 + cell_len(names)))
