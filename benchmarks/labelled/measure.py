@@ -282,8 +282,8 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     wrong = sum(one.is_wrong for one in outcomes)
     lines += [
         "",
-        f"{len(outcomes) // 2} pairs, each with content off and on. Of the dependent ones",
-        f"{wrong} are called proved and {likely:.1%} likely; {found:.1%} of the independent ones are found.",
+        f"{len(outcomes) // 2} pairs, each with content off and on. Of the dependent ones {wrong}",
+        f"are called proved and {likely:.1%} likely; {found:.1%} of the independent are found.",
         "",
     ]
     missed = [one for one in outcomes if bool(one.claimed) is one.dependent]

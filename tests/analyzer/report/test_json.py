@@ -125,8 +125,8 @@ def test_report() -> None:
                         "fix": "Start all tool calls of a reply before waiting for the first "
                         "result (asyncio.gather, or a thread pool).",
                         "times": 1,
-                        "refuted_by": "one of these tools changing what another one sees, or all of "
-                        "them waiting for one connection, lock or rate",
+                        "refuted_by": "one of these tools changing what another one sees, or all "
+                        "of them waiting for one connection, lock or rate",
                         "at_most": False,
                     }
                 ],
