@@ -121,6 +121,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     a plan made by one call and carried out by others."""
     partial: bool = False
     """The reply was not counted to its end: of its output there were at least so many tokens."""
+    partial_input: bool = False
+    """Nobody says that it is the output alone of which there were more."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -37,6 +37,7 @@ AGENT = """
 WHOLE = run(AGENT, one=called())
 UNCOUNTED = run(AGENT, one=called(tokens=None))
 PARTIAL = run(AGENT, one=called(partial=True))
+IN_PART = run(AGENT, one=called(partial=True, partial_input=True))
 IMPOSSIBLE = run(AGENT, one=called(tokens=Tokens(1000, 100, reasoning=200)))
 UNPRICED = run(AGENT, one=called(model="nobody-knows-it"))
 FAILED = run("agent a |-----|\n  llm one |---|  error=overloaded")
@@ -69,6 +70,9 @@ TIMELESS = run("agent a |")
         ([PARTIAL], "tokens.output", 99, "fail"),
         ([PARTIAL], "cost", Decimal("0.0001"), "fail"),
         ([PARTIAL], "cost", Decimal(1), "inconclusive"),
+        ([PARTIAL], "tokens.input", 1000, "pass"),
+        ([PARTIAL], "tokens.cache_read", 0, "pass"),
+        ([IN_PART], "tokens.input", 1000, "inconclusive"),
         # One that fails, fails all; one that is not known leaves all open.
         ([WHOLE, UNCOUNTED], "tokens.input", 999, "fail"),
         ([WHOLE, UNCOUNTED], "tokens.input", 1000, "inconclusive"),

@@ -65,7 +65,7 @@ def _tokens(name: str, run: Run) -> Used:
     why = None
     if used.uncounted:
         why = "calls without token counts"
-    elif used.partial:
+    elif used.partial if name in ("output", "reasoning") else used.partial_input:
         why = "calls that were not counted to the end"
     elif used.contradictory:
         why = "calls whose counts cannot be"

@@ -39,6 +39,8 @@ class Usage(Struct, frozen=True):
     contradictory: int = 0
     hasty: int = 0
     sums: int = 0
+    partial_input: int = 0
+    """Those of ``partial`` of whose input there may have been more as well."""
 
     @property
     def is_counted(self) -> bool:
@@ -106,6 +108,7 @@ def usage(trace: Trace) -> Usage:
         sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
         sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
         len(sums),
+        sum(call.partial_input for call in used),
     )
 
 
@@ -182,7 +185,7 @@ def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, Model
             covered.add(i)
     sums = {
         # What only one reply says was written onto the step by each, and the last is left.
-        i: replace(step, partial=True) if step.response_id is not None else step
+        i: replace(step, partial=True, partial_input=True) if step.response_id is not None else step
         for i, step in chosen.items()
         if i not in covered
     }

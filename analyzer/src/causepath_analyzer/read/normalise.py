@@ -362,6 +362,7 @@ def _model_call(
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
         partial=is_partial(facts, used),
+        partial_input=is_counted_in_part(facts, used),
     )
 
 
@@ -378,16 +379,22 @@ def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) ->
         finish_reasons=_finish_reasons(facts.get("finish")),
         response_id=response_id(facts.get("response_id"), name),
         partial=is_partial(facts, used),
+        partial_input=is_counted_in_part(facts, used),
     )
 
 
 def is_partial(facts: Facts, used: Tokens | None) -> bool:
     """Whether more tokens were used than `used` says: only one of input and output was counted, or
     too few for the text they stand for, or the emitter says so."""
+    if used is not None and "partial" in facts and flag(facts["partial"]) is True:
+        return True
+    return is_counted_in_part(facts, used)
+
+
+def is_counted_in_part(facts: Facts, used: Tokens | None) -> bool:
+    """The same without what the emitter says, which is of the output alone."""
     if used is None:
         return False
-    if "partial" in facts and flag(facts["partial"]) is True:
-        return True
     if not used.input or not used.output or not _WRITTEN.isdisjoint(facts):
         return _counted_in_part(facts) or _too_few(facts, used)
     return False

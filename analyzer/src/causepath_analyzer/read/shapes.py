@@ -360,6 +360,7 @@ def _sum(shape: Shape, known: ModelCall, facts: Facts) -> ModelCall | None:
         if "response_id" in facts
         else None,
         partial=shape.is_partial or normalise.is_partial(facts, tokens),
+        partial_input=normalise.is_counted_in_part(facts, tokens),
     )
 
 
@@ -399,6 +400,7 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         content.lines(facts["first_output"]) if "first_output" in facts else b"",
         content.lines(facts["third_message"]) if "third_message" in facts else b"",
         shape.is_partial or normalise.is_partial(facts, used),
+        normalise.is_counted_in_part(facts, used),
     )
 
 
