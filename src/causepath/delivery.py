@@ -90,7 +90,7 @@ class Delivery(SpanProcessor):
         self._delivered = 0
         self._why = ""
         self._told = False
-        self._closing = False
+        self._closing = self._stopped = False
         self.written: set[int] = set()
         """The ids of spans that came before they had ended, as the process ends."""
 
@@ -100,7 +100,12 @@ class Delivery(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.context
-        if context is None or not context.trace_flags.sampled or context.span_id in self.written:
+        if (
+            self._stopped
+            or context is None
+            or not context.trace_flags.sampled
+            or context.span_id in self.written
+        ):
             return
         with self._counting:
             self._ended += 1
@@ -186,6 +191,10 @@ class Delivery(SpanProcessor):
         self._enough.set()
         self._export(None)
         self._exporter.shutdown()
+
+    def stop(self) -> None:
+        """Take no more spans: nobody is there any longer who wants them."""
+        self._stopped = True
 
     def tell(self) -> None:
         """Say what became of the spans, where there is something to say.

@@ -66,8 +66,12 @@ class Plugin:
             if not self.enabled:
                 self.enabled = True
                 self._enable(tracer_provider)
-            elif self._telemetry is not None and self._telemetry.content is not None:
+                return
+            if self._telemetry is not None and self._telemetry.content is not None:
                 self._telemetry.content.redact = self._redact
+            if self._telemetry is not None and tracer_provider is not None:
+                self._pipeline.give(tracer_provider)
+                self._telemetry.attend(tracer_provider)
 
     @harmless(None)
     def disable(self) -> None:
@@ -89,7 +93,7 @@ class Plugin:
             self._found if settings.find_tools else None,
         )
         measure.telemetry = lambda: self._telemetry
-        self._pipeline.when_set(telemetry.attend)
+        self._pipeline.when_set(telemetry.attend, telemetry.set_up_for_others)
         for module, description in PROVIDERS.items():
             self._when_imported(module, functools.partial(self._patch, telemetry, description))
         sessions = mcp.Sessions(telemetry)
@@ -223,8 +227,8 @@ def instrument(
 
     Spans go to `tracer_provider`; without one, to the application's, else as `OTEL_*` say, else to
     `causepath-traces.jsonl`. Where content is recorded, `redact` gets each text and gives what to
-    record in its place; if it raises, nothing is recorded. Instrumenting twice does nothing more,
-    but for a new `redact`.
+    record in its place; if it raises, nothing is recorded. Instrumenting again does nothing more,
+    but for a new `tracer_provider` or `redact`, which are used from then on.
     """
     _PLUGIN.enable(tracer_provider, redact)
 

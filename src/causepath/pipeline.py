@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 
@@ -84,8 +84,14 @@ class Pipeline:
         sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
 
     @harmless(None)
-    def when_set(self, attend: Callable[[object], None]) -> None:
-        """Show the provider in force to `attend`, now or as soon as the application sets one."""
+    def when_set(
+        self, attend: Callable[[object], None], begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Show the provider in force to `attend`, now or as soon as the application sets one.
+
+        `begin` is called where somebody else writes a span before that, a server's say, which is to
+        be in the trace of what goes on below it: perhaps ours has to stand in by now.
+        """
         if self._given is not None:
             attend(self._given)
         elif trace._TRACER_PROVIDER is not None:  # noqa: SLF001
@@ -99,7 +105,14 @@ class Pipeline:
                 attend(trace._TRACER_PROVIDER)  # noqa: SLF001
 
             trace._set_tracer_provider = set_and_attend  # noqa: SLF001
-            self._restore = lambda: setattr(trace, "_set_tracer_provider", original)
+            undo = _when_written(begin)
+
+            def restore() -> None:
+                if trace._set_tracer_provider is set_and_attend:  # noqa: SLF001
+                    trace._set_tracer_provider = original  # noqa: SLF001
+                undo()
+
+            self._restore = restore
 
     def provider(self) -> TracerProvider:
         """The tracer provider for the next span."""
@@ -113,6 +126,10 @@ class Pipeline:
                 atexit.unregister(self._at_exit)
                 atexit.register(self._at_exit)
         return provider
+
+    def give(self, provider: TracerProvider) -> None:
+        """From now on, spans go there."""
+        self._given = provider
 
     @harmless(None)
     def write_open(self, span: Any) -> None:
@@ -132,6 +149,8 @@ class Pipeline:
         self._termination.disarm()
         default = self._default
         self._at_exit()
+        for delivery in default.deliveries if default is not None else ():
+            delivery.stop()
         self._restore()
         if default is not None and trace._TRACER_PROVIDER is default.provider:  # noqa: SLF001
             trace._TRACER_PROVIDER = None  # noqa: SLF001
@@ -170,6 +189,41 @@ class Pipeline:
                 _flush(self._default, until)
         finally:
             self._ended.set()
+
+
+ASK_FOR_EACH_REQUEST = frozenset({"fastapi", "starlette"})
+"""Packages that look, before each request, whether there is a provider, and write no span else."""
+
+
+def _when_written(begin: Callable[[], None]) -> Callable[[], None]:
+    """Call `begin` where somebody is about to write a span and nobody has set up anything. Gives
+    what undoes that."""
+    looked_up, asked = trace.ProxyTracer._tracer, trace.get_tracer_provider  # noqa: SLF001
+
+    def tracer(self: trace.ProxyTracer) -> Any:
+        if self._real_tracer is None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            begin()
+        return looked_up.fget(self)  # type: ignore[attr-defined]
+
+    @functools.wraps(asked)
+    def get_tracer_provider() -> TracerProvider:
+        if trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            asks = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001
+            if asks.partition(".")[0] in ASK_FOR_EACH_REQUEST:
+                begin()
+        return asked()
+
+    replaced, proxy = property(tracer), cast("Any", trace.ProxyTracer)
+    proxy._tracer = replaced  # noqa: SLF001
+    trace.get_tracer_provider = get_tracer_provider
+
+    def undo() -> None:
+        if proxy._tracer is replaced:  # noqa: SLF001
+            proxy._tracer = looked_up  # noqa: SLF001
+        if trace.get_tracer_provider is get_tracer_provider:
+            trace.get_tracer_provider = asked
+
+    return undo
 
 
 def _flush(own: SetUp, until: float) -> None:

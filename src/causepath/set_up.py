@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath.guard import harmless, log
+from causepath.notebooks import notebook_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,9 +42,8 @@ def default_provider(config: Config) -> SetUp | None:
     `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
     """
     try:
-        from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-
         from causepath.delivery import Delivery
+        from causepath.stand_in import StandIn
     except ImportError:
         say(
             "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
@@ -61,7 +61,7 @@ def default_provider(config: Config) -> SetUp | None:
         deliveries = [
             Delivery(file, str(config.file), say, file=file, delay_seconds=FILE_DELAY_SECONDS)
         ]
-    provider = SdkTracerProvider(resource=resource(), shutdown_on_exit=False)
+    provider = StandIn(resource=resource(), shutdown_on_exit=False)
     for delivery in deliveries:
         provider.add_span_processor(delivery)
     return SetUp(provider, tuple(deliveries))
@@ -80,7 +80,7 @@ def resource() -> Resource:
         found = Resource({SERVICE_NAME: "unknown_service"}).merge(told)
     if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         return found
-    return found.merge(Resource({SERVICE_NAME: program_name(sys.argv)}))
+    return found.merge(Resource({SERVICE_NAME: notebook_name() or program_name(sys.argv)}))
 
 
 def program_name(arguments: Sequence[str]) -> str:

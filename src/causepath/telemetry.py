@@ -23,6 +23,7 @@ from causepath.callsite import application_frames
 from causepath.guard import harmless
 from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
+from causepath.notebooks import notebook_name
 from causepath.operation import Operation
 from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
@@ -98,7 +99,7 @@ class Telemetry:
         """The tracer of an SDK whose spans come past us as long as `_tracer` stays."""
         # By identity, as the providers of some cannot be hashed.
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        self._watchers: list[SpanWatcher] = []
+        self._watchers: list[tuple[Any, SpanWatcher]] = []
         self._left_to_others: deque[ModelCall] = deque(maxlen=MAX_LEFT_TO_OTHERS)
         self._open: dict[tuple[int, int], ModelCall] = {}
         self.unended: dict[tuple[int, int], Span] = {}
@@ -106,6 +107,7 @@ class Telemetry:
         self._janitor: threading.Thread | None = None
         self.runs = Runs()
         self._failed = FailedRuns()
+        self._begins = False
         self.metrics = Metrics()
         self.others = OtherSpans()
         forks.living.add(self)
@@ -135,20 +137,31 @@ class Telemetry:
         """Spans are about to be written that are not ours, perhaps the first of the process."""
         self.tracer()
 
+    def set_up_for_others(self) -> None:
+        """Somebody else is about to write a span, perhaps around model calls, and nobody has set up
+        OpenTelemetry: the first request of a server is to look like all others."""
+        if self.providers and not self._begins:
+            self._begins = True
+            try:
+                self.set_up()
+            finally:
+                self._begins = False
+
     def attend(self, provider: object) -> None:
         """Let every span of `provider` pass our processor. Once for each provider."""
         add = getattr(provider, "add_span_processor", None)
         if add is not None and id(provider) not in self._attended:
             self._attended[id(provider)] = provider
             watcher = SpanWatcher(self)
-            self._watchers.append(watcher)
+            self._watchers.append((provider, watcher))
             add(watcher)
 
     @harmless(None)
     def close(self) -> None:
         """Watch no more spans, and keep nothing of what passed."""
-        for watcher in self._watchers:
+        for provider, watcher in self._watchers:
             watcher.shutdown()
+            _take_away(provider, watcher)
         self._watchers.clear()
         self._open.clear()
         self.unended.clear()
@@ -477,6 +490,15 @@ class Telemetry:
             )
 
 
+def _take_away(provider: Any, watcher: SpanWatcher) -> None:
+    """Let a provider forget a processor, which the SDK has no way for."""
+    together: Any = getattr(provider, "_active_span_processor", None)
+    if isinstance(getattr(together, "_span_processors", None), tuple):
+        with together._lock:  # noqa: SLF001
+            kept = tuple(one for one in together._span_processors if one is not watcher)  # noqa: SLF001
+            together._span_processors = kept  # noqa: SLF001
+
+
 def _processor_of(tracer: Any) -> object:
     """Where a tracer of an SDK, which keeps it for good, sends its spans, if that is known yet."""
     return getattr(getattr(tracer, "_real_tracer", None) or tracer, "span_processor", None)
@@ -489,6 +511,9 @@ def _agent_name() -> str | None:
         return None
     module = str(frame.f_globals.get("__name__", ""))
     if module in ("__main__", "__mp_main__"):  # the latter in a process of `multiprocessing`
+        notebook = notebook_name(frame.f_globals)
+        if notebook is not None:
+            return notebook
         path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
         module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
     return None if not module or module.startswith("<") else module.rpartition(".")[2]
