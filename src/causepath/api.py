@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from causepath import measure
 from causepath.guard import harmless
-from causepath.inside import inside
 from causepath.runs import declaring_generator
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Agent:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        return inside(function, lambda *_: _open_run(self._name))  # type: ignore[return-value]
+        return measure.run_of_agent(function, lambda *_: _open_run(self._name))  # type: ignore[return-value]
 
 
 @overload

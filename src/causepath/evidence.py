@@ -24,7 +24,7 @@ from causepath.spans import write
 from causepath.words import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.trace import Span, SpanContext
 
@@ -184,13 +184,16 @@ class Evidence:
                 write(span, {semconv.FLOW: carried.flow})
         return found
 
-    def tool_returned(self, span: Span, given: Pieces, arguments: object, result: object) -> None:
-        """Know the result of a tool again. The lines that it was given are not its output."""
+    def tool_returned(
+        self, span: Span, given: Pieces, arguments: object, result: object
+    ) -> Callable[[], None]:
+        """Gives what lets the result of a tool be known again, once it is known to be one. The
+        lines that it was given are not its output."""
         found = Pieces.output(texts_in(result))
         found.parts.difference_update(given.parts)
-        self._flow.produced(found, span.get_span_context(), frozenset())
-        said = words.kept(_leaves(result))
-        self._say(Said(span.get_span_context(), words.kept(_leaves(arguments)), said))
+        said = Said(
+            span.get_span_context(), words.kept(_leaves(arguments)), words.kept(_leaves(result))
+        )
         about: dict[str, Any] = {}
         outcome = outcome_of(result)
         if outcome is not None:
@@ -198,7 +201,13 @@ class Evidence:
         if type(result) is str and len(result) <= MAX_DIGESTED:
             digest, size = self.digest(Block("tool", "result", result))
             about[semconv.OUTPUT_BLOCKS] = (f"tool:result:{digest}:{size}",)
-        write(span, about)
+
+        def produced() -> None:
+            self._flow.produced(found, span.get_span_context(), frozenset())
+            self._say(said)
+            write(span, about)
+
+        return produced
 
     def _named(self, block: Block, arguments: object) -> dict[str, Any]:
         """The digests of the arguments of a tool, and of the places that they name."""

@@ -8,25 +8,23 @@ and the function that tells tools apart by their names. What is found is measure
 
 from __future__ import annotations
 
-import inspect
-import sys
-import types
-import weakref
 from typing import TYPE_CHECKING, Any
 
-from causepath import stored
+from causepath import measure, stored
 from causepath.callsite import variables
 from causepath.guard import harmless
-from causepath.inside import is_inside
-from causepath.measure import CACHED, dispatching, is_function, measure_module, stand_in
-from causepath.nested import with_nested
+from causepath.measure import is_function
+from causepath.tellers import Only, Tellers, Way
+from causepath.tool_calls import Called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
-    from types import FrameType
+    from types import FrameType, ModuleType
 
-    from causepath.methods import Wanted
+    from causepath.candidates import Candidate
     from causepath.registries import Registries
+    from causepath.runs import Given
+    from causepath.tellers import Teller
 
 MAX_NAMES = 1_000
 """Tools that are kept an account of."""
@@ -36,17 +34,6 @@ MAX_STACKS = 16
 
 MAX_PATIENCE = 64
 """Unmeasured calls of a tool, at most, before everything is looked at again."""
-
-
-def _references() -> int:
-    """To a function that nobody has but its module, as `_measure_global` counts them. Python
-    counts its own in another way from release to release."""
-    scope: dict[str, Any] = {"function": lambda: None}
-    value = scope.get("function")
-    return sys.getrefcount(value)
-
-
-HELD_BY_ITS_MODULE = _references()
 
 
 class _Account:
@@ -77,31 +64,32 @@ class FoundTools:
 
     def __init__(self) -> None:
         self._undo: list[tuple[MutableMapping[str, Any], str, Any, Any]] = []
-        self._left_alone: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._tellers = Tellers(_found)
         self._registries: Registries | None = None
         self._accounts: dict[str, _Account] = {}
 
     @harmless(None)
     def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
         """Measure what the code on the stack has for tools with these names."""
-        wanted = set(names)
-        for table in {id(table): table for frame in frames for table in _tables(frame)}.values():
+        self._tellers.ask(names)
+        scopes = {id(frame.f_globals): frame.f_globals for frame in frames}
+        tables = {id(table): table for frame in frames for table in _tables(frame)}
+        told: set[str] = set()
+        for scope in (*tables.values(), *scopes.values()):
             for name in names:
-                value: Any = table.get(name)
-                if is_function(value):
-                    wanted.discard(name)
-                    if not is_inside(value):
-                        table[name] = stand_in(value, name, only_asked=True)
-        for scope in {id(frame.f_globals): frame.f_globals for frame in frames}.values():
-            for name in list(wanted):
-                if self._measure_global(scope, name):
-                    wanted.discard(name)
-        for name in names:
-            account = self._accounts.get(name)
-            if account is not None and account.missed >= account.patience:
-                wanted.add(name)  # what was found is not what is called
-        if wanted:
-            self._look_further(frames, wanted)
+                value: Any = scope.get(name)
+                if is_function(value) and self._tellers.tell(value, name, Way(Only(name), False)):
+                    told.add(name)
+        self._look_further(frames, set(names), told)
+
+    @harmless(None)
+    def quiet(self, name: str) -> None:
+        """Nothing asks for this tool any more."""
+        self._tellers.quiet(name)
+
+    def names(self, function: object) -> list[str]:
+        """The tools that a function was found to carry out."""
+        return self._tellers.names(function)
 
     @harmless(None)
     def missed(self, name: str) -> None:
@@ -116,9 +104,10 @@ class FoundTools:
             account = self._accounts[name] = _Account()
         return account
 
-    def _look_further(self, frames: Sequence[FrameType], names: set[str]) -> None:
+    def _look_further(self, frames: Sequence[FrameType], names: set[str], told: set[str]) -> None:
         """Seldom, as it takes long: for a tool that this code never asked for; where what was found
-        lasts no longer than its agent; and, ever less often, where calls are not measured."""
+        lasts no longer than its agent, and the tables have not `told` of it; and, ever less often,
+        where calls are not measured."""
         stack = tuple(id(frame.f_code) for frame in frames)
         looked_for, again = set(), set()
         for name in names:
@@ -127,7 +116,7 @@ class FoundTools:
                 continue
             if account.is_new(stack) or account.missed >= account.patience:
                 looked_for.add(name)
-            elif account.place is not None:
+            elif account.place is not None and name not in told:
                 again.add(name)
         for name in again:
             self._look_again(frames, name, self._accounts[name])
@@ -136,7 +125,7 @@ class FoundTools:
         if self._registries is None:
             from causepath.registries import Registries
 
-            self._registries = Registries(self._measure_wanted)
+            self._registries = Registries(self._tellers)
         missed = {name for name in looked_for if self._accounts[name].missed}
         passing = self._registries.find(frames, looked_for, missed)
         for name in looked_for:
@@ -154,54 +143,10 @@ class FoundTools:
             if frame is not None:
                 self._registries.find([frame], {name}, set(), depth)
 
-    def _measure_global(self, scope: dict[str, Any], name: str) -> bool:
-        """Measure the global function of this name, where it is called by it; whether it is."""
-        value: Any = scope.get(name)
-        if not isinstance(value, types.FunctionType | CACHED):
-            return False
-        if is_inside(value):
-            return True
-        if (
-            # Somebody else who has it may pickle it, by the name of its module.
-            sys.getrefcount(value) > HELD_BY_ITS_MODULE and _is_found_in(scope, value.__module__)
-        ) or not self._is_called_by_name(value, name, scope):
-            return False
-        self._replace(scope, name, value, stand_in(value, name, only_asked=True))
-        return True
-
-    def _measure_wanted(self, wanted: Wanted) -> None:
-        """Likewise, where the search has seen that it is called."""
-        scope, name = wanted.holder, wanted.name
-        value = scope.get(name)
-        if type(value) is types.FunctionType and (
-            sys.getrefcount(value) <= HELD_BY_ITS_MODULE
-            or not _is_found_in(scope, value.__module__)
-        ):
-            measured = dispatching(value, wanted.resolve, strict=wanted.strict)
-            self._replace(scope, name, value, measured)
-
-    def _replace(self, scope: dict[str, Any], name: str, value: Any, replacement: Any) -> None:
-        scope[name] = replacement
-        self._undo.append((scope, name, value, replacement))
-
-    def _is_called_by_name(self, value: Any, name: str, scope: dict[str, Any]) -> bool:
-        """Whether code of the module names the global, so that replacing it is of any use.
-
-        A function that is only registered somewhere is called from there, and whoever pickles it
-        there has to find it under its name.
-        """
-        if value in self._left_alone:
-            return False
-        own = getattr(inspect.unwrap(value), "__code__", None)
-        if any(name in code.co_names for code in _code_of(scope) if code is not own):
-            return True
-        self._left_alone.add(value)
-        return False
-
     @harmless(None)
-    def measure_module(self, module: types.ModuleType, names: str) -> None:
+    def measure_module(self, module: ModuleType, names: str) -> None:
         """Measure the functions of a module that `CAUSEPATH_TOOLS` names."""
-        for name, original in measure_module(module, names):
+        for name, original in measure.measure_module(module, names):
             self._undo.append((vars(module), name, original, vars(module)[name]))
 
     @harmless(None)
@@ -210,29 +155,22 @@ class FoundTools:
             if owner.get(name) is wrapper:
                 owner[name] = original
         self._undo.clear()
-        if self._registries is not None:
-            self._registries.undo()
+        self._tellers.undo()
 
 
-def _is_found_in(scope: dict[str, Any], module: str) -> bool:
-    """Whether pickle looks in this scope for what is of that module: in a worker process, the code
-    of the main module runs in a copy."""
-    return stored.own(sys.modules.get(module)) is scope
+def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate | None:
+    """A function is called that may carry out a tool with this name."""
+    active, function = measure.telemetry(), teller.function
+    if active is None or function is None:
+        return None
+    called = Called(teller, function.__qualname__, teller.plain, teller.serial)
+    return active.tool_calls.may_be(name, called, given, strict=strict)
 
 
 def _tables(frame: FrameType) -> Iterator[dict[str, Any]]:
     """The dicts among the variables that a frame sees, and those of its `self`."""
     seen = variables(frame)
     for scope in (seen, stored.own(seen.get("self")), frame.f_globals):
-        yield from (value for value in list(scope.values()) if type(value) is dict)
-
-
-def _code_of(scope: dict[str, Any]) -> Iterator[types.CodeType]:
-    """The code of the functions and methods that a module defines, and of those inside them."""
-    for value in list(scope.values()):
-        members = list(vars(value).values()) if isinstance(value, type) else [value]
-        for member in members:
-            function = getattr(member, "__func__", member) if members else member
-            function = vars(function).get("__wrapped__", function) if is_function(function) else 0
-            if isinstance(function, types.FunctionType) and function.__globals__ is scope:
-                yield from with_nested(function.__code__)
+        for name, value in list(scope.items()):
+            if type(value) is dict and name != "__builtins__":
+                yield value

@@ -179,25 +179,25 @@ class Frameworks:
 
     def _measure(self, holder: Any, name: str) -> None:
         """What a framework's object calls to carry a tool out: its own, or a method."""
-        from causepath.methods import Methods, Wanted
+        from causepath.methods import Methods
 
         own = stored.own(holder)
         function = own.get(name)
         if function is not None:
             if is_function(function) and not is_inside(function):
-                own[name] = dispatching(function, _told, strict=False)
+                own[name] = dispatching(function, _told)
             return
         found = stored.member(type(holder), name)
         if found is not None:
             self._methods = self._methods or Methods()
-            self._methods.measure(Wanted(found[0], name, _told, strict=False), exclusive=False)
+            self._methods.measure(found[0], name, _told)
 
     def undo(self) -> None:
         if self._methods is not None:
             self._methods.undo()
 
 
-def _told(args: Any, kwargs: Any) -> Iterable[str]:  # noqa: ARG001
+def _told() -> Iterable[str]:
     """Whose inner function is called is what was announced."""
     told = told_in(otel.get_current())
     return () if told is None else (told.name,)

@@ -58,7 +58,7 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
                 raise
         if inspect.iscoroutine(result):
             return _finish(result, operation)
-        if hasattr(type(result), "add_done_callback") and _ends_later(result, operation):
+        if ends_later(result, operation):
             return result
         operation.returned(result)
         operation.end()
@@ -68,12 +68,18 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
 
 
 @harmless(False)
-def _ends_later(result: Any, operation: Operation) -> bool:
+def ends_later(result: Any, operation: Operation) -> bool:
     """Whether a plain function gave back a future or a task, and is over when that is."""
-    kinds = {base.__module__.partition(".")[0] for base in type(result).__mro__}
-    if kinds.isdisjoint(("asyncio", "_asyncio", "concurrent")) or result.done():
+    if not hasattr(type(result), "add_done_callback"):
         return False
-    result.add_done_callback(_WhenDone(operation))
+    kinds = {base.__module__.partition(".")[0] for base in type(result).__mro__}
+    if kinds.isdisjoint(("asyncio", "_asyncio", "concurrent")):
+        return False
+    over = _WhenDone(operation)
+    if result.done():
+        over(result)
+    else:
+        result.add_done_callback(over)
     return True
 
 

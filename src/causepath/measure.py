@@ -9,11 +9,14 @@ from __future__ import annotations
 import fnmatch
 import functools
 import types
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from causepath import forks
 from causepath.guard import harmless, or_itself
 from causepath.inside import MEASURED, inside, is_inside
+from causepath.runs import given_by
+from causepath.tool_calls import Called
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,19 +25,22 @@ if TYPE_CHECKING:
     from causepath.telemetry import Telemetry
 
 
-class Declared(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Declared:
     """What is known of a function that is measured."""
 
     name: str
     """Of the tool."""
     read_only: bool | None
-    only_asked: bool
+    only_asked: bool = False
+    also: set[str] = field(default_factory=set)
+    """What it was found as, too."""
 
 
 CACHED = type(functools.cache(lambda: None))
 """What `functools.lru_cache` makes of a function."""
 
-FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial, CACHED)
+FUNCTIONS = frozenset({types.FunctionType, types.MethodType, functools.partial, CACHED})
 
 telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
 """Who measures, if anybody does just now. Set by the instrumentor."""
@@ -45,14 +51,10 @@ def measured(
     function: Callable[..., Any],
     name: str | None = None,
     read_only: bool | None = None,
-    *,
-    only_asked: bool = False,
 ) -> Callable[..., Any]:
-    """`function`, each call of which is a tool span while the plugin is enabled.
-
-    `only_asked` leaves out the calls that no reply asked for.
-    """
-    if is_inside(function):
+    """`function`, each call of which is a tool span while the plugin is enabled."""
+    known = declared(function)
+    if known is not None and not known.only_asked:
         return function
     tool = name or getattr(function, "__name__", None) or type(function).__name__
 
@@ -61,10 +63,40 @@ def measured(
         active = telemetry()
         if active is None:
             return None
-        return active.tool_calls.of_function(tool, function, args, kwargs, read_only, only_asked)
+        return active.tool_calls.of_function(tool, function, args, kwargs, read_only)
 
     wrapper = inside(function, opened)
-    setattr(wrapper, MEASURED, Declared(tool, read_only, only_asked))
+    setattr(wrapper, MEASURED, Declared(tool, read_only))
+    return wrapper
+
+
+def run_of_agent(
+    function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None]
+) -> Callable[..., Any]:
+    """`function`, run inside what `opened` gives; where a reply asks for it as a tool, that is
+    around it."""
+    outer = declared(function)
+    if outer is not None and not outer.only_asked:  # the tool is around the agent in any order
+        return measured(inside(function.__wrapped__, opened), outer.name, outer.read_only)  # type: ignore[attr-defined]
+    run = inside(function, opened)
+    about = Declared(getattr(function, "__name__", ""), None, only_asked=True)
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", about.name)
+
+    @harmless(None)
+    def asked(args: Any, kwargs: Any) -> Operation | None:
+        active = telemetry()
+        if active is None or not active.runs.asks():
+            return None
+        given = given_by(function, args, kwargs)
+        for tool in (about.name, *about.also):
+            found = active.tool_calls.may_be(tool, Called(about, name, code), given)
+            if found is not None:
+                return found
+        return None
+
+    wrapper = inside(run, asked)
+    setattr(wrapper, MEASURED, about)
     return wrapper
 
 
@@ -79,29 +111,21 @@ def stand_in(
     function: Callable[..., Any],
     name: str | None = None,
     read_only: bool | None = None,
-    *,
-    only_asked: bool = False,
 ) -> Callable[..., Any]:
     """As `measured`, for a place that the application reads the function from: equal to it."""
-    if is_inside(function):
+    known = declared(function)
+    if known is not None and not known.only_asked:
         return function
     from causepath.proxies import MeasuredFunction
 
-    return MeasuredFunction(function, measured(function, name, read_only, only_asked=only_asked))
+    return MeasuredFunction(function, measured(function, name, read_only))
 
 
 @or_itself
 def dispatching(
-    function: Callable[..., Any],
-    names: Callable[[tuple[Any, ...], dict[str, Any]], Iterable[str]],
-    *,
-    strict: bool,
+    function: Callable[..., Any], names: Callable[[], Iterable[str]]
 ) -> Callable[..., Any]:
-    """As `stand_in`, of a function that carries out tools of several names.
-
-    `names(args, kwargs)` tells which a call of it may be. `strict` leaves out the calls whose
-    arguments do not tell that they are what was asked for.
-    """
+    """As `stand_in`, of a function that carries out what `names` says just then."""
     from causepath.proxies import MeasuredFunction
 
     made_in = forks.process
@@ -111,9 +135,9 @@ def dispatching(
         active = telemetry()
         if active is None or made_in is not forks.process or not active.runs.asks():
             return None
-        for name in names(args, kwargs):
+        for name in names():
             operation = active.tool_calls.of_function(
-                name, function, args, kwargs, None, only_asked=True, strict=strict
+                name, function, args, kwargs, None, only_asked=True
             )
             if operation is not None:
                 return operation
@@ -123,7 +147,7 @@ def dispatching(
 
 
 def is_function(value: object) -> bool:
-    return isinstance(value, FUNCTIONS)
+    return any(issubclass(type(value), kind) for kind in FUNCTIONS)
 
 
 def measure_module(module: types.ModuleType, names: str = "*") -> list[tuple[str, Any]]:

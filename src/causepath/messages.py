@@ -47,6 +47,8 @@ class ModelRequest(NamedTuple):
     tool_results: tuple[str, ...] = ()
     """The ids of the tool calls that the newest message answers, or of those the provider is to go
     on with."""
+    results: Mapping[str, object] = MappingProxyType({})
+    """What is sent as the results of these calls, by their ids."""
     failed_tools: tuple[str, ...] = ()
     """Those of them whose results say that they failed."""
     continues: bool = False

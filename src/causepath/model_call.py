@@ -139,6 +139,9 @@ class ModelCall:
         """The request brings results of tool calls, some of them for the first time."""
         self._delivered = self._telemetry.runs.deliver(self._run, request.tool_results)
         for asked in self._delivered:
+            if asked.candidates:
+                sent = request.results.get(asked.call.id)
+                self._telemetry.tool_calls.settle(asked, self._start_ns, sent)
             if asked.measured is None:
                 failed = asked.call.id in request.failed_tools
                 end = self._telemetry.tool_calls.inferred(

@@ -42,8 +42,9 @@ class Operation:
         self._error: str | None = None
         self._process = forks.process
         self._is_over = False
-        self.on_result: list[Callable[[object], None]] = []
-        """Who wants to see what the operation gives back."""
+        self.on_result: list[Callable[[object], Callable[[], None] | None]] = []
+        """Who wants to see what the operation gives back, and what they do with it once it is known
+        that it is that."""
 
     @harmless(None)
     def __enter__(self) -> None:
@@ -69,7 +70,9 @@ class Operation:
         """The application is about to get `result`."""
         if self._process is forks.process:
             for look in self.on_result:
-                look(result)
+                known = look(result)
+                if known is not None:
+                    known()
 
     def fail(self, error_type: str) -> None:
         """What the operation does has failed, whether or not that is an exception."""

@@ -31,12 +31,12 @@ def own_frame() -> FrameType | None:
 def is_opaque(kind: type) -> bool:
     """Whether a class is of Python, of an SDK or what that is made of, or of a framework that is
     seen to elsewhere."""
-    return kind is not types.SimpleNamespace and _kind_of(kind.__module__) == PLUMBING
+    return kind is not types.SimpleNamespace and _kind_of(stored.module(kind)) == PLUMBING
 
 
 def is_seen_to(kind: type) -> bool:
     """Whether a class is of a framework whose tools are measured where it carries them out."""
-    module = kind.__module__
+    module = stored.module(kind)
     return is_opaque(kind) and type(module) is str and module.startswith(SEEN_TO)
 
 

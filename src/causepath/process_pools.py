@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from causepath import work
@@ -154,7 +154,7 @@ class ProcessPools:
                 return None
             asked = self._telemetry.tool_calls.asked_elsewhere(tool.name, function, args, kwargs)
         if asked is not None:
-            tool = tool._replace(name=asked.call.name)
+            tool = replace(tool, name=asked.call.name)
         elif tool.only_asked:
             return None
         return Task(

@@ -1,4 +1,4 @@
-"""What the code on a stack can reach from its variables: values, and the places they are held in.
+"""What the code on a stack can reach from its variables: values, and by what name each is held.
 
 The nearest first, and no more than a bounded number. Looks at what is stored and runs nothing.
 """
@@ -32,36 +32,16 @@ LEAVES = frozenset({str, int, float, bool, bytes, type(None), complex, bytearray
 
 
 class Held(NamedTuple):
-    """A value, and the place that it is in."""
+    """A value, and where it is held."""
 
     value: Any
-    holder: Any = None
-    """The dict, list or class that holds it, or the object with a slot for it. `None` where
-    nothing can be put in its place."""
     key: Any = None
-    """Under which key, index or name; the descriptor of a slot."""
+    """The key, or the name of the attribute, global or slot; `None` where it has none."""
     depth: int = 0
     frame: int = 0
     """From which of the frames it was reached first."""
-    is_global: bool = False
-    """Whether the holder is the scope of a module."""
-
-    def put(self, value: object) -> bool:
-        """Put another value in this place; false where that cannot be."""
-        holder, key = self.holder, self.key
-        if isinstance(holder, dict):
-            if dict.get(holder, key) is not self.value:
-                return False
-            dict.__setitem__(holder, key, value)
-        elif isinstance(holder, list):
-            if not key < list.__len__(holder) or list.__getitem__(holder, key) is not self.value:
-                return False
-            list.__setitem__(holder, key, value)
-        elif type(key) is types.MemberDescriptorType:
-            key.__set__(holder, value)
-        else:
-            return False
-        return True
+    is_defined: bool = False
+    """Whether a class or a module has it, and so does the next object or run."""
 
 
 def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
@@ -86,7 +66,7 @@ def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterat
     looked_at = 0
     while waiting and looked_at < MAX_LOOKED_AT:
         held = waiting.popleft()
-        if type(held.value) in LEAVES:
+        if stored.is_one_of(type(held.value), LEAVES):
             continue
         looked_at += 1
         yield held
@@ -100,37 +80,37 @@ def _inside(value: Any, depth: int, frame: int, named: frozenset[str]) -> Iterat
     if issubclass(kind, dict):
         if dict.__len__(value) <= MAX_WIDTH:
             for key, item in list(dict.items(value)):
-                yield Held(item, value, key, depth, frame)
+                yield Held(item, key, depth, frame)
     elif issubclass(kind, list):
-        for index, item in enumerate(list.__getitem__(value, slice(MAX_WIDTH))):
-            yield Held(item, value, index, depth, frame)
+        for item in list.__getitem__(value, slice(MAX_WIDTH)):
+            yield Held(item, None, depth, frame)
     elif issubclass(kind, tuple):
         for item in tuple.__getitem__(value, slice(MAX_WIDTH)):
-            yield Held(item, None, None, depth, frame)
+            yield Held(item, None, depth, frame)
     elif kind is set or kind is frozenset:
         if len(value) <= MAX_WIDTH:
             for item in list(value):
-                yield Held(item, None, None, depth, frame)
+                yield Held(item, None, depth, frame)
     elif kind is types.FunctionType:
         if is_application(value.__module__):
             for cell in value.__closure__ or ():
                 if cell != types.CellType():  # an empty one, which compares with no content
-                    yield Held(cell.cell_contents, None, None, depth, frame)
+                    yield Held(cell.cell_contents, None, depth, frame)
             yield from _globals(names_in(value.__code__), value.__globals__, depth, frame)
     elif kind is types.MethodType:
-        yield Held(value.__self__, None, None, depth, frame)
-        yield Held(value.__func__, None, None, depth, frame)
+        yield Held(value.__self__, None, depth, frame)
+        yield Held(value.__func__, None, depth, frame)
     elif kind is functools.partial:
-        yield Held(value.func, None, None, depth, frame)
+        yield Held(value.func, None, depth, frame)
     elif issubclass(kind, type):
         yield from _members(value, depth, frame, named)
     elif kind is not types.ModuleType and not is_opaque(kind):
         attributes = stored.own(value)
         if len(attributes) <= MAX_WIDTH:
             for key, item in list(attributes.items()):
-                yield Held(item, attributes, key, depth, frame)
-        for _, slot, item in stored.slots(value):
-            yield Held(item, value, slot, depth, frame)
+                yield Held(item, key, depth, frame)
+        for name, item in stored.slots(value):
+            yield Held(item, name, depth, frame)
         yield from _members(kind, depth, frame, named)
 
 
@@ -141,25 +121,25 @@ def _globals(
     for name in named:
         if name in scope:
             value = scope[name]
-            yield Held(value, scope, name, depth, frame, is_global=True)
+            yield Held(value, name, depth, frame, is_defined=True)
             if type(value) is types.ModuleType and is_application(value.__name__):
                 modules.append(vars(value))
     for module in modules:
         for name in named:
             if name in module:
-                yield Held(module[name], module, name, depth + 1, frame, is_global=True)
+                yield Held(module[name], name, depth + 1, frame, is_defined=True)
 
 
 def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Iterator[Held]:
     """What the classes of the application hold, and those of their methods that the code names."""
     for base in stored.bases(kind):
-        if is_application(base.__module__):
+        if is_application(stored.module(base)):
             for name, item in list(stored.members(base).items()):
                 if isinstance(item, types.FunctionType | staticmethod | classmethod):
                     if name in named:
-                        yield Held(item, base, name, depth, frame)
-                elif type(item) not in LEAVES and not name.startswith("__"):
-                    yield Held(item, None, None, depth, frame)
+                        yield Held(item, name, depth, frame, is_defined=True)
+                elif not stored.is_one_of(type(item), LEAVES) and not name.startswith("__"):
+                    yield Held(item, name, depth, frame)
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -1,8 +1,7 @@
-"""Measuring the tools that are no functions in a table: objects, lists, methods, and chains.
+"""Finding the tools that are no functions in a table: objects, lists, methods, and chains.
 
 What carries out a tool is known by its name: the key of a registry, the `name` of an object, of a
-function or of a method, or a constant in the code that tells tools apart. It is measured where it
-is held: in the container, in the object, or in its class.
+function or of a method, or a constant in the code that tells tools apart.
 """
 
 from __future__ import annotations
@@ -10,23 +9,22 @@ from __future__ import annotations
 import functools
 import types
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import stored
 from causepath.branches import called_for, carries_out
-from causepath.inside import is_inside
 from causepath.measure import FUNCTIONS as FUNCTION_TYPES
-from causepath.measure import dispatching, is_function, stand_in
-from causepath.methods import Methods, Wanted, only
+from causepath.measure import is_function
 from causepath.origin import is_application, is_opaque, is_seen_to
-from causepath.proxies import MeasuredFunction
 from causepath.reachable import MAX_DEPTH, Held, names_in, reachable
+from causepath.tellers import Only, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from types import CodeType, FrameType
+    from collections.abc import Iterable, Sequence
+    from types import CodeType, FrameType, FunctionType
 
-    from causepath.methods import Resolve
+    from causepath.tellers import Tellers
 
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 
@@ -75,11 +73,10 @@ MAX_CLASSES = 200
 class Registries:
     """What was found in the objects of the application, and whose tool each of them is."""
 
-    def __init__(self, measure_global: Callable[[Wanted], object]) -> None:
-        self._measure_global = measure_global
+    def __init__(self, tellers: Tellers) -> None:
+        self._tellers = tellers
         self._names = _Names()
         self._classes: dict[int, tuple[type, _Class]] = {}
-        self._methods = Methods()
 
     def find(
         self,
@@ -94,26 +91,13 @@ class Registries:
         where it was. Where calls of a tool were `missed`, what is measured already is not what
         carries it out.
         """
-        search = _Search(self._names, self._classes, wanted, missed, frames)
+        search = _Search(self._tellers, self._names, self._classes, wanted, missed, frames)
         for held in reachable(frames, max_depth):
             if search.is_over(held.depth):
                 break
             search.look_at(held)
-        del held
         search.end()
-        # Not before all that was looked at is let go of, to see who else has a function.
-        for method in search.methods:
-            held_as = stored.members(method.holder).get(method.name)
-            bound = len(search.bound.get(id(getattr(held_as, "__func__", held_as)), ()))
-            del held_as
-            self._methods.measure(method, bound=bound)
-        for function in search.globals:
-            self._measure_global(function)
         return search.passing
-
-    def undo(self) -> None:
-        """Put the methods back."""
-        self._methods.undo()
 
 
 class _Search:
@@ -121,6 +105,7 @@ class _Search:
 
     def __init__(
         self,
+        tellers: Tellers,
         names: _Names,
         classes: dict[int, tuple[type, _Class]],
         wanted: set[str],
@@ -132,10 +117,7 @@ class _Search:
         """How deep they were found."""
         self._held = Held(None)
         self.passing: dict[str, Held] = {}
-        self.methods: list[Wanted] = []
-        self.globals: list[Wanted] = []
-        self.bound: dict[int, set[int]] = {}
-        """By the id of a function, those of the methods of objects that it was seen as."""
+        self._tellers = tellers
         self._names = names
         self._missed = missed
         self._on_stack = {frame.f_code for frame in frames}
@@ -143,7 +125,7 @@ class _Search:
         self._toolboxes: set[int] = set()
         self._branches: dict[str, set[str]] = {}
         """By the name of a function, the tools in whose branches of the loop it is named."""
-        self._in_branches: dict[str, tuple[int, dict[tuple[int, str], Wanted]]] = {}
+        self._in_branches: dict[str, tuple[int, dict[int, FunctionType]]] = {}
         """By tool, how deep functions were found by these names, and which."""
         for frame in frames:
             if "globals" in names_in(frame.f_code):
@@ -155,38 +137,30 @@ class _Search:
     def end(self) -> None:
         """Of the functions that the branch of a tool names, the only one carries it out: where
         there are several, nobody can tell which."""
-        carries: dict[tuple[int, str], list[tuple[str, Wanted]]] = {}
         for tool, (depth, functions) in self._in_branches.items():
             if len(functions) == 1 and depth <= self._found.get(tool, depth):
-                ((where, function),) = functions.items()
-                carries.setdefault(where, []).append((tool, function))
-        for found in carries.values():
-            function = found[0][1]._replace(resolve=only(*(tool for tool, _ in found)))
-            (self.methods if isinstance(function.holder, type) else self.globals).append(function)
+                (function,) = functions.values()
+                self._tell(function, tool, Way(Only(tool), strict=True))
 
     def is_over(self, depth: int) -> bool:
-        """Whether all is found, and what lies close to it too: two things may have one name."""
-        return self._found.keys() == self.wanted and depth > 1 + max(self._found.values())
+        """Whether all is found, and what lies close to it too: several things may have one name."""
+        return self._found.keys() == self.wanted and depth > 2 + max(self._found.values())
 
     def look_at(self, held: Held) -> None:
         self._held = held
         value, kind = held.value, type(held.value)
-        if kind is MeasuredFunction:
-            self._measured_already(held)
-        elif kind in FUNCTION_TYPES:
-            if kind is types.MethodType:
-                self.bound.setdefault(id(value.__func__), set()).add(id(value))
+        if stored.is_one_of(kind, FUNCTION_TYPES):
             self._function(held)
         elif kind is staticmethod or kind is classmethod:
             self._branch(held, value.__func__)
-            self._chain(held, value.__func__)
+            self._chain(value.__func__)
         elif kind is types.ModuleType:
             if is_application(value.__name__):
                 self._look_up(vars(value))
         else:
             if type(held.key) is str and held.key in self.wanted:
                 self._entry(held, held.key)
-            if kind in CONTAINERS:
+            if stored.is_one_of(kind, CONTAINERS):
                 return
             if issubclass(kind, type):
                 self._toolbox(value)
@@ -200,10 +174,8 @@ class _Search:
         if passing:
             self.passing[name] = self._held
 
-    def _measured_already(self, held: Held) -> None:
-        names = {held.key if type(held.key) is str else "", getattr(held.value, "__name__", "")}
-        for name in names & self.wanted - self._missed:
-            self._done(name, passing=not held.is_global)
+    def _tell(self, function: Any, name: str, way: Way) -> bool:
+        return self._tellers.tell(function, name, way)
 
     # -- functions
 
@@ -212,19 +184,15 @@ class _Search:
         plain = type(function) is types.FunctionType
         names = {held.key if type(held.key) is str else "", function.__name__ if plain else ""}
         for name in names & self.wanted:
-            if held.is_global:
-                self.globals.append(Wanted(held.holder, held.key, only(name), strict=False))
-            elif isinstance(held.holder, type):
-                self.methods.append(Wanted(held.holder, held.key, only(name), strict=False))
-            elif held.put(stand_in(held.value, name, only_asked=True)):
-                self._done(name, passing=True)
+            if self._tell(held.value, name, Way(Only(name), strict=False)):
+                self._done(name, passing=not held.is_defined)
         if plain:
             self._branch(held, function)
-            self._chain(held, function)
+            self._chain(function)
 
     def _branch(self, held: Held, function: Any) -> None:
         """A function that the loop names where it has told a tool by its name."""
-        if not self._branches or not (held.is_global or isinstance(held.holder, type)):
+        if not self._branches or not held.is_defined:
             return
         tools = self._branches.get(held.key)
         if (
@@ -233,13 +201,12 @@ class _Search:
             and is_application(function.__module__)
             and function.__code__ not in self._on_stack
         ):
-            wanted = Wanted(held.holder, held.key, only(""), strict=True)
             for tool in tools:
                 depth, functions = self._in_branches.setdefault(tool, (held.depth, {}))
                 if held.depth <= depth:  # the nearest; others far away may have the name too
-                    functions[id(function), held.key] = wanted
+                    functions[id(function)] = function
 
-    def _chain(self, held: Held, function: Any) -> None:
+    def _chain(self, function: Any) -> None:
         """A function that tells tools apart by their names, which are constants in its code."""
         if type(function) is not types.FunctionType or not is_application(function.__module__):
             return
@@ -248,17 +215,11 @@ class _Search:
             return
         constants = _texts_in(code)
         names = names_in(code)
-        if not any(map(names.isdisjoint, ASKING)) or not any(
-            carries_out(code, tool) for tool in self.wanted & constants
-        ):
+        if not any(map(names.isdisjoint, ASKING)):
             return
-        resolve = _said(constants)
-        if held.is_global:
-            self.globals.append(Wanted(held.holder, held.key, resolve, strict=True))
-        elif isinstance(held.holder, type):
-            self.methods.append(Wanted(held.holder, held.key, resolve, strict=True))
-        elif type(held.value) is not staticmethod and type(held.value) is not classmethod:
-            held.put(dispatching(held.value, resolve, strict=True))
+        for tool in self.wanted & constants:
+            if carries_out(code, tool):
+                self._tell(function, tool, Way(_Said(tool), strict=True))
 
     def _look_up(self, scope: dict[str, Any]) -> None:
         """A module whose functions are looked up by the names of tools."""
@@ -266,19 +227,18 @@ class _Search:
             for before in BEFORE:
                 function = scope.get(before + name)
                 if type(function) is types.FunctionType:
-                    self.globals.append(Wanted(scope, before + name, only(name), strict=False))
+                    self._tell(function, name, Way(Only(name), strict=False))
 
     # -- objects
 
     def _entry(self, held: Held, name: str) -> None:
         """What a registry has under the name of a tool."""
         value, kind = held.value, type(held.value)
+        parts: dict[Any, Any]
         if kind is dict:
-            parts = {key: Held(item, value, key) for key, item in list(value.items())}
-        elif kind is list:
-            parts = {index: Held(item, value, index) for index, item in enumerate(value)}
-        elif kind is tuple:
-            parts = {index: Held(item) for index, item in enumerate(value)}
+            parts = dict(value)
+        elif kind is list or kind is tuple:
+            parts = dict(enumerate(value))
         elif issubclass(kind, type):
             self._class_of_tool(value, name)
             return
@@ -288,48 +248,45 @@ class _Search:
             return
         if len(parts) > MAX_PARTS:
             return
-        functions = _chosen({key: part for key, part in parts.items() if is_function(part.value)})
-        if kind is tuple and functions:
-            items = [
-                stand_in(item, name, only_asked=True) if index in functions else item
-                for index, item in enumerate(value)
-            ]
-            if held.put(tuple(items)):
-                self._done(name, passing=True)
-        for part in () if kind is tuple else functions.values():
-            if part.put(stand_in(part.value, name, only_asked=True)):
+        for function in _chosen({k: v for k, v in parts.items() if is_function(v)}).values():
+            if self._tell(function, name, Way(Only(name), strict=False)):
                 self._done(name, passing=True)
         for part in parts.values():
-            if isinstance(type(part.value), type) and issubclass(type(part.value), type):
-                self._class_of_tool(part.value, name)
-            elif not is_opaque(type(part.value)):
-                self._object(part.value, name)
+            if isinstance(type(part), type) and issubclass(type(part), type):
+                self._class_of_tool(part, name)
+            elif not is_opaque(type(part)):
+                self._object(part, name)
 
     def _object(self, value: object, name: str) -> None:
         """An object that carries out the tool: by a function it has, or a method of its class."""
-        own = stored.own(value)
-        parts = {key: Held(item, own, key) for key, item in own.items() if is_function(item)}
-        for key, slot, item in stored.slots(value):
-            if is_function(item):
-                parts[key] = Held(item, value, slot)
+        parts = {
+            key: item
+            for key, item in (*list(stored.own(value).items()), *stored.slots(value))
+            if is_function(item)
+        }
         found = False
-        for part in _chosen(parts).values():
-            if is_inside(part.value):
-                found |= name not in self._missed
-            else:
-                found |= part.put(stand_in(part.value, name, only_asked=True))
+        for function in _chosen(parts).values():
+            found |= self._tell(function, name, Way(Only(name), strict=False))
         methods = self._class(type(value)).methods
-        self.methods += (method.of(name) for method in methods)
+        for method in methods:
+            self._tell_method(method, name)
         if methods and not self._names.add(value, name):
             self._names.add(type(value), name)
         if found or (methods and name not in self._missed):
             self._done(name, passing=found or name not in self._names_of(value))
 
+    def _tell_method(self, method: Any, name: str) -> None:
+        """A method that carries out a tool, if its object is one. Where no object is among the
+        arguments, it is that one."""
+        of_call = Only(name) if type(method) is staticmethod else self._names.of_call
+        self._tell(method, name, Way(of_call, strict=False))
+
     def _class_of_tool(self, kind: type, name: str) -> None:
         """A class whose instances carry out the tool, one a call perhaps."""
         methods = self._class(kind).methods
+        for method in methods:
+            self._tell_method(method, name)
         if methods:
-            self.methods += (method.of(name) for method in methods)
             self._names.add(kind, name)
             if name not in self._missed:
                 self._done(name)
@@ -339,20 +296,19 @@ class _Search:
         if id(kind) in self._toolboxes:
             return
         self._toolboxes.add(id(kind))
-        found = self._class(kind).members
-        for name in self.wanted if found else ():
+        members = self._class(kind).members
+        for name in self.wanted if members else ():
             for before in BEFORE:
-                base = found.get(before + name.replace("-", "_"))
-                if base is not None:
-                    method = before + name.replace("-", "_")
-                    self.methods.append(Wanted(base, method, only(name), strict=False))
+                method = members.get(before + name.replace("-", "_"))
+                if method is not None:
+                    self._tell(method, name, Way(Only(name), strict=False))
 
     def _class(self, kind: type) -> _Class:
         known = self._classes.get(id(kind))
         if known is None:
             if len(self._classes) >= MAX_CLASSES:
                 self._classes.clear()
-            known = self._classes[id(kind)] = kind, _Class.of(kind, self._names.of_call)
+            known = self._classes[id(kind)] = kind, _Class.of(kind)
         return known[1]
 
     def _names_of(self, value: object) -> set[str]:
@@ -364,16 +320,16 @@ class _Class(NamedTuple):
 
     names: frozenset[str]
     """The texts that may be the name of such an object."""
-    methods: tuple[Wanted, ...]
+    methods: tuple[Any, ...]
     """Those that carry out a tool, if such an object is one."""
-    members: dict[str, type]
-    """The methods that the application has written, and in which class."""
+    members: dict[str, Any]
+    """The methods that the application has written."""
 
     @classmethod
-    def of(cls, kind: type, resolve: Resolve) -> _Class:
+    def of(cls, kind: type) -> _Class:
         names: set[str] = set()
-        methods: list[Wanted] = []
-        members: dict[str, type] = {}
+        methods: list[Any] = []
+        members: dict[str, Any] = {}
         bases = [base for base in stored.bases(kind) if not is_opaque(base)]
         if any(is_seen_to(base) for base in stored.bases(kind)):
             return cls(frozenset(), (), {})
@@ -384,9 +340,9 @@ class _Class(NamedTuple):
         for name, (base, value) in defined.items():
             if isinstance(value, types.FunctionType | staticmethod | classmethod):
                 if name in METHODS:
-                    methods.append(Wanted(base, name, resolve, strict=False))
-                if is_application(base.__module__) and name.rpartition("__")[2]:
-                    members[name] = base
+                    methods.append(value)
+                if is_application(stored.module(base)) and name.rpartition("__")[2]:
+                    members[name] = value
             elif name in NAMES or name in SCHEMAS:
                 names.update(_names_in(value))
         return cls(frozenset(names), tuple(methods), members)
@@ -417,11 +373,11 @@ class _Names:
         known = self._known.get(id(value))
         return known[1] if known is not None and known[0]() is value else None
 
-    def of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[str]:  # noqa: ARG002
-        """Of the object or class whose method is called with these arguments."""
-        if not args:
+    def of_call(self, values: Sequence[Any]) -> Iterable[str]:
+        """Of the object or class whose method is called with these."""
+        if not values:
             return ()
-        value = args[0]
+        value = values[0]
         known = self._of(value)
         if known is None:
             kind = (
@@ -444,7 +400,7 @@ def names_of(value: object, of_class: Iterable[str] | None = None) -> set[str]:
     for name in (*NAMES, *SCHEMAS):
         if name in own:
             found |= _names_in(own[name])
-    for name, _, item in stored.slots(value):
+    for name, item in stored.slots(value):
         if name in NAMES or name in SCHEMAS:
             found |= _names_in(item)
     return found
@@ -465,30 +421,30 @@ def _names_in(value: Any) -> set[str]:
     return set()
 
 
-def _chosen(parts: dict[Any, Held]) -> dict[Any, Held]:
+def _chosen(parts: dict[Any, Any]) -> dict[Any, Any]:
     """Of several functions, those that carry out the tool: by what they are called."""
     known = {key: part for key, part in parts.items() if key in FUNCTIONS}
     return known or (parts if len(parts) == 1 else {})
 
 
-def _said(names: frozenset[str]) -> Resolve:
-    """Which of the names is among the arguments of a call: as a text, or as that of an object."""
+@dataclass(frozen=True)
+class _Said:
+    """Of a function that is told the name of a tool: as a text, or as that of an object."""
 
-    def said(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-        found = []
-        for value in (*args, *kwargs.values()):
+    name: str
+
+    def __call__(self, values: Sequence[Any]) -> Iterable[str]:
+        for value in values:
             if type(value) is str:
-                found.append(value)
+                if value == self.name:
+                    return (self.name,)
                 continue
             attributes = value if type(value) is dict else stored.own(value)
             for inside in (attributes, attributes.get("function")):
                 inside = inside if type(inside) is dict else stored.own(inside)
-                name = inside.get("name")
-                if type(name) is str:
-                    found.append(name)
-        return [name for name in found if name in names]
-
-    return said
+                if inside.get("name") == self.name:
+                    return (self.name,)
+        return ()
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -24,11 +24,12 @@ from causepath.blocks import Conversations
 from causepath.callsite import application_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext
 
+    from causepath.candidates import Candidate
     from causepath.messages import ToolCall
 
 RUN_KEY = otel.create_key("causepath-run")
@@ -78,6 +79,10 @@ class AskedTool:
     """What its span says of the arguments."""
     carries: Sequence[SpanContext] = ()
     """The tools whose results are in the arguments."""
+    candidates: list[Candidate] = field(default_factory=list)
+    """The calls of functions that may have been this one."""
+    open: int = 0
+    """How many of them are in progress."""
 
 
 @dataclass(eq=False, slots=True)
@@ -155,6 +160,22 @@ def declaring_generator(frame: FrameType | None) -> FrameType | None:
     return None
 
 
+class Given(NamedTuple):
+    """What a call of a function is given."""
+
+    named: Mapping[str, object]
+    """By name, with what it has by default."""
+    chosen: list[object]
+    """What it does not have by default."""
+    values: tuple[object, ...] = ()
+    """All of it, and its `self`."""
+
+
+def given_by(function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Given:
+    named = named_arguments(function, args, kwargs)
+    return Given(named, list(named.values()), (*args, *kwargs.values()))
+
+
 def run_in(context: Context) -> Run | None:
     """The run that what is current in this context belongs to, where it is known."""
     run = context.get(RUN_KEY)
@@ -183,6 +204,8 @@ class Runs:
         self._inferred: dict[int, Run] = {}
         self._declared_in: dict[int, list[Run]] = {}
         """The runs that generators declare, by the ids of their frames."""
+        self.quiet: Callable[[str], None] = lambda _: None
+        """Told of a name that nothing asks for any more."""
 
     # -- where the code is that runs now
 
@@ -376,15 +399,14 @@ class Runs:
     def take(
         self,
         name: str,
-        function: Callable[..., Any] | None,
-        args: Any,
-        kwargs: Any,
+        by: int,
+        given: Given,
         here: tuple[int, int] | None,
         *,
         qualified: bool = False,
-        strict: bool = False,
     ) -> AskedTool | None:
-        """The asked-for call that a call of `function` carries out, so that no other one takes it.
+        """The asked-for call that a call carries out, so that no other one takes it. `by` is the id
+        of its function, 0 where that is not known.
 
         `here` is the (trace id, span id) that a run of this context has its calls below, or `None`
         in a thread without context. The id of the call among the arguments decides, or the very
@@ -393,50 +415,65 @@ class Runs:
         thread without context, it may also be the only reply that asks. Where two ask for the same
         and nothing tells them apart, it is nobody's: a missing link is better than a wrong one.
 
-        What was carried out by `function` before, and is asked for still, it carries out again: it
-        failed perhaps.
+        What was carried out by that function before, and is asked for still, it carries out again:
+        it failed perhaps.
 
         `qualified`: the model may know the tool by a longer name (`server__search` for `search`);
         then the arguments have to be equal.
         """
         with self._lock:
             named = self._asked_by_name.get(name, ())
-            asked = [a for a in named if not a.taken]
+            asked = [a for a in named if not a.taken and not a.open]
             if qualified and not asked:
-                asked = [a for a in self._asked_as(name) if _equal(a.call.input, kwargs)]
-            asked += [
-                a for a in named if a.ended and function is not None and a.function == id(function)
-            ]
-            if not asked:
-                return None
-            arguments = _with_fields(named_arguments(function, args, kwargs))
-            thread = threading.get_ident()
-            near = [
-                a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)
-            ]
-            if near and not _of_one_reply(near):
-                near = _of_this_stack(near)
-            around = near
-            if here is not None and not near:  # somebody else may have a span for each turn
-                around = [a for a in asked if a.run.key[0] == here[0]]
-            said = ids_in(arguments.values())
-            same = [a for a in asked if a.call.id in said] or [
-                a for a in asked if _same_objects(a.call.input, arguments)
-            ]
-            equal = [a for a in asked if _equal(a.call.input, arguments)]
+                asked = [a for a in self._asked_as(name) if _equal(a.call.input, given)]
+            asked += [a for a in named if a.ended and by and a.function == by]
             open_now = [a for a in asked if not a.ended or a.failed]
-            by_name = [a for a in (around if function is None else near) if a in open_now]
-            taken = (
-                next((a for a in same if a in near), None)
-                or next(iter(same), None)
-                or _of_one_reply([a for a in equal if a in around])
-                or (None if strict else _of_one_reply(by_name))
-                or (_of_one_reply(equal) if here is None else None)
-                or (_of_one_reply(open_now) if here is None and not strict else None)
-            )
+            taken, _ = _which(asked, open_now, given, here, strict=False, known=bool(by))
             if taken is not None:
-                taken.taken, taken.ended, taken.function = True, False, id(function)
+                taken.taken, taken.ended, taken.function = True, False, by
             return taken
+
+    def may_be(
+        self,
+        name: str,
+        by: object,
+        given: Given,
+        here: tuple[int, int] | None,
+        inside: Collection[AskedTool],
+        *,
+        strict: bool = False,
+    ) -> tuple[AskedTool | None, bool]:
+        """As `take`, of a call that others may turn out to be, too; and whether its arguments are
+        those asked for. `inside` calls of which that is not known it is made; by one function no
+        call is made twice, but after it failed, or where its arguments say so."""
+        with self._lock:
+            named = self._asked_by_name.get(name, ())
+            asked = [a for a in named if not a.taken and (not a.open or a in inside)]
+            done = [
+                a for a in asked if any(c.by is by and c.error_type is None for c in a.candidates)
+            ]
+            open_now = [a for a in asked if a not in done]
+            found, sure = _which(
+                [*open_now, *done], open_now, given, here, strict=strict, known=True
+            )
+            if found is not None:
+                found.open += 1
+            return found, sure
+
+    def all_open(self, name: str) -> bool:
+        """Whether everything that is asked for of this tool is being done."""
+        with self._lock:
+            return all(a.open or a.taken for a in self._asked_by_name.get(name, ()))
+
+    def waiting(self, before_ns: int) -> list[AskedTool]:
+        """The calls that something may have been, and whose runs have been quiet since then."""
+        with self._lock:
+            return [
+                asked
+                for calls in self._asked_by_name.values()
+                for asked in calls
+                if asked.candidates and asked.run.touched_ns <= before_ns
+            ]
 
     def take_told(self, arguments: Iterable[object]) -> AskedTool | None:
         """The asked-for call that these arguments tell of: its id, its input, its block."""
@@ -480,6 +517,7 @@ class Runs:
             others.remove(asked)
             if not others:
                 del self._asked_by_name[asked.call.name]
+                self.quiet(asked.call.name)
 
 
 def _has_left(run: Run) -> bool:
@@ -581,18 +619,57 @@ def _same_objects(asked: Any, given: Mapping[str, object]) -> bool:
     return bool(telling) and all(given.get(k) is v for k, v in telling.items())
 
 
-def _equal(asked: Any, given: Mapping[str, object]) -> bool:
+def _equal(asked: Any, given: Given) -> bool:
     """Whether the arguments are those asked for, and perhaps more that a framework adds."""
     if not isinstance(asked, dict):
         return False
+    named = given.named
     try:
-        if any(value == asked for value in given.values()):
+        if any(value == asked for value in named.values()):
             return True
-        if list(asked.values()) == list(given.values()):
+        if list(asked.values()) == given.chosen:
             return True  # under whatever names
-        return bool(asked) and all(k in given and given[k] == v for k, v in asked.items())
+        return bool(asked) and all(k in named and named[k] == v for k, v in asked.items())
     except Exception:  # an argument of the application may compare in any way it likes
         return False
+
+
+def _which(
+    asked: list[AskedTool],
+    open_now: list[AskedTool],
+    given: Given,
+    here: tuple[int, int] | None,
+    *,
+    strict: bool,
+    known: bool,
+) -> tuple[AskedTool | None, bool]:
+    """Which of the calls that are asked for, and whether what is given says so. `known`: of a
+    function that is known to be the application's, and so runs near its loop."""
+    if not asked:
+        return None, False
+    arguments = _with_fields(given.named)
+    thread = threading.get_ident()
+    near = [a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)]
+    if near and not _of_one_reply(near):
+        near = _of_this_stack(near)
+    around = near
+    if here is not None and not near:  # somebody else may have a span for each turn
+        around = [a for a in asked if a.run.key[0] == here[0]]
+    said = ids_in(arguments.values())
+    same = [a for a in asked if a.call.id in said] or [
+        a for a in asked if _same_objects(a.call.input, arguments)
+    ]
+    equal = [a for a in asked if _equal(a.call.input, given._replace(named=arguments))]
+    by_name = [a for a in (near if known else around) if a in open_now]
+    found = (
+        next((a for a in same if a in near), None)
+        or next(iter(same), None)
+        or _of_one_reply([a for a in equal if a in around])
+        or (None if strict else _of_one_reply(by_name))
+        or (_of_one_reply(equal) if here is None else None)
+        or (_of_one_reply(open_now) if here is None and not strict else None)
+    )
+    return found, found in same or found in equal
 
 
 def _of_one_reply(calls: list[AskedTool]) -> AskedTool | None:

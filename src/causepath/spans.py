@@ -72,6 +72,26 @@ def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
     )
 
 
+def call_plain(span: Any, name: str) -> None:
+    """What was begun as the span of a tool is that of something else, with this name."""
+    span.update_name(name)
+    stored = attributes_of(span)
+    if _keeps_plainly(span.__class__):
+        with span._attributes._lock:  # noqa: SLF001
+            for own in OF_TOOLS:
+                stored.pop(own, None)  # type: ignore[attr-defined]
+    span.set_attribute(semconv.CATEGORY, "other")
+
+
+OF_TOOLS = (
+    semconv.OPERATION,
+    semconv.TOOL_NAME,
+    semconv.TOOL_TYPE,
+    semconv.TOOL_CALL_ID,
+    semconv.TOOL_READ_ONLY,
+)
+
+
 def tool_call_links(asked: AskedTool) -> list[Link]:
     if asked.issuer is None or not asked.issuer.is_valid:
         return []

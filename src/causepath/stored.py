@@ -16,6 +16,8 @@ DICT = "dictionary for instance variables"
 
 _mro = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
+_module = type.__dict__["__module__"].__get__
+_dict_offset = type.__dict__["__dictoffset__"].__get__
 
 
 def bases(kind: type) -> tuple[type, ...]:
@@ -26,6 +28,16 @@ def bases(kind: type) -> tuple[type, ...]:
 def members(kind: type) -> Mapping[str, Any]:
     """What the body of a class defines."""
     return cast("Mapping[str, Any]", _members(kind))
+
+
+def module(kind: type) -> object:
+    """The module of a class, as it is stored; a text, usually."""
+    return _module(kind)
+
+
+def is_one_of(kind: type, kinds: frozenset[Any]) -> bool:
+    """Whether a class is one of Python's own; others may be compared in any way they like."""
+    return type(kind) is type and kind in kinds
 
 
 def member(kind: type, name: str) -> tuple[type, Any] | None:
@@ -40,7 +52,7 @@ def member(kind: type, name: str) -> tuple[type, Any] | None:
 def own(value: object) -> dict[str, Any]:
     """The attributes of an object that its class lets it have freely; the dict itself."""
     kind = type(value)
-    if getattr(kind, "__dictoffset__", 0):
+    if _dict_offset(kind):
         for base in bases(kind):
             read = members(base).get("__dict__")
             if type(read) is types.MemberDescriptorType or (
@@ -52,12 +64,12 @@ def own(value: object) -> dict[str, Any]:
     return {}
 
 
-def slots(value: object) -> Iterator[tuple[str, types.MemberDescriptorType, Any]]:
-    """The attributes of an object that its class has a slot for: name, the slot, what is in it."""
+def slots(value: object) -> Iterator[tuple[str, Any]]:
+    """The attributes of an object that its class has a slot for: name, and what is in it."""
     for base in bases(type(value)):
         for name, slot in members(base).items():
             if type(slot) is types.MemberDescriptorType:
                 try:
-                    yield name, slot, slot.__get__(value)
+                    yield name, slot.__get__(value)
                 except AttributeError:
                     continue  # an empty one

@@ -108,6 +108,8 @@ class Telemetry:
         self.runs = Runs()
         self._failed = FailedRuns()
         self._begins = False
+        if tool_finder is not None:
+            self.runs.quiet = tool_finder.quiet
         self.metrics = Metrics()
         self.others = OtherSpans()
         forks.living.add(self)
@@ -159,6 +161,7 @@ class Telemetry:
     @harmless(None)
     def close(self) -> None:
         """Watch no more spans, and keep nothing of what passed."""
+        self.tool_calls.settle_all(time.time_ns())
         for provider, watcher in self._watchers:
             watcher.shutdown()
             _take_away(provider, watcher)
@@ -345,6 +348,7 @@ class Telemetry:
             self.tool_calls.measure_native(span)
         run = self.runs.forget_below(key) if key in self.runs.parents else None
         if run is not None:
+            self.tool_calls.settle_run(run)
             # A later call may still continue it, but nobody needs what its span holds on to.
             run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
 
@@ -377,6 +381,7 @@ class Telemetry:
     def end_run(self, run: Run, end_ns: int, error: str | None = None) -> None:
         """End the span of an inferred run."""
         error = error or run.error
+        self.tool_calls.settle_run(run)
         if run.span is not None and self.runs.ended(run):
             if error is not None:
                 run.span.set_status(StatusCode.ERROR)
@@ -400,6 +405,7 @@ class Telemetry:
         """End the inferred runs that have gone quiet, at the moment they last did something."""
         now_ns = time.time_ns()
         before = now_ns - int(idle_seconds * 1e9)
+        self.tool_calls.settle_all(before)
         before_failed = now_ns - int(min(idle_seconds, RETRY_SECONDS) * 1e9)
         for run in self.runs.idle(before_failed):
             if run.touched_ns <= before or run.error is not None:

@@ -4,7 +4,7 @@ somebody else writes them."""
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -13,14 +13,17 @@ from opentelemetry.trace import SpanKind, StatusCode
 from causepath import semconv, work
 from causepath.announced import announced, told_in
 from causepath.callsite import application_frames
+from causepath.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.guard import harmless
 from causepath.operation import Operation, Step
-from causepath.runs import RUN_KEY, named_arguments, run_in
+from causepath.runs import RUN_KEY, Given, given_by, run_in
 from causepath.sites import calling
 from causepath.spans import (
     attributes_of,
+    call_plain,
     is_native,
     is_suppressed,
+    key_of,
     tool_attributes,
     tool_call_links,
     tool_of,
@@ -28,10 +31,10 @@ from causepath.spans import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Link, Span, Tracer
 
     from causepath.messages import ToolCall
     from causepath.provider import Provider
@@ -48,6 +51,27 @@ class ToolFinder(Protocol):
     def missed(self, name: str) -> None:
         """Nothing measured a call of this tool."""
 
+    def quiet(self, name: str) -> None:
+        """Nothing asks for this tool any more."""
+
+    def names(self, function: object) -> list[str]:
+        """The tools that a function was found to carry out."""
+
+
+class Called(NamedTuple):
+    """A function that may carry out a tool, as its span tells of it."""
+
+    by: object
+    """Who tells of its calls."""
+    name: str
+    code: CodeType | None
+    serial: int = 0
+    """Of the times that it was asked for."""
+    read_only: bool | None = None
+
+
+NOTHING_GIVEN = Given({}, [])
+
 
 class ToolCalls:
     """Whatever carries out a tool, its span is made, completed or inferred here."""
@@ -55,6 +79,8 @@ class ToolCalls:
     def __init__(self, telemetry: Telemetry, finder: ToolFinder | None) -> None:
         self._telemetry = telemetry
         self._finder = finder
+        self._held: dict[tuple[int, int], Candidate] = {}
+        """By trace and span id, the calls of which nobody knows yet whether they are tools."""
 
     def find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         """A reply asks for these tools: measure the application's functions for them."""
@@ -75,20 +101,126 @@ class ToolCalls:
         args: Any,
         kwargs: Any,
         read_only: bool | None,
-        only_asked: bool,
-        strict: bool = False,
+        *,
+        only_asked: bool = False,
     ) -> Operation | None:
-        """The span of one measured call of a tool function."""
+        """The span of one measured call of a tool function; `only_asked` leaves out those that no
+        reply asked for."""
         if only_asked and not self._telemetry.runs.is_asked(name):
             return None
         if is_suppressed():
             return None
         if work.is_measured(name):
             return None
-        asked = self._take(name, function, args, kwargs, strict=strict)
+        given = given_by(function, args, kwargs)
+        asked = self._take(name, id(function), given)
         if asked is None and only_asked:
             return None
-        return self._function_call(name, asked, function, args, kwargs, read_only)
+        return self._function_call(name, asked, function, given, read_only)
+
+    # -- calls that may be what was asked for
+
+    @harmless(None)
+    def may_be(
+        self, name: str, called: Called, given: Given, *, strict: bool = False
+    ) -> Candidate | None:
+        """The span of a call that was found by its name: it ends when that was the tool."""
+        runs = self._telemetry.runs
+        if not runs.is_asked(name) or is_suppressed() or work.is_measured(name):
+            return None
+        around, inside = RUNNING.get(), []
+        while around is not None:
+            if not around.sure:  # else what it calls for it is no other call
+                inside.append(around.asked)
+            around = around.around
+        key = self._key(runs.here())
+        asked, sure = runs.may_be(name, called.by, given, key, inside, strict=strict)
+        if asked is None:
+            return None
+        code = called.code
+        about = {
+            semconv.TOOL_READ_ONLY: called.read_only,
+            semconv.CODE_FILE_PATH: code.co_filename if code else None,
+            semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
+            semconv.CODE_FUNCTION_NAME: called.name,
+        }
+        start_ns = time.time_ns()
+        span, context = self._begin(
+            name,
+            asked,
+            tool_attributes(name, asked.call.id) | about | asked.about,
+            tool_call_links(asked),
+            start_ns,
+        )
+        candidate = Candidate(
+            span,
+            context,
+            asked,
+            self._write,
+            by=called.by,
+            name=called.name,
+            serial=called.serial,
+            sure=sure,
+            given=frozenset(map(id, given.values)),
+            start_ns=start_ns,
+        )
+        asked.candidates.append(candidate)
+        asked.run.touched_ns = start_ns
+        self._held[key_of(span.get_span_context())] = candidate
+        self._look_at_tool(candidate, name, asked, given.named)
+        candidate.began_with = len(attributes_of(span))
+        candidate.is_last = runs.all_open(name)
+        return candidate
+
+    def began(self, span: Any) -> None:
+        """A span begins, below one of a call perhaps that may be no tool."""
+        if self._held:
+            parent = getattr(span, "parent", None)
+            candidate = self._held.get(key_of(parent)) if parent is not None else None
+            if candidate is not None:
+                candidate.is_used = True
+
+    @harmless(None)
+    def settle(self, asked: AskedTool, now_ns: int, sent: object = None) -> None:
+        """Which of the calls it was; `sent` is its result, where that has been sent."""
+        calls, asked.candidates = asked.candidates, []
+        choice = Choice(None) if asked.taken else chosen(calls, sent, now_ns)
+        if choice.call is not None:
+            asked.measured = choice.call.span.get_span_context()
+            if choice.unclear > 1:
+                choice.call.span.set_attribute(semconv.TOOL_AMBIGUOUS, choice.unclear)
+        for call in calls:
+            call.settle(is_it=call is choice.call or call in choice.tries)
+
+    def settle_run(self, run: Run) -> None:
+        """Nobody will tell any more what was done for it."""
+        for asked in list(run.asked.values()):
+            if asked.candidates:
+                self.settle(asked, time.time_ns())
+
+    def settle_all(self, before_ns: int) -> None:
+        """Likewise where nothing has happened since then."""
+        for asked in self._telemetry.runs.waiting(before_ns):
+            self.settle(asked, time.time_ns())
+
+    def _write(self, candidate: Candidate, is_it: bool) -> None:
+        """A call is over, and known to be the tool or not."""
+        span, asked = candidate.span, candidate.asked
+        key = key_of(span.get_span_context())
+        self._held.pop(key, None)
+        if not is_it:
+            if candidate.is_used or len(attributes_of(span)) != candidate.began_with:
+                call_plain(span, candidate.name)
+                span.end(end_time=candidate.end_ns)
+            self._telemetry.unended.pop(key, None)  # of the others, nobody hears again
+            return
+        if candidate.error_type is not None:
+            candidate.fail(candidate.error_type)
+        asked.run.touched_ns = max(asked.run.touched_ns, candidate.end_ns)
+        asked.ended, asked.failed = True, candidate.error_type is not None
+        span.end(end_time=candidate.end_ns)
+        name = asked.call.name
+        self._measure_tool(name, candidate.start_ns, candidate.end_ns, candidate.error_type)
 
     @harmless(None)
     def of_framework(
@@ -132,7 +264,7 @@ class ToolCalls:
         """
         if is_suppressed():
             return None
-        asked = self._take(name, None, (), arguments, qualified=True)
+        asked = self._take(name, 0, Given(arguments, list(arguments.values())), qualified=True)
         about = semconv.present(
             {semconv.MCP_METHOD: "tools/call", semconv.TOOL_READ_ONLY: read_only}
         )
@@ -149,9 +281,12 @@ class ToolCalls:
 
         It may be a call of the tool itself, or of what looks it up there.
         """
-        return self._take(name, function, args, kwargs) or self._telemetry.runs.take_told(
-            (*args, *kwargs.values())
-        )
+        given = given_by(function, args, kwargs)
+        for known_as in (name, *(self._finder.names(function) if self._finder else ())):
+            asked = self._take(known_as, id(function), given)
+            if asked is not None:
+                return asked
+        return self._telemetry.runs.take_told(given.values)
 
     @harmless(None)
     def elsewhere(
@@ -167,7 +302,8 @@ class ToolCalls:
         """The span of a tool call that another process has carried out, from when it began."""
         if asked is not None and asked.measured is not None:
             return None  # its result has been told already, whatever that was
-        return self._function_call(name, asked, function, args, kwargs, read_only, start_ns)
+        given = given_by(function, args, kwargs)
+        return self._function_call(name, asked, function, given, read_only, start_ns)
 
     def inferred(
         self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer, *, failed: bool
@@ -261,7 +397,7 @@ class ToolCalls:
         if isinstance(call_id, str):
             return self._telemetry.runs.take_by_id(call_id)
         return (
-            self._take(name, None, (), {}, here=here)
+            self._take(name, 0, NOTHING_GIVEN, here=here)
             if self._telemetry.runs.is_asked(name)
             else None
         )
@@ -269,12 +405,10 @@ class ToolCalls:
     def _take(
         self,
         name: str,
-        function: Callable[..., Any] | None,
-        args: Any,
-        kwargs: Any,
+        by: int,
+        given: Given,
         *,
         qualified: bool = False,
-        strict: bool = False,
         here: Context | None = None,
     ) -> AskedTool | None:
         """What a reply asked for and this call carries out."""
@@ -283,23 +417,23 @@ class ToolCalls:
         call_id = told.call_id if told is not None and told.name == name else None
         if call_id is not None and self._telemetry.runs.issuer(call_id) is not None:
             return self._telemetry.runs.take_by_id(call_id)
+        return self._telemetry.runs.take(name, by, given, self._key(here), qualified=qualified)
+
+    def _key(self, here: Context) -> tuple[int, int] | None:
+        """What a run of this context has its calls below."""
         current = trace.get_current_span(here).get_span_context()
-        key = None
-        if current.is_valid:
-            key = current.trace_id, current.span_id
-            run = run_in(here) or self._telemetry.runs.below(key)
-            key = run.key if run else key
-        return self._telemetry.runs.take(
-            name, function, args, kwargs, key, qualified=qualified, strict=strict
-        )
+        if not current.is_valid:
+            return None
+        key = current.trace_id, current.span_id
+        run = run_in(here) or self._telemetry.runs.below(key)
+        return run.key if run else key
 
     def _function_call(
         self,
         name: str,
         asked: AskedTool | None,
         function: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
+        given: Given,
         read_only: bool | None,
         start_ns: int | None = None,
     ) -> Operation:
@@ -310,10 +444,7 @@ class ToolCalls:
             semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
             semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
         }
-        given = (
-            named_arguments(function, args, kwargs) if self._telemetry.content else (args, kwargs)
-        )
-        return self._tool(name, asked, given, about, start_ns=start_ns)
+        return self._tool(name, asked, given.named, about, start_ns=start_ns)
 
     def _tool(
         self,
@@ -325,29 +456,16 @@ class ToolCalls:
         start_ns: int | None = None,
     ) -> Operation:
         start_ns = start_ns or time.time_ns()
-        tracer = self._telemetry.tracer()
-        parent = self._telemetry.runs.here()
-        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
-            parent = asked.run.parent
-        span = tracer.start_span(
-            f"execute_tool {name}",
-            context=parent,
-            kind=SpanKind.INTERNAL,
-            attributes=semconv.present(
-                {
-                    **tool_attributes(name, asked.call.id if asked else None),
-                    **about,
-                    **(asked.about if asked else semconv.site_attributes(calling())),
-                }
-            ),
-            links=tool_call_links(asked) if asked else (),
-            start_time=start_ns,
-        )
+        attributes = {
+            **tool_attributes(name, asked.call.id if asked else None),
+            **about,
+            **(asked.about if asked else semconv.site_attributes(calling())),
+        }
+        links = tool_call_links(asked) if asked else ()
+        span, context = self._begin(name, asked, attributes, links, start_ns)
         if asked is not None:
             asked.measured = span.get_span_context()
             asked.run.touched_ns = time.time_ns()
-        # What the tool asks a model for is a conversation of its own.
-        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
 
         def over(end_ns: int, error: str | None) -> None:
             if asked is not None:
@@ -358,6 +476,29 @@ class ToolCalls:
         operation = Operation(span, context, over, read_error)
         self._look_at_tool(operation, name, asked, arguments)
         return operation
+
+    def _begin(
+        self,
+        name: str,
+        asked: AskedTool | None,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        start_ns: int,
+    ) -> tuple[Span, Context]:
+        """A span of a tool, and the context inside it."""
+        parent = self._telemetry.runs.here()
+        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
+            parent = asked.run.parent
+        span = self._telemetry.tracer().start_span(
+            f"execute_tool {name}",
+            context=parent,
+            kind=SpanKind.INTERNAL,
+            attributes=semconv.present(attributes),
+            links=links,
+            start_time=start_ns,
+        )
+        # What the tool asks a model for is a conversation of its own.
+        return span, otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
 
     @harmless(None)
     def _look_at_tool(

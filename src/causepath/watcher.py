@@ -46,11 +46,12 @@ class SpanWatcher:
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         telemetry = self._telemetry
         call = IN_PROGRESS.get()
-        if telemetry is not None and call is not None and call.adopts(span):
-            return
-        scope = scope_of(span)
         if telemetry is None:
             return
+        telemetry.tool_calls.began(span)
+        if call is not None and call.adopts(span):
+            return
+        scope = scope_of(span)
         if scope == SCOPE:
             telemetry.began(span)
             return

@@ -61,7 +61,10 @@ def silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def registries() -> dict[str, int]:
     active = measure.telemetry()
     assert active is not None
-    kept = {"open": active._open, **{k: v for k, v in vars(active.runs).items() if k != "_lock"}}
+    kept = {
+        "open": active._open,
+        **{k: v for k, v in vars(active.runs).items() if k not in ("_lock", "quiet")},
+    }
     return {name: len(value) for name, value in kept.items() if len(value)}
 
 

@@ -51,10 +51,14 @@ CALLED_BY_THE_APPLICATION = frozenset(
 RESTORES = frozenset(
     {
         "causepath.api.Agent.__exit__",
+        "causepath.candidates.Candidate.__exit__",
+        "causepath.candidates._Step.__exit__",
         "causepath.model_call.ModelCall.__exit__",
         "causepath.operation.Operation.__exit__",
         "causepath.operation.Step.__exit__",
         "causepath.operation.detach",
+        "causepath.tellers._Call.__exit__",
+        "causepath.tellers._Call.leave",
     }
 )
 """What takes our context back: where that fails, it is left, and nothing else may be seen of it."""
@@ -63,6 +67,10 @@ GUARDED_INSIDE = frozenset(
     {
         "causepath.model_call.ModelCall.event",  # as it is called for each event
         "causepath.pacing.Connecting.listener.<locals>.told",
+        *(
+            f"causepath.tellers.Teller.{name}"  # they do nothing but to look, or hand on
+            for name in ("asked", "enter", "told", "paused", "handed_over", "resumed")
+        ),
     }
 )
 """What has the guard in it, not around it."""

@@ -159,6 +159,7 @@ def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:
         name=name,
         call_id=facts.get("call_id"),
         inferred="inferred" in facts,
+        ambiguous=int(facts.get("ambiguous", 0)),
         read_only=True if "read_only" in facts else None,
         arguments=_content(facts.get("given")),
         result=_content(facts.get("got")),

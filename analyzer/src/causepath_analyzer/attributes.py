@@ -19,6 +19,7 @@ LINK_TYPES: Final[Mapping[str, str]] = {
 """How a draft of the GenAI conventions says why a link is there."""
 LINKS: Final = frozenset((LINK, LINK_TYPE))
 TOOL_INFERRED: Final = "causepath.tool.inferred"
+TOOL_AMBIGUOUS: Final = "causepath.tool.ambiguous"
 USAGE_PARTIAL: Final = "causepath.usage.partial"
 TOOL_READ_ONLY: Final = "causepath.tool.read_only"
 
@@ -662,6 +663,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "turn": (TURN,),
     "partial": (USAGE_PARTIAL,),
     "inferred": (TOOL_INFERRED,),
+    "ambiguous": (TOOL_AMBIGUOUS,),
     "read_only": (TOOL_READ_ONLY,),
 }
 FIELDS: Final[Mapping[str, tuple[str, int]]] = {

@@ -177,6 +177,8 @@ class ToolCall(Struct, frozen=True, gc=False):
     outcome: Outcome | None = None
     places: tuple[str, ...] = ()
     """What the arguments name, as digests: see `analyses.places`."""
+    ambiguous: int = 0
+    """How many calls it may have been, where its result did not tell."""
 
 
 class Link(Struct, frozen=True, gc=False):

@@ -55,11 +55,13 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
     body = body_of(options)
     if body is None:
         return None
-    tool_results, failed_tools, continues = _since_the_reply(items(body.get("messages")))
+    results: dict[str, object] = {}
+    tool_results, failed_tools, continues = _since_the_reply(items(body.get("messages")), results)
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
         tool_results=tool_results,
+        results=results,
         failed_tools=failed_tools,
         continues=continues,
         declared_tools=_declared_tools(body.get("tools")),
@@ -90,9 +92,11 @@ def _is_messages(method: str, url: str) -> bool:
     return method.lower() == "post" and path.endswith(("/messages", "/v1/messages"))
 
 
-def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+def _since_the_reply(
+    messages: Any, contents: dict[str, object]
+) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     """The ids that the messages after the last reply answer, those of them that failed, and whether
-    there was a reply.
+    there was a reply. Puts what is sent as results into `contents`.
 
     Where there are none, a reply that paused goes on: then the ids of what the API has begun.
     """
@@ -107,13 +111,14 @@ def _since_the_reply(messages: Any) -> tuple[tuple[str, ...], tuple[str, ...], b
         content = fields.get("content")
         if isinstance(content, list | tuple):
             results = [
-                (block_id, get(block, "is_error"))
+                (block_id, get(block, "is_error"), get(block, "content"))
                 for block in content
                 if get(block, "type") == "tool_result"
                 and isinstance(block_id := get(block, "tool_use_id"), str)
             ]
-            ids[:0] = [block_id for block_id, _ in results]
-            failed += [block_id for block_id, is_error in results if is_error is True]
+            ids[:0] = [block_id for block_id, _, _ in results]
+            failed += [block_id for block_id, is_error, _ in results if is_error is True]
+            contents.update({block_id: said for block_id, _, said in results})
     return tuple(ids), tuple(failed), False
 
 

@@ -62,11 +62,13 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
     if body is None:
         return None
     given = items(body.get("messages")) or items(body.get("input"))
+    results = _tool_results(given)
     conversation = body.get("conversation")
     return ModelRequest(
         model=text(body.get("model")) or "",
         streams=body.get("stream") is True,
-        tool_results=_tool_results(given),
+        tool_results=tuple(results),
+        results=results,
         continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
         declared_tools=_declared_tools(items(body.get("tools"))),
         parameters=_parameters(body),
@@ -90,17 +92,17 @@ def _is_the_models(item: Any) -> bool:
     return fields.get("role") == "assistant" or fields.get("type") in ("function_call", "reasoning")
 
 
-def _tool_results(given: Any) -> tuple[str, ...]:
-    """The ids that what comes after the last reply answers."""
-    ids: list[str] = []
+def _tool_results(given: Any) -> dict[str, object]:
+    """What is sent as results after the last reply, by the ids that it answers."""
+    found: list[tuple[str, object]] = []
     for item in reversed(given):
         if _is_the_models(item):
             break
         fields = fields_of(item)
         call_id = fields.get("tool_call_id") or fields.get("call_id")
         if isinstance(call_id, str):
-            ids.insert(0, call_id)
-    return tuple(ids)
+            found.append((call_id, fields.get("output", fields.get("content"))))
+    return dict(reversed(found))
 
 
 def _declared_tools(tools: Any) -> tuple[str, ...]:

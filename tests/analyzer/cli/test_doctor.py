@@ -29,7 +29,7 @@ note spans that record a call once more: 4 of 9 (44%)
 note streams without a time to first token: 2
      Their time cannot be split into waiting and generating. The attribute is
      gen_ai.response.time_to_first_chunk.
-21 other checks found nothing.
+22 other checks found nothing.
 """
 
 
@@ -105,9 +105,15 @@ def test_exit_statuses(tmp_path: Path) -> None:
             agent run   |------------|
               llm chat    |---|         tokens=1/1 model=m issued=a
               tool search      |----|   call_id=a inferred=1
+              tool save        |----|   call_id=b ambiguous=2
               tool read        |--->
             """,
-            {"inferred_tools": 1, "call_ids_missing": 1, "unfinished": 1},
+            {
+                "inferred_tools": 1,
+                "ambiguous_tools": 1,
+                "call_ids_missing": 1,
+                "unfinished": 1,
+            },
             id="tools of which not all is known",
         ),
     ],

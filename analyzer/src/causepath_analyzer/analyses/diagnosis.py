@@ -83,6 +83,7 @@ class _Found(Struct):
     contradictory: int = 0
     hasty: int = 0
     inferred: int = 0
+    ambiguous: int = 0
     unfinished: int = 0
     untrusted: int = 0
     orphans: int = 0
@@ -244,6 +245,15 @@ _RULES: Final = (
         "@causepath.tool.",
     ),
     _Rule(
+        "ambiguous_tools",
+        "note",
+        lambda f: f.ambiguous,
+        lambda f: f.tools,
+        "tools that several calls may have been",
+        "Calls of one name and the same result, of which one was measured "
+        "(causepath.tool.ambiguous says of how many). Wrap the right one with @causepath.tool.",
+    ),
+    _Rule(
         "call_ids_missing",
         "note",
         lambda f: f.no_call_id,
@@ -387,6 +397,7 @@ def _count(trace: Trace, found: _Found) -> None:
     found.streamed += len(streamed)
     found.no_ttft += sum(call.ttft_ns is None for call in streamed)
     found.inferred += sum(tool is not None and tool.inferred for tool in tools)
+    found.ambiguous += sum(tool is not None and tool.ambiguous > 1 for tool in tools)
     found.no_call_id += sum(tool is None or tool.call_id is None for tool in tools)
     asking = [
         span

@@ -364,6 +364,7 @@ def _tool(call: model.ToolCall) -> dict[str, object]:
         names.TOOL_NAME[0]: call.name,
         names.TOOL_CALL_ID[0]: call.call_id,
         names.TOOL_INFERRED: call.inferred or None,
+        names.TOOL_AMBIGUOUS: call.ambiguous or None,
         names.TOOL_READ_ONLY: call.read_only,
         names.CONTENT_IN[0]: None if call.arguments is None else call.arguments.text,
         names.CONTENT_OUT[0]: None if call.result is None else call.result.text,

@@ -668,4 +668,5 @@ def _known_of_tool(outer: ToolCall | None, inner: ToolCall | None) -> ToolCall |
         outer.result or inner.result,
         outer.outcome or inner.outcome,
         outer.places or inner.places,
+        outer.ambiguous or inner.ambiguous,
     )

@@ -818,6 +818,7 @@ def _tool_call(name: str, facts: Facts) -> ToolCall:
         result(facts),
         _one_of(_OUTCOMES, facts["outcome"]) if "outcome" in facts else None,
         places(facts),
+        (whole(facts["ambiguous"]) or 0) if "ambiguous" in facts else 0,
     )
 
 

@@ -340,6 +340,7 @@ def _tool_call(known: ToolCall, facts: Facts) -> ToolCall:
         normalise.result(facts),
         known.outcome,
         normalise.places(facts),
+        known.ambiguous,
     )
 
 

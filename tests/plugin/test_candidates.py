@@ -1,0 +1,145 @@
+"""Which of several calls was the tool: the one whose result is sent to the model."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from opentelemetry import trace
+
+from tests.plugin.look_alikes import CLOCK, LOOK_ALIKES, OTHERS, wait
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import ByTurn, Reply, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+USAGE = Usage(3, 2)
+DONE = Reply("Done.", usage=USAGE)
+PAY = Reply([ToolUse("pay", {"amount": 41, "to": "Ada Bell"}, id="toolu_1")], usage=USAGE)
+PAY_TWICE = Reply(
+    [
+        ToolUse("pay", {"amount": 41, "to": "Ada Bell"}, id="toolu_1"),
+        ToolUse("pay", {"amount": 42, "to": "Bob Cole"}, id="toolu_2"),
+    ],
+    usage=USAGE,
+)
+
+
+def loop(client: Any, carry_out: Callable[[Any], object]) -> None:
+    messages: list[Any] = [{"role": "user", "content": "?"}]
+    while True:
+        reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+        if reply.stop_reason != "tool_use":
+            return
+        results = [
+            {"type": "tool_result", "tool_use_id": b.id, "content": str(carry_out(b))}
+            for b in reply.content
+        ]
+        messages.append({"role": "assistant", "content": reply.content})
+        messages.append({"role": "user", "content": results})
+
+
+def spans_of(way: Callable[[Any], object], asked: Reply = PAY) -> Sequence[ReadableSpan]:
+    """The tools' spans, in the order in which they began."""
+    with (
+        MessagesApi(ByTurn([asked, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        way(lambda carry_out: loop(client, carry_out))
+        spans = [s for s in recording.spans() if s.name.startswith("execute_tool")]
+        return sorted(spans, key=lambda span: span.start_time or 0)
+
+
+def about(span: ReadableSpan) -> dict[str, Any]:
+    found = dict(span.attributes or {})
+    return {
+        name: found[f"causepath.tool.{name}"]
+        for name in ("inferred", "ambiguous")
+        if f"causepath.tool.{name}" in found
+    } | {"id": found["gen_ai.tool.call.id"]}
+
+
+@pytest.mark.parametrize("asked", [PAY, PAY_TWICE], ids=["once", "twice"])
+@pytest.mark.parametrize("way", LOOK_ALIKES, ids=[way.__name__ for way in LOOK_ALIKES])
+def test_what_has_a_tools_name_and_arguments_is_not_the_tool(way: Any, asked: Reply) -> None:
+    CLOCK.clear()
+    OTHERS.clear()
+    spans = spans_of(way, asked)
+    assert [about(span) for span in spans] == [{"id": block.id} for block in asked.blocks]
+    for span, (begin, end) in zip(spans, CLOCK, strict=True):
+        assert (span.start_time or 0) <= begin < end <= (span.end_time or 0)
+        assert all(
+            after <= (span.start_time or 0) or (span.end_time or 0) <= before
+            for before, after in OTHERS
+        )
+
+
+def test_what_nothing_tells_apart_is_said_to_be_ambiguous() -> None:
+    def way(call: Any) -> None:
+        first, second = {"pay": lambda **_: "the same"}, {"pay": lambda **_: "the same"}
+        call(lambda b: (first[b.name](**b.input), second[b.name](**b.input))[1])
+
+    assert [about(span) for span in spans_of(way)] == [{"ambiguous": 2, "id": "toolu_1"}]
+
+
+@pytest.mark.parametrize("answer", [True, None, {"allowed": True, "limit": 41}, ["may", "pay"]])
+def test_a_check_alone_is_no_tool_where_nobody_knows_what_took_the_time(answer: Any) -> None:
+    def way(call: Any) -> None:
+        allowed = {"pay": lambda **_: answer}
+
+        def carry_out(block: Any) -> str:
+            allowed[block.name](**block.input)
+            threading.Event().wait(0.05)
+            return "sent 41 by something else"
+
+        call(carry_out)
+
+    assert [about(span) for span in spans_of(way)] == [{"inferred": True, "id": "toolu_1"}]
+
+
+def test_a_tool_that_gives_nothing_back_is_measured() -> None:
+    def way(call: Any) -> None:
+        tools = {"pay": lambda **_: wait(0.05)}
+
+        def carry_out(block: Any) -> str:
+            tools[block.name](**block.input)
+            return "Done, as you said."
+
+        call(carry_out)
+
+    (span,) = spans_of(way)
+    assert about(span) == {"id": "toolu_1"}
+    assert (span.end_time or 0) - (span.start_time or 0) >= 50_000_000
+
+
+def test_what_was_done_in_a_check_does_not_hang_in_the_air() -> None:
+    def way(call: Any) -> None:
+        def check(**_: Any) -> bool:
+            with trace.get_tracer("app").start_as_current_span("ask the policy service"):
+                return True
+
+        allowed, tools = {"pay": check}, {"pay": lambda **_: "paid well"}
+        call(lambda b: tools[b.name](**b.input) if allowed[b.name](**b.input) else "")
+
+    with (
+        MessagesApi(ByTurn([PAY, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        way(lambda carry_out: loop(client, carry_out))
+        assert recording.text() == (
+            "invoke_agent test_candidates  agent inferred (UNSET)\n"
+            "  chat m #1  llm 3/2 tool_call (OK)\n"
+            "  test_what_was_done_in_a_check_does_not_hang_in_the_air.<locals>.way.<locals>.check"
+            "  other (UNSET) <-tool_call- chat m #1\n"
+            "    ask the policy service  other (UNSET)\n"
+            "  execute_tool pay  tool id=toolu_1 (UNSET) <-tool_call- chat m #1\n"
+            "  chat m #2  llm 3/2 stop (OK) <-tool_result- execute_tool pay"
+        )
