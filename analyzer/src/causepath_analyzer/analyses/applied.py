@@ -66,6 +66,9 @@ class Notes(Struct):
     """The variance of the times that were put in for others, summed over all runs."""
     off_ns: float = 0.0
     """How far these may be off together, summed over all runs."""
+    answer_each_ns2: float = 0.0
+    answer_off_ns: float = 0.0
+    """The same of when an answer begins."""
     guesses: dict[str, Guesses] = field(default_factory=dict)
 
     def told(self) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ def apply_edit(
             if isinstance(candidate.change, Turns):
                 notes.said[_merging(candidate.change)] = None
             else:
-                _side_by_side(run, change, candidate.spans, notes)
+                _side_by_side(run, candidate.spans, notes)
         return len(chosen)
     if isinstance(change, NoRetries):
         return editing.no_retries()
@@ -112,7 +115,13 @@ def apply_edit(
         call = last_answer(run)
         if call == NO_SPAN or streams(run, call):
             return 0
-        return int(first_token_would_take_ns(run, call, models) is not None)
+        told = run.trace.spans[call].model_call
+        model = models.get((told.model if told is not None else None) or "")
+        if model is None or first_token_would_take_ns(run, call, models) is None:
+            return 0
+        notes.answer_each_ns2 += model.spread_ns**2
+        notes.answer_off_ns += model.spread_ns * _OF_A_MEDIAN / model.calls**0.5
+        return 1
     if isinstance(change, Scale):
         if change.what.category == "llm.first_token":
             notes.said.update(_fixed_parts(run, change, models))
@@ -122,7 +131,7 @@ def apply_edit(
         groups = _groups(trace, known, found)
         for group in groups:
             editing.together([(span,) for span in group], change.limit)
-            _side_by_side(run, change, group, notes)
+            _side_by_side(run, group, notes)
         return len(groups)
     if isinstance(change, Early | Eager):
         asked: dict[int, list[int]] = {}
@@ -151,7 +160,7 @@ def apply_edit(
     return len(repeats)
 
 
-def _side_by_side(run: Studied, change: Edit, spans: Sequence[int], notes: Notes) -> None:
+def _side_by_side(run: Studied, spans: Sequence[int], notes: Notes) -> None:
     """Notes what is known of the tools in `spans` when they run side by side."""
     tools = [run.trace.spans[i].tool_call for i in spans]
     names = [tool.name for tool in tools if tool is not None and tool.name]
@@ -161,9 +170,9 @@ def _side_by_side(run: Studied, change: Edit, spans: Sequence[int], notes: Notes
             "connection, a lock), so there may be no saving"
         ] = None
     for name in sorted({name for name in names if names.count(name) > 1} - run.beside.seen):
-        notes.said[
-            f"{described(change)}: no two calls of {name} ran side by side in these traces; if "
-            "they share a connection or a lock, nothing is saved"
+        notes.against[
+            f"no two calls of {name} ran side by side in these traces; if they share a connection, "
+            "a lock or the processor, nothing is saved"
         ] = None
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.answers import begins_ns, last_answer, streams, would_begin_ns
 from causepath_analyzer.analyses.applied import Lean, Notes, apply_edit
@@ -197,7 +198,9 @@ def what_if(
         turns_between=(min(turns), max(turns)),
         past=errors,
         mean=_blurred(estimated_mean(now, then, errors, doubt), unknown),
-        answer=_answers(answers, errors, doubt) if streamed and not unknown else None,
+        answer=_answers(answers, errors, _of_answers(doubt, notes, len(runs)))
+        if streamed and not unknown
+        else None,
         unknown=unknown,
         against=tuple(notes.against),
     )
@@ -227,6 +230,15 @@ def _doubt(
         each_ns=(notes.each_ns2 / len(runs)) ** 0.5,
         reordered=_wants(edits, *_ORDERS),
         at_most=bool(notes.against),
+    )
+
+
+def _of_answers(doubt: Doubt, notes: Notes, runs: int) -> Doubt:
+    """`doubt`, and how far off the first tokens may be that others took."""
+    return replace(
+        doubt,
+        off_ns=doubt.off_ns + notes.answer_off_ns / runs,
+        each_ns=(doubt.each_ns**2 + notes.answer_each_ns2 / runs) ** 0.5,
     )
 
 
