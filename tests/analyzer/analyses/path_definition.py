@@ -41,7 +41,7 @@ class Definition:
         if parent != NO_SPAN and self.spans[parent].category in ("agent", "chain", "tool"):
             return max(self.trace.resolution_ns, length // 20)
         if d != NO_SPAN:
-            return length // 200
+            return max(length // 200, self.trace.resolution_ns // 1_000_000 * 1_000_000)
         return max(self.trace.resolution_ns, length // 100, min(1000, length // 5))
 
     def above(self, span: int) -> list[int]:

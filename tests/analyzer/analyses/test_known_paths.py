@@ -259,6 +259,49 @@ def spent(trace: Trace) -> tuple[str, int]:
         ),
         pytest.param(
             """
+            agent run       |--------------------|
+              llm title      |-------------------------|
+              llm a           |----|
+              tool x                |---|
+              llm b                      |------|
+            """,
+            ("llm 12 agent 5 tool 4", 6),
+            id="a tool that follows one call while another is open",
+        ),
+        pytest.param(
+            """
+            agent run       |--------------------|
+              retrieval v    |-------|
+              llm title         |----------------------|
+              tool x                  |---------|
+            """,
+            ("tool 10 retrieval 8 agent 3", 6),
+            id="a tool that follows a retrieval while a call is open",
+        ),
+        pytest.param(
+            """
+            agent run       |--------------------|
+              chain one      |--->
+                llm a         |-|
+                tool x            |->
+              chain two                |--------|
+                llm b                   |------|
+            """,
+            ("llm 9 agent 7 tool 5", 0),
+            id="steps and tools without an end last until the next step",
+        ),
+        pytest.param(
+            """
+            agent run       |-----|
+              llm a         |-----------|        issued=c
+              tool x                     |--|    call_id=c
+              llm b                          |-----|   results=x
+            """,
+            ("llm 18 tool 3 agent 2", 0),
+            id="what the run was for goes on after its span",
+        ),
+        pytest.param(
+            """
             other send      |-|                          kind=producer
               network take   |----------------|
             """,

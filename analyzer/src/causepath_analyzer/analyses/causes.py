@@ -11,7 +11,8 @@ so before the critical path is walked
 
 - a tool that starts inside a model call takes its time from that call: it is hung below the call
   if it ends with it, else the call is cut where the tool starts; so it is where the next call
-  begins, after the tool, before the call has ended;
+  begins, after the tool, before the call has ended. Where no id or link says which call asked, it
+  is the one that runs, unless something else has ended meanwhile that the tool may have followed;
 - a SERVER span whose CLIENT is its sibling hangs below that client;
 - what lies inside the time of an agent, a step or another span that only contains others, and that
   did nothing else then, hangs below that.
@@ -155,15 +156,24 @@ def _take_tools_out(
             tools_of.setdefault(parent, []).extend(own)
             continue
         running = _Open(known)
+        ends: list[int] = []  # of what can have been waited for instead, in order
         for i in family:
+            call = NO_SPAN
             if calls[i] == i:
                 running.add(i)
             elif spans[i].category == "tool":
-                call = running.latest(known.started_ns[i])
+                begun_ns = known.started_ns[i]
                 if how[i] in ("link", "id"):
                     call = issuers[i] if _beside(trace, issuers[i], i) else NO_SPAN
+                else:
+                    call = running.latest(begun_ns)
+                    ended = bisect_right(ends, begun_ns)
+                    if call != NO_SPAN and ended and ends[ended - 1] > known.started_ns[call]:
+                        call = NO_SPAN
                 if call != NO_SPAN:
                     tools_of.setdefault(call, []).append(i)
+            if call == NO_SPAN and spans[i].category in TASKS:
+                insort(ends, known.ended_ns[i])
     for call, asked in tools_of.items():
         until_ns = _next_call_ns(trace, kinds, call)
         # From the last start to the first: each cut may put tools that began later outside.
@@ -293,6 +303,9 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                 continue
             around = spans[holder]
             first = bisect_left(starts, around.start_ns - clock_ns)
+            last = bisect_left(starts, around.ended_ns)
+            if any(_goes_on(spans[i], around, clock_ns) for i in family[first:last]):
+                continue  # it holds not even what began in it
             inside = []
             for i in family[first : bisect_left(starts, around.ended_ns + clock_ns)]:
                 span = spans[i]
@@ -320,6 +333,13 @@ _LATE: Final = 20
 """A span may be closed late by a twentieth of its duration."""
 _MOST_STEPS: Final = 5_000_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
+
+
+def _goes_on(span: Span, around: Span, clock_ns: int) -> bool:
+    """Whether the task `span` begins inside `around` and ends well after it."""
+    late_ns = max(clock_ns, span.duration_ns // _LATE)
+    inside = around.start_ns + clock_ns < span.start_ns < around.ended_ns - late_ns
+    return span.category in TASKS and inside and span.ended_ns > around.ended_ns + late_ns
 
 
 def _overlap(trace: Trace, family: Sequence[int]) -> bool:

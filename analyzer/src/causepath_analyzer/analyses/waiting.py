@@ -33,6 +33,9 @@ _AGENTS: Final = frozenset(("agent", "chain", "tool"))
 _AGENT_SHARE: Final = 20
 _SIBLING_SHARE: Final = 200
 _OTHER_SHARE: Final = 100
+_COARSE_NS: Final = 1_000_000
+"""A clock this coarse makes spans that follow each other overlap. One of a microsecond does not:
+services do begin what comes next that early."""
 _OTHER_NS: Final = 1_000
 """What clocks that count microseconds may make of one instant."""
 _FEW: Final = 8
@@ -79,7 +82,8 @@ class Waiting:
         if parent != NO_SPAN and self._trace.spans[parent].category in _AGENTS:
             return max(self._trace.resolution_ns, length_ns // _AGENT_SHARE)
         if not at_end:
-            return length_ns // _SIBLING_SHARE
+            coarse_ns = self._trace.resolution_ns if self._trace.resolution_ns >= _COARSE_NS else 0
+            return max(length_ns // _SIBLING_SHARE, coarse_ns)
         late_ns = max(length_ns // _OTHER_SHARE, min(_OTHER_NS, length_ns // _TASK_SHARE))
         return max(self._trace.resolution_ns, late_ns)
 

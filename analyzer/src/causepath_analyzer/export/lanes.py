@@ -69,7 +69,7 @@ def lanes(trace: Trace) -> Sequence[Sequence[Edge]]:
         open_in[number].append(i)
         found[number].append(Edge(start, i, opens=True))
     for number in range(len(found)):
-        close(number, NO_SPAN, trace.end_ns)
+        close(number, NO_SPAN, trace.end_ns + trace.after_ns)
     return found
 
 

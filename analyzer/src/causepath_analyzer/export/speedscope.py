@@ -74,7 +74,7 @@ def _lanes(run: Run, frames: _Frames) -> list[dict[str, Any]]:
             "name": f"{_name(run)}: spans, lane {number}",
             "unit": "nanoseconds",
             "startValue": 0,
-            "endValue": trace.wall_ns,
+            "endValue": trace.wall_ns + trace.after_ns,
             "events": [
                 {
                     "type": "O" if edge.opens else "C",

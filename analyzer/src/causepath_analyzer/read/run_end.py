@@ -10,7 +10,8 @@ the outermost that is open, and is looked at again from there:
         llm a       |---|
         llm b              |--------|
 
-So it does where nothing was done before the root ended but in the branch that is still open. It
+So it does where nothing was done before the root ended but in the branch that is still open, and
+where what begins later carries on: a tool that was asked for, a call that was given its result. It
 does not where that branch was begun in the last twentieth of the root, after other work, with no
 link to that work: that is a task in the background, for which nobody waited. Nor does it where the
 root ended with the reply of another call that was made beside the open one: of several models that
@@ -68,6 +69,20 @@ def run_end(
     )
 
 
+def _asks_alike(one: Span, other: Span) -> bool:
+    """Whether two model calls are known to have been given the same."""
+    first, second = one.model_call, other.model_call
+    if first is None or second is None:
+        return False
+    if first.opening is not None and first.opening == second.opening:
+        return True
+    return (
+        first.tokens is not None
+        and second.tokens is not None
+        and first.tokens.input == second.tokens.input > 0
+    )
+
+
 class _Looking:
     def __init__(
         self, spans: Sequence[Span], ends_ns: list[int], children: Sequence[Sequence[int]]
@@ -89,7 +104,12 @@ class _Looking:
             chain = [*self._begun_last(root)]
             still = [i for i in chain if ends_ns[i] > ends_ns[root]]
             if not still:
-                return NO_SPAN
+                later = self._went_on(root)
+                if later == NO_SPAN:
+                    return NO_SPAN
+                ends_ns[root] = ends_ns[later]
+                longer.append(root)
+                continue
             branch = chain[1]
             if self._in_a_call(chain, still[-1]):
                 if self._answered_otherwise(root, chain):
@@ -134,6 +154,27 @@ class _Looking:
         owner = next((kind for kind in reversed(kinds) if kind in ("agent", *TASKS)), None)
         return owner == "llm"
 
+    def _went_on(self, root: int) -> int:
+        """The child that begins after `root` and goes on with what was asked for in it: a tool, or
+        a call that was given a tool's result."""
+        spans, end_ns = self._spans, self._ends_ns[root]
+        family = self._children[root]
+        later = [i for i in family if spans[i].start_ns >= end_ns and self._ends_ns[i] > end_ns]
+        if not later:
+            return NO_SPAN
+        before = {spans[i].span_id for i in family if spans[i].start_ns < end_ns}
+        calls = (spans[i].model_call for i in family if spans[i].start_ns < end_ns)
+        asked = {call_id for call in calls if call is not None for call_id in call.issued}
+        for i in later:
+            tool = spans[i].tool_call
+            linked = any(
+                link.why in ("tool_call", "tool_result") and link.span_id in before
+                for link in spans[i].links
+            )
+            if linked or (tool is not None and tool.call_id in asked):
+                return i
+        return NO_SPAN
+
     def _answered_otherwise(self, root: int, chain: Sequence[int]) -> bool:
         """Whether `root` ended with the reply of another call, made beside the one that is open.
 
@@ -144,7 +185,8 @@ class _Looking:
         end_ns, near_ns = ends_ns[root], (ends_ns[root] - spans[root].start_ns) // _LATE
         return any(
             spans[i].category == "llm"
-            and end_ns - near_ns <= ends_ns[i] <= end_ns
+            and ends_ns[i] <= end_ns
+            and (end_ns - near_ns <= ends_ns[i] or _asks_alike(spans[i], spans[call]))
             and ends_ns[i] - spans[i].duration_ns // _OVERLAP > spans[call].start_ns
             for i in self._children[chain[place - 1]]
             if i != call

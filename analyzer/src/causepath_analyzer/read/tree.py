@@ -44,8 +44,8 @@ def build(spans: Sequence[Span]) -> Trace:
        below the client's;
     3. a parent that is absent, or the span itself, makes a root;
     4. in a cycle the member with the smallest (start, id) becomes a root;
-    5. a span without an end gets the start of its next sibling, else the end of its parent, and at
-       least that of its latest descendant;
+    5. a span without an end gets the start of its next sibling, else the end of its parent, from
+       the top down, and at least that of its latest descendant;
     6. a child on another host that starts before its parent, or that is not inside the CLIENT
        which called it and not longer, is shifted, with all that is below it on that host, into
        the middle of its parent (as Jaeger does);
@@ -238,8 +238,11 @@ def _broken_cycles(parents: list[int], counts: Counts) -> list[int]:
 def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
     """Gives spans without an end one: what came next, or what is around them, tells when."""
     last_ns = max(span.ended_ns for span in spans)
-    latest = [span.ended_ns for span in spans]
-    next_start: dict[int, int] = {}
+    recorded = [span.ended_ns for span in spans]
+    for i in reversed(order):
+        if parents[i] != NO_SPAN and spans[parents[i]].end_ns is None:
+            recorded[parents[i]] = max(recorded[parents[i]], recorded[i])
+    next_ns: dict[int, int] = {}
     following: dict[
         int, tuple[int, int]
     ] = {}  # by parent: the latest start seen, and the one after
@@ -252,17 +255,13 @@ def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
             near_ns, far_ns = start_ns, near_ns
             following[parent] = near_ns, far_ns
         if spans[i].end_ns is None:
-            next_start[i] = far_ns
-    for i in reversed(order):
-        parent = parents[i]
-        above_ns = spans[parent].end_ns if parent != NO_SPAN else None
+            next_ns[i] = far_ns
+    for i in order:
         if spans[i].end_ns is None:
-            limit_ns = last_ns if above_ns is None else above_ns
-            end_ns = max(min(next_start.get(i, limit_ns), limit_ns), latest[i])
+            parent = parents[i]
+            limit_ns = spans[parent].ended_ns if parent != NO_SPAN else last_ns
+            end_ns = max(min(next_ns.get(i, limit_ns), limit_ns), recorded[i])
             spans[i] = replace(spans[i], end_ns=end_ns)
-            latest[i] = end_ns
-        if parent != NO_SPAN and above_ns is None:
-            latest[parent] = max(latest[parent], latest[i])
 
 
 def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Counts) -> bool:
@@ -415,7 +414,7 @@ def _notes(counts: Counts, layers: Layers, untrusted: bool) -> tuple[str, ...]:
     notes.extend(_disagreement(layers))
     if counts.streamed_ns:
         notes.append(
-            f"the last reply was still being read when the run's span ended: the run is "
+            f"the run's span ended while a call in it went on: the run is taken to be "
             f"{_seconds(counts.streamed_ns)} longer"
         )
     if untrusted:

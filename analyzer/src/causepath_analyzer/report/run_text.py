@@ -132,9 +132,13 @@ def _outside(run: Run) -> list[Text]:
     """What is to be said of time that no call took: whose it was, and what it may have been."""
     path = run.wall.path
     lines = []
+    if len(run.trace.roots) > 1:
+        roots = (
+            f"  {len(run.trace.roots)} spans have no parent: all of them are taken to be one run"
+        )
+        lines.append(Text(roots, style="note"))
     if run.trace.after_ns:
-        went_on = f"  spans go on for {duration(run.trace.after_ns)} after the run: not in the wall"
-        lines.append(Text(went_on, style="note"))
+        lines.append(Text(f"  {_after(run)}", style="note"))
     if path.get("agent", 0) * 20 >= run.trace.wall_ns > 0:
         lines.append(
             Text("  not measured here: own code, or calls that nothing instruments", style="note")
@@ -153,6 +157,15 @@ def _outside(run: Run) -> list[Text]:
     name = harmless(run.trace.spans[most].name)
     tail = f" itself took {duration(alone[most])}: trace what it does there"
     return [*lines, Text(f"  {fitted(name, 78 - len(tail)).rstrip()}{tail}", style="note")]
+
+
+def _after(run: Run) -> str:
+    """What goes on after the run, longest, and whether it ran while nothing else was seen to."""
+    trace = run.trace
+    later = [i for i, span in enumerate(trace.spans) if span.ended_ns > trace.end_ns]
+    last = max(later, key=lambda i: trace.spans[i].ended_ns)
+    tail = f" goes on for {duration(trace.after_ns)} after the run: not in the wall"
+    return f"{fitted(harmless(trace.spans[last].name), 78 - len(tail)).rstrip()}{tail}"
 
 
 def _branches(run: Run) -> str:

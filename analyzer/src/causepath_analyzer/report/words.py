@@ -70,7 +70,8 @@ def hours(ns: int) -> str:
 
 def percent(share: float) -> str:
     """ "24%"; what is there but rounds to nothing is "<1%"."""
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    told = f"{share:.0%}"
+    return "<1%" if share > 0 and told == "0%" else told
 
 
 def money(usd: Decimal) -> str:
