@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -170,8 +171,9 @@ def rounds_of_a_loop(setting: Setting) -> None:
     @causepath.tool(read_only=True)
     def search(item: str) -> str:
         setting.wait(item, 0.1)
-        visit = f"{setting.seed}{'b' if setting.fixed else 'a'}"
-        return f"On visit {visit} the page about {item} said all that there is to say about it."
+        visit = f"{item} {setting.seed} {setting.fixed}"
+        # A page that nobody has seen before.
+        return " ".join(blake2b(f"{visit} {n}".encode()).hexdigest()[:8] for n in range(8))
 
     def answer(item: str) -> Any:
         return setting.ask([user(f"What does this say? {search(item)}")])
