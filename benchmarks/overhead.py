@@ -7,6 +7,9 @@ process, and spans go through a batch processor to an exporter that drops them. 
 the processor time of the calling thread, so that a busy machine disturbs less, with memory that the
 process keeps. Nothing here fails for being slow: the numbers are for reading.
 
+`python benchmarks/overhead.py --many` tells what the slowest of 20,000 calls take more, in 200
+threads and 1,000 tasks at once, and what is held after them.
+
 `python benchmarks/overhead.py --memory` tells in its place, in about as long, what is held after
 many calls and many streams that nobody read to their end.
 """
@@ -23,6 +26,8 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -383,6 +388,118 @@ def seconds_of_pth() -> float:
     return median(taken)
 
 
+FIRST_CALL = """
+import json, sys, time
+sys.path.insert(0, {folder!r})
+import overhead
+http = overhead.httpx.Client(transport=overhead.InProcess(1))
+client = overhead.anthropic.Anthropic(api_key="x", base_url="http://a.invalid", http_client=http)
+taken = []
+for _ in range(2):
+    began = time.thread_time()
+    overhead.create(client, overhead.SMALL(0))
+    taken.append(time.thread_time() - began)
+print(json.dumps(taken))
+"""
+
+FIRSTS = {
+    "plain": {"CAUSEPATH": "0", "ANTHROPIC_OPEN_TELEMETRY": "false"},
+    "CAUSEPATH=1, the only span": {"CAUSEPATH": "1", "ANTHROPIC_OPEN_TELEMETRY": "false"},
+    "CAUSEPATH=1, over the SDK's": {"CAUSEPATH": "1"},
+}
+
+
+def first_calls() -> dict[str, list[float]]:
+    """The seconds that the first call of a process takes, in every round, nothing set up."""
+    found: dict[str, list[float]] = {name: [] for name in FIRSTS}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CAUSEPATH", "OTEL_"))}
+    code = FIRST_CALL.format(folder=str(Path(__file__).parent))
+    for _ in range(START_ROUNDS):
+        for name, variables in FIRSTS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(
+                    [sys.executable, "-c", code],
+                    env={**clean, "CAUSEPATH_FILE": f"{folder}/t.jsonl", **variables},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    check=True,
+                )
+            found[name].append(json.loads(done.stdout)[0])
+    return found
+
+
+# -- many at once
+
+MANY_CALLS, THREADS, TASKS = 20_000, 200, 1_000
+
+
+def in_threads(variant: Variant) -> list[float]:
+    """The seconds of each call of threads at once, each thread a run."""
+    taken: list[float] = []
+
+    def agent(client: Any) -> None:
+        with causepath.agent("thread"):
+            for _ in range(MANY_CALLS // THREADS):
+                start = time.thread_time()
+                create(client, SMALL(0))
+                taken.append(time.thread_time() - start)
+
+    http = httpx.Client(transport=InProcess(FEW))
+    with in_force(variant), anthropic.Anthropic(http_client=http, **client_options(variant)) as one:
+        threads = [threading.Thread(target=agent, args=(one,)) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return taken
+
+
+def in_tasks(variant: Variant) -> list[float]:
+    """The seconds of a call of tasks at once, each task a run: of one call by each, a time."""
+    taken: list[float] = []
+
+    async def main() -> None:
+        http = httpx.AsyncClient(transport=InProcess(FEW))
+        async with anthropic.AsyncAnthropic(http_client=http, **client_options(variant)) as client:
+
+            async def agent(turns: asyncio.Queue[None]) -> None:
+                with causepath.agent("task"):
+                    while True:
+                        await turns.get()
+                        await create_async(client, SMALL(0))
+                        turns.task_done()
+
+            turns = [asyncio.Queue[None]() for _ in range(TASKS)]
+            tasks = [asyncio.create_task(agent(one)) for one in turns]
+            for _ in range(MANY_CALLS // TASKS):
+                start = time.thread_time()
+                for one in turns:
+                    one.put_nowait(None)
+                for one in turns:
+                    await one.join()
+                taken.append((time.thread_time() - start) / TASKS)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    with in_force(variant):
+        asyncio.run(main())
+    return taken
+
+
+def print_many() -> None:
+    print(f"{MANY_CALLS:,} calls{'':<15}{'p50':>8}{'p99':>8} us{'objects more':>16}")
+    for name, does in ((f"{THREADS} threads", in_threads), (f"{TASKS:,} tasks", in_tasks)):
+        for variant in (PLAIN, NATIVE, ALONE_DIGESTS):
+            gc.collect()
+            before = len(gc.get_objects())
+            cuts = statistics.quantiles(does(variant), n=100)
+            gc.collect()
+            more = len(gc.get_objects()) - before
+            told = f"{name}, {variant.name}"
+            print(f"{told:<27}{cuts[49] * 1e6:8.0f}{cuts[98] * 1e6:8.0f}{more:19,}", flush=True)
+
+
 # -- memory
 
 
@@ -467,9 +584,16 @@ def main() -> None:
         print(f"{name:<34}{milli:8.1f}{milli - before:+26.1f}")
         before = milli
     print(f"{'the start-up line, variable unset':<34}{seconds_of_pth() * 1e3:8.4f}")
+    first = first_calls()
+    plain = first["plain"]
+    for name, taken in first.items():
+        more = median([b - a for a, b in zip(plain, taken, strict=True)]) * 1e3
+        print(f"{f'first call, {name}':<40}{median(taken) * 1e3:6.1f}{more:+26.1f}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What tracing costs.")
     parser.add_argument("--memory", action="store_true", help="what is held after many calls")
-    print_memory() if parser.parse_args().memory else main()
+    parser.add_argument("--many", action="store_true", help="the slowest of many calls at once")
+    chosen = parser.parse_args()
+    print_memory() if chosen.memory else print_many() if chosen.many else main()

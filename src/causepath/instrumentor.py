@@ -153,6 +153,7 @@ class Plugin:
             provider: Provider = importlib.import_module(description).PROVIDER
             telemetry.providers.append(provider)
             self._changed().apply(provider, telemetry)
+            self._pipeline.prepare()
 
     @harmless(None)
     def _patch_mcp(

@@ -114,6 +114,13 @@ class Pipeline:
 
             self._restore = restore
 
+    def prepare(self) -> None:
+        """Spans will be needed: be quick then, where they may go to a set-up of our own."""
+        if self._given is None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            from causepath.set_up import prepare
+
+            prepare()
+
     def provider(self) -> TracerProvider:
         """The tracer provider for the next span."""
         provider = self._given or trace._TRACER_PROVIDER or self._global()  # noqa: SLF001

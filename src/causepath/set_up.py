@@ -67,6 +67,20 @@ def default_provider(config: Config) -> SetUp | None:
     return SetUp(provider, tuple(deliveries))
 
 
+@harmless(None)
+def prepare() -> None:
+    """Import what a set-up of our own takes, while a model SDK is imported, which takes longer:
+    the first call of a process, perhaps in an event loop, is not held up by it then."""
+    try:
+        from causepath import delivery, stand_in  # noqa: F401
+
+        if not any(os.environ.get(name) for name in EXPORTER_VARIABLES):
+            from causepath import file  # noqa: F401
+    except ImportError:
+        return  # which is said once there is something to write
+    import concurrent.futures.thread  # noqa: F401 - with which the SDK looks for resources
+
+
 def resource() -> Resource:
     """What the SDK knows of this process; a service that nobody named has the program's name."""
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource

@@ -193,13 +193,14 @@ class Telemetry:
         self, provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ModelCall | None:
         """The model call that these arguments make, or `None` where they make none."""
+        now_ns = time.time_ns()  # what has to be set up first is part of the first call
         request = provider.read_request(args, kwargs)
         if request is None:
             return None
         here = self.runs.here()
         current = trace.get_current_span(here).get_span_context()
         others = self.others if self.others.open else None
-        if is_suppressed(here) and (others is None or others.current(current) is None):
+        if is_suppressed() and (others is None or others.current(current) is None):
             return None  # else whoever writes its span has suppressed us, and its span is completed
         tracer = self.tracer()
         native = provider.native_tracer(client, args, kwargs)
@@ -213,7 +214,6 @@ class Telemetry:
         other = others.of_call(current, provider.name) if others is not None else None
         if other is not None:
             other.claimed = True
-        now_ns = time.time_ns()
         run, parent, around = self._run_of(
             request, other, here, current, now_ns, tracer, lambda: provider.read_body(args, kwargs)
         )
