@@ -133,10 +133,8 @@ def verify_text(measured: Measured) -> list[Text]:
     if told.answer is not None and measured.answer_ns is not None:
         rows.append(("answer begins p50", told.answer, measured.answer_ns))
     for label, was, now in rows:
-        row = (
-            f"  {label:<{_LABEL - 2}}{duration(was.now):>8}{duration(was.then):>11}"
-            f"{duration(now):>11}"
-        )
+        then = "unknown" if told.unknown else duration(was.then)
+        row = f"  {label:<{_LABEL - 2}}{duration(was.now):>8}{then:>11}{duration(now):>11}"
         if was.low is not None and was.high is not None:
             row += f"    {duration(was.low)} .. {duration(was.high)}"
         lines.append(Text(row))
@@ -146,8 +144,10 @@ def verify_text(measured: Measured) -> list[Text]:
         if measured.error is None
         else f"error {percent(measured.error)}"
     )
+    if told.unknown:
+        return [*lines, Text(), Text(f"Measured {signed(-saved)}: what to expect was unknown")]
     verdict, style = {
-        True: ("inside the range", "good"),
+        True: ("inside the range" + (", an upper bound" if told.against else ""), "good"),
         False: ("outside the range", "bad"),
         None: ("no range was predicted", "note"),
     }[measured.inside]
