@@ -133,6 +133,7 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         opening=int(facts["opening"]) if "opening" in facts else None,
         issued=tuple(_listed(facts, "issued")),
         blocks=_blocks(facts) if "blocks" in facts else None,
+        generated_ns=int(facts["generated"]) * unit_ns if "generated" in facts else None,
     )
 
 

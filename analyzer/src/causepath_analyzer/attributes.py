@@ -602,6 +602,9 @@ FLOW: Final = "causepath.flow"
 TOOL_PLACES: Final = "causepath.tool.places"
 TOOL_OUTCOME: Final = "causepath.tool.outcome"
 
+STREAM_LAST_EVENT_MS: Final = "causepath.stream.last_event_ms"
+STREAM_HELD_MS: Final = "causepath.stream.held_ms"
+
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": MODEL,
     "provider": PROVIDER,
@@ -622,6 +625,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "server_ttft": (SERVER_TIME_TO_FIRST_TOKEN,),
     "completion_start": (COMPLETION_START,),
     "first_token_ns": (FIRST_TOKEN_NS,),
+    "stream_last": (STREAM_LAST_EVENT_MS,),
+    "stream_held": (STREAM_HELD_MS,),
     "finish": FINISH_REASONS,
     "streamed": STREAMED,
     "invocation": INVOCATION_PARAMETERS,

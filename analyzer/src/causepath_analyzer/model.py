@@ -123,6 +123,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     """The reply was not counted to its end: of its output there were at least so many tokens."""
     partial_input: bool = False
     """Nobody says that it is the output alone of which there were more."""
+    generated_ns: int | None = None
+    """From the start of the span to the end of generating, without what its consumer held it up."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -158,6 +158,31 @@ def name(trace: Trace, span: int) -> str:
         ),
         pytest.param(
             """
+            agent run    |--------------------|
+              llm one     |------------------|   ttft=2 generated=5
+            """,
+            "run agent time 1\none first_token time 2\none generation data 3\none agent data 14\n"
+            "run agent time 1",
+            id="a stream that its consumer held, or left open, was not generating",
+        ),
+        pytest.param(
+            """
+            agent run    |--------------------|
+              llm one     |------------------|   ttft=6 generated=5
+            """,
+            "run agent time 1\none first_token time 6\none agent data 13\nrun agent time 1",
+            id="one that was held before its first token, too",
+        ),
+        pytest.param(
+            """
+            agent run    |--------------------|
+              llm one     |------------------|   ttft=2 generated=15
+            """,
+            "run agent time 1\none first_token time 2\none generation data 17\nrun agent time 1",
+            id="the little that every consumer takes is not told apart",
+        ),
+        pytest.param(
+            """
             agent run          |----------------------------|
               llm one           |------------|                 ttft=10 turn=1
                 retry fail      |-|                            error=429

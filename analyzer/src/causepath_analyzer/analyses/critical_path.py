@@ -98,6 +98,9 @@ _IDLE: Final = frozenset(("human", "wait"))
 _NEIGHBOURS: Final = 64
 """Siblings of a poll that are looked at; bounds the work on a hostile trace."""
 
+HELD_NS: Final = 10_000_000
+"""Time of a consumer that is worth telling from the model's."""
+
 _MOST_STEPS: Final = 20_000_000
 """Spans looked at again in one trace; no real one comes near, and a hostile one must end."""
 
@@ -407,13 +410,15 @@ def _path(
             first = first_of_call
         if first is None:
             add(Section(span, start, end, own[span], edge))
-        elif first <= start:
-            add(Section(span, start, end, "generation", edge))
-        elif first >= end:
-            add(Section(span, start, end, "first_token", edge))
-        else:
-            add(Section(span, start, first, "first_token", edge))
-            add(Section(span, first, end, "generation", "data"))
+            continue
+        until = generated_until_ns(trace, call) or end
+        for kind, begin, stop in (
+            ("first_token", start, min(first, end)),
+            ("generation", max(first, start), min(max(until, first), end)),
+            ("agent", max(until, first, start), end),
+        ):
+            if begin < stop:
+                add(Section(span, begin, stop, kind, edge if begin == start else "data"))
     fault = None if tiles and at == trace.end_ns else _fault(trace, sections)
     return CriticalPath(tuple(sections), alone_ns, fault)
 
@@ -447,6 +452,17 @@ class _Tried:
                 at = stop
         if at < end_ns or start_ns == end_ns:
             yield at, end_ns, False
+
+
+def generated_until_ns(trace: Trace, call: int) -> int | None:
+    """When a model call had generated its reply, where that was over long before the call was: then
+    its consumer held the stream, at one time or another, or left it open."""
+    span = trace.spans[call]
+    told = span.model_call
+    if told is None or told.generated_ns is None or span.end_ns is None:
+        return None
+    until_ns = span.start_ns + told.generated_ns
+    return until_ns if span.end_ns - until_ns >= HELD_NS else None
 
 
 def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:

@@ -13,7 +13,7 @@ from typing import Final, Literal, cast, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.critical_path import first_token_ns
+from causepath_analyzer.analyses.critical_path import first_token_ns, generated_until_ns
 from causepath_analyzer.analyses.kinds import SpanKinds
 from causepath_analyzer.analyses.operations import (
     CATEGORIES,
@@ -507,13 +507,15 @@ class Editing:
         before = min(max(first - self._plan.times[event] + whole, 0), whole)
         # Where an edit has shortened the stretch already, both parts are shortened with it.
         before = before if gap == whole or not whole else before * gap // whole
-        was, behind = before, gap - before
+        until = generated_until_ns(self._plan.trace, self._kinds.calls[owner])
+        held = 0 if until is None else min(max(self._plan.times[event] - until, 0), gap - before)
+        was, behind = before, gap - before - held
         for phase, factor in factors:
             if phase != "generation":
                 before = before * factor[0] // factor[1]
             if phase != "first_token":
                 behind = behind * factor[0] // factor[1]
-        return before + behind, was - before
+        return before + behind + held, was - before
 
     def told(self, call: int) -> ModelCall | None:
         """What is known of the model call `call`, as far as it is edited."""

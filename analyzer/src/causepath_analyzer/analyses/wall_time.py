@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.critical_path import CriticalPath
+from causepath_analyzer.analyses.critical_path import CriticalPath, generated_until_ns
 from causepath_analyzer.analyses.kinds import Kind, SpanKinds
 from causepath_analyzer.model import NO_SPAN, Category, Trace
 
@@ -57,7 +57,11 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
             category = "agent"
         sums[category] = sums.get(category, 0) + spent
         if category == "llm":
-            _split(span.model_call.ttft_ns if span.model_call else None, spent, kind_sums)
+            until_ns = generated_until_ns(trace, i)
+            generated = spent if until_ns is None else min(until_ns - span.start_ns, spent)
+            _split(span.model_call.ttft_ns if span.model_call else None, generated, kind_sums)
+            if generated < spent:
+                kind_sums["agent"] = kind_sums.get("agent", 0) + spent - generated
         else:
             kind = own[i]
             if kind != "llm":

@@ -641,6 +641,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         response_id=inner.response_id or outer.response_id,
         opening=outer.opening if outer.opening is not None else inner.opening,
         blocks=outer.blocks or inner.blocks,
+        generated_ns=outer.generated_ns,
     )
 
 

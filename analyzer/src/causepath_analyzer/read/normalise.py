@@ -363,6 +363,7 @@ def _model_call(
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
         partial=is_partial(facts, used),
         partial_input=is_counted_in_part(facts, used),
+        generated_ns=generated(facts),
     )
 
 
@@ -785,6 +786,18 @@ def nanoseconds(value: object, unit_ns: int) -> int | None:
     if number is None or number < 0 or number * unit_ns >= _NO_INT:
         return None
     return round(number * unit_ns)
+
+
+def generated(facts: Facts) -> int | None:
+    """How long a streamed reply took, without what its consumer held it up, if somebody says."""
+    if "stream_last" not in facts:
+        return None
+    last_ns = nanoseconds(facts["stream_last"], _MILLISECOND)
+    held_ns = nanoseconds(facts.get("stream_held"), _MILLISECOND) or 0
+    return None if last_ns is None else max(0, last_ns - held_ns)
+
+
+_MILLISECOND: Final = 1_000_000
 
 
 def _finish_reasons(value: object) -> tuple[str, ...]:

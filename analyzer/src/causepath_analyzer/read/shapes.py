@@ -402,6 +402,7 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         content.lines(facts["third_message"]) if "third_message" in facts else b"",
         shape.is_partial or normalise.is_partial(facts, used),
         normalise.is_counted_in_part(facts, used),
+        normalise.generated(facts),
     )
 
 
@@ -435,6 +436,8 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "server_ttft",
         "completion_start",
         "first_token_ns",
+        "stream_last",
+        "stream_held",
         "invocation",
         "turn",
         "issued",
