@@ -20,6 +20,7 @@ the next one starts at or after the end of the failed one.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -116,8 +117,9 @@ def _again(
     parent, ended_ns = trace.parents[whole], spans[whole].ended_ns
     family = trace.children[parent] if parent != NO_SPAN else trace.roots
     between: list[int] = []
-    for later in family:
-        if later <= whole or spans[later].start_ns < ended_ns or spans[later].category == "retry":
+    after = bisect_right(family, whole)  # spans are numbered in order of start, as families are
+    for later in family[after : after + _MOST_LOOKED_AT]:
+        if spans[later].start_ns < ended_ns or spans[later].category == "retry":
             continue
         i = later
         if whole != failed and spans[later].name == spans[whole].name:
@@ -128,13 +130,11 @@ def _again(
         if same is None and not between and _may_be(trace, calls, failed, i):
             return i, later
         between.append(later)
-        if len(between) > _MOST_BETWEEN:
-            break
     return NO_SPAN, NO_SPAN
 
 
-_MOST_BETWEEN: Final = 64
-"""Siblings of other branches that may begin in a pause; bounds the work on a hostile trace."""
+_MOST_LOOKED_AT: Final = 128
+"""Siblings that began after a failed one; bounds the work on a hostile trace."""
 
 
 def _may_be(trace: Trace, calls: Sequence[int], failed: int, later: int) -> bool:
