@@ -83,8 +83,8 @@ def telling_code(function: FunctionType, code: CodeType) -> CodeType | None:
     qualname = getattr(code, "co_qualname", function.__qualname__)
     try:
         return _telling(code, qualname, code.co_filename, _known_source(function))
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError, UnicodeError):
-        return None
+    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError, SystemError):
+        return None  # the last where a finalizer compiles something meanwhile (3.11)
 
 
 def with_teller(code: CodeType, teller: object) -> CodeType:

@@ -72,6 +72,8 @@ class Called(NamedTuple):
 
 NOTHING_GIVEN = Given({}, [])
 
+_chosen = harmless(Choice(None))(chosen)  # then it is inferred, and nothing is left open
+
 
 class ToolCalls:
     """Whatever carries out a tool, its span is made, completed or inferred here."""
@@ -184,7 +186,7 @@ class ToolCalls:
     def settle(self, asked: AskedTool, now_ns: int, sent: object = None) -> None:
         """Which of the calls it was; `sent` is its result, where that has been sent."""
         calls, asked.candidates = asked.candidates, []
-        choice = Choice(None) if asked.taken else chosen(calls, sent, now_ns)
+        choice = Choice(None) if asked.taken else _chosen(calls, sent, now_ns)
         if choice.call is not None:
             asked.measured = choice.call.span.get_span_context()
             if choice.unclear > 1:
