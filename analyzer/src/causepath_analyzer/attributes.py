@@ -230,6 +230,7 @@ def _spelled(*sides: str) -> tuple[str, ...]:
                 f"usage.{side}",
                 f"usage.{side}Tokens",
                 f"response.usage.{side}_tokens",
+                f"response.{side}_tokens",
                 f"tokens.{side}",
                 f"tokens_{side}",
                 f"token_count.{side}",
@@ -366,7 +367,18 @@ USAGE_DETAILS: Final = (
     "mlflow.trace.tokenUsage",
 )
 """JSON text with counts. The parts are left out of Langfuse's "input", which is the first."""
-USAGE_RAW: Final = ("gen_ai.usage.raw", "usage")
+USAGE_RAW: Final = (
+    "gen_ai.usage.raw",
+    "gen_ai.usage",
+    "llm.usage",
+    "ai.usage",
+    "openai.usage",
+    "response.usage",
+    "llm.token_usage",
+    "token_usage",
+    "tokenUsage",
+    "usage",
+)
 """JSON text of what the provider said itself, or the framework in its words (Logfire)."""
 REPLIES: Final = ("haystack.component.output", "genkit:output")
 """JSON text of what came out, of a model call a reply with what it used somewhere inside."""

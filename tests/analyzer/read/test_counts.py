@@ -87,6 +87,26 @@ def bare(given: str, answered: str, model: str = "model") -> Any:
     return step("handle", "0-5", {}, step("ask", "1-4", {model: GPT, given: 700, answered: 50}))
 
 
+OLD: Facts = {"gen_ai.usage.prompt_tokens": 700, "gen_ai.usage.completion_tokens": 50}
+PHOENIX: Facts = {
+    "llm.model_name": GPT,
+    "llm.token_count.prompt": 700,
+    "llm.token_count.completion": 50,
+}
+VERCEL: Facts = {
+    "ai.model.id": GPT,
+    "ai.usage.inputTokens": 700,
+    "ai.usage.outputTokens": 50,
+}
+MLFLOW = '{"input_tokens": 700, "output_tokens": 50, "total_tokens": 750}'
+THOUGHT = {"gen_ai__usage__reasoning_tokens": 30}
+
+
+def langfuse(given: int, answered: int, **parts: int) -> Facts:
+    counts = {"input": given, "output": answered, **parts}
+    return {"langfuse.observation.usage_details": json.dumps(counts)}
+
+
 ONE = "1 0 700 50 3.0"
 TRACES: dict[str, tuple[Any, str]] = {
     # Operations as they are spelled.
@@ -502,6 +522,228 @@ TRACES: dict[str, tuple[Any, str]] = {
             ),
         ),
         "1 0 1500 94 3.0",
+    ),
+    # Whole traces of frameworks.
+    "Langfuse": (
+        step(
+            "agent",
+            "0-9",
+            {"langfuse.observation.type": "agent", **langfuse(1500, 94)},
+            step(
+                "one",
+                "1-4",
+                {
+                    "langfuse.observation.type": "generation",
+                    "langfuse.observation.model.name": GPT,
+                    **langfuse(700, 50),
+                },
+            ),
+            step(
+                "two",
+                "5-8",
+                {
+                    "langfuse.observation.type": "generation",
+                    "langfuse.observation.model.name": GPT,
+                    **langfuse(600, 44, input_cached_tokens=200),
+                },
+            ),
+        ),
+        "2 0 1500 94 6.0",
+    ),
+    "MLflow": (
+        step(
+            "agent",
+            "0-9",
+            {"mlflow.spanType": '"AGENT"', "mlflow.trace.tokenUsage": MLFLOW},
+            step(
+                "llm", "1-4", {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.chat.tokenUsage": MLFLOW}
+            ),
+        ),
+        ONE,
+    ),
+    "Vercel": (
+        step(
+            "ai.generateText",
+            "0-5",
+            {"ai.operationId": "ai.generateText", **VERCEL},
+            step(
+                "ai.generateText.doGenerate",
+                "1-4",
+                {"ai.operationId": "ai.generateText.doGenerate", **VERCEL},
+            ),
+        ),
+        ONE,
+    ),
+    "Vercel's outer span alone": (
+        step(
+            "ai.generateText",
+            "1-4",
+            {"ai.operationId": "ai.generateText", "ai.response.finishReason": "stop", **VERCEL},
+        ),
+        ONE,
+    ),
+    "Strands": (
+        step(
+            "invoke_agent Strands Agents",
+            "0-9",
+            {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.system": "strands-agents",
+                **used(1500, 94),
+            },
+            step(
+                "execute_event_loop_cycle",
+                "0-5",
+                {"gen_ai.operation.name": "execute_event_loop_cycle"},
+                step("chat", "1-4", {**GEN_AI, **used(700, 50)}),
+                step("execute_tool look", "4-5", {"gen_ai.operation.name": "execute_tool"}),
+            ),
+            step(
+                "execute_event_loop_cycle",
+                "5-9",
+                {"gen_ai.operation.name": "execute_event_loop_cycle"},
+                step("chat", "5-8", {**GEN_AI, **used(800, 44)}),
+            ),
+        ),
+        "2 1 1500 94 6.0",
+    ),
+    "Azure's hosted agent": (
+        step(
+            "process_thread_run",
+            "0-9",
+            {
+                "gen_ai.operation.name": "process_thread_run",
+                "gen_ai.request.model": GPT,
+                **used(1500, 94),
+            },
+            step("execute_tool look", "4-5", {"gen_ai.operation.name": "execute_tool"}),
+            kind="client",
+        ),
+        "0 1 1500 94 0.0",
+    ),
+    "older Semantic Kernel": (
+        step(
+            "chat.completions gpt",
+            "1-4",
+            {
+                **GEN_AI,
+                "gen_ai.operation.name": "chat.completions",
+                "gen_ai.response.prompt_tokens": 700,
+                "gen_ai.response.completion_tokens": 50,
+            },
+        ),
+        ONE,
+    ),
+    "AgentOps": (
+        step(
+            "session",
+            "0-5",
+            {"agentops.span.kind": "session"},
+            step(
+                "openai.chat.completion",
+                "1-4",
+                {"agentops.span.kind": "llm", "gen_ai.request.model": GPT, **OLD},
+            ),
+        ),
+        ONE,
+    ),
+    "OpenLLMetry": (
+        step(
+            "run.workflow",
+            "0-5",
+            {"traceloop.span.kind": "workflow"},
+            step(
+                "openai.chat",
+                "1-4",
+                {
+                    "llm.request.type": "chat",
+                    "gen_ai.request.model": GPT,
+                    **OLD,
+                    "llm.usage.total_tokens": 750,
+                },
+            ),
+            step("look.tool", "4-5", {"traceloop.span.kind": "tool"}),
+        ),
+        "1 1 700 50 3.0",
+    ),
+    "vLLM": (
+        step("llm_request", "1-4", {"gen_ai.response.model": "llama", **OLD}, kind="server"),
+        ONE,
+    ),
+    "a task that calls": (
+        step(
+            "run",
+            "0-5",
+            {"traceloop.span.kind": "workflow"},
+            step(
+                "answer.task",
+                "1-4",
+                {"traceloop.span.kind": "task", "gen_ai.request.model": GPT, **OLD},
+            ),
+        ),
+        ONE,
+    ),
+    "a judge": (step("judge", "1-4", {"openinference.span.kind": "EVALUATOR", **PHOENIX}), ONE),
+    "a guardrail that calls": (
+        step("safe?", "1-4", {"openinference.span.kind": "GUARDRAIL", **PHOENIX}),
+        "0 0 700 50 0.0",
+    ),
+    "by hand: JSON": (
+        step(
+            "ask", "1-4", {"model": GPT, "usage": '{"prompt_tokens": 700, "completion_tokens": 50}'}
+        ),
+        ONE,
+    ),
+    "by hand: JSON of Anthropic": (
+        step(
+            "ask",
+            "1-4",
+            {
+                "model": "claude-opus-5-5",
+                "usage": '{"input_tokens": 7, "output_tokens": 50, "cache_read_input_tokens": 693}',
+            },
+        ),
+        ONE,
+    ),
+    "by hand: one in another": (
+        step(
+            "agent.run",
+            "0-9",
+            {"model": GPT, "tokens.input": 1400, "tokens.output": 100},
+            step("llm_call", "1-4", {"model": GPT, "tokens.input": 700, "tokens.output": 50}),
+            step("look", "4-5", {"tool.name": "look"}),
+            step("llm_call", "5-8", {"model": GPT, "tokens.input": 700, "tokens.output": 50}),
+        ),
+        "2 0 1400 100 6.0",
+    ),
+    "by hand: over a request": (
+        step(
+            "ask",
+            "1-4",
+            {"model": GPT, "prompt_tokens": 700, "completion_tokens": 50},
+            step("POST", "1-4", {"http.request.method": "POST"}, kind="client"),
+        ),
+        ONE,
+    ),
+    "by hand: texts": (
+        step("ask", "1-4", {"model": GPT, "prompt_tokens": "700", "completion_tokens": "50.0"}),
+        ONE,
+    ),
+    "Gemini thinks beside": (
+        step(
+            "chat",
+            "1-4",
+            {**GEN_AI, "gen_ai.request.model": "gemini-2.5-pro", **used(700, 20, **THOUGHT)},
+        ),
+        ONE,
+    ),
+    "thought that was counted in": (
+        step("chat", "1-4", {**GEN_AI, **used(700, 50, **THOUGHT)}),
+        ONE,
+    ),
+    "more thought than output": (
+        step("chat", "1-4", {**GEN_AI, **used(700, 20, **THOUGHT)}),
+        "1 0 700 20 3.0+",
     ),
     # Nothing here is a call.
     "a service": (step("GET /", "0-5", {"http.method": "GET"}, kind="server"), "0 0 0 0 0.0"),

@@ -83,7 +83,8 @@ def _cost(run: Run) -> Used:
 
 
 def _model_calls(count: int, run: Run) -> Used:
-    return Used(count, "steps that only say what calls in them used" if run.usage.sums else None)
+    sums = run.usage.sums  # of at least one call each
+    return Used(count + sums, "steps that only say what calls in them used" if sums else None)
 
 
 def _tool_calls(run: Run) -> Used:

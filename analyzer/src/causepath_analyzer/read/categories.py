@@ -248,6 +248,7 @@ _COUNTS: Final = frozenset(
         names.EXCLUSIVE_OUTPUT_TOKENS,
         *names.TOTAL_TOKENS,
         *names.USAGE_DETAILS,
+        *names.USAGE_RAW,
     )
 )
 _DATABASE: Final = frozenset((*names.DATABASE, *names.DATABASE_QUERY, "redis.command"))

@@ -295,7 +295,9 @@ def may_sum(category: Category, name: str) -> bool:
 
 
 _SUMMING: Final = frozenset(("agent", "chain", "tool", "guardrail", "other"))
-USED: Final = frozenset(("input", "output", "exclusive_input", "exclusive_output", "usage_details"))
+USED: Final = frozenset(
+    ("input", "output", "exclusive_input", "exclusive_output", "usage_details", "usage_raw")
+)
 
 
 def _pending_parent(value: object) -> str:
@@ -644,7 +646,8 @@ _COUNTED_IN: Final = frozenset(("cached_tokens", "reasoning_tokens", "cachedCont
 
 def _detailed_tokens(attributes: Container[str], facts: Facts) -> Tokens | None:
     """Counts that come as one JSON text (Langfuse, MLflow)."""
-    counts = _json_counts(facts.get("usage_details"), nested=True)
+    said = facts["usage_details"] if "usage_details" in facts else facts.get("usage_raw")
+    counts = _json_counts(said, nested=True)
     given_in = next((counts[name] for name in _INPUTS if name in counts), None)
     given_out = next((counts[name] for name in _OUTPUTS if name in counts), None)
     if given_in is None and given_out is None:

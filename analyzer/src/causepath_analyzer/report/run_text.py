@@ -76,9 +76,9 @@ def _headline(run: Run, marks: Marks) -> Text:
     failed = any(trace.spans[i].error is not None for i in trace.roots)
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
+    if run.cost.usd is not None:
+        facts.append(f"{_least(run)}{money(run.cost.usd)}")
     if calls.llm:
-        if run.cost.usd is not None:
-            facts.append(f"{_least(run)}{money(run.cost.usd)}")
         facts.append(count(calls.llm, "model call"))
     if calls.tool:
         facts.append(count(calls.tool, "tool"))
