@@ -47,7 +47,7 @@ def exported(path: Path, folder: Path, *options: str) -> Path:
 def without_ids(traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is said of a run, without ids and what was mended and merged before."""
     for trace in traces:
-        for name in ("trace_id", "health", "merges", "conversations"):
+        for name in ("trace_id", "health", "lacking", "merges", "conversations"):
             del trace[name]
         for item in (*trace["path"], *trace["findings"]):
             item.pop("span_id", None)

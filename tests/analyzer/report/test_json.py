@@ -145,6 +145,7 @@ def test_report() -> None:
                     "untrusted": False,
                     "notes": [],
                 },
+                "lacking": [],
                 "joined": [],
                 "hands_on": False,
                 "merges": [],

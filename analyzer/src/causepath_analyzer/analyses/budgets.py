@@ -9,6 +9,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from causepath_analyzer.analyses.kinds import KINDS, Kind
+from causepath_analyzer.analyses.lacking import is_in_pieces
 from causepath_analyzer.analyses.run import Run
 
 _Emitter = tuple[str | None, str | None]
@@ -49,21 +50,23 @@ def _wall(run: Run) -> Used:
         return Used(None, "times that mean nothing")
     if not run.trace.wall_ns:
         return Used(None, "spans without length")
-    return Used(run.trace.wall_ns)
+    return Used(run.trace.wall_ns, "spans that were lost" if is_in_pieces(run.trace) else None)
 
 
 def _on_path(kind: Kind, run: Run) -> Used:
     wall = _wall(run)
     if wall.amount is None:
         return wall
-    unsplit = kind in _SPLIT and run.wall.path.get("llm", 0)
-    return Used(run.wall.path.get(kind, 0), "calls that cannot be split" if unsplit else None)
+    why = "calls that cannot be split" if kind in _SPLIT and run.wall.path.get("llm") else wall.why
+    return Used(run.wall.path.get(kind, 0), why)
 
 
 def _tokens(name: str, run: Run) -> Used:
     used = run.usage
     why = None
-    if used.uncounted:
+    if is_in_pieces(run.trace):
+        why = "spans that were lost"
+    elif used.uncounted:
         why = "calls without token counts"
     elif used.partial if name in ("output", "reasoning") else used.partial_input:
         why = "calls that were not counted to the end"

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.conversations import Conversation, conversations
-from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Tokens, Trace
+from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Span, Tokens, Trace
 
 
 class Calls(Struct, frozen=True):
@@ -103,7 +103,8 @@ def usage(trace: Trace) -> Usage:
         _added([call.tokens for call in used if call.tokens is not None]),
         (*priced, *sums.values()),
         conversations(trace),
-        sum(call.partial for call in used),
+        sum(call.partial for call in sums.values())
+        + sum(_is_partial(call, spans[i]) for i, call in counted.items()),
         sum(_is_uncounted(call) for call in priced),
         sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
         sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
@@ -115,6 +116,13 @@ def usage(trace: Trace) -> Usage:
 def _is_uncounted(call: ModelCall) -> bool:
     """Whether nobody said what a call used, which had an answer: there is none for no tokens."""
     return call.tokens is None or call.tokens == NO_TOKENS
+
+
+def _is_partial(call: ModelCall, span: Span) -> bool:
+    """Whether a call used more than was counted: all that has an answer was given something."""
+    tokens = call.tokens
+    half = tokens is not None and (tokens.input == 0) != (tokens.output == 0)
+    return call.partial or (half and span.error is None)
 
 
 def contradicts_itself(tokens: Tokens) -> bool:

@@ -11,6 +11,7 @@ from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, 
 from causepath_analyzer.analyses.critical_path import Edge
 from causepath_analyzer.analyses.findings import Evidence
 from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
@@ -134,6 +135,7 @@ class _Trace(Struct):
     findings: list[_Finding]
     together_ns: int
     health: _Health
+    lacking: Sequence[str]
     joined: Sequence[str]
     hands_on: bool
     merges: list[_Merge]
@@ -341,6 +343,7 @@ def _trace(run: Run) -> _Trace:
             untrusted=trace.untrusted,
             notes=health.notes,
         ),
+        lacking=lacking(trace, run.usage),
         joined=trace.joined,
         hands_on=trace.hands_on,
         merges=[_Merge(m.kept, m.merged, m.why, m.tokens_disagree) for m in trace.merges],

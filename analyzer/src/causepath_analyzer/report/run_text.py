@@ -10,6 +10,7 @@ from causepath_analyzer.analyses.critical_path import Edge
 from causepath_analyzer.analyses.findings import worth_saying
 from causepath_analyzer.analyses.independence import CALLS
 from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health
 from causepath_analyzer.report.waterfall import Marks, lane, waterfall
@@ -64,6 +65,7 @@ def run_text(run: Run, marks: Marks, paths: Sequence[str]) -> list[Text]:
         Text(),
         *_opportunities(run, marks),
         Text(),
+        *_lacking(run),
         *health_lines(run.health),
         *_next(run, paths),
     ]
@@ -248,6 +250,14 @@ def _why_none(run: Run) -> str:
         if all(issuer == NO_SPAN for issuer in run.causes.issuers):
             return "none to be seen; which reply asked for which tool is not known"
     return "none found"
+
+
+def _lacking(run: Run) -> list[Text]:
+    """What it would take to say more."""
+    told = lacking(run.trace, run.usage)
+    return (
+        [Text("To say more, this trace lacks"), *(Text(f"  {one}") for one in told)] if told else []
+    )
 
 
 def _tool_name(run: Run, span: int, marks: Marks) -> str:
