@@ -124,8 +124,7 @@ def chat(tokens: int, **changes: Any) -> dict[str, Any]:
 def test_spans_of_one_shape_keep_what_is_their_own() -> None:
     found = otlp_json.read(json.dumps(request(*map(chat, range(1, 4)))).encode(), "line 1") or []
     assert [span.model_call for span in found if isinstance(span, Span)] == [
-        ModelCall(tokens=Tokens(input=n), response_id=f"msg_{n}", partial=True, partial_input=True)
-        for n in range(1, 4)
+        ModelCall(tokens=Tokens(input=n), response_id=f"msg_{n}") for n in range(1, 4)
     ]
 
 

@@ -97,19 +97,19 @@ def usage(trace: Trace) -> Usage:
         for i, call in counted.items()
         if spans[i].error is None or (call.tokens is not None and call.tokens != NO_TOKENS)
     ]
+    partial = [call for i, call in (counted | sums).items() if _is_partial(call, spans[i])]
     return Usage(
         Calls(len(calls), tools),
         _turns(trace, calls),
         _added([call.tokens for call in used if call.tokens is not None]),
         (*priced, *sums.values()),
         conversations(trace),
-        sum(call.partial for call in sums.values())
-        + sum(_is_partial(call, spans[i]) for i, call in counted.items()),
+        len(partial),
         sum(_is_uncounted(call) for call in priced),
         sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
         sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
         len(sums),
-        sum(call.partial_input for call in used),
+        sum(call.partial_input or not (call.tokens or NO_TOKENS).input for call in partial),
     )
 
 

@@ -348,6 +348,7 @@ def _model_call(
     said = unquoted(facts.get("provider"))
     ttft_ns = _time_to_first_token(start_ns, attributes, facts, said)
     used = tokens(attributes, facts, resource)
+    too_little = is_input_partial(facts, used)
     return ModelCall(
         model=model,
         provider=_provider(said, model),
@@ -363,8 +364,8 @@ def _model_call(
         rest_of_stream=rest_of_stream,
         said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
         heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
-        partial=is_partial(facts, used),
-        partial_input=is_counted_in_part(facts, used),
+        partial=is_partial(facts, used) or too_little,
+        partial_input=too_little,
         generated_ns=generated(facts),
     )
 
@@ -381,50 +382,39 @@ def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) ->
         tokens=used,
         finish_reasons=_finish_reasons(facts.get("finish")),
         response_id=response_id(facts.get("response_id"), name),
-        partial=is_partial(facts, used),
-        partial_input=is_counted_in_part(facts, used),
+        partial="partial" in facts and flag(facts["partial"]) is True,
     )
 
 
 def is_partial(facts: Facts, used: Tokens | None) -> bool:
-    """Whether more tokens were used than `used` says: only one of input and output was counted, or
-    too few for the text they stand for, or the emitter says so."""
-    if used is not None and "partial" in facts and flag(facts["partial"]) is True:
-        return True
-    return is_counted_in_part(facts, used)
-
-
-def is_counted_in_part(facts: Facts, used: Tokens | None) -> bool:
-    """The same without what the emitter says, which is of the output alone."""
+    """Whether the emitter says that it did not count to the end, or counted too few tokens for the
+    text of the reply."""
     if used is None:
         return False
-    if not used.input or not used.output or not _WRITTEN.isdisjoint(facts):
-        return _counted_in_part(facts) or _too_few(facts, used)
-    return False
+    if "partial" in facts and flag(facts["partial"]) is True:
+        return True
+    return "first_output" in facts and _is_too_long((facts["first_output"],), used.output)
+
+
+def is_input_partial(facts: Facts, used: Tokens | None) -> bool:
+    """Whether there were fewer tokens counted than the text of the request has."""
+    given = [facts[fact] for fact in _GIVEN if fact in facts]
+    return used is not None and bool(given) and _is_too_long(given, used.input)
 
 
 _GIVEN: Final = ("first_message", "second_message", "third_message")
-_WRITTEN: Final = frozenset((*_GIVEN, "first_output"))
 _LONG_TEXT: Final = 4000
 _MOST_IN_A_TOKEN: Final = 30
 """Characters of real text, of which a token has about four."""
 
 
-def _too_few(facts: Facts, used: Tokens) -> bool:
-    given = [facts[fact] for fact in _GIVEN if fact in facts]
-    for texts, tokens_of in ((given, used.input), ([facts.get("first_output")], used.output)):
-        length = sum([len(text) for text in texts if isinstance(text, str)])
-        if length > _LONG_TEXT and length > _MOST_IN_A_TOKEN * tokens_of:
-            return not any(isinstance(text, str) and ";base64," in text for text in texts)
-    return False
-
-
-def _counted_in_part(facts: Facts) -> bool:
-    for given, answered in (("input", "output"), ("exclusive_input", "exclusive_output")):
-        known = [_count(facts[fact]) is not None for fact in (given, answered) if fact in facts]
-        if any(known):
-            return known != [True, True] and "total" not in facts
-    return False
+def _is_too_long(texts: Sequence[object], counted: int) -> bool:
+    """Whether `texts` have more characters than so many tokens can stand for; an image in a text
+    has any number."""
+    length = sum([len(text) for text in texts if isinstance(text, str)])
+    if length <= max(_LONG_TEXT, _MOST_IN_A_TOKEN * counted):
+        return False
+    return not any(isinstance(text, str) and ";base64," in text for text in texts)
 
 
 def blocks(facts: Facts) -> Blocks | None:

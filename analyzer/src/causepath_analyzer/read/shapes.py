@@ -360,8 +360,7 @@ def _sum(shape: Shape, known: ModelCall, facts: Facts) -> ModelCall | None:
         response_id=normalise.response_id(facts["response_id"], shape.name)
         if "response_id" in facts
         else None,
-        partial=shape.is_partial or normalise.is_partial(facts, tokens),
-        partial_input=normalise.is_counted_in_part(facts, tokens),
+        partial=shape.is_partial,
     )
 
 
@@ -385,6 +384,7 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
     else:
         streamed = shape.streamed if ttft_ns is None else shape.streamed_at
     used = _tokens(shape, known, facts)
+    too_little = normalise.is_input_partial(facts, used)
     return ModelCall(
         known.model,
         known.provider,
@@ -400,8 +400,8 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         False,
         content.lines(facts["first_output"]) if "first_output" in facts else b"",
         content.lines(facts["third_message"]) if "third_message" in facts else b"",
-        shape.is_partial or normalise.is_partial(facts, used),
-        normalise.is_counted_in_part(facts, used),
+        shape.is_partial or too_little or normalise.is_partial(facts, used),
+        too_little,
         normalise.generated(facts),
     )
 
