@@ -1,0 +1,57 @@
+"""Others may wrap an SDK after us: turned off, we are gone all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anthropic
+import pytest
+
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording, set_global_provider
+from tests.support.script import Reply, Usage
+
+HELLO = Reply("Hello.", usage=Usage(3, 2))
+
+
+ASK: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
+
+
+async def ask_later(client: Any) -> None:
+    async with client:
+        await client.messages.create(**ASK)
+
+
+def around(wrapped: Any, seen: list[str]) -> Any:
+    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append("theirs")
+        return wrapped(self, *args, **kwargs)
+
+    return request
+
+
+@pytest.mark.parametrize(
+    "kind", [anthropic.Anthropic, anthropic.AsyncAnthropic], ids=lambda kind: kind.__name__
+)
+def test_who_has_wrapped_an_sdk_after_us_gets_straight_through_once_we_are_off(kind: Any) -> None:
+    owner = next(base for base in kind.__mro__ if "request" in vars(base))
+    original = vars(owner)["request"]
+    seen: list[str] = []
+    with MessagesApi(HELLO) as api, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, "request", original)  # to be put back in the end
+        for _ in range(5):
+            with Recording() as recording:
+                owner.request = around(vars(owner)["request"], seen)
+        set_global_provider(recording.provider)
+        if kind is anthropic.Anthropic:
+            with kind(base_url=api.url, api_key="test") as client:
+                client.messages.create(**ASK)
+        else:
+            asyncio.run(ask_later(kind(base_url=api.url, api_key="test")))
+        scopes = {
+            s.instrumentation_scope and s.instrumentation_scope.name for s in recording.spans()
+        }
+        assert "causepath" not in scopes
+        assert seen == ["theirs"] * 5
+    assert vars(owner)["request"] is original
