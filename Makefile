@@ -10,11 +10,12 @@ SPEEDSCOPE := $(VENV)/speedscope
 OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 BESIDE := .sdk/beside
+PYTHONS ?= 3.11 3.13
 FRAMEWORKS := .sdk/frameworks
 FRAMEWORKS_2 := .sdk/frameworks-openai2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-sdks test-frameworks test-backends test-formats backends stack check fuzz bench build requirements clean help
+.PHONY: demo test test-sdks test-frameworks test-pythons test-backends test-formats backends stack check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +37,12 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 
 test-frameworks: $(READY) $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in the frameworks that are used over the SDKs
 	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks
+
+test-pythons: $(PYTHONS:%=.sdk/python%/.ready)  ## whole programs that fork, pool, get signals, or run under gevent, with each of PYTHONS
+	for version in $(PYTHONS); do \
+	  .sdk/python$$version/bin/python -m pytest -n 2 -m hosts tests/plugin/test_hosts.py || exit 1; \
+	  .sdk/python$$version/bin/python -m pytest -n 2 tests/plugin/test_carry.py tests/plugin/test_file.py tests/plugin/test_undo.py || exit 1; \
+	done
 
 backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they are missing; needs Go
 	$(BIN)/python -m tests.backends.programs
@@ -77,7 +84,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside frameworks frameworks-openai2 fuzz backends formats; do \
+	for name in dev anthropic-oldest anthropic-silent beside hosts frameworks frameworks-openai2 fuzz backends formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -108,6 +115,16 @@ $(BACKENDS): requirements/backends.txt $(READY)
 # Other releases of the SDK, each in a folder to put before the installed one.
 $(OLDEST)/.ready: requirements/anthropic-oldest.txt $(READY)
 	@rm -rf $(OLDEST) && $(PIP) install --require-hashes --target $(OLDEST) -r $<
+	@touch $@
+
+# Environments of other Pythons: `python3.13` where that starts, else the one that pyenv has.
+.sdk/python%/.ready: requirements/hosts.txt pyproject.toml
+	@python=$$(for one in python$* $$HOME/.pyenv/versions/$*.*/bin/python; do \
+	    $$one -c '' 2>/dev/null && { echo $$one; break; }; done); \
+	  test -n "$$python" || { echo "there is no Python $*: make PYTHONS='3.11' test-pythons" >&2; exit 2; }; \
+	  rm -rf .sdk/python$* && $$python -m venv .sdk/python$*
+	@.sdk/python$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@.sdk/python$*/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation --no-deps -e .
 	@touch $@
 
 # The instrumentations of others, likewise.

@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -304,3 +306,86 @@ def test_what_is_open_when_the_program_ends_is_written_as_far_as_it_came(
     what: str, found: Counter[str], tmp_path: Path, api: str
 ) -> None:
     assert runs_of_both(OPEN_AT_THE_END, tmp_path, api, what) == found
+
+
+GREEN = """
+import sys
+if sys.argv[2] == "before":
+    import causepath.auto
+if sys.argv[1] == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent
+    def together(count, function):
+        gevent.joinall([gevent.spawn(function) for _ in range(count)], raise_error=True)
+else:
+    import eventlet
+    eventlet.monkey_patch()
+    def together(count, function):
+        pool = eventlet.GreenPool()
+        for _ in range(count):
+            pool.spawn(function)
+        pool.waitall()
+if sys.argv[2] == "after":
+    import causepath.auto
+"""
+
+
+@pytest.mark.parametrize("order", ["before", "after", "variable"])
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_green_threads(library: str, order: str, tmp_path: Path, api: str) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(GREEN + COMMON + "together(20, agent)\nprint('done')\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), library, order],
+        cwd=tmp_path,
+        env=environment(api, on=order == "variable"),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert spans(tmp_path) == times(20)
+
+
+SERVED = """
+from program import agent
+
+def app(environ, start_response):
+    said = agent().encode()
+    start_response("200 OK", [("content-length", str(len(said)))])
+    return [said]
+"""
+
+
+@pytest.mark.parametrize("worker", ["gevent", "sync", "gthread"])
+def test_gunicorn(worker: str, tmp_path: Path, api: str) -> None:
+    (tmp_path / "program.py").write_text(COMMON)
+    (tmp_path / "served.py").write_text(SERVED)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["-m", "gunicorn", "-k", worker, "-w", "2", "-b", f"127.0.0.1:{port}", "served:app"]
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env=environment(api, on=True),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            end = time.monotonic() + LIMIT_SECONDS
+            answers = 0
+            while answers < 6 and time.monotonic() < end:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=20) as reply:
+                        answers += reply.read() == b"done"
+                except OSError:  # noqa: PERF203 - it does not listen yet
+                    time.sleep(0.1)
+            server.terminate()
+            assert server.wait(LIMIT_SECONDS) == 0
+        finally:
+            server.kill()
+    assert answers == 6
+    assert spans(tmp_path) == times(6)
