@@ -11,7 +11,7 @@ from benchmarks.predictions.measure import measured, table
 AGENTS = ["tools in sequence", "a guess ahead", "retries with back-off"]
 
 
-def test_predictions_come_true() -> None:
+def test_fixes_of_real_agents_are_predicted_and_measured() -> None:
     outcomes = measured(AGENTS, runs=2)
     assert [one.agent for one in outcomes] == AGENTS
     assert all(one.predicted > 0.1 for one in outcomes)
