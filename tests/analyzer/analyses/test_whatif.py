@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.edits import edit
 from causepath_analyzer.analyses.prediction import (
@@ -137,8 +138,6 @@ def test_a_streamed_answer_is_judged_by_when_it_begins() -> None:
 
 
 def _streamed_untold(trace: Trace) -> Trace:
-    from msgspec.structs import replace
-
     return build(
         [
             replace(s, model_call=replace(s.model_call, ttft_ns=None)) if s.model_call else s
@@ -324,11 +323,25 @@ def test_an_error_is_relative_only_to_something() -> None:
 
 
 def changed_wall(trace: Trace, less: int) -> Trace:
-    from msgspec.structs import replace
-
     return build(
         [
             replace(span, end_ns=span.ended_ns - less * MS) if not span.parent_id else span
             for span in trace.spans
         ]
     )
+
+
+def test_calls_that_were_not_counted_to_their_end_show_no_slope() -> None:
+    def uncounted(trace: Trace) -> Trace:
+        return build(
+            [
+                replace(s, model_call=replace(s.model_call, partial=True, partial_input=True))
+                if s.model_call
+                else s
+                for s in trace.spans
+            ]
+        )
+
+    found = told(["shrink input=0.5"], *[uncounted(run(CALLS))] * 2)
+    (why,) = found.unknown
+    assert why.endswith("comes with less input: their sizes or times are not known")

@@ -9,6 +9,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.pace import Pace, Timed, pace, timed_calls
 from causepath_analyzer.analyses.slopes import Sizes, Slopes, slopes
 from causepath_analyzer.analyses.studied import Studied
+from causepath_analyzer.analyses.usage import is_hasty
 
 _NORMAL: Final = 1.4826
 """The standard deviation of a normal distribution, as a part of its median deviation."""
@@ -40,8 +41,11 @@ def model_times(runs: Iterable[Studied]) -> dict[str, ModelTime]:
             timed.setdefault(model, []).extend(calls)
         for i, size in run.sizes.items():
             span = run.trace.spans[i]
-            if span.error is None and span.model_call is not None and span.model_call.model:
-                sized.setdefault(span.model_call.model, []).append(size)
+            told = span.model_call
+            if span.error is not None or told is None or not told.model:
+                continue
+            if not is_hasty(told, span.duration_ns):
+                sized.setdefault(told.model, []).append(size)
     found = {}
     for model, calls in timed.items():
         of_model = pace(calls)

@@ -96,9 +96,11 @@ def sized_calls(trace: Trace, kinds: SpanKinds, causes: Causes) -> dict[int, Siz
         waited = None if first is None else first - spans[i].start_ns - lost.get(i, 0)
         tokens = told.tokens
         found[i] = Sizes(
-            None if tokens is None or not tokens.input else tokens.input - tokens.cache_read,
+            None
+            if tokens is None or not tokens.input or told.partial_input
+            else tokens.input - tokens.cache_read,
             prompts.get(i),
-            None if tokens is None or not tokens.output else tokens.output,
+            None if tokens is None or not tokens.output or told.partial else tokens.output,
             max(0, spans[i].duration_ns - lost.get(i, 0)),
             None if waited is None else max(0, waited),
         )
