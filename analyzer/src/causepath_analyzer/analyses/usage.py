@@ -1,7 +1,7 @@
 """Calls, turns and tokens of a run."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -160,7 +160,7 @@ def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, Model
     by_calls: set[int] = set()
     """Spans in which a call lies that says what it used."""
     chosen: dict[int, ModelCall] = {}
-    order = trace.top_down()
+    order, ordered = trace.top_down(), list(calls)
     for i in reversed(order):
         call, step = calls.get(i), spans[i].repeats
         if call is not None:
@@ -172,7 +172,7 @@ def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, Model
         elif step is not None and not _is_uncounted(step):
             said, inside = step.tokens or NO_TOKENS, below.get(i)
             if inside is None:
-                takes = i in unsaid or not _is_told_beside(trace, i, calls)
+                takes = i in unsaid or not _is_told_beside(trace, i, calls, ordered)
             else:
                 takes = said.input >= inside.input and said.output >= inside.output
                 takes = takes and (i in unsaid or i not in by_calls)
@@ -200,21 +200,24 @@ def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, Model
     return sums, covered & calls.keys()
 
 
-_MOST_COMPARED: Final = 1024
+_MOST_COMPARED: Final = 64
 
 
-def _is_told_beside(trace: Trace, step: int, calls: Mapping[int, ModelCall]) -> bool:
+def _is_told_beside(
+    trace: Trace, step: int, calls: Mapping[int, ModelCall], ordered: Sequence[int]
+) -> bool:
     """Whether calls that lie in the time of `step` but not below it say what they used: some
-    emitters lose what is around a call."""
+    emitters lose what is around a call. `ordered` are the numbers of `calls` in order of start."""
     spans, parents = trace.spans, trace.parents
     start_ns, end_ns = spans[step].start_ns, spans[step].ended_ns
-    return any(
-        start_ns <= spans[i].start_ns
-        and spans[i].ended_ns <= end_ns
-        and parents[i] in (parents[step], NO_SPAN)
-        and not _is_uncounted(call)
-        for i, call in islice(calls.items(), _MOST_COMPARED)
-    )
+    first = bisect_left(ordered, start_ns, key=lambda i: spans[i].start_ns)
+    for i in ordered[first : first + _MOST_COMPARED]:
+        if spans[i].start_ns > end_ns:
+            break
+        beside = parents[i] in (parents[step], NO_SPAN)
+        if beside and spans[i].ended_ns <= end_ns and not _is_uncounted(calls[i]):
+            return True
+    return False
 
 
 def _added(counts: Sequence[Tokens]) -> Tokens:

@@ -18,6 +18,7 @@ and counts of tokens, where a call, a tool or an agent lies in it. The other way
 step in which nothing lies, and which says what one reply says, is that call.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -46,7 +47,7 @@ _LOOKED_AT: Final = 32
 """Calls that are open at once and compared with one another; bounds the work on a hostile trace."""
 
 
-_MOST_COMPARED: Final = 1024
+_MOST_COMPARED: Final = 64
 """Calls that are compared with a step that lies beside them."""
 
 
@@ -279,12 +280,14 @@ class _Merging:
         """Whether one of the `certain` calls, in the time of step `i` but not below it, is what the
         step speaks of: some emitters lose what is around a call."""
         step = self.spans[i]
-        for j in certain[:_MOST_COMPARED]:
+        first = bisect_left(
+            certain, step.start_ns - _TOLERANCE_NS, key=lambda j: self.spans[j].start_ns
+        )
+        for j in certain[first : first + _MOST_COMPARED]:
             span = self.spans[j]
-            if (
-                span.start_ns >= step.start_ns - _TOLERANCE_NS
-                and span.ended_ns <= step.ended_ns + _TOLERANCE_NS
-            ):
+            if span.start_ns > step.ended_ns:
+                break
+            if span.ended_ns <= step.ended_ns + _TOLERANCE_NS:
                 other = span.model_call
                 same = other is not None and other.response_id == call.response_id is not None
                 if same or self.parents[j] in (self.parents[i], NO_SPAN):
