@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -20,6 +20,16 @@ MAX_SOURCES = 1_000
 
 MAX_CONVERSATIONS = 8
 """Calls of a run that a later one may carry on with, as several conversations may take turns."""
+
+
+class Logged(NamedTuple):
+    """A block that a call was given or answered."""
+
+    block: Block
+    tool: SpanContext | None
+    """The tool whose result it is."""
+    size: int
+    """Characters of it and of all before it, about."""
 
 
 class Told:
@@ -41,8 +51,8 @@ class Told:
         """The ids of all spans whose outputs are known to be in what it was given."""
         self.kept = 0
         """How many of `blocks` it has from an earlier call."""
-        self.log: list[tuple[Block, SpanContext | None]] = []
-        """The blocks themselves, and the tool whose result one is, while the run goes on."""
+        self.log: list[Logged] = []
+        """The blocks themselves, while the run goes on."""
 
     def answer(self, items: list[str]) -> None:
         if len(self.blocks) < MAX_COMPARED:

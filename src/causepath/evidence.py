@@ -6,11 +6,12 @@ Everything here is worked out while the texts are at hand anyway, and none of th
 from __future__ import annotations
 
 import threading
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from causepath import forks, semconv, words
-from causepath.blocks import MAX_LISTED, Conversations, Told
+from causepath.blocks import MAX_LISTED, Conversations, Logged, Told
 from causepath.data_flow import DataFlow
 from causepath.digests import Digests
 from causepath.messages import Block
@@ -39,6 +40,9 @@ MAX_TRACES = 16
 
 MAX_SAID = 8
 """Answers of a trace in which single words are looked for: the latest."""
+
+FEW_CHARACTERS = 200
+"""Of a block that is no text: about, as nobody has looked into it."""
 
 MAX_DIGESTED = 256 * 1024
 """Characters of a result of a tool that has a digest."""
@@ -89,7 +93,7 @@ class Evidence:
             told.sources.update([tool.span_id for tool in results.values()])
         if new:
             blocks = prompt.blocks(kept)
-            told.log += [(_light(one), results.get(one.id) if one.id else None) for one in blocks]
+            _log(told, blocks, results)
             self._recognise(blocks, kept, told, context, results)
         sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
         if sources:
@@ -98,7 +102,7 @@ class Evidence:
         if not carries_on and not results:
             earlier = self._said_in(context.trace_id)
             if earlier:
-                found = words.handed_on(_of_log(told.log[kept:]), earlier)
+                found = words.handed_on(_texts_of_log(told.log[kept:]), earlier)
                 told.sources |= _link(span, found.sources, {context.span_id} | told.sources)
                 write(span, {semconv.FLOW: found.flow})
         return told
@@ -138,12 +142,13 @@ class Evidence:
         texts = _texts_of(blocks)
         if texts:
             self._flow.produced(Pieces.output(texts), span.get_span_context(), told.sources)
-        heard = words.kept(_of_log(told.log))
         # What it asks tools for it does not say: the links of these tell.
         answers = [block for block in blocks if block.kind != "tool_use"]
         said = words.kept(chain.from_iterable(map(_texts_of_block, answers)))
+        is_short = not told.log or told.log[-1].size <= words.MAX_TEXT
+        heard = partial(_texts_heard, told, len(told.log)) if is_short else None
         self._say(Said(span.get_span_context(), heard, said))
-        told.log += [(_light(one), None) for one in blocks]
+        _log(told, blocks)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
             attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
@@ -153,15 +158,18 @@ class Evidence:
         """What a reply asks a tool for: attributes of the span of that, and the tools whose
         results, which the model has just been given, are in it."""
         block = Block("assistant", "tool_use", call.input, call.name)
-        before, results = [], []
-        for number, (one, tool) in enumerate(told.log):
-            if tool is not None and number >= told.kept:
-                results.append((tool, tuple(_texts_of_block(one))))
-            else:
-                before.append(one)
         attributes = self._named(block, call.input)
-        texts = [text for one in before for text in _texts_of_block(one)]
-        found = words.asked_for(call.input, texts, results)
+        if told.log and told.log[-1].size > words.MAX_TEXT:
+            attributes[semconv.FLOW] = words.UNSURE
+            return attributes, []
+        new = {n for n in range(told.kept, len(told.log)) if told.log[n].tool is not None}
+        before = _texts_of_log(one for n, one in enumerate(told.log) if n not in new)
+        results = [
+            (one.tool, tuple(_texts_of_block(one.block)))
+            for one in (told.log[n] for n in sorted(new))
+            if one.tool is not None
+        ]
+        found = words.asked_for(call.input, before, results)
         attributes[semconv.FLOW] = found.flow
         return attributes, found.sources
 
@@ -191,8 +199,9 @@ class Evidence:
         lines that it was given are not its output."""
         found = Pieces.output(texts_in(result))
         found.parts.difference_update(given.parts)
-        said = Said(
-            span.get_span_context(), words.kept(_leaves(arguments)), words.kept(_leaves(result))
+        said, heard = words.kept(_leaves(result)), words.kept(_leaves(arguments))
+        returned = Said(
+            span.get_span_context(), partial(iter, heard) if heard is not None else None, said
         )
         about: dict[str, Any] = {}
         outcome = outcome_of(result)
@@ -204,7 +213,7 @@ class Evidence:
 
         def produced() -> None:
             self._flow.produced(found, span.get_span_context(), frozenset())
-            self._say(said)
+            self._say(returned)
             write(span, about)
 
         return produced
@@ -243,8 +252,22 @@ def _light(block: Block) -> Block:
     return block
 
 
-def _of_log(log: Iterable[tuple[Block, object]]) -> Iterator[str]:
-    return chain.from_iterable(_texts_of_block(block) for block, _ in log)
+def _log(
+    told: Told, blocks: Iterable[Block], results: Mapping[str, SpanContext] | None = None
+) -> None:
+    size = told.log[-1].size if told.log else 0
+    for block in blocks:
+        light = _light(block)
+        size += len(light.value) if type(light.value) is str else FEW_CHARACTERS
+        told.log.append(Logged(light, results.get(block.id) if results else None, size))
+
+
+def _texts_heard(told: Told, count: int) -> Iterator[str]:
+    return _texts_of_log(told.log[:count])
+
+
+def _texts_of_log(log: Iterable[Logged]) -> Iterator[str]:
+    return chain.from_iterable(_texts_of_block(one.block) for one in log)
 
 
 def _texts_of_block(block: Block) -> Iterator[str]:

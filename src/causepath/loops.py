@@ -6,11 +6,13 @@ An exception is no way back: a loop that tries again until a call succeeds makes
     for item in items: if item.new: ask(item)         "some": others have none
     for item in items: if ask(item) == "yes": break   "until": left before its end, perhaps for what
     while not done: done = ask(...)                            a call has answered
+    for item in items: story = ask(story + item)      "chain": an answer is kept for the next round
 """
 
 from __future__ import annotations
 
 import dis
+import functools
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from types import CodeType
 
-MAX_BYTES = 20_000
-"""Of the bytecode of a function that is looked at: a millisecond, once."""
+MAX_BYTES = 10_000
+"""Of the bytecode of a function that is looked at: some ten milliseconds at the most, once."""
 
-EACH, SOME, UNTIL = "each", "some", "until"
+EACH, SOME, UNTIL, CHAIN = "each", "some", "until", "chain"
 
 ENDS = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
 RAISES = frozenset({"RAISE_VARARGS", "RERAISE"})
@@ -30,7 +32,22 @@ ALWAYS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "JUMP"})
 WAITS = "JUMP_BACKWARD_NO_INTERRUPT"
 """How an `await` waits: no loop of the application."""
 
+PREFIX = "EXTENDED_ARG"
+
 ITEMS = frozenset({"FOR_ITER", "GET_ANEXT"})
+
+SHARED = ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")
+"""What a function keeps something in that outlives it."""
+
+STORES = (*SHARED, "STORE_FAST", "STORE_NAME")
+
+MAX_SPOTS = 300
+"""Places in a function where something of an answer is read. Of more, each may matter."""
+
+MUTATORS = frozenset(
+    {"clear", "discard", "insert", "next", "pop", "popleft", "remove", "reverse", "send", "sort"}
+)
+"""What changes which items come next."""
 
 
 class Place(NamedTuple):
@@ -40,6 +57,8 @@ class Place(NamedTuple):
     """The kind of the innermost loop that comes back to it."""
     always: bool = True
     """Whether the function never ends without it, but by an exception."""
+    keeps: bool = False
+    """Whether the function keeps an answer where its next call finds it."""
     names: frozenset[str] = frozenset()
     """What is called there. Where that calls something else, as `map` does, it has a loop of its
     own that nobody sees."""
@@ -49,9 +68,16 @@ def place_of(code: CodeType, offset: int) -> Place:
     """What is known of the call at `offset` in `code`."""
     if len(code.co_code) > MAX_BYTES:
         return Place()
-    graph = _Graph(code)
+    graph = _graph(code)
     call = graph.at(offset)
-    return _place(graph, call)._replace(names=graph.called(call))
+    keeps = graph.hands_on(call, frozenset(graph.next), graph.first, SHARED)
+    return _place(graph, call)._replace(names=graph.called(call), keeps=keeps)
+
+
+@functools.lru_cache(maxsize=16)
+def _graph(code: CodeType) -> _Graph:
+    """A function is looked at for each of its calls."""
+    return _Graph(code)
 
 
 def _place(graph: _Graph, call: int) -> Place:
@@ -64,17 +90,55 @@ def _place(graph: _Graph, call: int) -> Place:
     if graph.names[head] not in ITEMS or graph.is_left(head, body):
         return Place(UNTIL, always)
     inside = [after for after in graph.next[head] if after in body]
+    if any(graph.hands_on(call, body, after, STORES) for after in inside):
+        return Place(CHAIN, always)
     each = all(graph.passes(after, call, head) for after in inside)
     return Place(EACH if each else SOME, always)
+
+
+Spot = tuple[tuple[int, int], tuple[int, int]]
+"""Where an expression begins and ends: lines and columns."""
+
+NOWHERE: Spot = ((0, 0), (0, 0))
+
+
+def _spot_of(at: dis.Positions | None) -> Spot:
+    if at is None or at.lineno is None or at.col_offset is None:
+        return NOWHERE
+    return (at.lineno, at.col_offset), (at.end_lineno or 0, at.end_col_offset or 0)
+
+
+def _lies_in(inner: Spot, outer: Spot) -> bool:
+    return inner is not NOWHERE and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _names_of(one: dis.Instruction) -> list[tuple[str, str]]:
+    """What an instruction reads and keeps; some do two at once."""
+    parts = [part for part in one.opname.split("_") if part in ("LOAD", "STORE")]
+    names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+    return [
+        (how, name)
+        for how, name in zip(parts, names, strict=False)
+        if isinstance(name, str) and "CONST" not in one.opname
+    ]
 
 
 class _Graph:
     """The instructions of a function, by offset, and which may follow which if nothing fails."""
 
     def __init__(self, code: CodeType) -> None:
-        found = list(dis.get_instructions(code))
+        every = list(dis.get_instructions(code))
+        found = [one for one in every if one.opname != PREFIX]
+        # A jump to an instruction with a long argument goes to what stands before it.
+        begins: dict[int, int] = {}
+        latest = 0
+        for one in reversed(every):
+            begins[one.offset] = one.offset if one.opname != PREFIX else latest
+            latest = begins[one.offset]
         self.names = {one.offset: one.opname for one in found}
         self._found = found
+        self._spots = {one.offset: _spot_of(one.positions) for one in found}
+        self._names = {one.offset: _names_of(one) for one in found}
         self.first = found[0].offset
         self.next: dict[int, tuple[int, ...]] = {}
         self.backs: dict[int, list[int]] = {}
@@ -83,7 +147,7 @@ class _Graph:
         jumps = {*dis.hasjrel, *dis.hasjabs}
         for one in found:
             after = follows.get(one.offset)
-            target = one.argval if one.opcode in jumps else None
+            target = begins.get(one.argval) if one.opcode in jumps else None
             if one.opname in ENDS:
                 self.next[one.offset] = ()
             elif one.opname == WAITS or target is None or target not in self.names:
@@ -126,6 +190,101 @@ class _Graph:
             if start <= spot and (at.end_lineno or 0, at.end_col_offset or 0) <= end:
                 spots.setdefault(spot, set()).add(one.argval)
         return frozenset(spots[min(spots)]) if spots else frozenset()
+
+    def hands_on(
+        self, call: int, body: AbstractSet[int], start: int, kinds: tuple[str, ...]
+    ) -> bool:
+        """Whether something that `body` keeps of the answer to `call` is read from `start` on
+        before it is kept anew, or an answer decides which items come next in a loop."""
+        found = [one for one in self._found if one.offset in body]
+        if not any(one.opname.startswith(kinds) for one in found):
+            return False
+        kept, decides = self._kept(found, self._spot(call), kinds)
+        reads_on = any(one.argval in MUTATORS for one in found if one.opname.startswith("LOAD_"))
+        if decides and reads_on and kinds is STORES:
+            return True
+        own = {  # `total += ...` reads it for itself
+            self._spot(one.offset)[0]
+            for one in found
+            if one.opname.startswith(("BINARY_OP", "INPLACE")) and one.argrepr.endswith("=")
+        }
+        reads: dict[str, set[int]] = {}
+        stores: dict[str, set[int]] = {}
+        for one in found:
+            for how, name in self._names[one.offset]:
+                if how == "LOAD" and self._spot(one.offset)[0] not in own:
+                    reads.setdefault(name, set()).add(one.offset)
+                elif how == "STORE":
+                    stores.setdefault(name, set()).add(one.offset)
+        return any(
+            self._meets(start, reads.get(name, set()), stores.get(name, set()), body)
+            for name in kept
+        )
+
+    def _kept(
+        self, found: list[dis.Instruction], call: Spot, kinds: tuple[str, ...]
+    ) -> tuple[set[str], bool]:
+        """What something of an answer is kept under, and whether a branch depends on it."""
+        kept: set[str] = set()
+        decides = False
+        for _ in range(4):  # of one name into the next
+            before = len(kept), decides
+            told = {call}
+            told.update(
+                self._spot(one.offset)
+                for one in found
+                for how, name in self._names[one.offset]
+                if how == "LOAD" and name in kept
+            )
+            if len(told) > MAX_SPOTS:
+                return {name for one in found for _, name in self._names[one.offset]}, True
+            for at, one in enumerate(found):
+                spot = self._value_before(found, at)
+                if one.opname.startswith(("POP_JUMP", "JUMP_IF")):
+                    decides = decides or any(_lies_in(each, spot) for each in told)
+                    continue
+                stored = [name for how, name in self._names[one.offset] if how == "STORE"]
+                if stored and (decides or any(_lies_in(each, spot) for each in told)):
+                    kept.update(stored)
+            if (len(kept), decides) == before:
+                break
+        lasting = {
+            name
+            for one in found
+            if one.opname.startswith(kinds)
+            for how, name in self._names[one.offset]
+            if how == "STORE"
+        }
+        return kept & lasting, decides
+
+    def _value_before(self, found: list[dis.Instruction], at: int) -> Spot:
+        """Where the value stands that the instruction number `at` keeps, or branches on."""
+        target = self._spot(found[at].offset)
+        before = at - 1
+        if found[at].opname.startswith("STORE_ATTR"):  # it is kept in what is read in between
+            while before > 0 and _lies_in(self._spot(found[before].offset), target):
+                before -= 1
+        return self._spot(found[before].offset) if before >= 0 else NOWHERE
+
+    def _meets(
+        self, start: int, reads: AbstractSet[int], stores: AbstractSet[int], body: AbstractSet[int]
+    ) -> bool:
+        """Whether one of `reads` is reached from `start` without passing one of `stores`."""
+        seen: set[int] = set()
+        waiting = [start]
+        while waiting:
+            one = waiting.pop()
+            if one in seen or one not in body:
+                continue
+            if one in reads:
+                return True
+            seen.add(one)
+            if one not in stores:
+                waiting += self.next[one]
+        return False
+
+    def _spot(self, offset: int) -> Spot:
+        return self._spots.get(offset, NOWHERE)
 
     def _reached(self, start: int) -> set[int]:
         found = {start}

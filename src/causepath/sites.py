@@ -30,6 +30,8 @@ class Line(NamedTuple):
     """The kind of the loop in this function that comes back here."""
     always: bool
     """Whether the function never ends without the call."""
+    keeps: bool = False
+    """Whether it keeps an answer where its next call finds it."""
     names: frozenset[str] = frozenset()
     """What it calls there."""
     function: str = ""
@@ -88,15 +90,20 @@ def _site(lines: tuple[Line, ...]) -> Site:
     if len(lines) > MAX_STACK:
         rest = [line[:2] for line in lines[MAX_STACK:]]
         stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
-    certain, called = True, ""
+    certain, keeps, called = True, False, ""
     for line in lines:
         if called and called not in line.names and called not in COMPREHENSIONS:
             certain = False  # something else, which may have a loop of its own, calls it
         if line.loop is not None:
-            kind = loops.SOME if line.loop == loops.EACH and not certain else line.loop
-            return Site(stack, (line.text, kind))
-        certain, called = certain and line.always, line.function
+            return Site(stack, (line.text, _kind(line.loop, certain=certain, keeps=keeps)))
+        certain, keeps, called = certain and line.always, keeps or line.keeps, line.function
     return Site(stack, None)
+
+
+def _kind(loop: str, *, certain: bool, keeps: bool) -> str:
+    if loop in (loops.EACH, loops.SOME) and keeps:
+        return loops.CHAIN
+    return loops.SOME if loop == loops.EACH and not certain else loop
 
 
 COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from causepath.plain_data import leaves_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.trace import SpanContext
 
@@ -61,12 +61,26 @@ OPTIONS = frozenset(
 """Arguments whose numbers the model chooses itself."""
 
 
-class Said(NamedTuple):
-    """What somebody was given, and what they put out, as texts; too long ones are not kept."""
+class Said:
+    """What somebody was given, and what they put out; `None` where it is too long to be kept."""
 
-    context: SpanContext
-    heard: tuple[str, ...] | None
-    said: tuple[str, ...] | None
+    __slots__ = ("_folded", "_heard", "context", "said")
+
+    def __init__(
+        self,
+        context: SpanContext,
+        heard: Callable[[], Iterable[str]] | None,
+        said: tuple[str, ...] | None,
+    ) -> None:
+        self.context, self._heard, self.said = context, heard, said
+        self._folded: tuple[str, str] | None = None
+
+    def texts(self) -> tuple[str, str] | None:
+        """Both in small letters, worked out once: most are never asked for."""
+        if self._folded is None and self._heard is not None and self.said is not None:
+            self._folded = _folded(self._heard()), _folded(self.said)
+            self._heard = list
+        return self._folded
 
 
 class Found(NamedTuple):
@@ -86,42 +100,54 @@ def handed_on(new: Iterable[str], earlier: Sequence[Said]) -> Found:
     """Whose words of `earlier`, the first one first, are in the texts `new`."""
     text = "\n".join(new)
     sources: list[SpanContext] = []
+    if not text:
+        return Found(sources, COMPLETE)
+    told: list[tuple[Said, str, str]] = []
     given = ""
+    is_short = True
     for one in earlier:
-        given += "\n".join(one.heard or ())
+        texts = one.texts()
+        if texts is None or max(map(len, texts)) > MAX_TEXT:
+            is_short = False
+            continue
+        told.append((one, *texts))
+        given += texts[0]
         for whole in one.said or ():
             whole = whole.strip()
             if len(whole) >= WHOLE and whole in text:
                 text = text.replace(whole, "\n")
-                if whole not in given and one.context not in sources:
+                if whole.casefold() not in given:
                     sources.append(one.context)
-    if len(text) > MAX_TEXT or any(one.said is None or one.heard is None for one in earlier):
-        return Found(sources, UNSURE)
+    if not is_short or len(text) > MAX_TEXT:
+        return Found(_each_once(sources), UNSURE)
     words = {word.casefold(): word for word in _words(text)}
     folded = text.casefold()
     known: set[str] = set()
-    texts: list[str] = []
-    for one in earlier:
-        heard, said = _folded(one.heard or ()), _folded(one.said or ())
-        texts.append(heard)
+    before: list[str] = []
+    for one, heard, said in told:
+        before.append(heard)
         fresh = [word for word in words if word not in known]
         known.update(word for word in fresh if stands(word, heard))
         fresh = [word for word in fresh if word not in known]
-        new_words = len(fresh)
         theirs = [word for word in fresh if word not in COMMON and stands(word, said)]
-        telling = theirs if new_words <= FEW else [w for w in theirs if _tells(words[w])]
-        counted = () if telling else _numbers_of(one.said or ())
+        telling = theirs if len(fresh) <= FEW else [w for w in theirs if _tells(words[w])]
+        numbers = [] if telling else [word for word in fresh if word.isdecimal()]
+        counted = _numbers_of(one.said or ()) if numbers else ()
         if (
             telling
-            or any(word in counted and not _counts_up(word, heard) for word in fresh)
-            or (new_words > FEW and theirs and _phrase(said, folded, texts))
-        ) and one.context not in sources:
+            or any(word in counted and not _counts_up(word, heard) for word in numbers)
+            or (len(fresh) > FEW and theirs and _phrase(said, folded, before))
+        ):
             sources.append(one.context)
         known.update(theirs)
         known.update(word for word in fresh if word in COMMON and stands(word, said))
-        texts.append(said)
+        before.append(said)
     rest = words.keys() - known - COMMON
-    return Found(sources, SEARCHED if rest else COMPLETE)
+    return Found(_each_once(sources), SEARCHED if rest else COMPLETE)
+
+
+def _each_once(sources: Iterable[SpanContext]) -> list[SpanContext]:
+    return list({one.span_id: one for one in sources}.values())
 
 
 def kept(texts: Iterable[str]) -> tuple[str, ...] | None:
@@ -131,7 +157,7 @@ def kept(texts: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def asked_for(
-    arguments: object, before: Sequence[str], results: Sequence[tuple[SpanContext, Sequence[str]]]
+    arguments: object, before: Iterable[str], results: Sequence[tuple[SpanContext, Sequence[str]]]
 ) -> Found:
     """Whose of the latest `results` a model put into the `arguments` of a tool.
 

@@ -88,6 +88,76 @@ async def asynchronous_items() -> None:
         await ask_later(item)
 
 
+def long_body() -> None:
+    """Whose jumps need more than a byte."""
+    for item in (1, 2):
+        ask(item)
+        told = [item + 1, item + 2, item + 3, item + 4, item + 5, item + 6, item + 7, item + 8]
+        told += [item - 1, item - 2, item - 3, item - 4, item - 5, item - 6, item - 7, item - 8]
+        told += [item * 1, item * 2, item * 3, item * 4, item * 5, item * 6, item * 7, item * 8]
+        told += [item | 1, item | 2, item | 3, item | 4, item | 5, item | 6, item | 7, item | 8]
+        told += [item & 1, item & 2, item & 3, item & 4, item & 5, item & 6, item & 7, item & 8]
+        told += [item ^ 1, item ^ 2, item ^ 3, item ^ 4, item ^ 5, item ^ 6, item ^ 7, item ^ 8]
+
+
+def all_answers_kept() -> None:
+    told, length, number = [], 0, 0
+    for item in (1, 2):
+        number += 2
+        answer = ask(item, number)
+        told.append(answer)
+        length += len(answer)
+
+
+def kept_for_the_next() -> None:
+    story = ""
+    for item in (1, 2):
+        story = ask(story, item)
+
+
+def counted_for_the_next() -> None:
+    count = 0
+    for item in (1, 2):
+        count += ask(count, item) == "yes"
+
+
+def a_flag_for_the_next() -> None:
+    done = False
+    for item in (1, 2):
+        if not done:
+            done = ask(item) == "yes"
+
+
+def the_next_by_an_answer() -> None:
+    waiting = iter((1, 2, 3, 4))
+    for item in waiting:
+        if ask(item) == "no":
+            next(waiting, None)
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.last, self.used = "", 0
+
+    def remember(self, item: int) -> None:
+        self.last = ask(self.last, item)
+
+    def count(self, item: int) -> None:
+        self.used += len(ask(item))
+
+
+def kept_in_an_object() -> None:
+    memory = Memory()
+    for item in (1, 2):
+        memory.remember(item)
+
+
+def counted_in_an_object() -> None:
+    memory = Memory()
+    for item in (1, 2):
+        memory.count(item)
+
+
 def only_some() -> None:
     for item in (1, 2, 3):
         if item != 2:
@@ -161,6 +231,14 @@ def by_map() -> None:
         (inside_with_and_try, "each"),
         (awaited, "each"),
         (asynchronous_items, "each"),
+        (long_body, "each"),
+        (all_answers_kept, "each"),
+        (counted_in_an_object, "each"),
+        (kept_for_the_next, "chain"),
+        (counted_for_the_next, "chain"),
+        (a_flag_for_the_next, "chain"),
+        (the_next_by_an_answer, "chain"),
+        (kept_in_an_object, "chain"),
         (only_some, "some"),
         (a_helper_may_not_ask, "some"),
         (a_loop_inside_another_function, "some"),

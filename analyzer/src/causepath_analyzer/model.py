@@ -145,9 +145,10 @@ word of it had been given or answered before, and links say by whom. ``searched`
 new, and those of earlier answers would have been found. ``unsure``: something may be counted, or be
 another form of a word, or there was too much to search. ``None`` elsewhere: nobody looked."""
 
-LoopKind = Literal["each", "some", "until"]
+LoopKind = Literal["each", "some", "until", "chain"]
 """Of a loop around a call. ``each``: over items, each of which has its call; ``some``: not all of
-them have; ``until``: it may be left before its end, perhaps for what a call has answered."""
+them have; ``until``: it may be left before its end, perhaps for what a call has answered;
+``chain``: something of an answer is kept where the next round finds it."""
 
 
 class CallSite(Struct, frozen=True, gc=False):

@@ -29,9 +29,10 @@ from causepath_analyzer.analyses.words import (
     meet,
     outcome_of,
     places_of,
+    says_it_reads,
     says_it_writes,
 )
-from causepath_analyzer.model import NO_SPAN, Span, ToolCall, Trace
+from causepath_analyzer.model import NO_SPAN, Span, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
@@ -274,7 +275,7 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
         needs = depends(one.arguments, one.result, other.arguments)
     if needs:
         return "dependent"
-    if _same_place(first, second) is not None or _asked_again(one, other):
+    if _same_place(first, second) is not None or asked_again(first, second):
         return "unknown"
     otherwise: Level = "likely" if broken else "unknown"
     unsure = needs is None or second.flow == "unsure" or outcome_of(one) == "verdict"
@@ -296,7 +297,11 @@ def _rounds(first: Span, second: Span) -> bool:
     """Whether two spans can be calls of equal rounds of a loop which their answers do not end."""
     if second.flow in (None, "unsure") or first.site is None or second.site is None:
         return False
-    return "until" not in (first.site.loop_kind, second.site.loop_kind)
+    return _LED.isdisjoint((first.site.loop_kind, second.site.loop_kind))
+
+
+_LED: Final = frozenset(("until", "chain"))
+"""Loops whose answers may decide what comes next."""
 
 
 def _is_each(span: Span) -> bool:
@@ -308,9 +313,12 @@ def _given_something_else(flow: DataFlow, earlier: int, later: int) -> bool:
     return given is None or flow.given(earlier) != given
 
 
-def _asked_again(one: ToolCall, other: ToolCall) -> bool:
-    same = one.arguments is not None and other.arguments is not None
-    return same and one.name == other.name and one.arguments == other.arguments
+def asked_again(first: Span, second: Span) -> bool:
+    """Whether two calls of a tool are known to be equal, and both were wanted all the same."""
+    one, other = first.tool_call, second.tool_call
+    if one is None or other is None or one.arguments is None or one.read_only:
+        return False
+    return one.name == other.name and one.arguments == other.arguments
 
 
 def may_change(span: Span) -> bool:
@@ -319,6 +327,14 @@ def may_change(span: Span) -> bool:
     if tool is None or tool.read_only is not None:
         return tool is not None and tool.read_only is False
     return says_it_writes(tool.name or span.name)
+
+
+def only_looks(span: Span) -> bool:
+    """Whether a tool says of itself that it changes nothing: by a mark, else by its name."""
+    tool = span.tool_call
+    if tool is None or tool.read_only is not None:
+        return tool is not None and tool.read_only is True
+    return says_it_reads(tool.name or span.name)
 
 
 def names_a_place(span: Span) -> bool:

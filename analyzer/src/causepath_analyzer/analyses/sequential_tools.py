@@ -3,10 +3,13 @@
 The model wrote the arguments of all tool calls of a reply before it saw any result, so that none
 can need what another one returned: this is proof, not a guess, as long as it is known which call
 asked. It is none of what they do: two that name one place, of which one may write, may need their
-order, and so may a tool that changes something, as its name tells, and those of other names.
+order, and so may a tool that changes something, as its name tells, and those of other names. So
+that is proved of tools that are marked read-only or called after looking at something, and of
+calls of one tool; of others it is likely.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Final
 
 from causepath_analyzer.analyses.causes import Causes
@@ -14,10 +17,12 @@ from causepath_analyzer.analyses.findings import Candidate
 from causepath_analyzer.analyses.independence import (
     NOWHERE,
     Elsewhere,
+    asked_again,
     effects,
     listed,
     may_change,
     names_a_place,
+    only_looks,
     same_place,
     where_of,
 )
@@ -49,26 +54,37 @@ def sequential_tools(trace: Trace, causes: Causes, others: Elsewhere = NOWHERE) 
 def _apart(trace: Trace, group: Sequence[int]) -> Iterator[Sequence[int]]:
     """`group` without those whose place in the order may matter, which part the others.
 
-    Calls of one tool that changes something keep theirs unless each names a place of its own.
+    Calls of one tool that changes something keep theirs unless each names a place of its own; so
+    do calls that are equal, whose results must differ for something else, and two that name one
+    place unless both only look.
     """
+    spans = [trace.spans[i] for i in group]
     if len({_name(trace, i) for i in group}) == 1 and not _meets(trace, group):
-        if not may_change(trace.spans[group[0]]) or all(
-            names_a_place(trace.spans[i]) for i in group
-        ):
+        if all(names_a_place(span) or not may_change(span) for span in spans):
             yield group
         return
     part: list[int] = []
     for i in group:
-        if may_change(trace.spans[i]):
+        changes = may_change(trace.spans[i]) or any(_parts(trace, j, i) for j in part)
+        if changes:
             yield part
-            part = []
-        else:
-            part.append(i)
+        part = [] if may_change(trace.spans[i]) else [i] if changes else [*part, i]
     yield part
 
 
+def _parts(trace: Trace, earlier: int, later: int) -> bool:
+    one, other = trace.spans[earlier], trace.spans[later]
+    if asked_again(one, other):
+        return True
+    looks = only_looks(one) and only_looks(other)
+    return not looks and same_place(trace, (earlier, later)) is not None
+
+
 def _meets(trace: Trace, group: Sequence[int]) -> bool:
-    return same_place(trace, group) is not None
+    pairs = combinations(group, 2)
+    return same_place(trace, group) is not None or any(
+        asked_again(trace.spans[one], trace.spans[other]) for one, other in pairs
+    )
 
 
 def _name(trace: Trace, span: int) -> str:
@@ -111,7 +127,9 @@ def _candidate(
     spans = trace.spans
     names = [_name(trace, i) for i in group]
     slow = sorted(serial.intersection(names))
-    certain = not slow and not _meets(trace, group) and not any(may_change(spans[i]) for i in group)
+    looks = all(only_looks(spans[i]) for i in group)
+    one_tool = len(set(names)) == 1 and not may_change(spans[group[0]])
+    certain = not slow and not _meets(trace, group) and (looks or one_tool)
     call = spans[issuer].model_call
     turn = f" of turn {call.turn}" if call is not None and call.turn is not None else ""
     parent = causes.parents[group[0]]

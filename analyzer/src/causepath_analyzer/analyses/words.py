@@ -241,6 +241,7 @@ def _outcome(result: str) -> Outcome | None:
 
 _WRITES: Final = frozenset(
     {
+        "mv", "cp", "ln", "link", "unlink", "export", "draw",
         "write", "save", "store", "put", "patch", "set", "add", "append", "insert", "create",
         "make", "mkdir", "touch", "update", "upsert", "edit", "modify", "replace", "rename",
         "delete", "remove", "rm", "drop", "clear", "reset", "send", "notify", "publish",
@@ -277,6 +278,13 @@ _READS: Final = frozenset(
     }
 )  # fmt: skip
 _PART_OF_NAME: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+
+@lru_cache(maxsize=1024)
+def says_it_reads(name: str) -> bool:
+    """Whether a tool is called after looking at something."""
+    parts = [part.lower() for part in _PART_OF_NAME.findall(name)]
+    return bool(parts) and parts[0] in _READS and not says_it_writes(name)
 
 
 @lru_cache(maxsize=1024)
