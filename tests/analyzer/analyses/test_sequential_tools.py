@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.read.tree import build
 from tests.support.drawn import MS, drawn
 
 UNIT = 100 * MS
@@ -257,7 +259,7 @@ def test_a_finding_says_everything() -> None:
     assert (found.code, found.title, found.evidence, found.where, found.saving_usd) == (
         "CP101",
         "run 2 tools of turn 3 together",
-        "proved",
+        "likely",
         "agent.py:41_loop",
         None,
     )
@@ -311,3 +313,70 @@ def test_untrusted_times_give_no_saving() -> None:
     )
     assert flushed.untrusted
     assert explained(flushed).findings == ()
+
+
+PAIR = """
+    agent run    |---------------------------|
+      llm one     |---|                             turn=3
+      tool t           |-----|                      asked_by=one {first}
+      tool u                 |-----|                asked_by=one {second}
+      llm two                      |-----|
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "first", "two", "second", "expected"),
+    [
+        ("search", "given=tea", "search", "given=salt", "proved"),
+        ("get_user", "", "list_orders", "", "proved"),
+        ("a", "read_only=1", "b", "read_only=1", "proved"),
+        ("weather", "", "calendar", "", "likely"),
+        ("write_file", "given=/a/x", "write_file", "given=/a/y", "likely"),
+        ("write_file", "given=/a/x", "write_file", "given=/a/x", None),
+        ("write_file", "given=/a/x", "read_file", "given=/a/x", None),
+        ("edit_file", "given=/srv/shop/price.py", "tests", "given=/srv/shop", None),
+        ("get_file", "given=/a/x", "count_lines", "given=/a/x", "likely"),
+        ("login", "", "mails", "", None),
+        ("python", "given=x=1", "python", "given=print(x)", None),
+        ("counter", "given=a", "counter", "given=a", None),
+    ],
+)
+def test_what_tools_may_do_to_each_other(
+    one: str, first: str, two: str, second: str, expected: str | None
+) -> None:
+    names = {"t": one, "u": two}
+    spans = [
+        replace(span, tool_call=replace(span.tool_call, name=names[span.name]))
+        if span.tool_call is not None
+        else span
+        for span in drawn(PAIR.format(first=first, second=second), unit_ns=UNIT).spans
+    ]
+    assert [(each.code, each.evidence) for each in explained(build(spans)).findings] == (
+        [("CP101", expected)] if expected else []
+    )
+
+
+TURNS = """
+    agent run    |------------------------------------------------------|
+      llm one     |---|                                                    turn=1
+      tool q           |---|                                               asked_by=one id=q1
+      tool q               |---|                                           asked_by=one id=q2 given=b
+      llm two                  |---|                                       turn=2
+      tool q                       |{first}|                               asked_by=two id=q3 given=c
+      tool q                       |{second}|                              asked_by=two id=q4 given=d
+      llm three                               |---|
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("---", "-------", ("likely", True)), ("---", "---", ("proved", False))],
+    ids=["as if they waited for each other", "side by side"],
+)
+def test_tools_that_are_serial_elsewhere(
+    first: str, second: str, expected: tuple[str, bool]
+) -> None:
+    trace = drawn(TURNS.format(first=first, second=second), unit_ns=UNIT)
+    (found,) = explained(trace).findings
+    assert (found.evidence, found.at_most) == expected
+    assert ("the saving is an upper bound" in found.why) is found.at_most

@@ -92,15 +92,16 @@ CODES: Final[Mapping[str, Code]] = {
             "need what another one returned. Run together, they take as long as the longest."
         ),
         evidence=(
-            "proved: the same model call issued all of them. That is known from a span link, from "
-            "the tool call ids in the recorded reply, from a tool span inside the call, or from "
-            "call ids between this call and the next one of the same agent. likely: two of them "
-            "name one path, address or id in their arguments, where one may write; they say by "
-            "their names that they change something, each at a place of its own; or their calls "
-            "took longer where they overlapped elsewhere, as if they waited for each other (a "
-            "connection, a lock): then the saving is an upper bound. Tools marked read_only are "
-            "safe. A tool that changes something is never proposed to run beside others, nor two "
-            "at one place."
+            "proved: the same model call issued all of them, and they are calls of one tool, or "
+            "all are marked read_only or called after looking at something (get_, search_). Who "
+            "issued them is known from a span link, from the tool call ids in the recorded reply, "
+            "from a tool span inside the call, or from call ids between this call and the next "
+            "one of the same agent. likely: nobody knows what else they do; they say by their "
+            "names that they change something, each at a path, address or id of its own; or their "
+            "calls took longer where they overlapped elsewhere, as if they waited for each other "
+            "(a connection, a lock): then the saving is an upper bound. A tool that changes "
+            "something is not proposed to run beside other tools, nor are two calls that name one "
+            "place, unless both only look, or that are equal."
         ),
         saving=(
             "The wall time now, minus the wall time of a schedule in which the tools start "
