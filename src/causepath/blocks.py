@@ -65,6 +65,11 @@ class Conversations:
     def __init__(self) -> None:
         self.calls: list[Told] = []
 
+    def forget_texts(self) -> None:
+        """The run is over. Should it go on all the same, nobody knows what it had been given."""
+        for told in self.calls:
+            told.log.clear()
+
     def given(self, span_id: int, items: list[str]) -> tuple[Told, int, Told | None, bool]:
         """Compare a new call with the earlier ones, and remember it.
 

@@ -231,6 +231,13 @@ class Evidence:
             )
         return found
 
+    def forget_texts(self, trace_id: int) -> None:
+        """The trace is over."""
+        with self._lock:
+            said = self._said.get(trace_id)
+            if said is not None:
+                said.clear()
+
     def _said_in(self, trace_id: int) -> list[Said]:
         with self._lock:
             return list(self._said.get(trace_id) or ())
@@ -252,9 +259,14 @@ def _light(block: Block) -> Block:
     return block
 
 
+FORGOTTEN = Logged(Block("", ""), None, words.MAX_TEXT + 1)
+
+
 def _log(
     told: Told, blocks: Iterable[Block], results: Mapping[str, SpanContext] | None = None
 ) -> None:
+    if len(told.log) < told.kept:  # forgotten
+        told.log[:] = [FORGOTTEN] * told.kept
     size = told.log[-1].size if told.log else 0
     for block in blocks:
         light = _light(block)

@@ -351,6 +351,9 @@ class Telemetry:
             self.tool_calls.settle_run(run)
             # A later call may still continue it, but nobody needs what its span holds on to.
             run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
+            run.conversations.forget_texts()
+        if span.parent is None and self.evidence is not None:
+            self.evidence.forget_texts(context.trace_id)
 
     def opened(self, call: ModelCall, context: SpanContext) -> None:
         """Tell `call` when its span, which has this context, ends, whoever ends it."""

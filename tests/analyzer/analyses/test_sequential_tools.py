@@ -359,11 +359,11 @@ def test_what_tools_may_do_to_each_other(
 TURNS = """
     agent run    |------------------------------------------------------|
       llm one     |---|                                                    turn=1
-      tool q           |---|                                               asked_by=one id=q1
-      tool q               |---|                                           asked_by=one id=q2 given=b
+      tool q           |---|                             asked_by=one id=q1
+      tool q               |---|                         asked_by=one id=q2 given=b
       llm two                  |---|                                       turn=2
-      tool q                       |{first}|                               asked_by=two id=q3 given=c
-      tool q                       |{second}|                              asked_by=two id=q4 given=d
+      tool q                       |{first}|                      asked_by=two id=q3 given=c
+      tool q                       |{second}|                     asked_by=two id=q4 given=d
       llm three                               |---|
 """
 
