@@ -6,6 +6,7 @@ one line, and the number is told when the process ends.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -85,7 +86,8 @@ class Delivery(SpanProcessor):
         self._counting = threading.RLock()
         self._exporting = threading.Lock()
         self._some, self._enough = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._begins = itertools.count()
+        self._is_threaded = True
         self._ended = 0
         self._delivered = 0
         self._why = ""
@@ -130,18 +132,15 @@ class Delivery(SpanProcessor):
         """Whether a thread of ours brings the spans; from now on, if need be."""
         if not forks.may_begin_threads:
             return False
-        if self._thread is None:
-            thread = self._thread = threading.Thread(
-                target=self._bring, name="causepath-delivery", daemon=True
-            )
+        if not next(self._begins):  # the first one to ask, without a lock: green threads take turns
             try:
-                thread.start()
+                threading.Thread(target=self._bring, name="causepath-delivery", daemon=True).start()
             except RuntimeError:
                 # Since Python 3.12 once the main thread has ended, though others go on, and never
                 # in an isolated subinterpreter.
                 self._why = "no thread could begin that sends them"
-                thread.run = _nothing  # type: ignore[method-assign]
-        return self._thread.run is not _nothing
+                self._is_threaded = False
+        return self._is_threaded
 
     def _bring(self) -> None:
         while not self._closing:
@@ -235,10 +234,6 @@ class Delivery(SpanProcessor):
     def closing(self) -> bool:
         """Whether the process ends."""
         return self._closing
-
-
-def _nothing() -> None:
-    """What a thread does that could not begin."""
 
 
 class _Watched(SpanExporter):

@@ -104,7 +104,8 @@ class Telemetry:
         self._open: dict[tuple[int, int], ModelCall] = {}
         self.unended: dict[tuple[int, int], Span] = {}
         """The spans of ours that have begun and not ended."""
-        self._janitor: threading.Thread | None = None
+        self._janitor: dict[str, object] = {}
+        """Who looks after runs that go idle, if anybody does."""
         self.runs = Runs()
         self._failed = FailedRuns()
         self._begins = False
@@ -120,7 +121,7 @@ class Telemetry:
         self.unended.clear()
         self.others.clear()
         self._left_to_others.clear()
-        self._janitor = None
+        self._janitor.clear()
         self._failed.clear()
         self.runs.after_fork()
 
@@ -416,19 +417,21 @@ class Telemetry:
 
     @harmless(None)
     def _watch_idle_runs(self) -> None:
-        janitor = self._janitor
-        if forks.may_begin_threads and (janitor is None or not janitor.is_alive()):
-            # Without a lock, as green threads take turns while one begins: two do no harm.
-            self._janitor = threading.Thread(
+        # Without a lock, as green threads take turns while a thread begins.
+        mine = object()
+        if forks.may_begin_threads and self._janitor.setdefault("works", mine) is mine:
+            threading.Thread(
                 target=self._end_runs_as_they_go_idle, name="causepath-idle-runs", daemon=True
-            )
-            self._janitor.start()
+            ).start()
 
     @harmless(None)
     def _end_runs_as_they_go_idle(self) -> None:
         while self.runs.idle(time.time_ns()):
             time.sleep(IDLE_SECONDS / 10)
             self.end_idle_runs(IDLE_SECONDS)
+        self._janitor.clear()
+        if self.runs.idle(time.time_ns()):  # one that has just begun
+            self._watch_idle_runs()
 
     @harmless(None)
     def end_open(self, write_open: Callable[[Span], None]) -> None:

@@ -389,3 +389,16 @@ def test_gunicorn(worker: str, tmp_path: Path, api: str) -> None:
             server.kill()
     assert answers == 6
     assert spans(tmp_path) == times(6)
+
+
+MANY_AT_ONCE = """
+threads = [threading.Thread(target=agent) for _ in range(20)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+names = [one.name for one in threading.enumerate()]
+print(len(names) == len(set(names)))
+"""
+
+
+def test_first_calls_at_once_begin_no_thread_twice(tmp_path: Path, api: str) -> None:
+    assert runs_of_both(MANY_AT_ONCE, tmp_path, api) == times(20)
