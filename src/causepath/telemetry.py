@@ -441,8 +441,9 @@ class Telemetry:
         now_ns = time.time_ns()
         self.end_idle_runs()
         for span in reversed(list(self.unended.values())):
-            span.set_attribute(semconv.UNFINISHED, True)
-            span.end(end_time=now_ns)
+            if span.is_recording():
+                span.set_attribute(semconv.UNFINISHED, True)
+                span.end(end_time=now_ns)
 
     # -- declared runs
 
