@@ -24,7 +24,6 @@ _TELLING: Final = 8
 _OPENING: Final = 64
 """Blocks that are looked at to tell how a conversation began."""
 _RESULTS: Final = ("tool_result", "content")
-_EMITTER: Final = "causepath"
 _NO_BLOCKS: Final = Blocks((), ())
 _NOTHING: Final[frozenset[int]] = frozenset()
 
@@ -69,7 +68,6 @@ class DataFlow:
         self.trace = trace
         self._ready = False
         self._by_id: dict[str, int] = {}
-        self._recognised: set[int] = set()
         self._authors: dict[int, list[int]] = {}
         self._given: dict[int, _Part | None] = {}
         self._digests: dict[int, tuple[int, ...] | None] = {}
@@ -144,25 +142,6 @@ class DataFlow:
             self._digests[span] = _listed(self._given.get(span))
         return self._digests[span]
 
-    def searched(self, span: int) -> bool:
-        """Whether all that `span` was given was searched for what others had returned."""
-        self._prepare()
-        if self._given.get(span) is not None:
-            return True
-        told = self.trace.spans[span]
-        # The emitter of blocks searches what it passes to tools, and lists no blocks there.
-        return bool(self._given) and told.category == "tool" and told.scope == _EMITTER
-
-    def recognised(self, span: int) -> bool:
-        """Whether something that `span` returned was found again in what another was given."""
-        self._prepare()
-        return span in self._recognised
-
-    def authors(self, digest: int) -> int:
-        """How many calls answered with the block that has this digest."""
-        self._prepare()
-        return len(self._authors.get(digest, ()))
-
     def opening(self, span: int) -> int | None:
         """Equal for calls whose messages begin alike, up to the first answer of the model."""
         told = self.trace.spans[span].model_call
@@ -189,9 +168,6 @@ class DataFlow:
         self._by_id = {span.span_id: i for i, span in enumerate(spans)}
         calls = []
         for i, span in enumerate(spans):
-            for link in span.links:
-                if link.why == "content" and link.span_id in self._by_id:
-                    self._recognised.add(self._by_id[link.span_id])
             if span.model_call is not None and span.model_call.blocks is not None:
                 calls.append(i)
                 for block in span.model_call.blocks.answered:
