@@ -110,7 +110,8 @@ class Carriers:
 
     def _apply_async(self, original: Any) -> Callable[..., Any]:
         def apply_async(self_: Any, func: Any, args: Any = (), *rest: Any, **named: Any) -> Any:
-            return original(self_, func, self._arguments(self_, args), *rest, **named)
+            given = self._given(self_, args)
+            return original(self_, func, args if given is None else given, *rest, **named)
 
         return apply_async
 
@@ -124,10 +125,6 @@ class Carriers:
     @harmless(None)
     def _with_arguments(self, pool: Any, tasks: Any) -> Iterator[Any] | None:
         return _carrying(tasks, self._carried()) if _has_threads(pool) else None
-
-    def _arguments(self, pool: Any, args: Any) -> Any:
-        given = self._given(pool, args)
-        return args if given is None else given
 
     @harmless(None)
     def _given(self, pool: Any, args: Any) -> Arguments | None:

@@ -78,6 +78,7 @@ GUARDED_INSIDE = frozenset(
 STANDS_IN = {
     "causepath.patching": "what is called instead of a method of the SDK",
     "causepath.streams": "what is iterated instead of the SDK's events",
+    "causepath.carry": "what is called instead of what hands work to a thread, or tells its future",
     "causepath.inside": "what is called instead of a function of the application",
     "causepath.proxies": "what is called, iterated or closed instead of something of theirs",
     "causepath.guard": "what catches everything",
@@ -120,7 +121,13 @@ def edge(name: str) -> bool:
     return module is not None and (
         "<locals>" in name
         or module in ("causepath.guard", "causepath.streams")
-        or name.startswith(("causepath.proxies.ObservedBody.", "causepath.proxies.Measured"))
+        or name.startswith(
+            (
+                "causepath.carry.InWorker.",
+                "causepath.proxies.ObservedBody.",
+                "causepath.proxies.Measured",
+            )
+        )
         or name == "causepath.inside._finish"
     )
 
