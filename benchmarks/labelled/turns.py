@@ -250,8 +250,8 @@ NEEDS = (
     needs(
         "via a file",
         "Draw the curve and look at it.",
-        Use("plot", {"to": "/tmp/curve.png"}, "The plot is there now."),
-        Use("look_at", {"picture": "/tmp/curve.png"}, "It goes up."),
+        Use("plot", {"to": "/srv/curve.png"}, "The plot is there now."),
+        Use("look_at", {"picture": "/srv/curve.png"}, "It goes up."),
     ),
     needs(
         "via a file in a folder",
@@ -645,8 +645,8 @@ ORDER = (
     ),
     order(
         "fetched into a file, then opened",
-        Use("download", {"url": "https://x.example/d.zip", "to": "/tmp/d.zip"}, "ok"),
-        Use("unzip", {"file": "/tmp/d.zip"}, "ok"),
+        Use("download", {"url": "https://x.example/d.zip", "to": "/srv/d.zip"}, "ok"),
+        Use("unzip", {"file": "/srv/d.zip"}, "ok"),
     ),
     order(
         "booked, then cancelled",
@@ -729,4 +729,206 @@ ANY_ORDER = (
     ),
 )
 
-TURNS: tuple[Pair, ...] = (*NEEDS, *FREE, *ORDER, *ANY_ORDER)
+FURTHER = (
+    needs(
+        "initials",
+        "Who wrote it?",
+        Use("author", {"of": "it"}, "Written by Jane Kowalski."),
+        Use("bio", {"who": "JK"}, "Born long ago."),
+    ),
+    needs(
+        "yes among words",
+        "Is Bob in? If so, what is his extension?",
+        Use("presence", {"who": "Bob"}, "Bob is in the office today."),
+        Use("extension", {"who": "Bob"}, "Extension 12."),
+    ),
+    needs(
+        "percent from fraction",
+        "What share is that?",
+        Use("votes", {"of": "that"}, "3 of 4 voted for it"),
+        Use("explain_share", {"percent": 75}, "Large."),
+    ),
+    needs(
+        "roman numeral",
+        "Which pope came then?",
+        Use("century", {"of": "then"}, "the fourteenth century"),
+        Use("popes", {"century": "XIV"}, "Many."),
+    ),
+    needs(
+        "month name to number",
+        "What happened then?",
+        Use("event", {"which": "then"}, "in November of that year"),
+        Use("news_of", {"month": 11}, "A storm."),
+    ),
+    needs(
+        "currency sym",
+        "What is it in dollars?",
+        Use("price", {"of": "it"}, "€ 40"),
+        Use("convert", {"amount": 40, "from": "EUR"}, "43"),
+    ),
+    needs(
+        "time zone",
+        "When is it here?",
+        Use("start", {"of": "it"}, "9 am in Tokyo"),
+        Use("local_time", {"hour": 0}, "midnight"),
+    ),
+    needs(
+        "base64",
+        "What does the token say?",
+        Use("token", {"of": "it"}, "aGVsbG8="),
+        Use("lookup_word", {"word": "hello"}, "a greeting"),
+    ),
+    needs(
+        "sorted list",
+        "Who is youngest?",
+        Use("ages", {"of": "all"}, "Ada 40 Bob 12"),
+        Use("school_of", {"who": "Bob"}, "North."),
+    ),
+    needs(
+        "empty string result",
+        "Any alias of Eve? else her mail.",
+        Use("alias", {"of": "Eve"}, ""),
+        Use("mail_of", {"who": "Eve"}, "eve@x"),
+    ),
+    needs(
+        "null",
+        "Any alias of Eve? else her mail.",
+        Use("alias", {"of": "Eve"}, None),
+        Use("mail_of", {"who": "Eve"}, "eve@x"),
+    ),
+    needs(
+        "zero",
+        "Is there stock of tea? else order at Bob.",
+        Use("stock", {"of": "tea"}, 0),
+        Use("supplier", {"of": "tea"}, "Bob"),
+    ),
+    needs(
+        "number steers",
+        "If I have more than 100, what shares are cheap?",
+        Use("balance", {"of": "mine"}, "1200 EUR"),
+        Use("cheap_shares", {"market": "more"}, "ACME"),
+    ),
+    needs(
+        "http 500",
+        "get x",
+        Use("get_x", {"x": "x"}, "HTTP 500"),
+        Use("get_y", {"x": "x"}, "ok then"),
+    ),
+    needs(
+        "sorry",
+        "get the plan",
+        Use("get_plan", {"of": "plan"}, "Sorry, I can't do that right now."),
+        Use("get_old_plan", {"of": "plan"}, "old one"),
+    ),
+    needs(
+        "Chinese failure",
+        "读报告",
+        Use("get_report", {"name": "报告"}, "读取失败"),
+        Use("get_copy", {"name": "报告"}, "很好"),
+    ),
+    needs(
+        "user id hidden in url",
+        "what does Eve say",
+        Use("profile_url", {"of": "Eve"}, "http://x.example/u/981"),
+        Use("posts", {"user": "981"}, "hi"),
+    ),
+    needs(
+        "hex to dec",
+        "what is at the address",
+        Use("pointer", {"of": "address"}, "0x1F"),
+        Use("memory", {"at": 31}, "x"),
+    ),
+    needs(
+        "typo fixed",
+        "who is he",
+        Use("name_tag", {"of": "he"}, "Jonh Smiht"),
+        Use("person", {"name": "John Smith"}, "a smith"),
+    ),
+    needs(
+        "synonym same question word",
+        "Find a doctor for the pain.",
+        Use("pain", {"of": "pain"}, "It hurts in the knee"),
+        Use("doctors", {"field": "orthopaedics"}, "Dr X"),
+    ),
+    free(
+        "weather two days",
+        "Weather in Rome today and in Oslo tomorrow",
+        Use("weather", {"city": "Rome", "day": "today"}, "Hot and dry all day."),
+        Use("weather", {"city": "Oslo", "day": "tomorrow"}, "Cold rain."),
+    ),
+    free(
+        "with units",
+        "Weather in Rome and Oslo",
+        Use(
+            "weather",
+            {"city": "Rome", "unit": "celsius"},
+            "It has 31 degrees celsius in the shade.",
+        ),
+        Use("weather", {"city": "Oslo", "unit": "celsius"}, "It has 4."),
+    ),
+    free(
+        "stock prices",
+        "How are ACME and INIT doing?",
+        Use("quote", {"symbol": "ACME"}, {"price": 12.5, "change": "+1%"}),
+        Use("quote", {"symbol": "INIT"}, {"price": 99.1, "change": "-2%"}),
+    ),
+    free(
+        "docs",
+        "Compare the policies on returns and on lunch",
+        Use("search_docs", {"query": "returns policy"}, "Goods may come back within thirty days."),
+        Use("search_docs", {"query": "lunch policy"}, "Lunch starts at noon."),
+    ),
+    free(
+        "overlapping common words",
+        "What do users and admins see?",
+        Use("view_of", {"role": "users"}, "Users see their own orders and settings."),
+        Use("view_of", {"role": "admins"}, "Admins see all orders and settings."),
+    ),
+    order(
+        "symlink",
+        Use("link", {"from": "/a/x", "to": "/b/y"}, "ok"),
+        Use("cat", {"path": "/b/y"}, "z"),
+    ),
+    order(
+        "move then read",
+        Use("mv", {"src": "/a/x", "dst": "/a/z"}, "ok"),
+        Use("read_file", {"path": "/a/z"}, "z"),
+    ),
+    order("env", Use("export_env", {"k": "A"}, "ok"), Use("run_job", {}, "ok")),
+    order("counter", Use("counter", {}, "1"), Use("counter", {}, "2")),
+    order("dice pool", Use("draw_card", {}, "ace"), Use("draw_card", {}, "two")),
+    order(
+        "thread reply",
+        Use("post_message", {"channel": "c1", "text": "hello"}, "ok"),
+        Use("post_message", {"channel": "c1", "text": "more"}, "ok"),
+    ),
+    order("session neutral names", Use("session", {"user": "me"}, "ok"), Use("inbox", {}, "two")),
+    order("transaction", Use("begin", {}, "ok"), Use("insert_row", {"t": "a"}, "ok")),
+    order(
+        "nested id",
+        Use("ticket", {"ticket_id": "T-9", "state": "closed"}, "ok"),
+        Use("ticket_report", {"of": "T-9"}, "closed"),
+    ),
+    order(
+        "git",
+        Use("bash", {"command": "git add ."}, "ok"),
+        Use("bash", {"command": "git commit -m x"}, "ok"),
+    ),
+    order(
+        "mkdir cp",
+        Use("bash", {"command": "mkdir /srv/q"}, "ok"),
+        Use("bash", {"command": "cp a /srv/q/"}, "ok"),
+    ),
+    any_order(
+        "two translations",
+        Use("translate", {"text": "hi", "to": "fr"}, "salut"),
+        Use("translate", {"text": "bye", "to": "fr"}, "adieu"),
+    ),
+    any_order(
+        "read and grep",
+        Use("read_file", {"path": "a.py"}, "x"),
+        Use("grep", {"pattern": "def", "path": "b.py"}, "y"),
+    ),
+)
+
+TURNS: tuple[Pair, ...] = (*NEEDS, *FREE, *ORDER, *ANY_ORDER, *FURTHER)
