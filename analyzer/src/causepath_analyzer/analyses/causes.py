@@ -20,7 +20,7 @@ so before the critical path is walked
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, Literal, cast
 
 from msgspec import Struct
@@ -303,35 +303,42 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                 continue
             around = spans[holder]
             first = bisect_left(starts, around.start_ns - clock_ns)
-            last = bisect_left(starts, around.ended_ns)
-            if any(_goes_on(spans[i], around, clock_ns) for i in family[first:last]):
-                continue  # it holds not even what began in it
-            inside = []
-            for i in family[first : bisect_left(starts, around.ended_ns + clock_ns)]:
-                span = spans[i]
-                steps += 1
-                if (
-                    i != holder
-                    and parents[i] == parent
-                    and span.ended_ns <= around.ended_ns + max(clock_ns, span.duration_ns // _LATE)
-                    and span.duration_ns < around.duration_ns
-                    and (span.service == around.service or span.kind == "server")
-                    and not _busy(trace, below[holder], span, clock_ns)
-                ):
-                    steps += len(below[holder])
-                    parents[i] = holder
-                    insort(below[holder], i)
-                    inside.append(i)
-            if inside and len(below[holder]) > 1:
-                waiting.append(holder)
+            last = bisect_left(starts, around.ended_ns + clock_ns)
+            steps += last - first
             if steps > _MOST_STEPS:
                 return
+            if any(_goes_on(spans[i], around, clock_ns) for i in family[first:last]):
+                continue  # it holds not even what began in it
+            begun = [spans[i].start_ns for i in below[holder]]
+            busy_until = [*accumulate((spans[i].ended_ns for i in below[holder]), max)]
+            inside: list[int] = []
+            inside_until = 0  # when what was hung here, in order of start, has ended
+            for i in family[first:last]:
+                span = spans[i]
+                if (
+                    i == holder
+                    or parents[i] != parent
+                    or span.ended_ns > around.ended_ns + max(clock_ns, span.duration_ns // _LATE)
+                    or span.duration_ns >= around.duration_ns
+                    or (span.service != around.service and span.kind != "server")
+                ):
+                    continue
+                earlier = bisect_left(begun, span.ended_ns - clock_ns)
+                running = max(busy_until[earlier - 1] if earlier else 0, inside_until)
+                if running <= span.start_ns + clock_ns:
+                    parents[i] = holder
+                    inside.append(i)
+                    inside_until = max(inside_until, span.ended_ns)
+            if inside:
+                below[holder] = sorted((*below[holder], *inside))
+                if len(below[holder]) > 1:
+                    waiting.append(holder)
         below[parent] = [i for i in family if parents[i] == parent]
 
 
 _LATE: Final = 20
 """A span may be closed late by a twentieth of its duration."""
-_MOST_STEPS: Final = 5_000_000
+_MOST_STEPS: Final = 500_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
 
 
@@ -351,10 +358,3 @@ def _overlap(trace: Trace, family: Sequence[int]) -> bool:
             return True
         latest_ns = max(latest_ns, span.ended_ns)
     return False
-
-
-def _busy(trace: Trace, below: Sequence[int], span: Span, clock_ns: int) -> bool:
-    """Whether one of `below` runs while `span` does."""
-    first_ns, last_ns = span.start_ns + clock_ns, span.ended_ns - clock_ns
-    spans = trace.spans
-    return any(spans[i].start_ns < last_ns and first_ns < spans[i].ended_ns for i in below)

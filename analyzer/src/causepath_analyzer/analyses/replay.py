@@ -34,8 +34,10 @@ and ids say most of them in a single one. CRISP and critical path tracing report
 and take the time of a span off it as the saving, which is wrong as soon as a second path is near.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import accumulate
 from typing import Final
 
 from msgspec import Struct
@@ -637,17 +639,26 @@ class _Building:
         others, which are returned, hold nobody."""
         starts, ends, spans = self._starts, self._ends, self._trace.spans
         workers = [i for i in family if spans[i].category != "wait"]
+        begun = [starts[i] for i in workers]
+        open_until = [*accumulate((ends[i] for i in workers), max)]
+        by_end = sorted(workers, key=lambda i: (ends[i], -i))
+        ended = [ends[i] for i in by_end]
         soft = set()
         for wait in family:
             if spans[wait].category != "wait":
                 continue
-            within = [i for i in workers if starts[wait] < ends[i] <= ends[wait]]
-            within = [i for i in within if starts[i] < ends[i] or ends[i] < ends[wait]]
-            if within and starts[wait] < ends[wait]:
-                last = max(within, key=ends.__getitem__)
+            last = NO_SPAN
+            place = bisect_right(ended, ends[wait])
+            while place and starts[wait] < ended[place - 1] and last == NO_SPAN:
+                place -= 1
+                i = by_end[place]
+                if starts[i] < ends[i] or ends[i] < ends[wait]:
+                    last = i
+            before = bisect_left(begun, ends[wait])
+            if last != NO_SPAN and starts[wait] < ends[wait]:
                 self._gates[end_of(wait)] = (end_of(last),)
                 self._held_waits.add(wait)
-            elif any(starts[i] < ends[wait] < ends[i] for i in workers):
+            elif before and open_until[before - 1] > ends[wait]:
                 soft.add(wait)
         return soft
 

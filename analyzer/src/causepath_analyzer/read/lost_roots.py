@@ -50,8 +50,12 @@ class _Hanging:
         self._lost = [i for i in roots if i != self._main]
         self._recorded = children
         self._added: dict[int, list[int]] = {}
+        self._added_until: dict[int, int] = {}
         # Roots that may hold another: those without children that are no container hold nobody.
-        self._tops = [i for i in roots if children[i] or spans[i].category in SOFT]
+        self._tops = [i for i in roots if self._holds(i)]
+        self._holders: dict[
+            int, list[int]
+        ] = {}  # by span those of its children that may hold others
         self._busy_until: dict[int, tuple[list[int], list[int]]] = {}
         self._steps = 0
 
@@ -75,7 +79,15 @@ class _Hanging:
         for lost in family:
             self._parents[lost] = below
             self._added.setdefault(below, []).append(lost)
+            until_ns = max(self._added_until.get(below, 0), self._spans[lost].ended_ns)
+            self._added_until[below] = until_ns
+            if self._holds(lost):
+                self._holders[below].append(lost)
         return True
+
+    def _holds(self, span: int) -> bool:
+        """Whether `span` may hold others: it does, or only contains."""
+        return bool(self._recorded[span]) or self._spans[span].category in SOFT
 
     def _place(self, lost: Sequence[int]) -> int:
         start_ns = min(self._spans[i].start_ns for i in lost)
@@ -109,8 +121,9 @@ class _Hanging:
                 continue
             if span.category in SOFT and span.duration_ns > end_ns - start_ns:
                 yield i
-            waiting.extend(self._recorded[i])
-            waiting.extend(self._added.get(i, ()))
+            if i not in self._holders:
+                self._holders[i] = [child for child in self._recorded[i] if self._holds(child)]
+            waiting.extend(self._holders[i])
 
     def _above(self, span: int) -> Iterator[int]:
         above = self._parents[span]
@@ -130,6 +143,8 @@ class _Hanging:
         begun = bisect_left(starts, last_ns)
         if begun and ends_ns[begun - 1] > first_ns:
             return True
+        if self._added_until.get(container, 0) <= first_ns:
+            return False
         return any(
             spans[i].start_ns < last_ns and first_ns < spans[i].ended_ns
             for i in reversed(self._added.get(container, ()))
