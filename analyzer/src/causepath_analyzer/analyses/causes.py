@@ -312,7 +312,8 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
             begun = [spans[i].start_ns for i in below[holder]]
             busy_until = [*accumulate((spans[i].ended_ns for i in below[holder]), max)]
             inside: list[int] = []
-            inside_until = 0  # when what was hung here, in order of start, has ended
+            # When what was hung here, in order of start, has ended.
+            inside_until = long_ago = around.start_ns - clock_ns
             for i in family[first:last]:
                 span = spans[i]
                 if (
@@ -324,7 +325,7 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                 ):
                     continue
                 earlier = bisect_left(begun, span.ended_ns - clock_ns)
-                running = max(busy_until[earlier - 1] if earlier else 0, inside_until)
+                running = max(busy_until[earlier - 1] if earlier else long_ago, inside_until)
                 if running <= span.start_ns + clock_ns:
                     parents[i] = holder
                     inside.append(i)
