@@ -65,7 +65,10 @@ def timed_calls(trace: Trace, kinds: SpanKinds, causes: Causes) -> dict[str, lis
         first = first_token_ns(trace, kinds, i)
         lost = retried.get(i, 0)
         waited = None if first is None else first - spans[i].start_ns - lost
-        timed = Timed(tokens, spans[i].duration_ns - lost, waited)
+        spent = spans[i].duration_ns
+        if told.generated_ns is not None:  # what came later was its consumer's time
+            spent = min(spent, told.generated_ns)
+        timed = Timed(tokens, spent - lost, waited)
         found.setdefault(told.model, []).append(timed)
     return found
 
