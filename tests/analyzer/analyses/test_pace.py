@@ -12,8 +12,8 @@ def test_time_that_a_consumer_held_the_stream_is_no_pace() -> None:
     trace = drawn(
         """
         agent run     |--------------------------------|
-          llm one#m    |--------|                         ttft=2 tokens=9/4
-          llm two#m              |------------------|     ttft=2 tokens=9/4 generated=8
+          llm one      |--------|                         model=m ttft=2 tokens=9/4
+          llm two                |------------------|     model=m ttft=2 tokens=9/4 generated=8
         """,
         unit_ns=TENTH,
     )
