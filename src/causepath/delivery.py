@@ -37,6 +37,9 @@ BATCH_SPANS = 512
 DELAY_MILLISECONDS = 5_000
 """How long spans wait for company, where `OTEL_BSP_SCHEDULE_DELAY` says nothing."""
 
+END_SECONDS = 1.0
+"""How long the end of a thread of ours is waited for where the plugin is taken out."""
+
 FILE_SECONDS = 0.7
 """How long the end of the process waits for somebody else who holds the trace file."""
 
@@ -88,6 +91,7 @@ class Delivery(SpanProcessor):
         self._some, self._enough = threading.Event(), threading.Event()
         self._begins = itertools.count()
         self._is_threaded = True
+        self._thread: threading.Thread | None = None
         self._ended = 0
         self._delivered = 0
         self._why = ""
@@ -134,7 +138,11 @@ class Delivery(SpanProcessor):
             return False
         if not next(self._begins):  # the first one to ask, without a lock: green threads take turns
             try:
-                threading.Thread(target=self._bring, name="causepath-delivery", daemon=True).start()
+                thread = threading.Thread(
+                    target=self._bring, name="causepath-delivery", daemon=True
+                )
+                thread.start()
+                self._thread = thread
             except RuntimeError:
                 # Since Python 3.12 once the main thread has ended, though others go on, and never
                 # in an isolated subinterpreter.
@@ -143,12 +151,12 @@ class Delivery(SpanProcessor):
         return self._is_threaded
 
     def _bring(self) -> None:
-        while not self._closing:
+        while not (self._closing or self._stopped):
             self._some.wait()
             self._some.clear()
             self._enough.wait(self._delay_seconds)
             self._enough.clear()
-            if not self._closing:
+            if not (self._closing or self._stopped):
                 self._export(None)
 
     def _export(self, patience_seconds: float | None) -> bool:
@@ -192,8 +200,13 @@ class Delivery(SpanProcessor):
         self._exporter.shutdown()
 
     def stop(self) -> None:
-        """Take no more spans: nobody is there any longer who wants them."""
+        """Take no more spans: nobody is there any longer who wants them. The thread ends."""
         self._stopped = True
+        self._some.set()
+        self._enough.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(END_SECONDS)
 
     def tell(self) -> None:
         """Say what became of the spans, where there is something to say.

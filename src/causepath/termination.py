@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+END_SECONDS = 1.0
+
+
 class Termination:
     """Calls `write` before SIGTERM ends the process, from `arm` to `disarm`."""
 
@@ -40,9 +43,10 @@ class Termination:
             return
         reads, writes = self._pipe = os.pipe()
         os.set_blocking(writes, False)
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._listen, args=(reads,), name="causepath-sigterm", daemon=True
-        ).start()
+        )
+        self._thread.start()
         faulthandler.register(signal.SIGTERM, file=writes, all_threads=False)
 
     @harmless(None)
@@ -53,6 +57,8 @@ class Termination:
             _, writes = self._pipe
             self._pipe = None
             os.close(writes)
+            if self._thread is not threading.current_thread():
+                self._thread.join(END_SECONDS)
 
     @harmless(None)
     def after_fork(self) -> None:
