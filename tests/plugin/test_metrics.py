@@ -185,7 +185,8 @@ def test_what_is_not_sampled_is_counted(reader: InMemoryMetricReader) -> None:
 
 def test_without_a_meter_provider_metrics_are_not_even_imported() -> None:
     code = (
-        "import sys, causepath; causepath.instrument(); import anthropic;"
+        "import sys, causepath; from opentelemetry.trace import NoOpTracerProvider;"
+        "causepath.instrument(NoOpTracerProvider()); import anthropic;"
         "print('opentelemetry.metrics' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
