@@ -18,6 +18,7 @@ LINK_TYPES: Final[Mapping[str, str]] = {
 }
 """How a draft of the GenAI conventions says why a link is there."""
 LINKS: Final = frozenset((LINK, LINK_TYPE))
+RUN_INFERRED: Final = "causepath.run.inferred"
 TOOL_INFERRED: Final = "causepath.tool.inferred"
 TOOL_AMBIGUOUS: Final = "causepath.tool.ambiguous"
 USAGE_PARTIAL: Final = "causepath.usage.partial"
@@ -680,6 +681,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "turn": (TURN,),
     "partial": (USAGE_PARTIAL,),
     "inferred": (TOOL_INFERRED,),
+    "run_inferred": (RUN_INFERRED,),
     "ambiguous": (TOOL_AMBIGUOUS,),
     "read_only": (TOOL_READ_ONLY,),
 }

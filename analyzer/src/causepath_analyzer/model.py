@@ -226,6 +226,8 @@ class Span(Struct, frozen=True, gc=False):
     model call the call itself, where only the tree tells if it is one or a step around some."""
     site: CallSite | None = None
     flow: Flow | None = None
+    is_inferred: bool = False
+    """The run was not declared: whoever wrote the trace took the calls to be one."""
 
     @property
     def duration_ns(self) -> int:

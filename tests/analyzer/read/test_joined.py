@@ -35,6 +35,8 @@ def span(
     def value(said: Any) -> Line:
         if isinstance(said, list):
             return {"arrayValue": {"values": [value(one) for one in said]}}
+        if isinstance(said, bool):
+            return {"boolValue": said}
         return {"intValue": str(said)} if isinstance(said, int) else {"stringValue": said}
 
     def pairs(facts: dict[str, Any]) -> list[Line]:
@@ -59,6 +61,7 @@ def span(
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [wire]}]}]}
 
 
+TAKEN = {"causepath__run__inferred": True}
 ASKS = {"gen_ai__response__finish_reasons": ["tool_calls"]}
 ENDS = {"gen_ai__response__finish_reasons": ["stop"]}
 LOOP = [
@@ -149,6 +152,17 @@ def handed(start_ms: int, **facts: Any) -> list[Line]:
             ["a", "b"],
             "",
             id="two runs in which the same is said",
+        ),
+        pytest.param(
+            [
+                span(0xA, 1, "agent app", 0, 1000, **TAKEN),
+                span(0xA, 2, "chat plan", 0, 1000, parent=1),
+                span(0xB, 3, "agent app", 1100, 2000, **TAKEN),
+                span(0xB, 4, "chat write", 1100, 2000, (0xA, 2, "content"), parent=3),
+            ],
+            ["ab"],
+            "",
+            id="two calls that the plugin took to be runs of their own",
         ),
         pytest.param(
             follow_up(20_000, **BLOCKS, gen_ai__conversation__id="s"),

@@ -51,9 +51,9 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
 class Side(Struct, frozen=True, array_like=True):
     """What a trace at either end of such a link says, or a part of it.
 
-    ``has_root``: something is around its calls, as an agent or a request. ``delivered`` are the
-    tools whose results one of its calls carries, ``previous`` the calls whose conversations its
-    calls continue.
+    ``has_root``: something is around its calls, as a request or an agent that was declared.
+    ``delivered`` are the tools whose results one of its calls carries, ``previous`` the calls whose
+    conversations its calls continue.
     """
 
     start_ns: int
@@ -120,7 +120,10 @@ def side_of(spans: Sequence[Span]) -> Side:
         start_ns=min(span.start_ns for span in spans),
         end_ns=max(span.ended_ns for span in spans),
         is_run=any(span.category in ("llm", "tool", "agent") for span in spans),
-        has_root=any(not span.parent_id and span.category not in _CALLS for span in spans),
+        has_root=any(
+            not span.parent_id and span.category not in _CALLS and not span.is_inferred
+            for span in spans
+        ),
         sessions=frozenset(span.session for span in spans if span.session is not None),
         users=frozenset(span.user for span in spans if span.user is not None),
         delivered=frozenset(

@@ -167,6 +167,7 @@ def of_parts(
         told.repeats,
         told.site,
         told.flow,
+        told.is_inferred,
     )
 
 
@@ -217,6 +218,7 @@ class Meaning(Struct, frozen=True, gc=False):
     """What the span is called, where its name is a template."""
     site: CallSite | None = None
     flow: Flow | None = None
+    is_inferred: bool = False
 
 
 def meaning(
@@ -269,6 +271,7 @@ def meaning(
         filled,
         _site(facts) if "stack" in facts else None,
         _one_of(_FLOWS, facts["flow"]) if "flow" in facts else None,
+        "run_inferred" in facts and flag(facts["run_inferred"]) is True,
     )
 
 

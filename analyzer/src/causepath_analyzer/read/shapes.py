@@ -294,6 +294,7 @@ def span(
         repeats,
         meaning.site,
         meaning.flow,
+        meaning.is_inferred,
     )
 
 
