@@ -323,6 +323,18 @@ def test_judged_by_a_person(drawing: str, expected: tuple[str, int]) -> None:
     assert spent(drawn(drawing)) == expected
 
 
+def test_a_held_stream_waited_for_its_first_token_as_long_as_on_the_path() -> None:
+    trace = drawn(
+        """
+        agent run    |--------------------|
+          llm one     |------------------|   ttft=6 generated=5
+        """
+    )
+    wall = explained(trace).wall
+    assert wall.path["first_token"] == wall.kind_sums["first_token"] == 6 * MS
+    assert "generation" not in wall.path
+
+
 @contextmanager
 def judged() -> Iterator[tuple[ModuleType, ModuleType]]:
     """The traces with a careful person's answers, used in place where they are."""

@@ -58,8 +58,10 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
         sums[category] = sums.get(category, 0) + spent
         if category == "llm":
             until_ns = generated_until_ns(trace, i)
+            ttft_ns = span.model_call.ttft_ns if span.model_call is not None else None
             generated = spent if until_ns is None else min(until_ns - span.start_ns, spent)
-            _split(span.model_call.ttft_ns if span.model_call else None, generated, kind_sums)
+            generated = max(generated, min(ttft_ns or 0, spent))
+            _split(ttft_ns, generated, kind_sums)
             if generated < spent:
                 kind_sums["agent"] = kind_sums.get("agent", 0) + spent - generated
         else:
