@@ -52,6 +52,12 @@ class FailedRuns:
             return None, False
         return left.run, left.request == fingerprint(read_body())
 
+    def forget_what_is_over(self) -> None:
+        """Keep no run that has ended in memory."""
+        for here, left in list(self._waiting.items()):
+            if left.run.is_over:
+                self._waiting.pop(here, None)
+
     def clear(self) -> None:
         self._waiting.clear()
 

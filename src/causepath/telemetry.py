@@ -414,6 +414,7 @@ class Telemetry:
         for run in self.runs.idle(before_failed):
             if run.touched_ns <= before or run.error is not None:
                 self.end_run(run, run.touched_ns)
+        self._failed.forget_what_is_over()
 
     @harmless(None)
     def _watch_idle_runs(self) -> None:
