@@ -24,7 +24,7 @@ PLUGIN: dict[str, set[str]] = {
     "semconv": {"messages", "sites"},
     "streams": {"guard", "pacing", "provider"},
     "proxies": {"streams"},
-    "candidates": {"forks", "guard", "operation", "runs", "stored"},
+    "candidates": {"forks", "guard", "operation", "runs", "semconv", "stored"},
     "telling_code": set(),
     "tellers": {
         "candidates",
@@ -79,7 +79,7 @@ PLUGIN: dict[str, set[str]] = {
     },
     "stored": set(),
     "announced": set(),
-    "runs": {"blocks", "callsite", "candidates", "messages", "stored"},
+    "runs": {"blocks", "callsite", "candidates", "messages", "operation", "stored"},
     "forks": set(),
     "notebooks": set(),
     "carry": {"callsite", "guard", "operation", "patching", "runs"},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel
 
-from causepath import forks, stored
+from causepath import forks, semconv, stored
 from causepath.guard import harmless
 from causepath.operation import Operation, detach
 
@@ -139,6 +139,8 @@ class Candidate(Operation):
         """Whether nothing is asked for that another call of its function could be now."""
         self.is_it: bool | None = None
         """Whether it is the tool call, once that is known."""
+        self.was_stopped = False
+        """Whether what ended it was no error of its own: its task was cancelled, say."""
         self.is_used = False
         """Whether others have begun spans below its span."""
         self._known: list[Callable[[], None]] = []
@@ -165,7 +167,7 @@ class Candidate(Operation):
 
     @harmless(None)
     def returned(self, result: object) -> None:
-        if self._process is forks.process:
+        if self._process is forks.process and not self.end_ns:
             self.result = result_of(result)
             found = [look(result) for look in self.on_result]
             self._known = [known for known in found if known is not None]
@@ -178,9 +180,28 @@ class Candidate(Operation):
         if isinstance(error, Exception):
             self.error_type = type(error).__qualname__
             self.result = result_of(error)
+        self.was_stopped = isinstance(error, BaseException) and not isinstance(
+            error, Exception | GeneratorExit
+        )
         self.asked.open -= 1
         if self.is_it is not None:
             self._settled(is_it=self.is_it)
+
+    def give_up(self, end_ns: int, error_type: str) -> None:
+        """Its result is sent without it."""
+        if self.end_ns and not self.was_stopped:
+            return
+        if not self.end_ns:
+            self.end(end_ns=max(end_ns, self.start_ns))
+        self.error_type = error_type
+        self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
+
+    def is_around_here(self) -> bool:
+        """Whether what is done now is done inside it."""
+        running = RUNNING.get()
+        while running is not None and running is not self:
+            running = running.around
+        return running is self
 
     def settle(self, *, is_it: bool) -> None:
         """It is known now whether this was the tool call."""
@@ -237,9 +258,9 @@ def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
     """Which of the calls gave the result that is sent. Of what is not told, `sent` is `None`."""
     over = [call for call in calls if call.end_ns]
     real = [call for call in over if not call.result.comes_later]
+    going_on = _going_on(calls, real)
     if not real:
-        going_on = [call for call in calls if not call.end_ns]
-        return Choice(going_on[0] if len(going_on) == 1 and not over else None)
+        return Choice(going_on) if sent is not None or not over else Choice(None)
     said = _Sent(sent)
     rated = [(said.holds(call.result), call.sure, call) for call in real]
     telling = [(rate, sure, call) for rate, sure, call in rated if rate != NONE]
@@ -254,6 +275,8 @@ def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
         alike = [call for rate, sure, call in telling if (sure, rate) == best]
         return _choice(_producers(alike), real)
     if sent is not None:
+        if going_on is not None:
+            return Choice(going_on, _tries(going_on, real))
         last = max(real, key=lambda call: call.end_ns)
         unexplained = now_ns - last.end_ns
         own = max(call.end_ns - call.start_ns for call in real)
@@ -271,12 +294,30 @@ def _choice(alike: list[Candidate], real: Sequence[Candidate]) -> Choice:
     good = [call for call in outer if call.error_type is None] or outer
     call = max(good, key=lambda one: one.end_ns)
     functions = {one.by for one in good}
-    tries = [
+    return Choice(call, _tries(call, real), len(good) if len(functions) > 1 else 0)
+
+
+def _tries(call: Candidate, real: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The earlier ones of its function that failed."""
+    return [
         one
         for one in real
-        if one is not call and one.by == call.by and one.error_type and one.end_ns <= call.end_ns
+        if one is not call
+        and one.by == call.by
+        and one.error_type
+        and one.end_ns <= (call.end_ns or call.start_ns)
     ]
-    return Choice(call, tries, len(good) if len(functions) > 1 else 0)
+
+
+def _going_on(calls: Sequence[Candidate], real: Sequence[Candidate]) -> Candidate | None:
+    """The call that is still in progress, where there is one, and its function has given no result
+    in another call."""
+    found = [call for call in calls if not call.end_ns]
+    outer = [call for call in found if not any(_is_around(other, call) for other in found)]
+    if len(outer) != 1:
+        return None
+    done = any(call.by == outer[0].by and call.error_type is None for call in real)
+    return None if done else outer[0]
 
 
 def _is_around(outer: Candidate, inner: Candidate) -> bool:

@@ -139,11 +139,11 @@ class ModelCall:
         """The request brings results of tool calls, some of them for the first time."""
         self._delivered = self._telemetry.runs.deliver(self._run, request.tool_results)
         for asked in self._delivered:
-            if asked.candidates:
+            failed = asked.call.id in request.failed_tools
+            if asked.candidates or asked.operation is not None:
                 sent = request.results.get(asked.call.id)
-                self._telemetry.tool_calls.settle(asked, self._start_ns, sent)
+                self._telemetry.tool_calls.deliver(asked, self._start_ns, sent, failed=failed)
             if asked.measured is None:
-                failed = asked.call.id in request.failed_tools
                 end = self._telemetry.tool_calls.inferred(
                     asked, self._start_ns, self._around, self._tracer, failed=failed
                 )

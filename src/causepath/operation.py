@@ -68,7 +68,7 @@ class Operation:
     @harmless(None)
     def returned(self, result: object) -> None:
         """The application is about to get `result`."""
-        if self._process is forks.process:
+        if self._process is forks.process and not self._is_over:
             for look in self.on_result:
                 known = look(result)
                 if known is not None:
@@ -79,6 +79,14 @@ class Operation:
         self._error = error_type
         self.span.set_status(StatusCode.ERROR)
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
+
+    def give_up(self, end_ns: int, error_type: str) -> None:
+        """Nobody waits for it any more: for who asked it is over, and what comes later is not of
+        it."""
+        if not self._is_over:
+            self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
+            self.fail(error_type)
+            self.end(end_ns=end_ns)
 
     @harmless(None)
     def end(self, error: BaseException | None = None, end_ns: int | None = None) -> None:

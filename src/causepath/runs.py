@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from causepath.candidates import Candidate
     from causepath.messages import ToolCall
+    from causepath.operation import Operation
 
 RUN_KEY = otel.create_key("causepath-run")
 """Of the run that what is current belongs to, in OpenTelemetry's context."""
@@ -81,6 +82,8 @@ class AskedTool:
     """The tools whose results are in the arguments."""
     candidates: list[Candidate] = field(default_factory=list)
     """The calls of functions that may have been this one."""
+    operation: Operation | None = None
+    """The call that is known to be this one, as long as it is in progress."""
     open: int = 0
     """How many of them are in progress."""
 

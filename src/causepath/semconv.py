@@ -33,6 +33,9 @@ TOOLS_DECLARED = "causepath.tools.declared"
 TOOL_READ_ONLY = "causepath.tool.read_only"
 TOOL_INFERRED = "causepath.tool.inferred"
 TOOL_AMBIGUOUS = "causepath.tool.ambiguous"
+TOOL_GIVEN_UP = "causepath.tool.given_up"
+"""Of a tool that was still going on, or was cancelled, when its result was sent without it."""
+
 STREAM_EVENTS = "causepath.stream.events"
 STREAM_CHUNKS = "causepath.stream.chunks"
 STREAM_FIRST_EVENT_MS = "causepath.stream.first_event_ms"
@@ -87,6 +90,9 @@ MCP_METHOD = "mcp.method.name"
 
 TOOL_ERROR = "tool_error"
 """The `error.type` of a tool whose result says that it is an error."""
+
+GIVEN_UP = "given_up"
+"""That of one which is given up, where the result does not say that it is an error."""
 
 ERROR_TYPE = error_attributes.ERROR_TYPE
 HTTP_STATUS = http_attributes.HTTP_RESPONSE_STATUS_CODE

@@ -16,7 +16,7 @@ from causepath.callsite import application_frames
 from causepath.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.guard import harmless
 from causepath.operation import Operation, Step
-from causepath.runs import RUN_KEY, Given, given_by, run_in
+from causepath.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
 from causepath.sites import calling
 from causepath.spans import (
     attributes_of,
@@ -183,14 +183,44 @@ class ToolCalls:
                 candidate.is_used = True
 
     @harmless(None)
-    def settle(self, asked: AskedTool, now_ns: int, sent: object = None) -> None:
-        """Which of the calls it was; `sent` is its result, where that has been sent."""
+    def deliver(self, asked: AskedTool, now_ns: int, sent: object, *, failed: bool) -> None:
+        """Its result is sent: what it was is known, and it is over for who asked."""
+        error_type = semconv.TOOL_ERROR if failed else semconv.GIVEN_UP
+        if asked.candidates:
+            self.settle(asked, now_ns, sent, error_type)
+        operation, asked.operation = asked.operation, None
+        if operation is not None and not self._is_inside(operation):
+            operation.give_up(now_ns, error_type)
+
+    def _is_inside(self, operation: Operation) -> bool:
+        """Whether what is done now is done inside the operation."""
+        here: Context | None = self._telemetry.runs.here()
+        for _ in range(MAX_DEPTH):
+            if here is None or trace.get_current_span(here) is operation.span:
+                return here is not None
+            run = enclosing_run(here)
+            here = run.outside if run is not None else None
+        return False
+
+    @harmless(None)
+    def settle(
+        self,
+        asked: AskedTool,
+        now_ns: int,
+        sent: object = None,
+        given_up: str | None = None,
+    ) -> None:
+        """Which of the calls it was; `sent` is its result, where that has been sent, and `given_up`
+        what the call has failed with in that case if it has not ended by itself."""
         calls, asked.candidates = asked.candidates, []
         choice = Choice(None) if asked.taken else _chosen(calls, sent, now_ns)
         if choice.call is not None:
             asked.measured = choice.call.span.get_span_context()
             if choice.unclear > 1:
                 choice.call.span.set_attribute(semconv.TOOL_AMBIGUOUS, choice.unclear)
+        call = choice.call
+        if call is not None and given_up is not None and not call.is_around_here():
+            call.give_up(now_ns, given_up)
         for call in calls:
             call.settle(is_it=call is choice.call or call in choice.tries)
 
@@ -471,11 +501,14 @@ class ToolCalls:
 
         def over(end_ns: int, error: str | None) -> None:
             if asked is not None:
+                asked.operation = None
                 asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
                 asked.ended, asked.failed = True, error is not None
             self._measure_tool(name, start_ns, end_ns, error)
 
         operation = Operation(span, context, over, read_error)
+        if asked is not None:
+            asked.operation = operation
         self._look_at_tool(operation, name, asked, arguments)
         return operation
 
