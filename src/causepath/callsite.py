@@ -4,63 +4,77 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
 NOT_THE_APPLICATION = frozenset(
     {
         "anthropic", "anyio", "asyncio", "causepath", "claude_agent_sdk", "concurrent",
-        "contextlib", "functools", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai",
-        "opentelemetry", "runpy", "threading", "wrapt",
+        "contextlib", "functools", "httpcore", "httpcore2", "httpx", "httpx2", "mcp",
+        "multiprocessing", "openai", "opentelemetry", "runpy", "threading", "wrapt",
     }
 )  # fmt: skip
 """Packages whose frames are plumbing."""
 
 MAX_KNOWN = 10_000
 
-_is_application: dict[str, bool] = {}
+_plumbing: dict[str, bool] = {}
 """By the name of a module: calls come from the same few over and over."""
 
 MAX_FRAMES = 60
 MAX_APPLICATION_FRAMES = 12
 
 
-def application_frames() -> Iterator[FrameType]:
-    """The frames of the application below the caller, the nearest first; a few at most."""
-    frame = application_frame(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
-    for _ in range(MAX_APPLICATION_FRAMES):
-        if frame is None:
-            return
-        yield frame
-        frame = application_frame(frame.f_back)
+class Place(NamedTuple):
+    """Where a frame stood that need not be there any more: its code and its globals."""
+
+    f_code: CodeType
+    f_lasti: int
+    f_globals: dict[str, Any]
+    frame: int
+    """The id of the frame."""
+
+    @property
+    def f_lineno(self) -> int:
+        spots = islice(self.f_code.co_positions(), self.f_lasti // 2, None)
+        return next(spots, (None,))[0] or self.f_code.co_firstlineno
+
+    @property
+    def f_locals(self) -> dict[str, Any]:
+        """Nothing: they are the frame's alone."""
+        return {}
 
 
-def application_frame(frame: FrameType | None) -> FrameType | None:
+Frame: TypeAlias = Union["FrameType", Place]
+
+
+def application_frame(frame: FrameType | None, distance: int = MAX_FRAMES) -> FrameType | None:
     """`frame` if it is of the application, or the next one outwards that is."""
-    for _ in range(MAX_FRAMES):
+    for _ in range(distance):
         if frame is None:
             return None
-        module: Any = frame.f_globals.get("__name__")
-        known = _is_application.get(module) if type(module) is str else True
-        if known is None:
-            known = _look_at(module)
-        if known:
+        if not is_plumbing(frame.f_globals.get("__name__")):
             return frame
         frame = frame.f_back
     return None
 
 
-def _look_at(module: str) -> bool:
-    found = module.partition(".")[0] not in NOT_THE_APPLICATION
-    if len(_is_application) < MAX_KNOWN:
-        _is_application[module] = found
+def is_plumbing(module: Any) -> bool:
+    """Whether frames of this module are passed over."""
+    if type(module) is not str:
+        return False
+    found = _plumbing.get(module)
+    if found is None:
+        found = module.partition(".")[0] in NOT_THE_APPLICATION
+        if len(_plumbing) < MAX_KNOWN:
+            _plumbing[module] = found
     return found
 
 
-def variables(frame: FrameType) -> dict[str, Any]:
+def variables(frame: Frame) -> dict[str, Any]:
     """The variables of a frame, such that the application notices nothing of it.
 
     Before Python 3.13 asking for those of a function writes them into a dict, which is the one that

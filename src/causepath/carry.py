@@ -19,15 +19,17 @@ from opentelemetry import context as otel
 
 from causepath.callsite import NOT_THE_APPLICATION
 from causepath.guard import harmless
+from causepath.handed import enter_thread, keep, origin_here
 from causepath.operation import detach
 from causepath.runs import enclosing_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from opentelemetry.context import Context
 
+    from causepath.handed import Origin
     from causepath.patching import Patches
     from causepath.runs import Runs
 
@@ -63,30 +65,35 @@ class Carriers:
 
     def _start(self, original: Any) -> Callable[..., Any]:
         def start(self_: threading.Thread) -> Any:
-            self._give(self_, sys._getframe(1).f_globals.get("__name__"))
+            self._give(self_, sys._getframe(1))
             return original(self_)
 
         return start
 
     @harmless(None)
-    def _give(self, thread: Any, beginner: object) -> None:
-        if str(beginner).partition(".")[0] in BEGIN_WORKERS:
+    def _give(self, thread: Any, beginner: FrameType) -> None:
+        module = beginner.f_globals.get("__name__")
+        if str(module).partition(".")[0] in BEGIN_WORKERS:
             return
-        context = self._carried()
-        if context is None or "_set_ident" in vars(thread):
+        context, origin = self._carried(), origin_here(beginner)
+        if (context is None and origin is None) or "_set_ident" in vars(thread):
             return
-        if hasattr(thread, "_context"):  # since Python 3.14 threads have a context themselves
+        if context is not None and hasattr(
+            thread, "_context"
+        ):  # since Python 3.14 threads have a context themselves
             if thread._context is None:
                 inherits = getattr(sys.flags, "thread_inherit_context", False)
                 thread._context = contextvars.copy_context() if inherits else contextvars.Context()
             thread._context.run(otel.attach, context)
-            return
+            context = None
         identify = thread._set_ident
 
         def set_ident() -> None:
             """The first thing that is done in the new thread."""
             vars(thread).pop("_set_ident", None)
-            _enter(context)
+            enter_thread(origin)
+            if context is not None:
+                _enter(context)
             identify()
 
         thread._set_ident = set_ident
@@ -97,6 +104,7 @@ class Carriers:
         def init(self_: Any, future: Any, *args: Any, **kwargs: Any) -> None:
             original(self_, future, *args, **kwargs)
             self._give_future(future)
+            _remember(self_, sys._getframe(1))
 
         return init
 
@@ -110,7 +118,7 @@ class Carriers:
 
     def _apply_async(self, original: Any) -> Callable[..., Any]:
         def apply_async(self_: Any, func: Any, args: Any = (), *rest: Any, **named: Any) -> Any:
-            given = self._given(self_, args)
+            given = self._given(self_, args, sys._getframe(1))
             return original(self_, func, args if given is None else given, *rest, **named)
 
         return apply_async
@@ -118,17 +126,28 @@ class Carriers:
     def _tasks(self, original: Any) -> Callable[..., Any]:
         def guarded_task_generation(self_: Any, *args: Any, **kwargs: Any) -> Any:
             tasks = original(self_, *args, **kwargs)
-            return self._with_arguments(self_, tasks) or tasks
+            return self._with_arguments(self_, tasks, sys._getframe(1)) or tasks
 
         return guarded_task_generation
 
     @harmless(None)
-    def _with_arguments(self, pool: Any, tasks: Any) -> Iterator[Any] | None:
-        return _carrying(tasks, self._carried()) if _has_threads(pool) else None
+    def _with_arguments(self, pool: Any, tasks: Any, top: FrameType) -> Iterator[Any] | None:
+        if not _has_threads(pool):
+            return None
+        return _carrying(tasks, self._carried(), origin_here(top))
 
     @harmless(None)
-    def _given(self, pool: Any, args: Any) -> Arguments | None:
-        return _arguments(args, self._carried()) if _has_threads(pool) else None
+    def _given(self, pool: Any, args: Any, top: FrameType) -> Arguments | None:
+        if not _has_threads(pool):
+            return None
+        return _arguments(args, self._carried(), origin_here(top))
+
+
+@harmless(None)
+def _remember(work: object, top: FrameType) -> None:
+    origin = origin_here(top)
+    if origin is not None:
+        keep(work, origin)
 
 
 class InWorker:
@@ -175,21 +194,24 @@ class Arguments(tuple[Any, ...]):
     """The arguments of a piece of work: looked at right before it is done, by who does it."""
 
     context: Context | None
+    origin: Origin | None
 
     def __iter__(self) -> Iterator[Any]:
-        _take_up(self.context)
+        _take_up(self.context, self.origin)
         return super().__iter__()
 
 
-def _arguments(args: Any, context: Context | None) -> Arguments:
+def _arguments(args: Any, context: Context | None, origin: Origin | None) -> Arguments:
     found = Arguments(args)
-    found.context = context
+    found.context, found.origin = context, origin
     return found
 
 
-def _carrying(tasks: Iterator[Any], context: Context | None) -> Iterator[Any]:
+def _carrying(
+    tasks: Iterator[Any], context: Context | None, origin: Origin | None
+) -> Iterator[Any]:
     for job, i, function, args, kwargs in tasks:
-        yield job, i, function, _arguments(args, context), kwargs
+        yield job, i, function, _arguments(args, context, origin), kwargs
 
 
 def _has_threads(pool: Any) -> bool:
@@ -204,8 +226,9 @@ _worker = _Worker()
 
 
 @harmless(None)
-def _take_up(context: Context | None) -> None:
+def _take_up(context: Context | None, origin: Origin | None) -> None:
     """A worker begins another piece of work, in this context or in its own."""
+    enter_thread(origin)
     detach(_worker.token)
     _worker.token = _enter(context) if context is not None else None
 

@@ -19,8 +19,9 @@ from causepath.tool_calls import Called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
-    from types import FrameType, ModuleType
+    from types import ModuleType
 
+    from causepath.callsite import Frame
     from causepath.candidates import Candidate
     from causepath.registries import Registries
     from causepath.runs import Given
@@ -69,7 +70,7 @@ class FoundTools:
         self._accounts: dict[str, _Account] = {}
 
     @harmless(None)
-    def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
+    def find(self, frames: Sequence[Frame], names: Sequence[str]) -> None:
         """Measure what the code on the stack has for tools with these names."""
         self._tellers.ask(names)
         scopes = {id(frame.f_globals): frame.f_globals for frame in frames}
@@ -104,7 +105,7 @@ class FoundTools:
             account = self._accounts[name] = _Account()
         return account
 
-    def _look_further(self, frames: Sequence[FrameType], names: set[str], told: set[str]) -> None:
+    def _look_further(self, frames: Sequence[Frame], names: set[str], told: set[str]) -> None:
         """Seldom, as it takes long: for a tool that this code never asked for; where what was found
         lasts no longer than its agent, and the tables have not `told` of it; and, ever less often,
         where calls are not measured."""
@@ -135,7 +136,7 @@ class FoundTools:
                 account.patience = min(2 * account.patience, MAX_PATIENCE)
             account.missed = 0
 
-    def _look_again(self, frames: Sequence[FrameType], name: str, account: _Account) -> None:
+    def _look_again(self, frames: Sequence[Frame], name: str, account: _Account) -> None:
         """No further than where it was the last time."""
         if account.place is not None and self._registries is not None:
             code, depth = account.place
@@ -167,7 +168,7 @@ def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate |
     return active.tool_calls.may_be(name, called, given, strict=strict)
 
 
-def _tables(frame: FrameType) -> Iterator[dict[str, Any]]:
+def _tables(frame: Frame) -> Iterator[dict[str, Any]]:
     """The dicts among the variables that a frame sees, and those of its `self`."""
     seen = variables(frame)
     for scope in (seen, stored.own(seen.get("self")), frame.f_globals):

@@ -14,13 +14,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from causepath import forks, semconv
-from causepath.callsite import application_frame
 from causepath.guard import harmless
 from causepath.messages import ModelReply
 from causepath.operation import detach
 from causepath.pacing import Pacing, connecting
 from causepath.provider import CONTENT, FACTS, LAST
-from causepath.sites import site
+from causepath.sites import calling
 from causepath.spans import write
 
 if TYPE_CHECKING:
@@ -646,8 +645,8 @@ def _caller() -> Mapping[str, Any]:
     """Where in the application the call is made: asked here, as the SDK's own span begins far below
     and every frame of the way costs. The nearest are ours, up to the patched method's.
     """
-    frame = application_frame(sys._getframe(5))  # noqa: SLF001 - the documented way to the stack
-    return _place(frame.f_code, frame.f_lineno, site(frame)) if frame is not None else {}
+    frame, at = calling(sys._getframe(5))  # noqa: SLF001 - the documented way to the stack
+    return _place(frame.f_code, frame.f_lineno, at) if frame is not None else {}
 
 
 @functools.lru_cache(maxsize=1_000)

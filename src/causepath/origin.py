@@ -10,22 +10,9 @@ from causepath import stored
 from causepath.callsite import NOT_THE_APPLICATION
 
 if TYPE_CHECKING:
-    from types import FrameType
-
-MAX_FRAMES = 200
-"""Frames that are passed on the way to one of the application."""
+    from causepath.callsite import Frame
 
 MAX_KNOWN = 10_000
-
-
-def own_frame() -> FrameType | None:
-    """The nearest frame of the application, however far above a framework that it uses."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
-    for _ in range(MAX_FRAMES):
-        if frame is None or is_application(frame.f_globals.get("__name__")):
-            return frame
-        frame = frame.f_back
-    return None
 
 
 def is_opaque(kind: type) -> bool:
@@ -52,7 +39,7 @@ _known: dict[str, int] = {}
 _callers: set[str] = set()
 
 
-def remember_caller(frame: FrameType) -> None:
+def remember_caller(frame: Frame) -> None:
     """Who calls an SDK is the application, even where it is installed as a library, unless it is a
     framework."""
     module = frame.f_globals.get("__name__")

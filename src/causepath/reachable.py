@@ -17,7 +17,9 @@ from causepath.origin import is_application, is_opaque, remember_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import CodeType, FrameType
+    from types import CodeType
+
+    from causepath.callsite import Frame
 
 MAX_LOOKED_AT = 1_000
 """Values looked at in one search."""
@@ -44,7 +46,7 @@ class Held(NamedTuple):
     """Whether a class or a module has it, and so does the next object or run."""
 
 
-def reachable(frames: Sequence[FrameType], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
+def reachable(frames: Sequence[Frame], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
     """What the code on the stack can reach, the nearest first; each value where it is held.
 
     Of a module's globals those that the code names, and what it names of the modules among them; of

@@ -22,8 +22,9 @@ from causepath.tellers import Only, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import CodeType, FrameType, FunctionType
+    from types import CodeType, FunctionType
 
+    from causepath.callsite import Frame
     from causepath.tellers import Tellers
 
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
@@ -80,7 +81,7 @@ class Registries:
 
     def find(
         self,
-        frames: Sequence[FrameType],
+        frames: Sequence[Frame],
         wanted: set[str],
         missed: set[str],
         max_depth: int = MAX_DEPTH,
@@ -110,7 +111,7 @@ class _Search:
         classes: dict[int, tuple[type, _Class]],
         wanted: set[str],
         missed: set[str],
-        frames: Sequence[FrameType],
+        frames: Sequence[Frame],
     ) -> None:
         self.wanted = wanted
         self._found: dict[str, int] = {}

@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 
 from causepath import stored
 from causepath.blocks import Conversations
-from causepath.callsite import application_frames
+from causepath.handed import application_frames, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -653,6 +653,10 @@ def _which(
     arguments = _with_fields(given.named)
     thread = threading.get_ident()
     near = [a for a in asked if (a.run.thread == thread if here is None else a.run.key == here)]
+    if here is None and not _of_one_reply(asked):
+        # Its thread may work for all of them in turn.
+        nearest = _of_this_stack(asked)
+        near = nearest if _of_one_reply(nearest) else near
     if near and not _of_one_reply(near):
         near = _of_this_stack(near)
     around = near
@@ -684,7 +688,7 @@ def _of_one_reply(calls: list[AskedTool]) -> AskedTool | None:
 def _of_this_stack(calls: list[AskedTool]) -> list[AskedTool]:
     """Those that were asked for in the most of the frames that are on the stack now: of all of
     them, where several loops asked, as tasks and generators do in one thread."""
-    stack = {id(frame) for frame in application_frames()}
+    stack = {identity(frame) for frame in application_frames()}
     common = [len(stack.intersection(a.stack)) for a in calls]
     nearest = [a for a, count in zip(calls, common, strict=True) if count == max(common)]
     return nearest if _of_one_reply(nearest) else calls

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from causepath import loops
 from causepath.callsite import MAX_FRAMES, MAX_KNOWN, application_frame
+from causepath.handed import handed_over
 from causepath.origin import is_application
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
+
+    from causepath.callsite import Frame
 
 MAX_STACK = 8
 """Lines of a stack that are told one by one."""
@@ -52,29 +54,38 @@ class Site(NamedTuple):
 _lines: dict[tuple[CodeType, int], Line] = {}
 
 
+def calling(top: FrameType) -> tuple[Frame | None, Site]:
+    """The nearest frame of the application on the stack from `top`, and what is known of a call
+    that it makes. Where there is none, it is that of who handed over the work."""
+    nearest = application_frame(top)
+    if nearest is not None:
+        return nearest, site(nearest)
+    frames = handed_over(top, as_it_was=True)
+    return next(iter(frames), None), _site(tuple(map(_known, frames)))
+
+
 def site(frame: FrameType | None) -> Site:
     """What is known of a call that `frame`, of the application, makes."""
     lines = []
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
-        key = frame.f_code, frame.f_lasti
-        line = _lines.get(key)
-        if line is None:
-            line = _line(frame)
-            if len(_lines) < MAX_KNOWN:
-                _lines[key] = line
-        lines.append(line)
+        lines.append(_known(frame))
         frame = application_frame(frame.f_back)
     return _site(tuple(lines))
 
 
-def calling() -> Site:
-    """Where the application is."""
-    return site(application_frame(sys._getframe(1)))  # noqa: SLF001 - the documented way to the stack
+def _known(frame: Frame) -> Line:
+    key = frame.f_code, frame.f_lasti
+    line = _lines.get(key)
+    if line is None:
+        line = _line(frame)
+        if len(_lines) < MAX_KNOWN:
+            _lines[key] = line
+    return line
 
 
-def _line(frame: FrameType) -> Line:
+def _line(frame: Frame) -> Line:
     code, number = frame.f_code, frame.f_lineno
     text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
     spots = islice(code.co_positions(), frame.f_lasti // 2, None)

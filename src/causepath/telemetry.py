@@ -19,13 +19,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 
 from causepath import forks, semconv
-from causepath.callsite import application_frames
 from causepath.guard import harmless
+from causepath.handed import application_frames, own_frame
 from causepath.metrics import Metrics
 from causepath.model_call import ModelCall
 from causepath.notebooks import notebook_name
 from causepath.operation import Operation
-from causepath.origin import own_frame
 from causepath.others import OtherSpan, OtherSpans
 from causepath.retried import FailedRuns, fingerprint
 from causepath.runs import ENCLOSING_KEY, RUN_KEY, Run, Runs, outermost, run_in

@@ -3,6 +3,7 @@ somebody else writes them."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -12,9 +13,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from causepath import semconv, work
 from causepath.announced import announced, told_in
-from causepath.callsite import application_frames
 from causepath.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.guard import harmless
+from causepath.handed import application_frames, identity
 from causepath.operation import Operation, Step
 from causepath.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
 from causepath.sites import calling
@@ -31,21 +32,23 @@ from causepath.spans import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import CodeType, FrameType
+    from types import CodeType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, Tracer
 
+    from causepath.callsite import Frame
     from causepath.messages import ToolCall
     from causepath.provider import Provider
     from causepath.runs import AskedTool, Run
+    from causepath.sites import Site
     from causepath.telemetry import Telemetry
 
 
 class ToolFinder(Protocol):
     """Finds what of the application carries out tools, and measures it."""
 
-    def find(self, frames: Sequence[FrameType], names: Sequence[str]) -> None:
+    def find(self, frames: Sequence[Frame], names: Sequence[str]) -> None:
         """A reply asks for tools with these names, and this is the stack of its loop."""
 
     def missed(self, name: str) -> None:
@@ -72,6 +75,13 @@ class Called(NamedTuple):
 
 NOTHING_GIVEN = Given({}, [])
 
+
+def _calling() -> Site:
+    """Where the application is."""
+    _, at = calling(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
+    return at
+
+
 _chosen = harmless(Choice(None))(chosen)  # then it is inferred, and nothing is left open
 
 
@@ -87,7 +97,7 @@ class ToolCalls:
     def find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         """A reply asks for these tools: measure the application's functions for them."""
         frames = list(application_frames())
-        stack = tuple(map(id, frames))
+        stack = tuple(map(identity, frames))
         for call in calls:
             asked = run.asked.get(call.id)
             if asked is not None:
@@ -491,7 +501,7 @@ class ToolCalls:
         attributes = {
             **tool_attributes(name, asked.call.id if asked else None),
             **about,
-            **(asked.about if asked else semconv.site_attributes(calling())),
+            **(asked.about if asked else semconv.site_attributes(_calling())),
         }
         links = tool_call_links(asked) if asked else ()
         span, context = self._begin(name, asked, attributes, links, start_ns)
