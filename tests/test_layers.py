@@ -120,6 +120,7 @@ PLUGIN: dict[str, set[str]] = {
     },
     "attempts": {"semconv"},
     "tool_calls": {
+        "handed",
         "announced",
         "callsite",
         "candidates",
@@ -136,6 +137,7 @@ PLUGIN: dict[str, set[str]] = {
     },
     "retried": {"guard", "runs", "stored"},
     "telemetry": {
+        "handed",
         "origin",
         "retried",
         "content",
@@ -175,6 +177,7 @@ PLUGIN: dict[str, set[str]] = {
     "branches": {"nested"},
     "methods": {"measure", "proxies", "stored"},
     "registries": {
+        "callsite",
         "branches",
         "measure",
         "origin",

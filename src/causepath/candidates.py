@@ -310,14 +310,15 @@ def _tries(call: Candidate, real: Sequence[Candidate]) -> Sequence[Candidate]:
 
 
 def _going_on(calls: Sequence[Candidate], real: Sequence[Candidate]) -> Candidate | None:
-    """The call that is still in progress, where there is one, and its function has given no result
-    in another call."""
+    """The call that is still in progress, the last of one function, where there is one, and that
+    has given no result in another call."""
     found = [call for call in calls if not call.end_ns]
     outer = [call for call in found if not any(_is_around(other, call) for other in found)]
-    if len(outer) != 1:
+    if len({call.by for call in outer}) != 1:
         return None
-    done = any(call.by == outer[0].by and call.error_type is None for call in real)
-    return None if done else outer[0]
+    last = max(outer, key=lambda call: call.start_ns)
+    done = any(call.by == last.by and call.error_type is None for call in real)
+    return None if done else last
 
 
 def _is_around(outer: Candidate, inner: Candidate) -> bool:

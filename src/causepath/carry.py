@@ -40,8 +40,10 @@ BEGIN_WORKERS = NOT_THE_APPLICATION | {"logging", "multiprocessing", "queue", "s
 class Carriers:
     """What hands work to threads, patched: `modules` are the places, one module each."""
 
-    def __init__(self, runs: Callable[[], Runs]) -> None:
+    def __init__(self, runs: Callable[[], Runs], handed_over: Callable[[object], None]) -> None:
         self._runs = runs
+        self._handed_over = handed_over
+        """Told of each function that a thread is to call, while tools are asked for."""
         self.modules: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
             "threading": {"Thread.start": self._start},
             "concurrent.futures.thread": {"_WorkItem.__init__": self._work_item},
@@ -76,6 +78,8 @@ class Carriers:
         if str(module).partition(".")[0] in BEGIN_WORKERS:
             return
         context, origin = self._carried(), origin_here(beginner)
+        if self._runs().asks():
+            self._handed_over(getattr(thread, "_target", None))
         if (context is None and origin is None) or "_set_ident" in vars(thread):
             return
         if context is not None and hasattr(
@@ -103,13 +107,16 @@ class Carriers:
     def _work_item(self, original: Any) -> Callable[..., Any]:
         def init(self_: Any, future: Any, *args: Any, **kwargs: Any) -> None:
             original(self_, future, *args, **kwargs)
-            self._give_future(future)
+            self._give_future(future, args)
             _remember(self_, sys._getframe(1))
 
         return init
 
     @harmless(None)
-    def _give_future(self, future: Any) -> None:
+    def _give_future(self, future: Any, args: Any) -> None:
+        if args and self._runs().asks():
+            # Since Python 3.14 the function comes with its arguments.
+            self._handed_over(args[0][0] if type(args[0]) is tuple else args[0])
         context = self._carried()
         if context is not None:
             InWorker(future, context)

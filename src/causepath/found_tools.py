@@ -8,6 +8,8 @@ and the function that tells tools apart by their names. What is found is measure
 
 from __future__ import annotations
 
+import functools
+import types
 from typing import TYPE_CHECKING, Any
 
 from causepath import measure, stored
@@ -32,6 +34,9 @@ MAX_NAMES = 1_000
 
 MAX_STACKS = 16
 """Ways through the code to one tool that are told apart."""
+
+MAX_PARTIAL = 10
+"""Of what is called in the end, behind partial functions, that are looked at."""
 
 MAX_PATIENCE = 64
 """Unmeasured calls of a tool, at most, before everything is looked at again."""
@@ -87,6 +92,21 @@ class FoundTools:
     def quiet(self, name: str) -> None:
         """Nothing asks for this tool any more."""
         self._tellers.quiet(name)
+
+    @harmless(None)
+    def handed_over(self, function: object) -> None:
+        """A thread is about to call this: a tool perhaps that was given up and is tried again."""
+        waiting = [function]
+        for _ in range(MAX_PARTIAL):
+            if not waiting:
+                return
+            one = waiting.pop()
+            if type(one) is functools.partial:
+                waiting += (one.func, *one.args[:1])
+            elif type(one) is types.MethodType:
+                waiting.append(one.__func__)
+            elif type(one) is types.FunctionType:
+                self._tellers.go_on(one)
 
     def names(self, function: object) -> list[str]:
         """The tools that a function was found to carry out."""

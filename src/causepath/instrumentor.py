@@ -104,7 +104,7 @@ class Plugin:
         agents = self._agents = claude_agent.ClaudeSessions(telemetry)
         for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
-        carriers = Carriers(lambda: telemetry.runs)
+        carriers = Carriers(lambda: telemetry.runs, self._found.handed_over)
         for name in carriers.modules:
             self._when_imported(name, functools.partial(self._patch_carrier, telemetry, carriers))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):

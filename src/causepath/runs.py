@@ -459,6 +459,10 @@ class Runs:
             found, sure = _which(
                 [*open_now, *done], open_now, given, here, strict=strict, known=True
             )
+            if found is None:  # perhaps the call in progress has been given up
+                again = [a for a in named if not a.taken and a.open and a not in inside]
+                found, sure = _which(again, again, given, here, strict=True, known=True)
+                found = found if sure else None
             if found is not None:
                 found.open += 1
             return found, sure

@@ -390,6 +390,14 @@ class Tellers:
             if teller.names.isdisjoint(self._asked):
                 teller.end()
 
+    def go_on(self, function: FunctionType) -> None:
+        """This function is about to be called elsewhere, perhaps although an earlier call of it is
+        still in progress."""
+        telling = self._telling.get(function)
+        teller = teller_in(telling) if telling is not None else None
+        if teller is not None:
+            teller.go_on()
+
     def undo(self) -> None:
         for telling in list(self._telling.values()):
             teller = teller_in(telling) if telling is not None else None

@@ -76,6 +76,19 @@ class Called(NamedTuple):
 NOTHING_GIVEN = Given({}, [])
 
 
+def _given_up(calls: Sequence[Candidate], call: Candidate) -> list[Candidate]:
+    """The earlier calls of its function that are still in progress: given up, as it was made again
+    since."""
+    found = [
+        one
+        for one in calls
+        if not one.end_ns and one.by == call.by and one.start_ns < call.start_ns
+    ]
+    for one in found:
+        one.give_up(call.start_ns, semconv.GIVEN_UP)
+    return found
+
+
 def _calling() -> Site:
     """Where the application is."""
     _, at = calling(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
@@ -228,11 +241,13 @@ class ToolCalls:
             asked.measured = choice.call.span.get_span_context()
             if choice.unclear > 1:
                 choice.call.span.set_attribute(semconv.TOOL_AMBIGUOUS, choice.unclear)
-        call = choice.call
-        if call is not None and given_up is not None and not call.is_around_here():
-            call.give_up(now_ns, given_up)
+        tries = [*choice.tries]
+        if choice.call is not None and given_up is not None:
+            tries += _given_up(calls, choice.call)
+            if not choice.call.is_around_here():
+                choice.call.give_up(now_ns, given_up)
         for call in calls:
-            call.settle(is_it=call is choice.call or call in choice.tries)
+            call.settle(is_it=call is choice.call or call in tries)
 
     def settle_run(self, run: Run) -> None:
         """Nobody will tell any more what was done for it."""

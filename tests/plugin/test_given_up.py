@@ -51,6 +51,16 @@ def slow(q: str) -> str:
         left.set()
 
 
+TRIED: set[str] = set()
+
+
+def slow_once(q: str) -> str:
+    if q in TRIED:
+        return f"found {q}"
+    TRIED.add(q)
+    return slow(q)
+
+
 def slower(q: str) -> str:
     return slow(q)
 
@@ -76,6 +86,7 @@ def job(q: str) -> Any:
 
 TOOLS = {
     "slow": slow,
+    "slow_once": slow_once,
     "slower": slower,
     "quick": quick,
     "asleep": asleep,
@@ -133,6 +144,23 @@ async def abandoned(call: Any) -> dict[str, Any]:
     return result(call, "no result yet")
 
 
+async def tried_again(call: Any) -> dict[str, Any]:
+    TRIED.clear()
+    await by_to_thread(call)
+    return await by_to_thread(call)
+
+
+async def tried_again_in_a_pool(call: Any) -> dict[str, Any]:
+    TRIED.clear()
+    await by_pool(call)
+    return await by_pool(call)
+
+
+async def tried_again_in_threads(call: Any) -> dict[str, Any]:
+    await by_thread(call)
+    return await by_thread(call)
+
+
 async def checked_first(call: Any) -> dict[str, Any]:
     """Something else of the name, which says nothing, goes before."""
     CHECKS[call.name](**call.input)
@@ -168,7 +196,10 @@ def told(spans: list[ReadableSpan]) -> list[dict[str, Any]]:
     """Of each tool: whether it ended before the request that tells of it, and how."""
     second = max(s.start_time or 0 for s in spans if s.name == "chat m")
     found = []
-    for span in sorted(spans, key=lambda s: str((s.attributes or {}).get("gen_ai.tool.call.id"))):
+    for span in sorted(
+        spans,
+        key=lambda s: (str((s.attributes or {}).get("gen_ai.tool.call.id")), s.start_time or 0),
+    ):
         about = dict(span.attributes or {})
         if span.name.startswith("execute_tool"):
             found.append(
@@ -210,6 +241,21 @@ CASES: list[tuple[tuple[str, ...], Any, list[dict[str, Any]]]] = [
     (("asleep",), cancelled, [given_up("asleep", "tool_error")]),
     (("job",), abandoned, [given_up("job", "given_up")]),
     (("declared",), by_to_thread, [given_up("declared", "tool_error")]),
+    (
+        ("slow_once",),
+        tried_again,
+        [given_up("slow_once", "given_up"), {"tool": "slow_once", "ended before": True}],
+    ),
+    (
+        ("slow_once",),
+        tried_again_in_a_pool,
+        [given_up("slow_once", "given_up"), {"tool": "slow_once", "ended before": True}],
+    ),
+    (
+        ("slow",),
+        tried_again_in_threads,
+        [given_up("slow", "given_up"), given_up("slow", "tool_error")],
+    ),
     (("slow",), checked_first, [given_up("slow", "tool_error")]),
 ]
 
