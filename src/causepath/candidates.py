@@ -139,6 +139,10 @@ class Candidate(Operation):
         """Whether nothing is asked for that another call of its function could be now."""
         self.is_it: bool | None = None
         """Whether it is the tool call, once that is known."""
+        self.left_ns = 0
+        """When its thread was told to stop, which it need not hear of."""
+        self._future: Any = None
+        """Of the thread pool that carries it out, while it is in progress."""
         self.was_stopped = False
         """Whether what ended it was no error of its own: its task was cancelled, say."""
         self.is_used = False
@@ -177,6 +181,9 @@ class Candidate(Operation):
         if self._process is not forks.process or self.end_ns:
             return
         self.end_ns = end_ns or time.time_ns()
+        future, self._future = self._future, None
+        if future is not None:
+            vars(future).pop("cancel", None)
         if isinstance(error, Exception):
             self.error_type = type(error).__qualname__
             self.result = result_of(error)
@@ -187,12 +194,32 @@ class Candidate(Operation):
         if self.is_it is not None:
             self._settled(is_it=self.is_it)
 
+    @harmless(None)
+    def watch(self, future: Any) -> None:
+        """Hear of it when the future of its result is cancelled."""
+        cancel = future.cancel
+
+        def told() -> Any:
+            self.left_ns = self.left_ns or time.time_ns()
+            return cancel()
+
+        self._future, future.cancel = future, told
+
+    def was_left(self, sent: object) -> bool:
+        """Whether its thread went on although nobody waited for its result."""
+        return bool(self.left_ns) and _Sent(sent).holds(self.result) == NONE
+
     def give_up(self, end_ns: int, error_type: str) -> None:
         """Its result is sent without it."""
-        if self.end_ns and not self.was_stopped:
+        if self.left_ns:
+            end_ns = min(end_ns, self.left_ns)
+        elif self.end_ns and not self.was_stopped:
             return
         if not self.end_ns:
             self.end(end_ns=max(end_ns, self.start_ns))
+        elif self.left_ns:
+            self.end_ns = min(self.end_ns, max(end_ns, self.start_ns))
+            self._known = []
         self.error_type = error_type
         self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
 
@@ -277,6 +304,9 @@ def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
     if sent is not None:
         if going_on is not None:
             return Choice(going_on, _tries(going_on, real))
+        left = [call for call in real if call.left_ns]
+        if left:
+            return Choice(max(left, key=lambda call: call.start_ns))
         last = max(real, key=lambda call: call.end_ns)
         unexplained = now_ns - last.end_ns
         own = max(call.end_ns - call.start_ns for call in real)

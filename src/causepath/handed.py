@@ -97,7 +97,7 @@ def own_frame() -> Frame | None:
 def handed_over(top: FrameType, *, as_it_was: bool = False) -> list[Frame]:
     """The stack of who handed over what is done on the stack from `top`, the nearest first; as far
     as it still stands with its variables, unless it is asked for `as_it_was`."""
-    if threading.current_thread() is threading.main_thread():
+    if threading.get_ident() == threading.main_thread().ident:
         return []
     origin, future = _work_on(top)
     origin = origin or _thread.origin
@@ -193,6 +193,15 @@ def keep(work: object, origin: Origin) -> None:
 def enter_thread(origin: Origin | None) -> None:
     """All that this thread does is handed over by these."""
     _thread.origin = origin
+
+
+@harmless(None)
+def pool_future(top: FrameType) -> Any:
+    """The future of a piece of work of a thread pool that is done on the stack from `top`."""
+    if threading.get_ident() == threading.main_thread().ident:
+        return None
+    _, future = _work_on(top)
+    return future if stored.module(type(future)) == "concurrent.futures._base" else None
 
 
 def _work_on(top: FrameType) -> tuple[Origin | None, Any]:

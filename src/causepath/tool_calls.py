@@ -15,7 +15,7 @@ from causepath import semconv, work
 from causepath.announced import announced, told_in
 from causepath.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.guard import harmless
-from causepath.handed import application_frames, identity
+from causepath.handed import application_frames, identity, pool_future
 from causepath.operation import Operation, Step
 from causepath.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
 from causepath.sites import calling
@@ -77,12 +77,12 @@ NOTHING_GIVEN = Given({}, [])
 
 
 def _given_up(calls: Sequence[Candidate], call: Candidate) -> list[Candidate]:
-    """The earlier calls of its function that are still in progress: given up, as it was made again
-    since."""
+    """The earlier calls of its function that are still in progress, or were told to stop: given up,
+    as it was made again since."""
     found = [
         one
         for one in calls
-        if not one.end_ns and one.by == call.by and one.start_ns < call.start_ns
+        if (not one.end_ns or one.left_ns) and one.by == call.by and one.start_ns < call.start_ns
     ]
     for one in found:
         one.give_up(call.start_ns, semconv.GIVEN_UP)
@@ -190,6 +190,9 @@ class ToolCalls:
             start_ns=start_ns,
         )
         asked.candidates.append(candidate)
+        future = pool_future(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
+        if future is not None:
+            candidate.watch(future)
         asked.run.touched_ns = start_ns
         self._held[key_of(span.get_span_context())] = candidate
         self._look_at_tool(candidate, name, asked, given.named)
@@ -244,7 +247,8 @@ class ToolCalls:
         tries = [*choice.tries]
         if choice.call is not None and given_up is not None:
             tries += _given_up(calls, choice.call)
-            if not choice.call.is_around_here():
+            gone = not choice.call.left_ns or choice.call.was_left(sent)
+            if gone and not choice.call.is_around_here():
                 choice.call.give_up(now_ns, given_up)
         for call in calls:
             call.settle(is_it=call is choice.call or call in tries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,22 @@ async def tried_again_in_threads(call: Any) -> dict[str, Any]:
     return await by_thread(call)
 
 
+async def while_another_goes_on(call: Any) -> dict[str, Any]:
+    """Until the tool that was given up has ended by itself."""
+    if call.name == "quick":
+        while not LEFT or not LEFT[-1].is_set():
+            await asyncio.sleep(0.001)
+        return result(call, quick(**call.input))
+    told = await by_to_thread(call)
+    UP.append(time.time_ns())
+    GO_ON.set()
+    return told
+
+
+UP: list[int] = []
+"""When a tool was given up."""
+
+
 async def checked_first(call: Any) -> dict[str, Any]:
     """Something else of the name, which says nothing, goes before."""
     CHECKS[call.name](**call.input)
@@ -299,6 +316,27 @@ def test_a_tool_that_sends_its_own_result_goes_on(function: Any) -> None:
         for call in reply.content:
             tools[call.name](**call.input)  # type: ignore[union-attr]
         assert told(list(recording.spans())) == [{"tool": "hand_over", "ended before": False}]
+
+
+def test_a_tool_ends_when_it_is_given_up_though_others_go_on() -> None:
+    spans = spans_of(("slow", "quick"), while_another_goes_on)
+    assert told(spans)[1] == given_up("slow", "tool_error")
+    (tool,) = (s for s in spans if s.name == "execute_tool slow")
+    (late,) = (s for s in spans if s.name == "late")
+    assert (tool.end_time or 0) <= UP[-1] <= (late.start_time or 0)
+
+
+def test_a_result_that_comes_late_and_is_sent_was_not_given_up() -> None:
+    async def told_to_stop(call: Any) -> dict[str, Any]:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(TOOLS[call.name], **call.input)
+            while not LEFT:
+                await asyncio.sleep(0.001)
+            assert not future.cancel()
+            GO_ON.set()
+            return result(call, future.result())
+
+    assert told(spans_of(("slow",), told_to_stop)) == [{"tool": "slow", "ended before": True}]
 
 
 def test_what_it_does_afterwards_is_below_it_still() -> None:
