@@ -443,11 +443,13 @@ class Runs:
         given: Given,
         here: tuple[int, int] | None,
         inside: Collection[AskedTool],
+        around: Collection[Candidate] = (),
         *,
         strict: bool = False,
     ) -> tuple[AskedTool | None, bool]:
         """As `take`, of a call that others may turn out to be, too; and whether its arguments are
-        those asked for. `inside` calls of which that is not known it is made; by one function no
+        those asked for. `inside` calls of which that is not known it is made, and with all of those
+        `around`; by one function no
         call is made twice, but after it failed, or where its arguments say so."""
         with self._lock:
             named = self._asked_by_name.get(name, ())
@@ -460,7 +462,7 @@ class Runs:
                 [*open_now, *done], open_now, given, here, strict=strict, known=True
             )
             if found is None:  # perhaps the call in progress has been given up
-                again = [a for a in named if not a.taken and a.open and a not in inside]
+                again = [a for a in named if not a.taken and _is_made_again(a, by, around)]
                 found, sure = _which(again, again, given, here, strict=True, known=True)
                 found = found if sure else None
             if found is not None:
@@ -525,6 +527,12 @@ class Runs:
             if not others:
                 del self._asked_by_name[asked.call.name]
                 self.quiet(asked.call.name)
+
+
+def _is_made_again(asked: AskedTool, by: object, around: Collection[Candidate]) -> bool:
+    """Whether a call by this function may be another try, as one of it is in progress elsewhere."""
+    going_on = [call for call in asked.candidates if not call.end_ns]
+    return any(call.by is by for call in going_on) and not any(call in around for call in going_on)
 
 
 def _has_left(run: Run) -> bool:

@@ -153,13 +153,14 @@ class ToolCalls:
         runs = self._telemetry.runs
         if not runs.is_asked(name) or is_suppressed() or work.is_measured(name):
             return None
-        around, inside = RUNNING.get(), []
-        while around is not None:
-            if not around.sure:  # else what it calls for it is no other call
-                inside.append(around.asked)
-            around = around.around
+        outer, around, inside = RUNNING.get(), [], []
+        while outer is not None:
+            around.append(outer)
+            if not outer.sure:  # else what it calls for it is no other call
+                inside.append(outer.asked)
+            outer = outer.around
         key = self._key(runs.here())
-        asked, sure = runs.may_be(name, called.by, given, key, inside, strict=strict)
+        asked, sure = runs.may_be(name, called.by, given, key, inside, around, strict=strict)
         if asked is None:
             return None
         code = called.code
