@@ -281,8 +281,16 @@ NONE, FOUND, EQUAL, THE_VERY = range(4)
 """How much of a result is in what is sent: too little, most of its texts, no more, the object."""
 
 
-def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
-    """Which of the calls gave the result that is sent. Of what is not told, `sent` is `None`."""
+def chosen(
+    calls: Sequence[Candidate],
+    sent: object,
+    now_ns: int,
+    windows: Sequence[tuple[int, int]] = (),
+) -> Choice:
+    """Which of the calls gave the result that is sent. Of what is not told, `sent` is `None`.
+
+    `windows`, in order: when calls ran for what is sent together with it.
+    """
     over = [call for call in calls if call.end_ns]
     real = [call for call in over if not call.result.comes_later]
     going_on = _going_on(calls, real)
@@ -308,7 +316,7 @@ def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
         if left:
             return Choice(max(left, key=lambda call: call.start_ns))
         last = max(real, key=lambda call: call.end_ns)
-        unexplained = now_ns - last.end_ns
+        unexplained = _without(windows, last.end_ns, now_ns)
         own = max(call.end_ns - call.start_ns for call in real)
         if unexplained > max(own, UNEXPLAINED_NS):
             return Choice(None)
@@ -316,6 +324,17 @@ def chosen(calls: Sequence[Candidate], sent: object, now_ns: int) -> Choice:
     speaking = [call for call in real if not call.result.says_nothing] or real
     sure_ones = [call for call in speaking if call.sure] or speaking
     return _choice(sure_ones, real)
+
+
+def _without(windows: Sequence[tuple[int, int]], from_ns: int, to_ns: int) -> int:
+    """How much of the time there is in none of `windows`, which are in order."""
+    left, at = 0, from_ns
+    for start_ns, end_ns in windows:
+        if start_ns >= to_ns:
+            break
+        left += max(0, start_ns - at)
+        at = max(at, end_ns)
+    return left + max(0, to_ns - at)
 
 
 def _choice(alike: list[Candidate], real: Sequence[Candidate]) -> Choice:

@@ -137,11 +137,19 @@ class ModelCall:
     def _deliver(self, request: ModelRequest) -> None:
         """The request brings results of tool calls, some of them for the first time."""
         self._delivered = self._telemetry.runs.deliver(self._run, request.tool_results)
+        windows = sorted(
+            (call.start_ns, call.end_ns)
+            for asked in self._delivered
+            for call in asked.candidates
+            if call.end_ns
+        )
         for asked in self._delivered:
             failed = asked.call.id in request.failed_tools
             if asked.candidates or asked.operation is not None:
                 sent = request.results.get(asked.call.id)
-                self._telemetry.tool_calls.deliver(asked, self._start_ns, sent, failed=failed)
+                self._telemetry.tool_calls.deliver(
+                    asked, self._start_ns, sent, windows, failed=failed
+                )
             if asked.measured is None:
                 end = self._telemetry.tool_calls.inferred(
                     asked, self._start_ns, self._around, self._tracer, failed=failed

@@ -210,11 +210,20 @@ class ToolCalls:
                 candidate.is_used = True
 
     @harmless(None)
-    def deliver(self, asked: AskedTool, now_ns: int, sent: object, *, failed: bool) -> None:
-        """Its result is sent: what it was is known, and it is over for who asked."""
+    def deliver(
+        self,
+        asked: AskedTool,
+        now_ns: int,
+        sent: object,
+        windows: Sequence[tuple[int, int]],
+        *,
+        failed: bool,
+    ) -> None:
+        """Its result is sent: what it was is known, and it is over for who asked. `windows`, in
+        order, are when calls ran for what is sent together with it."""
         error_type = semconv.TOOL_ERROR if failed else semconv.GIVEN_UP
         if asked.candidates:
-            self.settle(asked, now_ns, sent, error_type)
+            self.settle(asked, now_ns, sent, error_type, windows)
         operation, asked.operation = asked.operation, None
         if operation is not None and not self._is_inside(operation):
             operation.give_up(now_ns, error_type)
@@ -236,11 +245,13 @@ class ToolCalls:
         now_ns: int,
         sent: object = None,
         given_up: str | None = None,
+        windows: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Which of the calls it was; `sent` is its result, where that has been sent, and `given_up`
-        what the call has failed with in that case if it has not ended by itself."""
+        """Which of the calls it was; `sent` is its result, where that has been sent, `given_up`
+        what the call has failed with in that case if it has not ended by itself, and `windows` are
+        those of what was sent together with it."""
         calls, asked.candidates = asked.candidates, []
-        choice = Choice(None) if asked.taken else _chosen(calls, sent, now_ns)
+        choice = Choice(None) if asked.taken else _chosen(calls, sent, now_ns, windows)
         if choice.call is not None:
             asked.measured = choice.call.span.get_span_context()
             if choice.unclear > 1:

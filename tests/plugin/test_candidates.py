@@ -104,6 +104,22 @@ def test_a_check_alone_is_no_tool_where_nobody_knows_what_took_the_time(answer: 
     assert [about(span) for span in spans_of(way)] == [{"inferred": True, "id": "toolu_1"}]
 
 
+@pytest.mark.parametrize("answer", [{"n": 1, "rows": [1, 2]}, None, 7])
+def test_the_tools_of_one_reply_explain_the_time_after_one_another(answer: Any) -> None:
+    """Also where no result can be recognised in what is sent."""
+
+    def way(call: Any) -> None:
+        def pay(**_: Any) -> Any:
+            wait(0.04)
+            return answer
+
+        tools = {"pay": pay}
+        call(lambda b: f"the bank says: {len(str(tools[b.name](**b.input)))} letters")
+
+    found = [about(span) for span in spans_of(way, PAY_TWICE)]
+    assert found == [{"id": "toolu_1"}, {"id": "toolu_2"}]
+
+
 def test_a_tool_that_gives_nothing_back_is_measured() -> None:
     def way(call: Any) -> None:
         tools = {"pay": lambda **_: wait(0.05)}
