@@ -57,6 +57,8 @@ class Definition:
     def waited_for(self, s: int, among: Sequence[int], t: int, d: int, stop: int) -> int:
         best: list[tuple[int, int, int]] = []
         open_now = [c for c in among if self.starts[c] < t and self.starts[c] < self.ends[c]]
+        # What had ended before `s` is looked at (its start, or that of what cuts it) plays no part.
+        open_now = [c for c in open_now if self.ends[c] > stop]
         open_now = [c for c in open_now if c != d and c not in self.trace.background]
         for c in open_now:
             if self.ends[c] <= t or self.ends[c] - self.late_ns(c, d) <= t:
@@ -68,13 +70,11 @@ class Definition:
             )
             if given and self.ends[c] > t and self.parents[c] == s:
                 best.append((0, 0, c))
-        running = [c for c in open_now if self.ends[c] > stop]
-        if d == NO_SPAN and running:
-            last = max(running)
+        if d == NO_SPAN and open_now:
+            last = max(open_now)
             if self.ends[last] > t and (self.holds_task(last) or t < self.ends[s]):
                 best.append((0, 2, last))
-        chosen = min(best, default=(0, 0, NO_SPAN))[2]
-        return chosen if chosen != NO_SPAN and self.ends[chosen] > stop else NO_SPAN
+        return min(best, default=(0, 0, NO_SPAN))[2]
 
     def elsewhere(self, wait: int, stop: int, t: int) -> list[int]:
         """What works while `wait` waits: the outermost that are neither above nor below it."""
