@@ -156,7 +156,7 @@ AGENTS: dict[str, tuple[Path, dict[str, str]]] = {
     ),
     "crewai": (
         OPENAI_2,
-        {"crewai": agent("invoke_agent completion  agent inferred (UNSET)", chat="chat gpt-4o")},
+        {"crewai": agent(chat="chat gpt-4o")},
     ),
 }
 
