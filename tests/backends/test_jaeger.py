@@ -47,7 +47,8 @@ invoke_agent research_agent internal agent
     attempt 1 client retry RED
     backoff internal retry
     attempt 2 client network
-  execute_tool fetch_page internal tool <- chat claude-opus-5-5
+  execute_tool fetch_page internal tool <- chat claude-opus-5-5, \
+execute_tool search_web, execute_tool search_papers
   chat claude-opus-5-5 client llm <- execute_tool fetch_page"""
 
 LONGEST_VALUE = 1_000
