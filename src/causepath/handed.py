@@ -9,6 +9,7 @@ on the stack of their thread, or in the task that waits for the work.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import sys
 import threading
@@ -221,11 +222,34 @@ def _work_on(top: FrameType) -> tuple[Origin | None, Any]:
     return None, None
 
 
+_LOOKING = threading.RLock()
+PATIENCE_SECONDS = 0.01
+
+
+def _frame_of(thread: int) -> FrameType | None:
+    """The innermost frame of another thread.
+
+    Before Python 3.12 a collection that begins inside of `sys._current_frames` runs Python's code
+    while the list of all threads is locked. A second thread that asks for it then never goes on,
+    nor does any other (gh-106883). So there is no collection meanwhile, as in later releases.
+    """
+    if not _LOOKING.acquire(timeout=PATIENCE_SECONDS):
+        return None
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread)  # noqa: SLF001 - the documented way to other stacks
+    finally:
+        if collects:
+            gc.enable()
+        _LOOKING.release()
+
+
 def _stack_of(thread: int) -> Iterator[FrameType]:
     """What stands on the stack of another thread at this moment."""
     if thread == threading.get_ident():
         return
-    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the documented way to other stacks
+    frame = _frame_of(thread)
     for _ in range(MAX_OWN_FRAMES):
         if frame is None:
             return
