@@ -186,7 +186,7 @@ class _Walk:
         starts, ends, parents = self._starts, self._ends, self._parents
         root = list(range(len(starts)))
         found = []
-        for i in _top_down(self._roots, self._below):
+        for i in self.waiting.top_down():
             if parents[i] == NO_SPAN:
                 continue
             root[i] = above = root[parents[i]]
@@ -320,7 +320,7 @@ class _Walk:
         if self._extents is None:
             extents = list(self._ends)
             starts, parents = self._starts, self._parents
-            for i in reversed(_top_down(self._roots, self._below)):
+            for i in reversed(self.waiting.top_down()):
                 above = parents[i]
                 if above != NO_SPAN:
                     extents[above] = max(extents[above], extents[i])
@@ -339,13 +339,6 @@ def _begun(family: Sequence[int], starts: Sequence[int], t: int) -> int:
         else:
             high = middle
     return low
-
-
-def _top_down(roots: Sequence[int], below: Sequence[Sequence[int]]) -> list[int]:
-    order = list(roots)
-    for i in order:
-        order.extend(below[i])
-    return order
 
 
 def _path(

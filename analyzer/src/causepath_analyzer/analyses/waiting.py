@@ -58,15 +58,19 @@ class Waiting:
         self._until: dict[int, tuple[list[int], list[int]]] = {}
         self._steps = 0
 
+    def top_down(self) -> list[int]:
+        """All span numbers, every parent before its children."""
+        order = [i for i, parent in enumerate(self.parents) if parent == NO_SPAN]
+        for i in order:
+            order.extend(self._below[i])
+        return order
+
     def holds_task(self, span: int) -> bool:
         """Whether `span` is a task, or one is below it."""
         if self._tasks is None:
             spans, parents = self._trace.spans, self.parents
             tasks = [span.category in TASKS for span in spans]
-            order = [i for i, parent in enumerate(parents) if parent == NO_SPAN]
-            for i in order:
-                order.extend(self._below[i])
-            for i in reversed(order):
+            for i in reversed(self.top_down()):
                 if tasks[i] and parents[i] != NO_SPAN:
                     tasks[parents[i]] = True
             self._tasks = tasks
