@@ -7,15 +7,15 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from causepath import measure
+from causepath.calls.runs import declaring_generator
 from causepath.guard import harmless
-from causepath.runs import declaring_generator
+from causepath.tool_functions import measured_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
-    from causepath.operation import Operation
+    from causepath.otel.operation import Operation
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Agent:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        return measure.run_of_agent(function, lambda *_: _open_run(self._name))  # type: ignore[return-value]
+        return measured_functions.run_of_agent(function, lambda *_: _open_run(self._name))  # type: ignore[return-value]
 
 
 @overload
@@ -89,8 +89,8 @@ def tool(function: Any = None, *, name: str | None = None, read_only: bool | Non
     effects, so that the analyzer may advise to run them together without a warning.
     """
     if function is None:
-        return lambda decorated: measure.measured(decorated, name, read_only)
-    return measure.measured(function, name, read_only)
+        return lambda decorated: measured_functions.measured(decorated, name, read_only)
+    return measured_functions.measured(function, name, read_only)
 
 
 def tools(functions: T, *, read_only: bool | None = None) -> T:
@@ -102,21 +102,23 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
     """
     collection: Any = functions
     if isinstance(collection, ModuleType):
-        measure.measure_module(collection)
+        measured_functions.measure_module(collection)
         return functions
     if isinstance(collection, dict):
         # A copy, as the type may want to be told more than its items.
         measured = copy.copy(collection)
         for key, value in collection.items():
-            if measure.is_function(value):
+            if measured_functions.is_function(value):
                 name = key if isinstance(key, str) else None
-                measured[key] = measure.stand_in(value, name, read_only)
+                measured[key] = measured_functions.stand_in(value, name, read_only)
         return measured  # type: ignore[return-value]
     if isinstance(collection, list | tuple):
         make = getattr(collection, "_make", type(collection))  # a named tuple takes no iterable
         return make(  # type: ignore[return-value]
             [
-                measure.stand_in(value, None, read_only) if measure.is_function(value) else value
+                measured_functions.stand_in(value, None, read_only)
+                if measured_functions.is_function(value)
+                else value
                 for value in collection
             ]
         )
@@ -128,5 +130,5 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
 
 @harmless(None)
 def _open_run(name: str, generator: FrameType | None = None) -> Operation | None:
-    active = measure.telemetry()
+    active = measured_functions.telemetry()
     return None if active is None else active.agent_run(name, generator)

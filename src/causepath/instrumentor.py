@@ -8,13 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from causepath import claude_agent, config, mcp, measure
-from causepath.carry import Carriers
-from causepath.found_tools import FoundTools
+from causepath import config
+from causepath.calls.tracing import Telemetry
+from causepath.export.tracer_provider import Pipeline
 from causepath.guard import harmless
-from causepath.imports import forget, when_imported
-from causepath.pipeline import Pipeline
-from causepath.telemetry import Telemetry
+from causepath.hooks import claude_agent, mcp
+from causepath.hooks.carried_context import Carriers
+from causepath.hooks.import_hooks import forget, when_imported
+from causepath.tool_functions import measured_functions
+from causepath.tool_functions.found_tools import FoundTools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
-    from causepath.frameworks import Frameworks
-    from causepath.patching import Patches
-    from causepath.provider import Provider
+    from causepath.hooks.frameworks import Frameworks
+    from causepath.hooks.patches import Patches
+    from causepath.providers.provider import Provider
 
 PROVIDERS = {
     "anthropic": "causepath.providers.anthropic",
@@ -92,7 +94,7 @@ class Plugin:
             self._pipeline.provider,
             self._found if settings.find_tools else None,
         )
-        measure.telemetry = lambda: self._telemetry
+        measured_functions.telemetry = lambda: self._telemetry
         self._pipeline.when_set(telemetry.attend, telemetry.set_up_for_others)
         for module, description in PROVIDERS.items():
             self._when_imported(module, functools.partial(self._patch, telemetry, description))
@@ -125,7 +127,7 @@ class Plugin:
     def _disable(self) -> None:
         for name, hook in self._hooks:
             forget(name, hook)
-        measure.telemetry = lambda: None
+        measured_functions.telemetry = lambda: None
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
@@ -141,12 +143,12 @@ class Plugin:
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
             if self._settings.digests and telemetry.evidence is None:
-                from causepath.digest_key import digest_key
-                from causepath.evidence import Evidence
+                from causepath.content.digest_key import digest_key
+                from causepath.content.provenance import Evidence
 
                 telemetry.evidence = Evidence(digest_key(self._settings.digest_key))
             if self._settings.content is not None and telemetry.content is None:
-                from causepath.content import Content
+                from causepath.content.recording import Content
 
                 digest = telemetry.evidence.digest if telemetry.evidence is not None else None
                 telemetry.content = Content(self._settings.content, self._redact, digest)
@@ -185,20 +187,20 @@ class Plugin:
     @harmless(None)
     def _patch_pools(self, telemetry: Telemetry, module: ModuleType) -> None:
         if telemetry is self._telemetry:
-            from causepath.process_pools import ProcessPools
+            from causepath.hooks.process_pools import ProcessPools
 
             ProcessPools(telemetry).wrap(module, self._changed())
 
     @harmless(None)
     def _patch_framework(self, telemetry: Telemetry, module: ModuleType) -> None:
         if telemetry is self._telemetry:
-            from causepath.frameworks import Frameworks
+            from causepath.hooks.frameworks import Frameworks
 
             self._frameworks = self._frameworks or Frameworks(telemetry)
             self._frameworks.wrap(module, self._changed())
 
     def _changed(self) -> Patches:
-        from causepath.patching import Patches
+        from causepath.hooks.patches import Patches
 
         self._patches = self._patches or Patches()
         return self._patches

@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from tests.plugin.test_categories import CASES, CLAUDE_CODE
 from tests.support.around import Recorded, recorded
 from tests.support.recording import Recording

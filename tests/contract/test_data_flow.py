@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import causepath
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import Latency, Reply, Request

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcp import ClientSession
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from tests.plugin.test_mcp import TWO, asker, converse
 from tests.support.mcp_server import in_memory, lookups
 from tests.support.messages_api import MessagesApi

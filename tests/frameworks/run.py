@@ -15,8 +15,8 @@ import sys
 from typing import Any
 
 from causepath import guard
-from causepath.frameworks import RUNS, SEAMS
-from causepath.patching import MARK
+from causepath.hooks.frameworks import RUNS, SEAMS
+from causepath.hooks.patches import MARK
 from tests.frameworks import agents
 from tests.support.messages_api import MessagesApi
 from tests.support.openai_api import OpenAiApi

@@ -15,8 +15,8 @@ from opentelemetry import context, trace
 
 import causepath
 from causepath import guard
+from causepath.hooks.patches import MARK
 from causepath.instrumentor import PROVIDERS
-from causepath.patching import MARK
 from tests.support.recording import Recording, set_global_provider
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causepath import bodies
-from causepath.bodies import Body
+from causepath.replies import reply_bytes
+from causepath.replies.reply_bytes import Body
 from tests.support.wire import Event
 
 if sys.version_info >= (3, 14):
@@ -83,7 +83,7 @@ def test_what_is_no_text_or_of_unknown_encoding_tells_nothing() -> None:
 
 
 def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
+    monkeypatch.setattr(reply_bytes, "MAX_BYTES", 1000)
     endless = [b"data: " + b"x" * 400] * 10
     body = Body(SSE, lambda _: None)
     for piece in endless:
@@ -98,7 +98,7 @@ def test_no_more_is_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_long_stream_of_short_events_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
+    monkeypatch.setattr(reply_bytes, "MAX_BYTES", 1000)
     for name in ("lines", "frames"):
         headers, data = BODIES[name]
         assert told(headers, [data] * 20) == DATA * 20

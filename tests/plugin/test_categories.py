@@ -8,7 +8,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from causepath.categories import category
+from causepath.otel.categories import category
 
 if TYPE_CHECKING:
     from tests.support.recording import Recording

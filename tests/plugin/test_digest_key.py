@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from causepath.digest_key import digest_key
+from causepath.content.digest_key import digest_key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAKE = """
 import sys
-from causepath.digest_key import digest_key
+from causepath.content.digest_key import digest_key
 sys.stdin.readline()
 print(digest_key(None).hex())
 """

@@ -18,7 +18,8 @@ from anthropic.types import Message
 from opentelemetry.sdk.trace import TracerProvider
 
 import causepath
-from causepath import measure, runs
+from causepath.calls import runs
+from causepath.tool_functions import measured_functions
 from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider
@@ -59,7 +60,7 @@ def silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def registries() -> dict[str, int]:
-    active = measure.telemetry()
+    active = measured_functions.telemetry()
     assert active is not None
     kept = {
         "open": active._open,
@@ -176,7 +177,7 @@ def test_tool_calls_that_nobody_answers_are_bounded_below_other_spans(
             with causepath.agent("extract"):
                 client.messages.create(**ASK)
         assert registries() == {"_by_call_id": 3, "_asked_by_name": 1}
-        active = measure.telemetry()
+        active = measured_functions.telemetry()
         assert active is not None
         (kept,) = active.runs._asked_by_name.values()
         assert [asked.call.input for asked in kept] == [None] * 3

@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 import causepath
-from causepath import measure
-from causepath.blocks import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
 from causepath.config import ContentSettings
-from causepath.content import REQUEST, Content
-from causepath.data_flow import MAX_LINES, DataFlow
-from causepath.digests import MAX_REMEMBERED, Digests
-from causepath.evidence import Evidence
-from causepath.pieces import Pieces
+from causepath.content.conversations import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
+from causepath.content.data_flow import MAX_LINES, DataFlow
+from causepath.content.digests import MAX_REMEMBERED, Digests
+from causepath.content.fingerprints import Pieces
+from causepath.content.provenance import Evidence
+from causepath.content.recent_keys import Recent, RecentKeys
+from causepath.content.recording import REQUEST, Content
 from causepath.providers.anthropic_blocks import input_prompt, output_blocks
 from causepath.providers.openai_blocks import input_prompt as chat_prompt
-from causepath.recent import Recent, RecentKeys
+from causepath.tool_functions import measured_functions
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
@@ -37,7 +37,7 @@ from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from causepath.prompt import Prompt
+    from causepath.providers.prompt import Prompt
     from tests.support.script import Answer
 
 ASK: dict[str, Any] = {"model": "m", "max_tokens": 64}
@@ -703,7 +703,7 @@ def test_nothing_of_a_text_is_kept(recording: Recording) -> None:
     said = "".join(["A text that nobody ", "else has ", str(id(recording))])
     with served(Reply("ok")) as client:
         ask(client, said)
-    telemetry = measure.telemetry()
+    telemetry = measured_functions.telemetry()
     assert telemetry is not None
     client = None
     gc.collect()

@@ -14,8 +14,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from causepath import file
-from causepath.file import TraceFile
+from causepath.export import trace_file
+from causepath.export.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def test_what_cannot_be_written_whole_is_not_written(
         return write(descriptor, data[:room])
 
     with monkeypatch.context() as patched:
-        patched.setattr(file.os, "write", full)
+        patched.setattr(trace_file.os, "write", full)
         assert written.export(batch("lost")) is NOT_WRITTEN
     assert written.export(batch("after")) is WRITTEN
     assert names(path) == ["before", "after"]
@@ -87,7 +87,9 @@ def test_what_cannot_be_written_whole_is_not_written(
 
 def test_a_short_write_goes_on_where_it_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
-    monkeypatch.setattr(file.os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+    monkeypatch.setattr(
+        trace_file.os, "write", lambda descriptor, data: write(descriptor, data[:10])
+    )
     assert TraceFile(path).export(batch("a")) is WRITTEN
     assert names(path) == ["a"]
 
@@ -135,7 +137,7 @@ def test_a_child_that_was_forked_while_it_was_written_does_not_hold_it(
                 os._exit(0)
         return write(descriptor, data)
 
-    monkeypatch.setattr(file.os, "write", forks)
+    monkeypatch.setattr(trace_file.os, "write", forks)
     try:
         assert written.export(batch("a")) is WRITTEN
         assert written.export(batch("b")) is WRITTEN

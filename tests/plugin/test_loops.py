@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from causepath.sites import Site, site
+from causepath.code.call_sites import Site, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import anthropic
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from causepath.model_call import ModelCall
+from causepath.calls.model_call import ModelCall
 from tests.plugin.ways import ASK, HELLO
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider

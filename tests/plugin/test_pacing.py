@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causepath.pacing import Pacing
+from causepath.replies.stream_pace import Pacing
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Failure, InOrder, Reply, Usage
 

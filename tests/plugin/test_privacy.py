@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import causepath
 from causepath import config
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording

@@ -20,7 +20,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import causepath
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from tests.plugin.test_tools import DONE, TWO_TOOLS, USAGE, converse, result
 from tests.support import pool_tools
 from tests.support.messages_api import MessagesApi

@@ -15,11 +15,11 @@ import anthropic
 import pytest
 import wrapt
 
-from causepath.branches import carries_out
-from causepath.frameworks import RUNS, SEAMS
+from causepath.code.name_branches import carries_out
+from causepath.code.reachable import MAX_LOOKED_AT, reachable
+from causepath.hooks.frameworks import RUNS, SEAMS
 from causepath.instrumentor import FRAMEWORKS
-from causepath.reachable import MAX_LOOKED_AT, reachable
-from causepath.registries import Registries
+from causepath.tool_functions.search import Registries
 from tests.plugin import branches, hand_written
 from tests.plugin.hand_written_tools import CLOCK, look, store
 from tests.support.messages_api import MessagesApi

@@ -13,14 +13,14 @@ import pytest
 from opentelemetry import trace
 
 import causepath
-from causepath.model_call import ModelCall
+from causepath.calls.model_call import ModelCall
 from tests.support.messages_api import MessagesApi
 from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from causepath.telemetry import Telemetry
+    from causepath.calls.tracing import Telemetry
     from tests.support.recording import Recording
 
 HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
@@ -309,9 +309,9 @@ def test_a_run_that_is_left_ends_when_it_last_did_something(
 
 
 def active_telemetry() -> Telemetry:
-    from causepath import measure
+    from causepath.tool_functions import measured_functions
 
-    active = measure.telemetry()
+    active = measured_functions.telemetry()
     assert active is not None
     return active
 

@@ -51,24 +51,24 @@ CALLED_BY_THE_APPLICATION = frozenset(
 RESTORES = frozenset(
     {
         "causepath.api.Agent.__exit__",
-        "causepath.candidates.Candidate.__exit__",
-        "causepath.candidates._Step.__exit__",
-        "causepath.model_call.ModelCall.__exit__",
-        "causepath.operation.Operation.__exit__",
-        "causepath.operation.Step.__exit__",
-        "causepath.operation.detach",
-        "causepath.tellers._Call.__exit__",
-        "causepath.tellers._Call.leave",
+        "causepath.calls.candidates.Candidate.__exit__",
+        "causepath.calls.candidates._Step.__exit__",
+        "causepath.calls.model_call.ModelCall.__exit__",
+        "causepath.otel.operation.Operation.__exit__",
+        "causepath.otel.operation.Step.__exit__",
+        "causepath.otel.operation.detach",
+        "causepath.tool_functions.code_exchange._Call.__exit__",
+        "causepath.tool_functions.code_exchange._Call.leave",
     }
 )
 """What takes our context back: where that fails, it is left, and nothing else may be seen of it."""
 
 GUARDED_INSIDE = frozenset(
     {
-        "causepath.model_call.ModelCall.event",  # as it is called for each event
-        "causepath.pacing.Connecting.listener.<locals>.told",
+        "causepath.calls.model_call.ModelCall.event",  # as it is called for each event
+        "causepath.replies.stream_pace.Connecting.listener.<locals>.told",
         *(
-            f"causepath.tellers.Teller.{name}"  # they do nothing but to look, or hand on
+            f"causepath.tool_functions.code_exchange.Teller.{name}"  # they only look, or hand on
             for name in ("asked", "enter", "told", "paused", "handed_over", "resumed")
         ),
     }
@@ -76,11 +76,15 @@ GUARDED_INSIDE = frozenset(
 """What has the guard in it, not around it."""
 
 STANDS_IN = {
-    "causepath.patching": "what is called instead of a method of the SDK",
-    "causepath.streams": "what is iterated instead of the SDK's events",
-    "causepath.carry": "what is called instead of what hands work to a thread, or tells its future",
-    "causepath.inside": "what is called instead of a function of the application",
-    "causepath.proxies": "what is called, iterated or closed instead of something of theirs",
+    "causepath.hooks.patches": "what is called instead of a method of the SDK",
+    "causepath.replies.stream_events": "what is iterated instead of the SDK's events",
+    "causepath.hooks.carried_context": (
+        "what is called instead of what hands work to a thread, or tells its future"
+    ),
+    "causepath.tool_functions.wrapping": "what is called instead of a function of the application",
+    "causepath.replies.reply_body": (
+        "what is called, iterated or closed instead of something of theirs"
+    ),
     "causepath.guard": "what catches everything",
 }
 """Modules of which some functions call the application's or the SDK's own: these cannot fail where
@@ -120,15 +124,15 @@ def edge(name: str) -> bool:
     module = next((module for module in STANDS_IN if name.startswith(f"{module}.")), None)
     return module is not None and (
         "<locals>" in name
-        or module in ("causepath.guard", "causepath.streams")
+        or module in ("causepath.guard", "causepath.replies.stream_events")
         or name.startswith(
             (
-                "causepath.carry.InWorker.",
-                "causepath.proxies.ObservedBody.",
-                "causepath.proxies.Measured",
+                "causepath.hooks.carried_context.InWorker.",
+                "causepath.replies.reply_body.ObservedBody.",
+                "causepath.replies.reply_body.Measured",
             )
         )
-        or name == "causepath.inside._finish"
+        or name == "causepath.tool_functions.wrapping._finish"
     )
 
 
@@ -445,7 +449,7 @@ def test_no_exported_byte_holds_what_was_said(is_async: bool, tmp_path: Path) ->
     """In prompts, system, tools, arguments, results, errors, headers, queries, bodies and keys."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    from causepath.file import TraceFile
+    from causepath.export.trace_file import TraceFile
 
     search_tool = {
         "name": "search",

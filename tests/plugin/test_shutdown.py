@@ -85,7 +85,7 @@ interpreters.run_string(inside, '''
 import causepath
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from causepath.file import TraceFile
+from causepath.export.trace_file import TraceFile
 from pathlib import Path
 provider = None
 if "%s" == "provider":

@@ -20,10 +20,10 @@ import pytest
 from opentelemetry import context, trace
 
 import causepath
-from causepath import measure
-from causepath.model_call import ModelCall
-from causepath.others import OtherSpan
-from causepath.runs import AskedTool, Run
+from causepath.calls.foreign_spans import OtherSpan
+from causepath.calls.model_call import ModelCall
+from causepath.calls.runs import AskedTool, Run
+from causepath.tool_functions import measured_functions
 from tests.plugin.ways import SEARCH, W
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -191,7 +191,7 @@ def soak(seconds: float, is_async: bool) -> Watching:
             client.close()
         assert wrong == []
         gc.collect()
-        active = measure.telemetry()
+        active = measured_functions.telemetry()
         assert active is not None
         active.end_idle_runs()
         assert not active._open

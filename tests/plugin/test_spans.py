@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import INVALID_SPAN
 
-from causepath.spans import attributes_of, write
+from causepath.otel.span_access import attributes_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

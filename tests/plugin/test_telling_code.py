@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from causepath.tellers import Only, Teller, Tellers, Way
-from causepath.telling_code import telling_code, with_teller
+from causepath.tool_functions.code_exchange import Only, Teller, Tellers, Way
+from causepath.tool_functions.measured_code import telling_code, with_teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

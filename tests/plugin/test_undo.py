@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import causepath
-from causepath.notebooks import notebook_name
+from causepath.code.notebooks import notebook_name
 from tests.support.recording import set_global_provider
 
 if TYPE_CHECKING:

@@ -369,7 +369,8 @@ def test_a_child_forked_while_the_set_up_is_made_does_not_hang(tmp_path: Path, u
     code = (
         "import os, threading, warnings; warnings.simplefilter('ignore')\n"
         "import causepath.auto\n"
-        "from causepath import instrumentor, set_up\n"
+        "from causepath import instrumentor\n"
+        "from causepath.export import default_provider as set_up\n"
         "made, forked = threading.Event(), threading.Event()\n"
         "make = set_up.default_provider\n"
         "def slow(config):\n    made.set(); forked.wait(); return make(config)\n"

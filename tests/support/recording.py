@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.util._once import Once
 
 import causepath
-from causepath import measure
+from causepath.tool_functions import measured_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class Recording:
 
     def text(self) -> str:
         """The spans as indented lines; an inferred run that goes on is ended first."""
-        active = measure.telemetry()
+        active = measured_functions.telemetry()
         if active is not None:
             active.end_idle_runs()
         return "\n".join(lines(self.spans()))

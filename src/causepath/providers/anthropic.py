@@ -7,10 +7,10 @@ import functools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
-from causepath.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
+from causepath.providers.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
+from causepath.providers.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
 from causepath.providers.stainless import (
     body_of,
     body_options,
@@ -24,7 +24,7 @@ from causepath.providers.stainless import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from causepath.prompt import Prompt
+    from causepath.providers.prompt import Prompt
 
 FINISH_REASONS = {
     "end_turn": "stop",

@@ -11,9 +11,9 @@ import functools
 from marshal import dumps
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import Block
-from causepath.prompt import Key, Prompt, key_of
 from causepath.providers.fields import fields_of, get, items
+from causepath.providers.messages import Block
+from causepath.providers.prompt import Key, Prompt, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -9,10 +9,10 @@ import functools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import ModelReply, ModelRequest, ToolCall, Usage
-from causepath.provider import CONTENT, FACTS, LAST, Provider
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
+from causepath.providers.messages import ModelReply, ModelRequest, ToolCall, Usage
 from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
+from causepath.providers.provider import CONTENT, FACTS, LAST, Provider
 from causepath.providers.stainless import (
     body_of,
     body_options,
@@ -26,8 +26,8 @@ from causepath.providers.stainless import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from causepath.messages import Scalar, Server
-    from causepath.prompt import Prompt
+    from causepath.providers.messages import Scalar, Server
+    from causepath.providers.prompt import Prompt
 
 FINISH_REASONS = {"tool_calls": "tool_call", "function_call": "tool_call"}
 """The conventions' words for those of Chat Completions. Any other is passed on as it is."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from causepath.messages import Block
-from causepath.prompt import Key, Prompt, key_of, plain_key
 from causepath.providers.fields import fields_of, items, parsed, text
+from causepath.providers.messages import Block
+from causepath.providers.prompt import Key, Prompt, key_of, plain_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

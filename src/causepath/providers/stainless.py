@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from causepath.messages import Server
-from causepath.provider import Seam, Target
+from causepath.providers.messages import Server
+from causepath.providers.provider import Seam, Target
 
 
 def targets(package: str) -> tuple[Target, ...]:

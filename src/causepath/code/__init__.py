@@ -1,0 +1,1 @@
+"""The application's code: looked at, and never run."""

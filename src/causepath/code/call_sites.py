@@ -1,0 +1,120 @@
+"""Where in the application a call is made: its whole stack, and the loop that comes back to it."""
+
+from __future__ import annotations
+
+import functools
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from causepath.code import loops
+from causepath.code.application_stack import handed_over
+from causepath.code.frames import MAX_FRAMES, MAX_KNOWN, application_frame
+from causepath.code.ownership import is_application
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+    from causepath.code.frames import Frame
+
+MAX_STACK = 8
+"""Lines of a stack that are told one by one."""
+
+
+class Line(NamedTuple):
+    """Where a function of the application stands on the way to a call."""
+
+    text: str
+    """`file:line function`"""
+    column: int
+    """As a line may have several calls."""
+    loop: str | None
+    """The kind of the loop in this function that comes back here."""
+    always: bool
+    """Whether the function never ends without the call."""
+    keeps: bool = False
+    """Whether it keeps an answer where its next call finds it."""
+    names: frozenset[str] = frozenset()
+    """What it calls there."""
+    function: str = ""
+    """Its own name."""
+
+
+class Site(NamedTuple):
+    """Where a call is made."""
+
+    stack: tuple[str, ...]
+    """The application's lines, each `file:line function:column`, the nearest first; of many the
+    rest as a digest."""
+    loop: tuple[str, str] | None
+    """The nearest of them that is in a loop of the application's own, and the kind of that. A
+    server or a framework around it has loops, too, which nobody can change."""
+
+
+_lines: dict[tuple[CodeType, int], Line] = {}
+
+
+def calling(top: FrameType) -> tuple[Frame | None, Site]:
+    """The nearest frame of the application on the stack from `top`, and what is known of a call
+    that it makes. Where there is none, it is that of who handed over the work."""
+    nearest = application_frame(top)
+    if nearest is not None:
+        return nearest, site(nearest)
+    frames = handed_over(top, as_it_was=True)
+    return next(iter(frames), None), _site(tuple(map(_known, frames)))
+
+
+def site(frame: FrameType | None) -> Site:
+    """What is known of a call that `frame`, of the application, makes."""
+    lines = []
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        lines.append(_known(frame))
+        frame = application_frame(frame.f_back)
+    return _site(tuple(lines))
+
+
+def _known(frame: Frame) -> Line:
+    key = frame.f_code, frame.f_lasti
+    line = _lines.get(key)
+    if line is None:
+        line = _line(frame)
+        if len(_lines) < MAX_KNOWN:
+            _lines[key] = line
+    return line
+
+
+def _line(frame: Frame) -> Line:
+    code, number = frame.f_code, frame.f_lineno
+    text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
+    spots = islice(code.co_positions(), frame.f_lasti // 2, None)
+    column = next(spots, (None, None, None, None))[2] or 0
+    if not is_application(frame.f_globals.get("__name__")):
+        return Line(text, column, None, always=True)
+    return Line(text, column, *loops.place_of(code, frame.f_lasti), code.co_name)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _site(lines: tuple[Line, ...]) -> Site:
+    stack = tuple(f"{line.text}:{line.column}" for line in lines[:MAX_STACK])
+    if len(lines) > MAX_STACK:
+        rest = [line[:2] for line in lines[MAX_STACK:]]
+        stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
+    certain, keeps, called = True, False, ""
+    for line in lines:
+        if called and called not in line.names and called not in COMPREHENSIONS:
+            certain = False  # something else, which may have a loop of its own, calls it
+        if line.loop is not None:
+            return Site(stack, (line.text, _kind(line.loop, certain=certain, keeps=keeps)))
+        certain, keeps, called = certain and line.always, keeps or line.keeps, line.function
+    return Site(stack, None)
+
+
+def _kind(loop: str, *, certain: bool, keeps: bool) -> str:
+    if loop in (loops.EACH, loops.SOME) and keeps:
+        return loops.CHAIN
+    return loops.SOME if loop == loops.EACH and not certain else loop
+
+
+COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})

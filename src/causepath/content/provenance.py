@@ -1,0 +1,325 @@
+"""Evidence without content: what calls were given and answered as digests, and whose output it was.
+
+Everything here is worked out while the texts are at hand anyway, and none of them is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from causepath import forks
+from causepath.content import word_sources
+from causepath.content.conversations import MAX_LISTED, Conversations, Logged, Told
+from causepath.content.data_flow import DataFlow
+from causepath.content.digests import Digests
+from causepath.content.fingerprints import WHOLE, Pieces, tells
+from causepath.content.named_places import places_in
+from causepath.content.outcomes import outcome_of
+from causepath.content.plain_data import leaves_in, texts_in
+from causepath.content.recent_keys import Recent
+from causepath.content.word_sources import Said
+from causepath.otel import semconv
+from causepath.otel.span_access import write
+from causepath.providers.messages import Block
+from causepath.providers.prompt import are_blocks, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from opentelemetry.trace import Span, SpanContext
+
+    from causepath.providers.messages import ToolCall
+    from causepath.providers.prompt import Prompt
+
+MAX_LINKS = 32
+"""Of content, on one span."""
+
+MAX_TRACES = 16
+"""Traces whose latest answers are kept, in each of two generations."""
+
+MAX_SAID = 8
+"""Answers of a trace in which single words are looked for: the latest."""
+
+FEW_CHARACTERS = 200
+"""Of a block that is no text: about, as nobody has looked into it."""
+
+MAX_DIGESTED = 256 * 1024
+"""Characters of a result of a tool that has a digest."""
+
+
+class Evidence:
+    """What model calls and tools of this process were given and put out. Usable from any thread."""
+
+    def __init__(self, key: bytes) -> None:
+        self._digests = Digests(key)
+        self._flow = DataFlow()
+        self._said: Recent[int, list[Said]] = Recent(MAX_TRACES)
+        self._lock = threading.RLock()
+        forks.living.add(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._flow.after_fork()
+
+    def digest(self, block: Block) -> tuple[str, int]:
+        """In hex, and the size of what it covers in UTF-8 bytes."""
+        return self._digests.digest(block)
+
+    def given(
+        self,
+        span: Span,
+        conversations: Conversations,
+        prompt: Prompt,
+        results: Mapping[str, SpanContext],
+    ) -> Told:
+        """Write down what a model call is given. `results`: the tools whose results it brings."""
+        context = span.get_span_context()
+        items = self._digests.items(prompt.keys, prompt.blocks)
+        with self._lock:  # calls of one run may begin at once
+            told, kept, previous, carries_on = conversations.given(context.span_id, items)
+        new = items[kept:]
+        attributes: dict[str, Any] = {
+            semconv.INPUT_BLOCKS: tuple(new[:MAX_LISTED]),
+            semconv.INPUT_KEPT: kept,
+        }
+        if previous is not None:
+            attributes[semconv.INPUT_PREVIOUS] = f"{previous.span_id:016x}"
+        if len(new) > MAX_LISTED:
+            attributes[semconv.INPUT_OMITTED] = len(new) - MAX_LISTED
+        write(span, attributes)
+
+        if results:
+            told.sources.update([tool.span_id for tool in results.values()])
+        if new:
+            blocks = prompt.blocks(kept)
+            _log(told, blocks, results)
+            self._recognise(blocks, kept, told, context, results)
+        sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
+        if sources:
+            linked = _link(span, chain.from_iterable(sources), {context.span_id})
+            told.sources |= linked
+        if not carries_on and not results:
+            earlier = self._said_in(context.trace_id)
+            if earlier:
+                found = word_sources.handed_on(_texts_of_log(told.log[kept:]), earlier)
+                told.sources |= _link(span, found.sources, {context.span_id} | told.sources)
+                write(span, {semconv.FLOW: found.flow})
+        return told
+
+    def _recognise(
+        self,
+        blocks: Sequence[Block],
+        first: int,
+        told: Told,
+        context: SpanContext,
+        results: Mapping[str, SpanContext],
+    ) -> None:
+        """Find out whose outputs are in `blocks`, which a call is given, the latest first. `first`
+        is the number of the first of them."""
+        characters = 0
+        for number in range(len(blocks) - 1, -1, -1):
+            block = blocks[number]
+            if block.kind in ("tool_use", "image"):
+                continue
+            texts = _texts_of((block,))
+            tool = results.get(block.id) if block.kind == "tool_result" else None
+            if tool is not None:
+                self._flow.produced(Pieces.output(texts), tool, set())
+                continue
+            given = Pieces.given(texts, characters)
+            characters += sum(map(len, texts))
+            found = self._flow.sources(given, context.trace_id, told.sources)
+            others = [one for one in found if one.span_id not in told.sources]
+            if others:
+                told.carried[first + number] = others
+
+    def answered(self, span: Span, told: Told, blocks: Sequence[Block]) -> dict[str, Any]:
+        """What a model call answered, as attributes of its span."""
+        keys = [*map(key_of, blocks)]
+        items = self._digests.items(keys, lambda start: blocks[start:])
+        told.answer(items)
+        texts = _texts_of(blocks)
+        if texts:
+            self._flow.produced(Pieces.output(texts), span.get_span_context(), told.sources)
+        # What it asks tools for it does not say: the links of these tell.
+        answers = [block for block in blocks if block.kind != "tool_use"]
+        said = word_sources.kept(chain.from_iterable(map(_texts_of_block, answers)))
+        is_short = not told.log or told.log[-1].size <= word_sources.MAX_TEXT
+        heard = partial(_texts_heard, told, len(told.log)) if is_short else None
+        self._say(Said(span.get_span_context(), heard, said))
+        _log(told, blocks)
+        attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
+        if len(items) > MAX_LISTED:
+            attributes[semconv.OUTPUT_OMITTED] = len(items) - MAX_LISTED
+        return attributes
+
+    def asked(self, told: Told, call: ToolCall) -> tuple[dict[str, Any], list[SpanContext]]:
+        """What a reply asks a tool for: attributes of the span of that, and the tools whose
+        results, which the model has just been given, are in it."""
+        block = Block("assistant", "tool_use", call.input, call.name)
+        attributes = self._named(block, call.input)
+        if told.log and told.log[-1].size > word_sources.MAX_TEXT:
+            attributes[semconv.FLOW] = word_sources.UNSURE
+            return attributes, []
+        new = {n for n in range(told.kept, len(told.log)) if told.log[n].tool is not None}
+        before = _texts_of_log(one for n, one in enumerate(told.log) if n not in new)
+        results = [
+            (one.tool, tuple(_texts_of_block(one.block)))
+            for one in (told.log[n] for n in sorted(new))
+            if one.tool is not None
+        ]
+        found = word_sources.asked_for(call.input, before, results)
+        attributes[semconv.FLOW] = found.flow
+        return attributes, found.sources
+
+    def tool_given(
+        self, span: Span, name: str, arguments: object, issuer: SpanContext | None
+    ) -> Pieces:
+        """Link a tool to those whose output its arguments carry, but for the call that asked."""
+        context = span.get_span_context()
+        found = Pieces.given(texts_in(arguments))
+        asked = {issuer.span_id} if issuer is not None else set()
+        linked = _link(
+            span, self._flow.sources(found, context.trace_id, asked, remember=False), asked
+        )
+        if issuer is None:
+            write(span, self._named(Block("tool", "arguments", arguments, name), arguments))
+            earlier = self._said_in(context.trace_id)
+            if earlier:
+                carried = word_sources.handed_on(_leaves(arguments), earlier)
+                _link(span, carried.sources, linked)
+                write(span, {semconv.FLOW: carried.flow})
+        return found
+
+    def tool_returned(
+        self, span: Span, given: Pieces, arguments: object, result: object
+    ) -> Callable[[], None]:
+        """Gives what lets the result of a tool be known again, once it is known to be one. The
+        lines that it was given are not its output."""
+        found = Pieces.output(texts_in(result))
+        found.parts.difference_update(given.parts)
+        said, heard = word_sources.kept(_leaves(result)), word_sources.kept(_leaves(arguments))
+        returned = Said(
+            span.get_span_context(), partial(iter, heard) if heard is not None else None, said
+        )
+        about: dict[str, Any] = {}
+        outcome = outcome_of(result)
+        if outcome is not None:
+            about[semconv.TOOL_OUTCOME] = outcome
+        if type(result) is str and len(result) <= MAX_DIGESTED:
+            digest, size = self.digest(Block("tool", "result", result))
+            about[semconv.OUTPUT_BLOCKS] = (f"tool:result:{digest}:{size}",)
+
+        def produced() -> None:
+            self._flow.produced(found, span.get_span_context(), frozenset())
+            self._say(returned)
+            write(span, about)
+
+        return produced
+
+    def _named(self, block: Block, arguments: object) -> dict[str, Any]:
+        """The digests of the arguments of a tool, and of the places that they name."""
+        found: dict[str, Any] = {}
+        key = key_of(block)
+        if key is not None:  # else it is no plain data
+            found[semconv.INPUT_BLOCKS] = tuple(self._digests.items([key], lambda _: [block]))
+        places = [place.split(":", 1) for place in places_in(arguments)]
+        if places:
+            found[semconv.TOOL_PLACES] = tuple(
+                f"{how}:{self._digests.digest(Block('', '', named))[0]}" for how, named in places
+            )
+        return found
+
+    def forget_texts(self, trace_id: int) -> None:
+        """The trace is over."""
+        with self._lock:
+            said = self._said.get(trace_id)
+            if said is not None:
+                said.clear()
+
+    def _said_in(self, trace_id: int) -> list[Said]:
+        with self._lock:
+            return list(self._said.get(trace_id) or ())
+
+    def _say(self, said: Said) -> None:
+        trace_id = said.context.trace_id
+        with self._lock:
+            others = self._said.get(trace_id)
+            if others is None:
+                self._said[trace_id] = others = []
+            others.append(said)
+            del others[:-MAX_SAID]
+
+
+def _light(block: Block) -> Block:
+    """A block without the data of an image or a document, which nobody has words of."""
+    if block.kind in ("image", "document", "tool"):
+        return block._replace(value="")
+    return block
+
+
+FORGOTTEN = Logged(Block("", ""), None, word_sources.MAX_TEXT + 1)
+
+
+def _log(
+    told: Told, blocks: Iterable[Block], results: Mapping[str, SpanContext] | None = None
+) -> None:
+    if len(told.log) < told.kept:  # forgotten
+        told.log[:] = [FORGOTTEN] * told.kept
+    size = told.log[-1].size if told.log else 0
+    for block in blocks:
+        light = _light(block)
+        size += len(light.value) if type(light.value) is str else FEW_CHARACTERS
+        told.log.append(Logged(light, results.get(block.id) if results else None, size))
+
+
+def _texts_heard(told: Told, count: int) -> Iterator[str]:
+    return _texts_of_log(told.log[:count])
+
+
+def _texts_of_log(log: Iterable[Logged]) -> Iterator[str]:
+    return chain.from_iterable(_texts_of_block(one.block) for one in log)
+
+
+def _texts_of_block(block: Block) -> Iterator[str]:
+    """All that it says, also what is too short to be recognised."""
+    value = block.value
+    if type(value) is str:
+        yield value
+    elif are_blocks(value):
+        for inner in value:
+            yield from _texts_of_block(inner)
+    else:
+        yield from _leaves(value)
+
+
+def _leaves(value: object) -> Iterator[str]:
+    return (str(leaf) for _, leaf in leaves_in(value))
+
+
+def _texts_of(blocks: Iterable[Block]) -> list[str]:
+    """The texts in blocks that can be recognised; the data of images and documents is one, too."""
+    found: list[str] = []
+    for block in blocks:
+        value = block.value
+        if type(value) is str:
+            if tells(value, WHOLE):
+                found.append(value)
+        elif are_blocks(value):
+            found += _texts_of(value)
+        else:
+            found += texts_in(value)
+    return found
+
+
+def _link(span: Span, sources: Iterable[SpanContext], but: set[int]) -> set[int]:
+    """Gives the ids of the spans that are linked, each once."""
+    linked: set[int] = set()
+    for source in sources:
+        if source.span_id not in but | linked and len(linked) < MAX_LINKS:
+            span.add_link(source, {semconv.LINK: "content"})
+            linked.add(source.span_id)
+    return linked

@@ -1,0 +1,147 @@
+"""A tracer provider of our own, where nobody has set one up: as `OTEL_*` says, else to a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from causepath.code.notebooks import notebook_name
+from causepath.guard import harmless, log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.trace import TracerProvider
+
+    from causepath.config import Config
+    from causepath.export.delivery import Delivery
+
+FILE_DELAY_SECONDS = 0.5
+"""How long spans wait for company before they are written to the file."""
+
+EXPORTER_VARIABLES = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
+
+
+class SetUp(NamedTuple):
+    """A set-up of our own."""
+
+    provider: TracerProvider
+    deliveries: tuple[Delivery, ...]
+
+
+@harmless(None)
+def default_provider(config: Config) -> SetUp | None:
+    """A tracer provider as the environment describes it, or writing to the file of `config`.
+
+    `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
+    """
+    try:
+        from causepath.export.delivery import Delivery
+        from causepath.export.provider_stand_in import StandIn
+    except ImportError:
+        say(
+            "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
+        )
+        return None
+    if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
+        deliveries = [
+            Delivery(exporter, destination, say)
+            for destination, exporter in exporters_of_environment()
+        ]
+    else:
+        from causepath.export.trace_file import TraceFile
+
+        file = TraceFile(config.file, private=config.content is not None)
+        deliveries = [
+            Delivery(file, str(config.file), say, file=file, delay_seconds=FILE_DELAY_SECONDS)
+        ]
+    provider = StandIn(resource=resource(), shutdown_on_exit=False)
+    for delivery in deliveries:
+        provider.add_span_processor(delivery)
+    return SetUp(provider, tuple(deliveries))
+
+
+@harmless(None)
+def prepare() -> None:
+    """Import what a set-up of our own takes, while a model SDK is imported, which takes longer:
+    the first call of a process, perhaps in an event loop, is not held up by it then."""
+    try:
+        from causepath.export import delivery, provider_stand_in  # noqa: F401
+
+        if not any(os.environ.get(name) for name in EXPORTER_VARIABLES):
+            from causepath.export import trace_file  # noqa: F401
+    except ImportError:
+        return  # which is said once there is something to write
+    import concurrent.futures.thread  # noqa: F401 - with which the SDK looks for resources
+
+
+def resource() -> Resource:
+    """What the SDK knows of this process; a service that nobody named has the program's name."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+
+    try:
+        found = Resource.create()
+    except RuntimeError:
+        # It asks with threads of a pool, which cannot begin once the main thread has ended, while
+        # others go on.
+        told = OTELResourceDetector().detect()
+        found = Resource({SERVICE_NAME: "unknown_service"}).merge(told)
+    if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        return found
+    return found.merge(Resource({SERVICE_NAME: notebook_name() or program_name(sys.argv)}))
+
+
+def program_name(arguments: Sequence[str]) -> str:
+    """`agent` of `agent.py` and of `python -m agent`, else `python`."""
+    folder, name = os.path.split(os.path.splitext(arguments[0])[0] if arguments else "")  # noqa: PTH122
+    name = os.path.basename(folder) if name == "__main__" else name  # noqa: PTH119
+    return "python" if name in ("", "-", "-c", "-m") else name
+
+
+def exporters_of_environment() -> Iterator[tuple[str, Any]]:
+    """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none.
+
+    Each with where it sends to, for messages.
+    """
+    from importlib.metadata import entry_points
+
+    for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
+        wanted = destination = name.strip()
+        if wanted == "otlp":
+            protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
+                "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+            )
+            wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+            destination = otlp_endpoint(protocol)
+        if wanted in ("", "none"):
+            continue
+        found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
+        if found:
+            yield destination, found[0].load()()
+        else:
+            say(f"the exporter {wanted!r} that OTEL_TRACES_EXPORTER asks for is not installed")
+
+
+def otlp_endpoint(protocol: str) -> str:
+    """Where OTLP goes, without a password that may stand in the address."""
+    usual = "http://localhost:4317" if protocol == "grpc" else "http://localhost:4318"
+    address = (
+        os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or usual
+    )
+    scheme, separator, rest = address.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def say(text: str) -> None:
+    """One line on standard error, where there is one."""
+    log.debug("%s", text)
+    if sys.stderr is not None:
+        print(f"causepath: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,273 @@
+"""Where spans go: to what the application set up, else to a set-up of our own (`default_provider.py`).
+
+Nothing is set up before the first span is needed, so that an application may set up OpenTelemetry
+after enabling the plugin. Even later its `set_tracer_provider` succeeds: ours stands in as the
+global provider without using up the one time that it may be set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry import trace
+
+from causepath import forks
+from causepath.export.termination import Termination
+from causepath.guard import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import TracerProvider
+
+    from causepath.config import Config
+    from causepath.export.default_provider import SetUp
+
+FLUSH_SECONDS = 5
+"""How long the end of the process waits for a collector, at most."""
+
+FILE_FLUSH_SECONDS = 1
+"""How long it waits for the trace file, and a process that was told to end for anything."""
+
+
+class Pipeline:
+    """Finds the tracer provider in force, and makes one where nobody has."""
+
+    def __init__(
+        self, config: Config, given: TracerProvider | None, before_end: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._given = given
+        self._before_end = before_end
+        self._default: SetUp | None = None
+        self._tried = False
+        self._begin()
+        self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS))
+        self._seen: TracerProvider | None = None
+        self._restore: Callable[[], None] = lambda: None
+        forks.living.add(self)
+        # What is registered first runs last: what the application does at its end is written, too.
+        atexit.register(self._at_exit)
+
+    def _begin(self) -> None:
+        self._ends = itertools.count()
+        """How often somebody has said that the process ends."""
+        self._ended = threading.Event()
+
+    def after_fork(self) -> None:
+        """In a child process, where nothing has begun to end."""
+        self._tried = self._default is not None
+        self._begin()
+        self._seen = None
+        self._termination.after_fork()
+        if not forks.may_begin_threads:
+            # Its end is that of this thread, and runs nothing else: no `atexit`.
+            _in_thread.at_end = AtEndOfThread(self._at_exit)
+        # A worker of `multiprocessing` skips `atexit`, but not its own way to say the same, which
+        # it forgets once more after the fork and before these are called.
+        workers = sys.modules.get("multiprocessing.util")
+        if workers is not None:
+            workers.register_after_fork(self, Pipeline._at_exit_of_a_worker)
+
+    @harmless(None)
+    def _at_exit_of_a_worker(self) -> None:
+        forks.ends_by_itself()
+        if _in_thread.at_end is not None:
+            _in_thread.at_end.do = None
+        sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
+
+    @harmless(None)
+    def when_set(
+        self, attend: Callable[[object], None], begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Show the provider in force to `attend`, now or as soon as the application sets one.
+
+        `begin` is called where somebody else writes a span before that, a server's say, which is to
+        be in the trace of what goes on below it: perhaps ours has to stand in by now.
+        """
+        if self._given is not None:
+            attend(self._given)
+        elif trace._TRACER_PROVIDER is not None:  # noqa: SLF001
+            attend(trace._TRACER_PROVIDER)  # noqa: SLF001
+        else:
+            original = trace._set_tracer_provider  # noqa: SLF001
+
+            @functools.wraps(original)
+            def set_and_attend(*args: Any, **kwargs: Any) -> None:
+                original(*args, **kwargs)
+                attend(trace._TRACER_PROVIDER)  # noqa: SLF001
+
+            trace._set_tracer_provider = set_and_attend  # noqa: SLF001
+            undo = _when_written(begin)
+
+            def restore() -> None:
+                if trace._set_tracer_provider is set_and_attend:  # noqa: SLF001
+                    trace._set_tracer_provider = original  # noqa: SLF001
+                undo()
+
+            self._restore = restore
+
+    def prepare(self) -> None:
+        """Spans will be needed: be quick then, where they may go to a set-up of our own."""
+        if self._given is None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            from causepath.export.default_provider import prepare
+
+            prepare()
+
+    def provider(self) -> TracerProvider:
+        """The tracer provider for the next span."""
+        provider = self._given or trace._TRACER_PROVIDER or self._global()  # noqa: SLF001
+        if provider is not self._seen:
+            self._seen = provider
+            if self._default is not None and provider is self._default.provider:
+                self._termination.arm()
+            else:
+                # What was registered last runs first: before the provider shuts itself down.
+                atexit.unregister(self._at_exit)
+                atexit.register(self._at_exit)
+        return provider
+
+    def give(self, provider: TracerProvider) -> None:
+        """From now on, spans go there."""
+        self._given = provider
+
+    @harmless(None)
+    def write_open(self, span: Any) -> None:
+        """Write the span of somebody else as it is now, if it would come to a set-up of our own."""
+        own = self._default
+        if own is not None and span._span_processor is own.provider._active_span_processor:  # type: ignore[attr-defined]  # noqa: SLF001
+            now = span._readable_span()  # noqa: SLF001
+            now._end_time = time.time_ns()  # noqa: SLF001
+            for delivery in own.deliveries:
+                delivery.on_end(now)
+                delivery.written.add(now.context.span_id)
+
+    @harmless(None)
+    def close(self) -> None:
+        """Flush and forget a set-up of our own."""
+        atexit.unregister(self._at_exit)
+        self._termination.disarm()
+        default = self._default
+        self._at_exit()
+        for delivery in default.deliveries if default is not None else ():
+            delivery.stop()
+        self._restore()
+        if default is not None and trace._TRACER_PROVIDER is default.provider:  # noqa: SLF001
+            trace._TRACER_PROVIDER = None  # noqa: SLF001
+
+    def _global(self) -> TracerProvider:
+        # The variable, as asking `get_tracer_provider` gives a stand-in where nothing is set.
+        if trace._TRACER_PROVIDER is None and "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ:  # noqa: SLF001
+            if not self._tried:
+                from causepath.export.default_provider import default_provider
+
+                # Without a lock, as this imports, and green threads take turns meanwhile. One that
+                # comes at the same time makes another set-up, which has begun nothing yet.
+                made = default_provider(self._config)
+                if not self._tried:
+                    self._tried, self._default = True, made
+            if self._default is not None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+                trace._TRACER_PROVIDER = self._default.provider  # noqa: SLF001
+        return trace.get_tracer_provider()
+
+    @harmless(None)
+    def _at_exit(self) -> None:
+        """End what is open, and write what a set-up of our own still has, in the time there is."""
+        self._end(FLUSH_SECONDS)
+        self._termination.disarm()
+
+    @harmless(None)
+    def _end(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        if next(self._ends):
+            # Several may say at once that the process ends, and each as the last thing it does.
+            self._ended.wait(seconds)
+            return
+        try:
+            self._before_end()
+            if self._default is not None:
+                _flush(self._default, until)
+        finally:
+            self._ended.set()
+
+
+ASK_FOR_EACH_REQUEST = frozenset({"fastapi", "starlette"})
+"""Packages that look, before each request, whether there is a provider, and write no span else."""
+
+
+def _when_written(begin: Callable[[], None]) -> Callable[[], None]:
+    """Call `begin` where somebody is about to write a span and nobody has set up anything. Gives
+    what undoes that."""
+    looked_up, asked = trace.ProxyTracer._tracer, trace.get_tracer_provider  # noqa: SLF001
+
+    def tracer(self: trace.ProxyTracer) -> Any:
+        if self._real_tracer is None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            begin()
+        return looked_up.fget(self)  # type: ignore[attr-defined]
+
+    @functools.wraps(asked)
+    def get_tracer_provider() -> TracerProvider:
+        if trace._TRACER_PROVIDER is None:  # noqa: SLF001
+            asks = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001
+            if asks.partition(".")[0] in ASK_FOR_EACH_REQUEST:
+                begin()
+        return asked()
+
+    replaced, proxy = property(tracer), cast("Any", trace.ProxyTracer)
+    proxy._tracer = replaced  # noqa: SLF001
+    trace.get_tracer_provider = get_tracer_provider
+
+    def undo() -> None:
+        if proxy._tracer is replaced:  # noqa: SLF001
+            proxy._tracer = looked_up  # noqa: SLF001
+        if trace.get_tracer_provider is get_tracer_provider:
+            trace.get_tracer_provider = asked
+
+    return undo
+
+
+def _flush(own: SetUp, until: float) -> None:
+    flushes = []
+    if forks.may_begin_threads:
+        # Aside and at the same time, as exporters have their own ideas of how long to try: a dead
+        # collector must not keep the process alive, nor a file from being written.
+        for delivery in own.deliveries:
+            flush = threading.Thread(target=delivery.shutdown, daemon=True)
+            try:
+                flush.start()
+            except RuntimeError:  # too late in the life of the interpreter for a thread
+                break
+            flushes.append((flush, delivery))
+    for delivery in own.deliveries[len(flushes) :]:
+        delivery.shutdown()
+    of_files = min(until, time.monotonic() + FILE_FLUSH_SECONDS)
+    for flush, delivery in flushes:
+        end = of_files if delivery.is_to_file else until
+        flush.join(max(0, end - time.monotonic()))
+    for delivery in own.deliveries:
+        delivery.tell()
+
+
+class AtEndOfThread:
+    """Is kept by a thread alone, so that it goes with the thread."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self.do: Callable[[], None] | None = do
+
+    def __del__(self) -> None:
+        if self.do is not None:
+            self.do()
+
+
+class _InThread(threading.local):
+    at_end: AtEndOfThread | None = None
+
+
+_in_thread = _InThread()

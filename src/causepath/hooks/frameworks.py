@@ -1,0 +1,226 @@
+"""Agent frameworks over the SDKs: where each of them carries out a tool.
+
+A framework is rows of a table. Where the function of the row does nothing but to carry out a tool,
+its calls are measured. Where it does more, it tells of a call that is about to come (`inner`): the
+instrumentations of others begin their span of the tool in between, and there is to be one.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import context as otel
+
+from causepath.calls.announced_tool import announced, told_in
+from causepath.calls.runs import named_arguments
+from causepath.code import static_attributes
+from causepath.guard import harmless
+from causepath.otel.operation import Step, detach
+from causepath.tool_functions.measured_functions import dispatching, is_function
+from causepath.tool_functions.wrapping import inside, is_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+    from opentelemetry.context import Context
+
+    from causepath.calls.tracing import Telemetry
+    from causepath.hooks.patches import Patches
+    from causepath.otel.operation import Operation
+    from causepath.tool_functions.class_methods import Methods
+
+
+class Carries(NamedTuple):
+    """What a call of a framework's function carries out."""
+
+    name: str
+    call_id: str | None = None
+    holder: Any = None
+    """The object that has the `inner` functions; none where the call itself is the tool's."""
+    inner: tuple[str, ...] = ()
+    arguments: Any = None
+
+
+class Seam(NamedTuple):
+    """A function of a framework that carries out tools."""
+
+    module: str
+    name: str
+    """Of the function; dotted, of a method."""
+    read: Callable[[Any, Mapping[str, Any]], Carries]
+    """From `self`, or `None`, and the arguments of a call by their names."""
+
+
+def _langchain(self: Any, given: Mapping[str, Any]) -> Carries:
+    return Carries(self.name, given.get("tool_call_id"), self, ("_run", "_arun"))
+
+
+def _openai_agents(_: Any, given: Mapping[str, Any]) -> Carries:
+    tool, context = given["function_tool"], given["context"]
+    invoker = tool.on_invoke_tool
+    call_id = getattr(context, "tool_call_id", None)
+    if isinstance(invoker, types.FunctionType):
+        return Carries(tool.name, call_id, tool, ("on_invoke_tool",))
+    return Carries(tool.name, call_id, invoker, ("_invoke_tool_impl",))
+
+
+def _pydantic_ai(_: Any, given: Mapping[str, Any]) -> Carries:
+    context = given["ctx"]
+    return Carries(
+        context.tool_name or given["name"], context.tool_call_id, arguments=given["tool_args"]
+    )
+
+
+def _smolagents(self: Any, _: Mapping[str, Any]) -> Carries:
+    return Carries(self.name, None, self, ("forward",))
+
+
+def _strands(self: Any, given: Mapping[str, Any]) -> Carries:
+    use = given["tool_use"]
+    return Carries(use["name"], use.get("toolUseId"), self, ("_tool_func",))
+
+
+def _agno(self: Any, _: Mapping[str, Any]) -> Carries:
+    return Carries(self.function.name, self.call_id, self.function, ("entrypoint",))
+
+
+def _autogen(self: Any, given: Mapping[str, Any]) -> Carries:
+    return Carries(self.name, given.get("call_id"), self, ("run",))
+
+
+def _llama_index(self: Any, _: Mapping[str, Any]) -> Carries:
+    return Carries(self.metadata.name, None, self, ("_fn", "_async_fn"))
+
+
+def _semantic_kernel(self: Any, given: Mapping[str, Any]) -> Carries:
+    return Carries(self.fully_qualified_name, arguments=dict(given["context"].arguments))
+
+
+def _haystack(self: Any, _: Mapping[str, Any]) -> Carries:
+    return Carries(self.name, None, self, ("function", "async_function"))
+
+
+SEAMS = (
+    Seam("langchain_core.tools.base", "BaseTool.run", _langchain),
+    Seam("langchain_core.tools.base", "BaseTool.arun", _langchain),
+    Seam(
+        "agents.run_internal.tool_execution", "_invoke_function_tool_with_metadata", _openai_agents
+    ),
+    Seam("pydantic_ai.toolsets.function", "FunctionToolset.call_tool", _pydantic_ai),
+    Seam("smolagents.tools", "Tool.__call__", _smolagents),
+    Seam("strands.tools.decorator", "DecoratedFunctionTool.stream", _strands),
+    Seam("agno.tools.function", "FunctionCall.execute", _agno),
+    Seam("agno.tools.function", "FunctionCall.aexecute", _agno),
+    Seam("autogen_core.tools._base", "BaseTool.run_json", _autogen),
+    Seam("llama_index.core.tools.function_tool", "FunctionTool.call", _llama_index),
+    Seam("llama_index.core.tools.function_tool", "FunctionTool.acall", _llama_index),
+    Seam(
+        "semantic_kernel.functions.kernel_function_from_method",
+        "KernelFunctionFromMethod._invoke_internal",
+        _semantic_kernel,
+    ),
+    Seam("haystack.tools.tool", "Tool.invoke", _haystack),
+    Seam("haystack.tools.tool", "Tool.invoke_async", _haystack),
+)
+
+RUNS = (("smolagents.agents", "MultiStepAgent._run_stream"),)
+"""By module, generators that are a whole run of an agent: of a framework that sends results without
+the ids of their calls, so that nothing else tells which requests are of one run."""
+
+
+class Frameworks:
+    """The frameworks that this process has imported, and what was wrapped in them for good."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._methods: Methods | None = None
+
+    def wrap(self, module: ModuleType, patches: Patches) -> None:
+        for seam in SEAMS:
+            if seam.module == module.__name__:
+                patches.wrap(seam.module, seam.name, self._seam(seam))
+        for name, run in RUNS:
+            if name == module.__name__:
+                patches.wrap(name, run, self._run)
+
+    def _seam(self, seam: Seam) -> Callable[[Any], Any]:
+        def make(original: Any) -> Any:
+            has_self = "." in seam.name
+
+            @harmless(None)
+            def opened(args: Any, kwargs: Any) -> Any:
+                if not self._telemetry.runs.asks():
+                    return None
+                given = named_arguments(original, args, kwargs)
+                call = seam.read(args[0] if has_self else None, given)
+                if not call.inner:
+                    return self._telemetry.tool_calls.of_framework(
+                        call.name, call.call_id, original, call.arguments
+                    )
+                for name in call.inner:
+                    self._measure(call.holder, name)
+                return Announcement(announced(call.name, call.call_id))
+
+            return inside(original, opened)
+
+        return make
+
+    def _run(self, original: Any) -> Any:
+        """A generator that is a whole run."""
+
+        @harmless(None)
+        def opened(args: Any, kwargs: Any) -> Operation | None:  # noqa: ARG001
+            name = getattr(args[0], "name", None)
+            return self._telemetry.undeclared_run(name if isinstance(name, str) else "agent")
+
+        return inside(original, opened)
+
+    def _measure(self, holder: Any, name: str) -> None:
+        """What a framework's object calls to carry a tool out: its own, or a method."""
+        from causepath.tool_functions.class_methods import Methods
+
+        own = static_attributes.own(holder)
+        function = own.get(name)
+        if function is not None:
+            if is_function(function) and not is_inside(function):
+                own[name] = dispatching(function, _told)
+            return
+        found = static_attributes.member(type(holder), name)
+        if found is not None:
+            self._methods = self._methods or Methods()
+            self._methods.measure(found[0], name, _told)
+
+    def undo(self) -> None:
+        if self._methods is not None:
+            self._methods.undo()
+
+
+def _told() -> Iterable[str]:
+    """Whose inner function is called is what was announced."""
+    told = told_in(otel.get_current())
+    return () if told is None else (told.name,)
+
+
+class Announcement:
+    """As an `Operation`, but no span: a framework is about to carry out a tool."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._token: Any = None
+
+    @harmless(None)
+    def __enter__(self) -> None:
+        self._token = otel.attach(self._context)
+
+    @harmless(None)
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)
+
+    def step(self) -> Step:
+        return Step(self._context)
+
+    def returned(self, result: object) -> None: ...
+
+    def end(self, error: BaseException | None = None) -> None: ...

@@ -1,0 +1,136 @@
+"""A span that is current while it is entered: entered and left in one and the same frame."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry.trace import StatusCode
+
+from causepath import forks
+from causepath.guard import harmless
+from causepath.otel import semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+
+class Operation:
+    """A span and the context inside it, entered and left in one frame, any number of times.
+
+    `with` is one whole life. A generator enters for each step (`step`) and ends once.
+    """
+
+    def __init__(
+        self,
+        span: Span,
+        context: Context,
+        on_end: Callable[[int, str | None], None] | None = None,
+        read_error: Callable[[BaseException], str] | None = None,
+    ) -> None:
+        self.span = span
+        self._context = context
+        self._token: Any = None
+        self._on_end = on_end
+        self._read_error = read_error
+        self._error: str | None = None
+        self._process = forks.process
+        self._is_over = False
+        self.on_result: list[Callable[[object], Callable[[], None] | None]] = []
+        """Who wants to see what the operation gives back, and what they do with it once it is known
+        that it is that."""
+
+    @harmless(None)
+    def __enter__(self) -> None:
+        self._token = otel.attach(self._context)
+
+    @harmless(None)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        detach(self._token)
+        self.end(error)
+
+    @harmless(nullcontext())
+    def step(self) -> AbstractContextManager[None]:
+        """The context of the operation for one step of a generator."""
+        return Step(self._context)
+
+    @harmless(None)
+    def returned(self, result: object) -> None:
+        """The application is about to get `result`."""
+        if self._process is forks.process and not self._is_over:
+            for look in self.on_result:
+                known = look(result)
+                if known is not None:
+                    known()
+
+    def fail(self, error_type: str) -> None:
+        """What the operation does has failed, whether or not that is an exception."""
+        self._error = error_type
+        self.span.set_status(StatusCode.ERROR)
+        self.span.set_attribute(semconv.ERROR_TYPE, error_type)
+
+    def give_up(self, end_ns: int, error_type: str) -> None:
+        """Nobody waits for it any more: for who asked it is over, and what comes later is not of
+        it."""
+        if not self._is_over:
+            self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
+            self.fail(error_type)
+            self.end(end_ns=end_ns)
+
+    @harmless(None)
+    def end(self, error: BaseException | None = None, end_ns: int | None = None) -> None:
+        if self._process is not forks.process or self._is_over:
+            return
+        self._is_over = True
+        if getattr(self.span, "end_time", None) is not None:
+            return  # the end of the process has ended it
+        if isinstance(error, Exception):
+            read_error = self._read_error
+            self.fail(read_error(error) if read_error else type(error).__qualname__)
+        end_ns = end_ns or time.time_ns()
+        self.span.end(end_time=end_ns)
+        if self._on_end is not None:
+            self._on_end(end_ns, self._error)
+
+
+class Step:
+    """A context for one frame."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @harmless(None)
+    def __enter__(self) -> None:
+        self._token = otel.attach(self._context)
+
+    @harmless(None)
+    def __exit__(self, *exc: object) -> None:
+        detach(self._token)
+
+
+def detach(token: Any) -> None:
+    """As `otel.detach`, but silent where the frame is left in another context than it was entered.
+
+    That is a coroutine which is closed by the collector, say, and there is nothing to restore then.
+    """
+    if isinstance(token, Token):
+        try:
+            token.var.reset(token)
+        except ValueError:
+            return  # as said above
+    elif token is not None:
+        otel.detach(token)

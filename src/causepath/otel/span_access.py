@@ -1,0 +1,153 @@
+"""What a span says, whoever made it, and what ours say of a tool."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.trace import Link, SpanKind
+
+from causepath.otel import semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+    from causepath.calls.runs import AskedTool
+    from causepath.providers.provider import Provider
+
+Key = tuple[int, int]
+"""The trace id and the span id of a span."""
+
+SCOPE = "causepath"
+"""The instrumentation scope of the spans we write."""
+
+SUPPRESSED_KEYS = (otel._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")  # noqa: SLF001
+"""As in `opentelemetry.instrumentation.utils`, whose import takes longer than all of ours."""
+
+
+def write(span: Any, attributes: Mapping[str, Any], *, only_missing: bool = False) -> None:
+    """As `span.set_attributes`, for numbers, texts and tuples of texts, which need no cleaning.
+
+    The SDK looks at every value as if it could be anything, which takes as long as half of what is
+    done for a model call. Where its span keeps attributes as we know it, and none has to be cut or
+    dropped, they are put there at once.
+    """
+    kept = span._attributes if _keeps_plainly(span.__class__) else None  # noqa: SLF001
+    if (
+        kept is None
+        or kept.max_value_len is not None
+        or (kept.maxlen is not None and len(kept._dict) + len(attributes) > kept.maxlen)  # noqa: SLF001
+    ):
+        there = attributes_of(span) if only_missing else ()
+        span.set_attributes({k: v for k, v in attributes.items() if k not in there})
+    elif not kept._immutable:  # noqa: SLF001 - as it is once the span has ended
+        with kept._lock:  # noqa: SLF001
+            stored = kept._dict  # noqa: SLF001
+            stored.update({**attributes, **stored} if only_missing else attributes)
+
+
+@functools.lru_cache(maxsize=64)
+def _keeps_plainly(kind: type) -> bool:
+    """Whether spans of this class are the SDK's own, of a release that keeps attributes so."""
+    parts = {"_dict", "_lock", "_immutable", "maxlen", "max_value_len"}
+    return (
+        kind.__module__ == "opentelemetry.sdk.trace" and parts <= vars(BoundedAttributes()).keys()
+    )
+
+
+def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
+    return semconv.present(
+        {
+            semconv.CATEGORY: "tool",
+            semconv.OPERATION: "execute_tool",
+            semconv.TOOL_NAME: name,
+            semconv.TOOL_TYPE: "function",
+            semconv.TOOL_CALL_ID: call_id,
+        }
+    )
+
+
+def call_plain(span: Any, name: str) -> None:
+    """What was begun as the span of a tool is that of something else, with this name."""
+    span.update_name(name)
+    stored = attributes_of(span)
+    if _keeps_plainly(span.__class__):
+        with span._attributes._lock:  # noqa: SLF001
+            for own in OF_TOOLS:
+                stored.pop(own, None)  # type: ignore[attr-defined]
+    span.set_attribute(semconv.CATEGORY, "other")
+
+
+OF_TOOLS = (
+    semconv.OPERATION,
+    semconv.TOOL_NAME,
+    semconv.TOOL_TYPE,
+    semconv.TOOL_CALL_ID,
+    semconv.TOOL_READ_ONLY,
+)
+
+
+def tool_call_links(asked: AskedTool) -> list[Link]:
+    if asked.issuer is None or not asked.issuer.is_valid:
+        return []
+    carried = [Link(tool, {semconv.LINK: "content"}) for tool in asked.carries]
+    return [Link(asked.issuer, {semconv.LINK: "tool_call"}), *carried]
+
+
+def is_suppressed(here: Context | None = None) -> bool:
+    here = otel.get_current() if here is None else here
+    return bool(here) and any(map(here.get, SUPPRESSED_KEYS))
+
+
+def key_of(context: SpanContext) -> Key:
+    return context[:2]
+
+
+def unsuppressed(context: Context) -> Context:
+    """The same context for what does not belong to the operation that suppressed us."""
+    for key in SUPPRESSED_KEYS:
+        if context.get(key):
+            context = otel.set_value(key, None, context)
+    return context
+
+
+def scope_of(span: Any) -> str:
+    return getattr(getattr(span, "instrumentation_scope", None), "name", "")
+
+
+def attributes_of(span: Any) -> Mapping[str, Any]:
+    """To look something up in. The SDK's own view of them takes ten times as long to answer."""
+    if _keeps_plainly(span.__class__):
+        stored = getattr(span._attributes, "_dict", None)  # noqa: SLF001
+        if type(stored) is dict:
+            return stored
+    return getattr(span, "attributes", None) or {}
+
+
+def name_of(span: Any) -> str:
+    return getattr(span, "name", "")
+
+
+def tool_of(span: Any) -> str:
+    """The name of the tool that the span of somebody else is of."""
+    attributes = attributes_of(span)
+    said = (attributes.get(name) for name in TOOL_NAMES)
+    own = name_of(span).removeprefix("execute_tool ")
+    return next((name for name in said if isinstance(name, str)), own)
+
+
+TOOL_NAMES = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
+
+
+def is_native(provider: Provider, span: Any) -> bool:
+    """Whether the SDK of `provider` itself writes this span."""
+    return provider.native_scope is not None and scope_of(span).startswith(provider.native_scope)
+
+
+def is_client(span: Any) -> bool:
+    return getattr(span, "kind", None) is SpanKind.CLIENT

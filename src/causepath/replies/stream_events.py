@@ -1,0 +1,112 @@
+"""Streamed replies: the one sync/async pair for their events; `reply_body` has the one for bodies.
+
+Events tell what the reply is, while the application reads them. The body tells when the reply is
+over, however that comes about: read to its end, closed, broken, or dropped and collected.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from causepath.guard import report
+from causepath.providers.provider import CONTENT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+
+    from causepath.replies.stream_pace import Pacing
+
+
+class Reader(Protocol):
+    """Who wants to know. No method raises, but `look`; `closed` may be called more than once."""
+
+    pace: Pacing
+    """Is told of each event by whoever fetches it."""
+    look: Callable[[Any], int]
+    """Sees each event, and says what it is, as `Provider.look_at_event` does."""
+
+    def told(self, event: Any, what: int) -> None:
+        """An event that is more than a piece of the answer, or no piece of it."""
+
+    def reading(self) -> Callable[[bytes], None] | None:
+        """The body is about to be read: who looks at its bytes, if nobody parses them."""
+
+    def closed(self, error: BaseException | None = None) -> None: ...
+
+
+def observed_events(
+    events: Iterator[Any], find_reader: Callable[[], Reader | None]
+) -> Iterator[Any]:
+    """The same events, each shown to the reader, if any, before the application gets it.
+
+    What is done for each event stands here and in its twin, as this happens thousands of times.
+    """
+    reader = find_reader()
+    if reader is None:
+        yield from events
+        return
+    pace, look = reader.pace, reader.look
+    came, waited = pace.came, pace.waited
+    pace.is_waiting, since = True, perf_counter_ns()
+    try:
+        for event in events:
+            now = perf_counter_ns()
+            came(now)
+            waited(now - since)
+            pace.is_waiting = False
+            try:
+                what = look(event)
+                if what != CONTENT:
+                    reader.told(event, what)
+            except Exception:
+                report(__name__)
+            yield event
+            pace.is_waiting, since = True, perf_counter_ns()
+    except BaseException as error:
+        _left(reader, error)
+        raise
+    _left(reader)
+
+
+async def observed_async_events(
+    events: AsyncGenerator[Any], find_reader: Callable[[], Reader | None]
+) -> AsyncIterator[Any]:
+    """The same events, each shown to the reader, if any, before the application gets it.
+
+    It does not close `events` where it is closed itself: who does that is an event loop at its end
+    or after a collection, which knows of `events` and closes them, too, as it does without us.
+    """
+    reader = find_reader()
+    if reader is None:
+        async for event in events:
+            yield event
+        return
+    pace, look = reader.pace, reader.look
+    came, waited = pace.came, pace.waited
+    pace.is_waiting, since = True, perf_counter_ns()
+    try:
+        async for event in events:
+            now = perf_counter_ns()
+            came(now)
+            waited(now - since)
+            pace.is_waiting = False
+            try:
+                what = look(event)
+                if what != CONTENT:
+                    reader.told(event, what)
+            except Exception:
+                report(__name__)
+            yield event
+            pace.is_waiting, since = True, perf_counter_ns()
+    except BaseException as error:
+        _left(reader, error)
+        raise
+    _left(reader)
+
+
+def _left(reader: Reader, error: BaseException | None = None) -> None:
+    """Nobody fetches events any more."""
+    reader.pace.is_waiting = False
+    if not isinstance(error, GeneratorExit):
+        reader.closed(error)

@@ -1,0 +1,1 @@
+"""Functions that carry tools out: found, measured, and put back."""
