@@ -12,6 +12,7 @@ from opentelemetry import context as otel
 from causepath.calls.announced_tool import told_in
 from causepath.calls.model_call import IN_PROGRESS
 from causepath.calls.runs import outermost
+from causepath.calls.tool_spans import tool_call_links, tool_of
 from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.categories import category
@@ -21,8 +22,6 @@ from causepath.otel.span_access import (
     is_client,
     name_of,
     scope_of,
-    tool_call_links,
-    tool_of,
 )
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from causepath.calls import worker_clock
 from causepath.calls.announced_tool import announced, told_in
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.calls.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
+from causepath.calls.tool_spans import call_plain, tool_attributes, tool_call_links, tool_of
 from causepath.code.application_stack import application_frames, identity, pool_future
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
@@ -22,13 +23,9 @@ from causepath.otel import semconv
 from causepath.otel.operation import Operation, Step
 from causepath.otel.span_access import (
     attributes_of,
-    call_plain,
     is_native,
     is_suppressed,
     key_of,
-    tool_attributes,
-    tool_call_links,
-    tool_of,
 )
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where spans go: to what the application set up, else to a set-up of our own (`default_provider.py`).
+"""Where spans go: to what the application set up, else to `default_provider`.
 
 Nothing is set up before the first span is needed, so that an application may set up OpenTelemetry
 after enabling the plugin. Even later its `set_tracer_provider` succeeds: ours stands in as the

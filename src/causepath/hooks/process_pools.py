@@ -1,6 +1,6 @@
 """Tools that a process pool carries out: which work is one, and when the pool has done it.
 
-Wrapped is what both pools of the standard library do in the process that asks. See `worker_clock.py` for
+Wrapped is what both pools of the standard library do in the process that asks. `worker_clock` has
 what reaches the others.
 """
 

@@ -1,4 +1,4 @@
-"""What a span says, whoever made it, and what ours say of a tool."""
+"""Spans as they are, whoever made them: what they say, and writing to them without detours."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.trace import Link, SpanKind
-
-from causepath.otel import semconv
+from opentelemetry.trace import SpanKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
-    from causepath.calls.runs import AskedTool
     from causepath.providers.provider import Provider
 
 Key = tuple[int, int]
@@ -60,43 +57,12 @@ def _keeps_plainly(kind: type) -> bool:
     )
 
 
-def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
-    return semconv.present(
-        {
-            semconv.CATEGORY: "tool",
-            semconv.OPERATION: "execute_tool",
-            semconv.TOOL_NAME: name,
-            semconv.TOOL_TYPE: "function",
-            semconv.TOOL_CALL_ID: call_id,
-        }
-    )
-
-
-def call_plain(span: Any, name: str) -> None:
-    """What was begun as the span of a tool is that of something else, with this name."""
-    span.update_name(name)
-    stored = attributes_of(span)
+def take_away(span: Any, names: Iterable[str]) -> None:
+    """Removes attributes, which OpenTelemetry has no way for, where the span is the SDK's own."""
     if _keeps_plainly(span.__class__):
         with span._attributes._lock:  # noqa: SLF001
-            for own in OF_TOOLS:
-                stored.pop(own, None)  # type: ignore[attr-defined]
-    span.set_attribute(semconv.CATEGORY, "other")
-
-
-OF_TOOLS = (
-    semconv.OPERATION,
-    semconv.TOOL_NAME,
-    semconv.TOOL_TYPE,
-    semconv.TOOL_CALL_ID,
-    semconv.TOOL_READ_ONLY,
-)
-
-
-def tool_call_links(asked: AskedTool) -> list[Link]:
-    if asked.issuer is None or not asked.issuer.is_valid:
-        return []
-    carried = [Link(tool, {semconv.LINK: "content"}) for tool in asked.carries]
-    return [Link(asked.issuer, {semconv.LINK: "tool_call"}), *carried]
+            for name in names:
+                span._attributes._dict.pop(name, None)  # noqa: SLF001
 
 
 def is_suppressed(here: Context | None = None) -> bool:
@@ -131,17 +97,6 @@ def attributes_of(span: Any) -> Mapping[str, Any]:
 
 def name_of(span: Any) -> str:
     return getattr(span, "name", "")
-
-
-def tool_of(span: Any) -> str:
-    """The name of the tool that the span of somebody else is of."""
-    attributes = attributes_of(span)
-    said = (attributes.get(name) for name in TOOL_NAMES)
-    own = name_of(span).removeprefix("execute_tool ")
-    return next((name for name in said if isinstance(name, str)), own)
-
-
-TOOL_NAMES = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
 
 
 def is_native(provider: Provider, span: Any) -> bool:
