@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["causepath_analyzer"]):
     from causepath_analyzer.analyses.run import explained
     from causepath_analyzer.errors import CausepathError
     from causepath_analyzer.read import Options, SpansByTrace, read_stream, traces
-    from causepath_analyzer.read.source import unpacked
+    from causepath_analyzer.read.input.source import unpacked
 
 from tests.analyzer.corpus import FOLDER  # noqa: E402 - found from the root
 from tests.analyzer.read.test_damage import ALL, VALUES, documents_in, places  # noqa: E402

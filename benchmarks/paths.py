@@ -9,11 +9,11 @@ import sys
 from random import Random
 from statistics import mean
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.critical_path import critical_path
-from causepath_analyzer.analyses.kinds import span_kinds
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.model import Span
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.support.known_paths import SPOILED, Known, known
 
 _OWN = frozenset(("agent", "beside"))

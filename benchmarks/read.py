@@ -249,7 +249,7 @@ def measured(way: str, path: str) -> dict[str, float]:
     """Seconds and peak memory above the interpreter's, in bytes, of one way through `path`."""
     import orjson
 
-    from causepath_analyzer.analyses import causes, critical_path, kinds, usage, wall_time
+    from causepath_analyzer.analyses.path import causes, critical_path, kinds, usage, wall_time
     from causepath_analyzer.cli import invoke
     from causepath_analyzer.read import read
 

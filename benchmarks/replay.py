@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.read import TRACES, generate
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.critical_path import critical_path
-from causepath_analyzer.analyses.edits import edit
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.whatif import changed, what_if
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.predictions.whatif import changed, what_if
+from causepath_analyzer.analyses.replay.edits import edit
 from causepath_analyzer.read import read
 
 if TYPE_CHECKING:

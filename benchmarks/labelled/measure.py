@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("labelled.md")
-COUNTS = REPOSITORY / "analyzer/src/causepath_analyzer/analyses/labelled.json"
+COUNTS = REPOSITORY / "analyzer/src/causepath_analyzer/analyses/proof/labelled.json"
 MOST_DEPENDENT, LEAST_INDEPENDENT = 0.1, 0.8
 """What the product is held to: of the dependent pairs that are called likely, and of the
 independent ones that are found."""
@@ -230,9 +230,9 @@ def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
 
 def claimed(trace: Any) -> str:
     """The most that any finding says of the calls in `trace`, however little it saves."""
-    from causepath_analyzer.analyses.causes import causes
-    from causepath_analyzer.analyses.kinds import span_kinds
-    from causepath_analyzer.analyses.opportunities import candidates
+    from causepath_analyzer.analyses.findings.opportunities import candidates
+    from causepath_analyzer.analyses.path.causes import causes
+    from causepath_analyzer.analyses.path.kinds import span_kinds
 
     kinds = span_kinds(trace)
     levels = {one.evidence for one in candidates(trace, kinds, causes(trace, kinds))}

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causepath_analyzer.analyses.edits import edit
-from causepath_analyzer.analyses.prediction import prediction, verified
-from causepath_analyzer.analyses.whatif import what_if
+from causepath_analyzer.analyses.predictions.prediction import prediction, verified
+from causepath_analyzer.analyses.predictions.whatif import what_if
+from causepath_analyzer.analyses.replay.edits import edit
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.read import read
 from tests.support.messages_api import messages_api_process

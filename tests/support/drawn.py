@@ -36,7 +36,7 @@ from causepath_analyzer.model import (
     ToolCall,
     Trace,
 )
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 
 MS = 1_000_000
 _LINE = re.compile(r"(?P<indent> *)(?P<category>\w+) (?P<name>\S+) +(?P<window>\|(?:[-]*[|>])?)")

@@ -1,6 +1,6 @@
 """The attribute names the analyzer understands, as tables: meaning first, then who calls it what.
 
-In every tuple the first name that is present wins. `read/normalise.py` is the only reader of
+In every tuple the first name that is present wins. `read/meaning/normalise.py` alone reads
 these tables; readers decode no attribute whose name is not in `UNDERSTOOD`.
 """
 
@@ -65,7 +65,7 @@ SPAN_KINDS: Final = (
     "span.type",
     "mcp.method.name",
 )
-"""Who says what a span is, most trustworthy first; `read/categories.py` knows the values."""
+"""Who says what a span is, most trustworthy first; `read/meaning/categories.py` knows values."""
 CLAUDE_CODE_TYPE: Final = "span.type"
 
 SCOPE: Final = ("otel.scope.name", "otel.library.name")

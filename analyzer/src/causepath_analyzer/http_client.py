@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
-from causepath_analyzer.asking import HEADERS_VARIABLE, Connection
 from causepath_analyzer.errors import UnreadableInputError, UsageError
+from causepath_analyzer.server_request import HEADERS_VARIABLE, Connection
 
 _PIECE: Final = 1 << 16
 _MOST_OF_AN_ERROR: Final = 1 << 16

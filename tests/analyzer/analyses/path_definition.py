@@ -6,9 +6,9 @@ the span that has each instant, as stretches in order of time.
 
 from collections.abc import Iterator, Sequence
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.data_flow import DataFlow
-from causepath_analyzer.analyses.kinds import span_kinds
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.model import NO_SPAN, TASKS, Trace
 
 Stretch = tuple[int, int, int]

@@ -3,11 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.conversations import conversations
+from causepath_analyzer.analyses.path.conversations import conversations
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import ModelCall, Trace
 from causepath_analyzer.read import read
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.corpus import corpus
 from tests.support.drawn import MS, drawn
 

@@ -8,7 +8,7 @@ from genai_prices import Usage, calc_price
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causepath_analyzer.analyses.cost import cost_usd
+from causepath_analyzer.analyses.path.cost import cost_usd
 from causepath_analyzer.model import ModelCall, Tokens
 
 AT = 1_795_000_000_000_000_000

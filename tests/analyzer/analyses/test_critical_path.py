@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.critical_path import critical_path
-from causepath_analyzer.analyses.kinds import span_kinds
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.model import (
     NO_SPAN,
     TASKS,
@@ -24,7 +24,7 @@ from causepath_analyzer.model import (
     Trace,
 )
 from causepath_analyzer.read import read
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.path_definition import Definition, instants
 from tests.analyzer.corpus import corpus
 from tests.support.drawn import MS, drawn

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.critical_path import critical_path
-from causepath_analyzer.analyses.edits import described, edit, kind_of
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.replay import new_trace, replayed
-from causepath_analyzer.analyses.whatif import Change, changed, what_if
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.predictions.whatif import Change, changed, what_if
+from causepath_analyzer.analyses.replay.edits import described, edit, kind_of
+from causepath_analyzer.analyses.replay.schedule import new_trace, replayed
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Block, Blocks, ModelCall, Span, Tokens, Trace
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
 

@@ -3,14 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.data_flow import DataFlow
-from causepath_analyzer.analyses.findings import CODES
-from causepath_analyzer.analyses.independence import elsewhere
+from causepath_analyzer.analyses.findings.finding import CODES
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.independence import elsewhere
+from causepath_analyzer.analyses.proof.recorded_words import depends
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.words import depends
 from causepath_analyzer.model import Trace
-from causepath_analyzer.read import content
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.meaning import content
+from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
 
 UNIT = 100 * MS

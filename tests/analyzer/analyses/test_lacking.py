@@ -9,7 +9,7 @@ from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import ModelCall, Tokens
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import spans_drawn
 
 S = 1_000_000_000

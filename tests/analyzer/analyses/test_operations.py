@@ -2,11 +2,11 @@
 
 import pytest
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.edits import edit
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.operations import selected, selector
-from causepath_analyzer.analyses.whatif import what_if
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.predictions.whatif import what_if
+from causepath_analyzer.analyses.replay.edits import edit
+from causepath_analyzer.analyses.replay.operations import selected, selector
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Trace
 from tests.support.drawn import drawn

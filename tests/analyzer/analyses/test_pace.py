@@ -1,8 +1,8 @@
 """How fast a model answers, from calls that were made."""
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.pace import Timed, timed_calls
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.replay.pace import Timed, timed_calls
 from tests.support.drawn import MS, drawn
 
 TENTH = 100 * MS

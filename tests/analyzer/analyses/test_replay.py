@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causepath_analyzer.analyses.causes import causes
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.replay import Changes, Schedule, Slot, replayed, schedule
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.replay.schedule import Changes, Schedule, Slot, replayed, schedule
 from causepath_analyzer.model import Link, ModelCall, Span, ToolCall, Trace
 from causepath_analyzer.read import read
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.corpus import corpus
 from tests.support.drawn import drawn
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.kinds import span_kinds
-from causepath_analyzer.analyses.retries import retries
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.model import Span
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import Span, Tokens
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_critical_path import ugly
 from tests.support.drawn import MS, drawn
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
 
 UNIT = 100 * MS

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from causepath_analyzer.analyses.slopes import Sizes, slopes
+from causepath_analyzer.analyses.replay.slopes import Sizes, slopes
 
 MS = 1_000_000
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.edits import edit
-from causepath_analyzer.analyses.prediction import (
+from causepath_analyzer.analyses.predictions.prediction import (
     Entry,
     entry,
     past_errors,
     prediction,
     verified,
 )
-from causepath_analyzer.analyses.ranges import Doubt, PastErrors, estimate
-from causepath_analyzer.analyses.whatif import WhatIf, changed, what_if
+from causepath_analyzer.analyses.predictions.whatif import WhatIf, changed, what_if
+from causepath_analyzer.analyses.replay.edits import edit
+from causepath_analyzer.analyses.replay.ranges import Doubt, PastErrors, estimate
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Link, ModelCall, Span, Tokens, ToolCall, Trace
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
 
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from causepath_analyzer.cli import invoke
-from causepath_analyzer.read.originals import CARRIED
+from causepath_analyzer.read.formats.originals import CARRIED
 from tests.analyzer.corpus import FOLDER
 from tests.analyzer.read.samples import SAMPLES
 from tests.analyzer.read.test_damage import ALL, changed

@@ -19,7 +19,7 @@ from causepath_analyzer.export.rows import rows
 from causepath_analyzer.export.speedscope import speedscope
 from causepath_analyzer.export.table import COLUMNS, as_csv
 from causepath_analyzer.model import NO_SPAN, Span, Trace
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_critical_path import ugly
 from tests.support.drawn import MS, drawn
 

@@ -19,10 +19,10 @@ from causepath_analyzer.cli import invoke
 from causepath_analyzer.cli.inputs import read_together
 from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs import team as team_module
+from causepath_analyzer.jobs.file_parts import joined, read_part, shares
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import Team
 from causepath_analyzer.read import Options, SpansByTrace, read_file
-from causepath_analyzer.read.parts import joined, read_part, shares
 from tests.analyzer.read.samples import SAMPLES
 from tests.analyzer.read.test_formats import PROTO, framed
 

@@ -17,7 +17,7 @@ from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import CausepathError
 from causepath_analyzer.read import Options, SpansByTrace, read, read_stream, traces
-from causepath_analyzer.read.source import unpacked
+from causepath_analyzer.read.input.source import unpacked
 from causepath_analyzer.report.json import report_json, trace_json
 from tests.analyzer.read.samples import OTLP, PYTHON_SDK, SAMPLES, text
 from tests.analyzer.read.test_formats import PROTO, framed

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read.documents import Document, documents
+from causepath_analyzer.read.input.documents import Document, documents
 
 CUT = "cut off: the JSON that starts here never ends"
 

@@ -8,7 +8,8 @@ import pytest
 
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import Tokens
-from causepath_analyzer.read import read, replies
+from causepath_analyzer.read import read
+from causepath_analyzer.read.formats import replies
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "exports"
 FIRST = Tokens(input=340, output=30, cache_write=300, cache_write_1h=100)

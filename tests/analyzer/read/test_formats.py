@@ -16,9 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer.model import Skipped, Span, Tokens
 from causepath_analyzer.read import FORMATS, Options, SpansByTrace, read, read_stream
-from causepath_analyzer.read.inspected import as_json
-from causepath_analyzer.read.recognise import JSON_FORMATS
-from causepath_analyzer.read.source import unpacked
+from causepath_analyzer.read.formats.inspected import as_json
+from causepath_analyzer.read.formats.recognise import JSON_FORMATS
+from causepath_analyzer.read.input.source import unpacked
 from tests.analyzer.read import samples, test_otlp_json
 from tests.analyzer.read.samples import SAMPLES, SESSIONS, b64, iso, ns, text
 
@@ -337,7 +337,7 @@ def test_zipkins_shared_spans_are_two() -> None:
         "duration": 1000,
     }
     root = samples.ZIPKIN[0]
-    from causepath_analyzer.read.tree import build
+    from causepath_analyzer.read.tree.build import build
 
     for records in ([root, client, server, below], [below, server, client, root, client]):
         trace = build(spans_of(text(records))[0])
@@ -541,7 +541,7 @@ def test_sidechains_of_older_releases_hang_on_the_task_around_them() -> None:
     ],
 )
 def test_times_in_many_spellings(text: Any, ns: int | None) -> None:
-    from causepath_analyzer.read.values import time_ns
+    from causepath_analyzer.read.formats.values import time_ns
 
     assert time_ns(text) == ns
 

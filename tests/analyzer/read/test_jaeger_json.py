@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from causepath_analyzer.model import Link, ModelCall, Skipped, Span, Tokens
-from causepath_analyzer.read import jaeger_json
 from causepath_analyzer.read.format import Found
+from causepath_analyzer.read.formats import jaeger_json
 
 
 def tag(key: str, value: object) -> dict[str, object]:

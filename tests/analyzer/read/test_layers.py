@@ -8,8 +8,9 @@ import pytest
 
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import Span, Tokens
-from causepath_analyzer.read import normalise, read
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read import read
+from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import drawn
 
 RECORDED = Path(__file__).parents[1] / "recorded"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from causepath_analyzer.model import Block, Blocks, Category, ModelCall, Span, Tokens
-from causepath_analyzer.read import normalise
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.tree.build import build
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.model import Link, ModelCall, Skipped, Span, Tokens
-from causepath_analyzer.read import otlp_json
 from causepath_analyzer.read.format import Found
+from causepath_analyzer.read.formats import otlp_json
 
 TRACE, SPAN, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
 

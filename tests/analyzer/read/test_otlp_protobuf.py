@@ -9,7 +9,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read import otlp_protobuf
+from causepath_analyzer.read.formats import otlp_protobuf
 from tests.analyzer.read.test_otlp_json import BASE64_IDS, EXPECTED, request
 
 

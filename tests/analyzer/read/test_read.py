@@ -188,7 +188,7 @@ def test_a_damaged_file_gives_our_error_and_no_other(data: st.DataObject) -> Non
         damaged[at:until] = data.draw(st.binary(max_size=8))
     file = io.BufferedReader(io.BytesIO(bytes(damaged)))  # type: ignore[arg-type]
     from causepath_analyzer.read import traces
-    from causepath_analyzer.read.source import unpacked
+    from causepath_analyzer.read.input.source import unpacked
 
     spans: dict[str, list] = {}  # type: ignore[type-arg]
     try:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import Span
-from causepath_analyzer.read import jaeger_json, zipkin
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.formats import jaeger_json, zipkin
+from causepath_analyzer.read.tree.build import build
 
 START_NS = 1_795_215_812_227_288_000
 

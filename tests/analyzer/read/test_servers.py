@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from causepath_analyzer.asking import Connection, Wanted
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.errors import CausepathError
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import Options, Reading, read
+from causepath_analyzer.server_request import Connection, Wanted
 from tests.support.trace_servers import (
     CERTIFICATE,
     PAGE,

@@ -13,8 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import ModelCall, Span, Tokens, ToolCall
-from causepath_analyzer.read import otlp_json, otlp_protobuf, shapes
 from causepath_analyzer.read.format import Found
+from causepath_analyzer.read.formats import otlp_json, otlp_protobuf
+from causepath_analyzer.read.meaning import repeated_spans
 from tests.analyzer.read.test_otlp_json import attribute, in_base64, request, wire_span
 
 _MESSAGES = json.dumps(
@@ -129,7 +130,7 @@ def test_spans_of_one_shape_keep_what_is_their_own() -> None:
 
 
 def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes, "MOST_SHAPES", 8)
+    monkeypatch.setattr(repeated_spans, "MOST_SHAPES", 8)
     otlp_json.EMITTERS.clear()
     document = request(*(wire_span(name=f"execute_tool {n}", attributes=[]) for n in range(100)))
     found = otlp_json.read(json.dumps(document).encode(), "line 1") or []
@@ -143,7 +144,7 @@ def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_spans_that_never_repeat_each_other_are_not_learned_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shapes, "MOST_SHAPES", 8)
+    monkeypatch.setattr(repeated_spans, "MOST_SHAPES", 8)
     otlp_json.EMITTERS.clear()
     for n in range(20):
         document = request(wire_span(name=f"execute_tool {n}", attributes=[]))

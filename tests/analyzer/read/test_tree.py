@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causepath_analyzer.model import Category, Health, ModelCall, Span, SpanKind, Trace
-from causepath_analyzer.read.layers import looked_through, may_hold_twins
-from causepath_analyzer.read.tree import Counts, build, mended, well_formed
+from causepath_analyzer.read.tree.build import Counts, build, mended, well_formed
+from causepath_analyzer.read.tree.merge_records import looked_through, may_hold_twins
 from tests.support.drawn import MS, drawn, spans_drawn
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from causepath_analyzer.read.unknown import looks_like, text_looks_like
+from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like
 from tests.analyzer.read.test_formats import spans_of
 
 TALK = [{"role": "user", "content": "why does it say error?"}]

@@ -12,7 +12,7 @@ from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.model import Span, Trace
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.tree.build import build
 from causepath_analyzer.report.check_text import check_text
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text

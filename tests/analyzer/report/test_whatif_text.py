@@ -2,9 +2,9 @@
 
 import pytest
 
-from causepath_analyzer.analyses.edits import edit
-from causepath_analyzer.analyses.prediction import prediction, verified
-from causepath_analyzer.analyses.whatif import what_if
+from causepath_analyzer.analyses.predictions.prediction import prediction, verified
+from causepath_analyzer.analyses.predictions.whatif import what_if
+from causepath_analyzer.analyses.replay.edits import edit
 from causepath_analyzer.model import Trace
 from causepath_analyzer.report.whatif_text import verify_text, whatif_text
 from tests.analyzer.analyses.test_whatif import CALLS, queries, run

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from causepath_analyzer.report import words
+from causepath_analyzer.report import formatting
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from causepath_analyzer.report import words
     ],
 )
 def test_duration(ns: int, text: str) -> None:
-    assert words.duration(ns) == text
+    assert formatting.duration(ns) == text
     assert len(text) <= 7
 
 
@@ -42,7 +42,7 @@ def test_duration(ns: int, text: str) -> None:
     ],
 )
 def test_money(usd: str, text: str) -> None:
-    assert words.money(Decimal(usd)) == text
+    assert formatting.money(Decimal(usd)) == text
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_money(usd: str, text: str) -> None:
     ],
 )
 def test_harmless(raw: str, text: str) -> None:
-    assert words.harmless(raw) == text
+    assert formatting.harmless(raw) == text
 
 
 def test_fitted_has_exactly_the_width() -> None:
-    assert words.fitted("abc", 5) == "abc  "
-    assert words.fitted("abcdef", 5) == "abc.."
-    assert words.fitted("検索検索", 5) == "検 .."
+    assert formatting.fitted("abc", 5) == "abc  "
+    assert formatting.fitted("abcdef", 5) == "abc.."
+    assert formatting.fitted("検索検索", 5) == "検 .."
 
 
 def test_tail_of_path() -> None:
-    assert words.tail_of_path("/home/me/agent.py:41 run", 20) == "me/agent.py:41 run"
+    assert formatting.tail_of_path("/home/me/agent.py:41 run", 20) == "me/agent.py:41 run"

@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.kinds import KINDS, Kind
 from causepath_analyzer.analyses.lacking import is_in_pieces
+from causepath_analyzer.analyses.path.kinds import KINDS, Kind
 from causepath_analyzer.analyses.run import Run
 
 _Emitter = tuple[str | None, str | None]

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
-from causepath_analyzer.analyses.usage import usage
+from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.model import ModelCall, Span, Trace
 
 TIME_FOR_A_TOOL_NS: Final = 1_000_000

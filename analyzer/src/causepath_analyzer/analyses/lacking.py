@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from causepath_analyzer.analyses.usage import Usage
+from causepath_analyzer.analyses.path.usage import Usage
 from causepath_analyzer.model import Trace
 
 _FEWEST_LOST: Final = 2

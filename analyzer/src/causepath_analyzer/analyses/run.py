@@ -5,15 +5,15 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.causes import Causes, causes
-from causepath_analyzer.analyses.cost import NO_COST, Cost, cost_of
-from causepath_analyzer.analyses.critical_path import CriticalPath, critical_path
-from causepath_analyzer.analyses.findings import Finding
-from causepath_analyzer.analyses.independence import NOWHERE, Elsewhere
-from causepath_analyzer.analyses.kinds import SpanKinds, span_kinds
-from causepath_analyzer.analyses.opportunities import opportunities
-from causepath_analyzer.analyses.usage import Usage, usage
-from causepath_analyzer.analyses.wall_time import WallTime, wall_time
+from causepath_analyzer.analyses.findings.finding import Finding
+from causepath_analyzer.analyses.findings.opportunities import opportunities
+from causepath_analyzer.analyses.path.causes import Causes, causes
+from causepath_analyzer.analyses.path.cost import NO_COST, Cost, cost_of
+from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path
+from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
+from causepath_analyzer.analyses.path.usage import Usage, usage
+from causepath_analyzer.analyses.path.wall_time import WallTime, wall_time
+from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
 from causepath_analyzer.model import Health, Trace
 
 

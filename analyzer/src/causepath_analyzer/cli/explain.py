@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.findings import CODES
+from causepath_analyzer.analyses.findings.finding import CODES
 from causepath_analyzer.cli.inputs import Json
 from causepath_analyzer.cli.output import write
 from causepath_analyzer.errors import UsageError
@@ -61,7 +61,7 @@ class Labelled(msgspec.Struct, frozen=True):
 
 
 def _labelled() -> dict[str, Labelled]:
-    table = files("causepath_analyzer.analyses").joinpath("labelled.json").read_bytes()
+    table = files("causepath_analyzer.analyses.proof").joinpath("labelled.json").read_bytes()
     return msgspec.json.decode(table, type=dict[str, Labelled])
 
 

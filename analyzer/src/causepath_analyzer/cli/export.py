@@ -8,9 +8,8 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
-from causepath_analyzer.analyses.independence import elsewhere
+from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.run import Run, explained
-from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,
@@ -32,7 +31,8 @@ from causepath_analyzer.export.folded import Weight, folded
 from causepath_analyzer.export.perfetto import perfetto
 from causepath_analyzer.export.speedscope import speedscope
 from causepath_analyzer.export.table import as_csv, as_parquet
-from causepath_analyzer.report.words import count, harmless
+from causepath_analyzer.report.formatting import count, harmless
+from causepath_analyzer.server_request import is_address
 
 SCHEMA: Final = "causepath.export/1"
 
@@ -184,7 +184,7 @@ def _otlp(
     # Protobuf takes a tenth of a second to import, which other commands need not wait for.
     from causepath_analyzer.cli.receiver import endpoint, send
     from causepath_analyzer.export.otlp import lines, marked, requests
-    from causepath_analyzer.read.originals import CARRIED, originals
+    from causepath_analyzer.read.formats.originals import CARRIED, originals
 
     carried = (batch for name, data in kept if name in CARRIED for batch in originals(name, data))
     found = marked(runs, carried, copy=copy)

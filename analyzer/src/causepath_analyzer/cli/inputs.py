@@ -9,19 +9,19 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from causepath_analyzer.asking import is_address
 from causepath_analyzer.cli.output import Progress, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.ids import begins_with, shown_id
+from causepath_analyzer.jobs.file_parts import shares
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
-from causepath_analyzer.read.parts import shares
-from causepath_analyzer.read.recognise import NotApartError
-from causepath_analyzer.read.source import STDIN
-from causepath_analyzer.report.words import count
+from causepath_analyzer.read.formats.recognise import NotApartError
+from causepath_analyzer.read.input.source import STDIN
+from causepath_analyzer.report.formatting import count
+from causepath_analyzer.server_request import is_address
 
 FILE_VARIABLE: Final = "CAUSEPATH_FILE"
 """Where the plugin writes its traces, and so where they are looked for."""

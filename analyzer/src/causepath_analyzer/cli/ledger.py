@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.prediction import (
+from causepath_analyzer.analyses.predictions.prediction import (
     LEDGER_SCHEMA,
     PREDICTION_SCHEMA,
     Entry,

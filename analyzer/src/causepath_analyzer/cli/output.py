@@ -14,8 +14,8 @@ from rich.text import Text
 from rich.theme import Theme
 
 from causepath_analyzer.errors import UsageError
+from causepath_analyzer.report.formatting import harmless
 from causepath_analyzer.report.waterfall import ASCII, BLOCKS, Marks
-from causepath_analyzer.report.words import harmless
 
 Color = Literal["auto", "always", "never"]
 

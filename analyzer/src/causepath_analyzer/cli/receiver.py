@@ -11,10 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from causepath_analyzer.asking import Connection
 from causepath_analyzer.cli.servers import headers_in
 from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.http_client import Answer, Client, refusal
+from causepath_analyzer.server_request import Connection
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 ENDPOINT_VARIABLE: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -31,7 +31,7 @@ from causepath_analyzer.ids import begins_with
 from causepath_analyzer.jobs.share import Row, Task, rows_of
 from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
-from causepath_analyzer.read.recognise import NotApartError
+from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text

@@ -29,7 +29,7 @@ from causepath_analyzer.cli.report import (
 from causepath_analyzer.errors import ExitStatus, NoTracesError, UsageError
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.read import Reading, SpansByTrace, read_stream, traces
-from causepath_analyzer.read.source import open_source
+from causepath_analyzer.read.input.source import open_source
 
 ENABLE_VARIABLE: Final = "CAUSEPATH"
 _NOT_FOUND: Final = 127

@@ -11,14 +11,14 @@ from urllib.parse import unquote
 
 from cyclopts import Group, Parameter
 
-from causepath_analyzer.asking import (
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.server_request import (
     DEFAULT_LIMIT,
     HEADERS_VARIABLE,
     Connection,
     Wanted,
     is_address,
 )
-from causepath_analyzer.errors import UsageError
 
 CA_FILE_VARIABLE: Final = "CAUSEPATH_CERTIFICATE"
 TIMEOUT_VARIABLE: Final = "CAUSEPATH_TIMEOUT"

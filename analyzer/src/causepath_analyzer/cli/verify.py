@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.prediction import entry, verified
+from causepath_analyzer.analyses.predictions.prediction import entry, verified
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,

@@ -5,10 +5,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from causepath_analyzer.analyses.edits import GRAMMAR, edit
-from causepath_analyzer.analyses.prediction import past_errors, prediction
-from causepath_analyzer.analyses.profile import PERCENTS, profile
-from causepath_analyzer.analyses.whatif import what_if
+from causepath_analyzer.analyses.predictions.prediction import past_errors, prediction
+from causepath_analyzer.analyses.predictions.whatif import what_if
+from causepath_analyzer.analyses.replay.edits import GRAMMAR, edit
+from causepath_analyzer.analyses.replay.profile import PERCENTS, profile
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,

@@ -9,7 +9,7 @@ the wall time; weighed by own time, they are what all spans took that none of th
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.export.rows import rows
 from causepath_analyzer.model import NO_SPAN, Trace

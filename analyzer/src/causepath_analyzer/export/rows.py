@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.critical_path import Section
-from causepath_analyzer.analyses.findings import Finding
-from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.findings.finding import Finding
+from causepath_analyzer.analyses.path.critical_path import Section
+from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Span
 

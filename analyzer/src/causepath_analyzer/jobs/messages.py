@@ -22,12 +22,12 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.independence import Elsewhere, Orders
+from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
+from causepath_analyzer.jobs.file_parts import Part
 from causepath_analyzer.jobs.share import Row, Task
 from causepath_analyzer.model import Input, Skipped, Span
-from causepath_analyzer.read.joined import Cause, Loose, Side
-from causepath_analyzer.read.parts import Part
+from causepath_analyzer.read.tree.joined_traces import Cause, Loose, Side
 
 _LENGTH: Final = 8
 _LONGEST: Final = 1 << 40

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.independence import Elsewhere, Orders
+from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import Brief, brief
+from causepath_analyzer.jobs.file_parts import Part, read_part
 from causepath_analyzer.model import Input, Span, Trace
 from causepath_analyzer.read import Options, Progress, SpansByTrace, built
-from causepath_analyzer.read.joined import (
+from causepath_analyzer.read.tree.joined_traces import (
     Cause,
     Loose,
     Side,
@@ -20,7 +21,6 @@ from causepath_analyzer.read.joined import (
     side_of,
     told,
 )
-from causepath_analyzer.read.parts import Part, read_part
 from causepath_analyzer.report.json import trace_json
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, Self, cast
 import msgspec
 
 from causepath_analyzer.errors import UnreadableInputError
+from causepath_analyzer.jobs.file_parts import Part, joined
 from causepath_analyzer.jobs.messages import (
     ANSWERED,
     Analyse,
@@ -39,7 +40,8 @@ from causepath_analyzer.jobs.messages import (
 from causepath_analyzer.jobs.share import Row, Share, Task
 from causepath_analyzer.model import Trace
 from causepath_analyzer.read import Progress
-from causepath_analyzer.read.joined import (
+from causepath_analyzer.read.formats.recognise import NotApartError
+from causepath_analyzer.read.tree.joined_traces import (
     NO_JOINS,
     NOT_LOOSE,
     Side,
@@ -47,8 +49,6 @@ from causepath_analyzer.read.joined import (
     involved,
     joins,
 )
-from causepath_analyzer.read.parts import Part, joined
-from causepath_analyzer.read.recognise import NotApartError
 
 LEAST_BYTES: Final = 20_000_000
 """Of input for each process: for less the start of another one is not worth it."""

@@ -30,7 +30,7 @@ from causepath_analyzer.jobs.messages import (
     unpacked,
 )
 from causepath_analyzer.jobs.share import Row, Share, Task
-from causepath_analyzer.read.recognise import NotApartError
+from causepath_analyzer.read.formats.recognise import NotApartError
 
 _ROWS: Final = 256
 """So many rows to a message."""

@@ -8,7 +8,6 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.asking import is_address
 from causepath_analyzer.errors import (
     CausepathError,
     NoTracesError,
@@ -16,11 +15,25 @@ from causepath_analyzer.errors import (
     UsageError,
 )
 from causepath_analyzer.model import Input, Skipped, Span, Trace
-from causepath_analyzer.read import joined
 from causepath_analyzer.read.format import Repeats
-from causepath_analyzer.read.recognise import DEFAULTS, FORMATS, GATHERED, Options, Recogniser
-from causepath_analyzer.read.source import STDIN, files, lost, open_source, unpacked, what_is_in
-from causepath_analyzer.read.tree import build
+from causepath_analyzer.read.formats.recognise import (
+    DEFAULTS,
+    FORMATS,
+    GATHERED,
+    Options,
+    Recogniser,
+)
+from causepath_analyzer.read.input.source import (
+    STDIN,
+    files,
+    lost,
+    open_source,
+    unpacked,
+    what_is_in,
+)
+from causepath_analyzer.read.tree import joined_traces
+from causepath_analyzer.read.tree.build import build
+from causepath_analyzer.server_request import is_address
 
 __all__ = [
     "FORMATS",
@@ -82,18 +95,18 @@ def read(
 def traces(inputs: Sequence[Input], spans: SpansByTrace) -> Reading:
     """The traces of `spans`, of which some may be one run, with what they say of each other. Raises
     the most serious problem of `inputs` if there is none."""
-    causes = joined.causes_of(spans)
-    found = joined.NO_JOINS
+    causes = joined_traces.causes_of(spans)
+    found = joined_traces.NO_JOINS
     if causes:
-        here = joined.involved(causes, spans)
-        found = joined.joins(causes, {i: joined.side_of(spans[i]) for i in here})
+        here = joined_traces.involved(causes, spans)
+        found = joined_traces.joins(causes, {i: joined_traces.side_of(spans[i]) for i in here})
     reading = built(inputs, spans, found.lead)
-    left = joined.loose(reading.traces)
-    named = found.named | joined.handing_on(left.parts)
-    parents = joined.holders(reading.traces, left.absent)
+    left = joined_traces.loose(reading.traces)
+    named = found.named | joined_traces.handing_on(left.parts)
+    parents = joined_traces.holders(reading.traces, left.absent)
     if not named and not parents:
         return reading
-    told = tuple([joined.told(trace, named, parents) for trace in reading.traces])
+    told = tuple([joined_traces.told(trace, named, parents) for trace in reading.traces])
     return replace(reading, traces=told)
 
 
@@ -104,7 +117,7 @@ def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str])
         unreadable = (p for p in problems if isinstance(p, UnreadableInputError))
         raise next(unreadable, problems[0] if problems else NoTracesError("no input"))
     repeats = {name: told for row in GATHERED for name, told in row.settle(spans).items()}
-    parts = joined.join(spans, lead) if lead else {}
+    parts = joined_traces.join(spans, lead) if lead else {}
     # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
     collecting = gc.isenabled()
     gc.disable()
@@ -217,7 +230,10 @@ def _read_server(
     keep: Keep | None,
 ) -> Input:
     """Raises `UsageError` where it has to be said what is wanted of the server."""
-    from causepath_analyzer.read.servers import Note, documents  # readers of files need not wait
+    from causepath_analyzer.read.input.servers import (  # readers of files need not wait
+        Note,
+        documents,
+    )
 
     count = total = 0
     skipped: list[Skipped] = []

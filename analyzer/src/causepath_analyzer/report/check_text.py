@@ -6,7 +6,7 @@ from decimal import Decimal
 from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, overall
-from causepath_analyzer.report.words import duration, fitted, money, short_id
+from causepath_analyzer.report.formatting import duration, fitted, money, short_id
 
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 

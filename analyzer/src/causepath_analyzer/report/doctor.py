@@ -10,7 +10,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.diagnosis import Check, Diagnosis, Emitter, Status
 from causepath_analyzer.model import Input
-from causepath_analyzer.report.words import count, fitted, harmless, percent, tail_of_path
+from causepath_analyzer.report.formatting import count, fitted, harmless, percent, tail_of_path
 
 SCHEMA: Final = "causepath.doctor/1"
 _EMITTERS: Final = 12

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, overall
-from causepath_analyzer.analyses.critical_path import Edge
-from causepath_analyzer.analyses.findings import Evidence
-from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.findings.finding import Evidence
 from causepath_analyzer.analyses.lacking import lacking
+from causepath_analyzer.analyses.path.critical_path import Edge
+from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens

@@ -6,15 +6,14 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from causepath_analyzer.analyses.critical_path import Edge
-from causepath_analyzer.analyses.findings import worth_saying
-from causepath_analyzer.analyses.independence import CALLS
-from causepath_analyzer.analyses.kinds import Kind
+from causepath_analyzer.analyses.findings.finding import worth_saying
 from causepath_analyzer.analyses.lacking import lacking
+from causepath_analyzer.analyses.path.critical_path import Edge
+from causepath_analyzer.analyses.path.kinds import Kind
+from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health
-from causepath_analyzer.report.waterfall import Marks, lane, waterfall
-from causepath_analyzer.report.words import (
+from causepath_analyzer.report.formatting import (
     count,
     duration,
     fitted,
@@ -25,6 +24,7 @@ from causepath_analyzer.report.words import (
     short_id,
     tail_of_path,
 )
+from causepath_analyzer.report.waterfall import Marks, lane, waterfall
 
 KIND_WORDS: Final[Mapping[Kind, str]] = {
     "first_token": "waiting for first token",

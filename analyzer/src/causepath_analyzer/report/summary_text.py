@@ -5,11 +5,9 @@ from itertools import zip_longest
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.findings import CODES
+from causepath_analyzer.analyses.findings.finding import CODES
 from causepath_analyzer.analyses.summary import Row, Summary
-from causepath_analyzer.report.run_text import KIND_WORDS, health_lines
-from causepath_analyzer.report.waterfall import Marks
-from causepath_analyzer.report.words import (
+from causepath_analyzer.report.formatting import (
     count,
     duration,
     fitted,
@@ -21,6 +19,8 @@ from causepath_analyzer.report.words import (
     shell,
     short_id,
 )
+from causepath_analyzer.report.run_text import KIND_WORDS, health_lines
+from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Span
-from causepath_analyzer.report.words import count, duration, fitted, harmless, operation
+from causepath_analyzer.report.formatting import count, duration, fitted, harmless, operation
 
 ROWS: Final = 24
 """More rows nobody reads; what is left out is said."""

@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.prediction import Measured, Prediction
-from causepath_analyzer.analyses.profile import PERCENTS, Curve
-from causepath_analyzer.analyses.whatif import Place, WhatIf
+from causepath_analyzer.analyses.predictions.prediction import Measured, Prediction
+from causepath_analyzer.analyses.predictions.whatif import Place, WhatIf
+from causepath_analyzer.analyses.replay.profile import PERCENTS, Curve
 
 WHATIF_SCHEMA: Final = "causepath.whatif/1"
 VERIFY_SCHEMA: Final = "causepath.verify/1"

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.prediction import Measured
-from causepath_analyzer.analyses.profile import Curve
-from causepath_analyzer.analyses.ranges import Estimate, PastErrors
-from causepath_analyzer.analyses.whatif import Place, WhatIf
-from causepath_analyzer.report.words import (
+from causepath_analyzer.analyses.predictions.prediction import Measured
+from causepath_analyzer.analyses.predictions.whatif import Place, WhatIf
+from causepath_analyzer.analyses.replay.profile import Curve
+from causepath_analyzer.analyses.replay.ranges import Estimate, PastErrors
+from causepath_analyzer.report.formatting import (
     count,
     duration,
     fitted,

@@ -1,0 +1,1 @@
+"""What would make a run faster or cheaper: one file for each finding."""

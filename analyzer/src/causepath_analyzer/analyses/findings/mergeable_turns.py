@@ -1,0 +1,151 @@
+"""CP103: two turns that could have been one, as the tools of the second need nothing of the first.
+
+    call 1 |--|  tool a |---|  call 2 |--|  tool b |---|  call 3 |--|
+    call 1 |---| tool a |---| tool b |---|  call 3 |--|
+
+The model could have asked for both tools at once: it would have written as much, but have read the
+conversation and begun to answer one time less.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from causepath_analyzer.analyses.findings.finding import Candidate
+from causepath_analyzer.analyses.path.causes import Causes
+from causepath_analyzer.analyses.path.critical_path import first_token_ns
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.kinds import SpanKinds
+from causepath_analyzer.analyses.proof.independence import (
+    Elsewhere,
+    effects,
+    level,
+    listed,
+    order_broken,
+    where_of,
+    worst,
+)
+from causepath_analyzer.analyses.replay.operations import name_of
+from causepath_analyzer.analyses.replay.pace import Pace, pace, timed_calls
+from causepath_analyzer.analyses.replay.schedule import Turns, most_at_once, tools_of_replies
+from causepath_analyzer.model import NO_SPAN, Trace
+
+CODE: Final = "CP103"
+
+
+def mergeable_turns(
+    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere
+) -> list[Candidate]:
+    """The candidates CP103 of `trace`; of three turns in a row the first two.
+
+    Only where it is known when the second reply began to be written, or how fast its model writes,
+    and what tools were given.
+    """
+    tools: dict[int, list[int]] = {}
+    for i, issuer in enumerate(causes.issuers):
+        if issuer != NO_SPAN and trace.spans[i].category == "tool":
+            tools.setdefault(issuer, []).append(i)
+    if len(tools) < 2:
+        return []
+    replies = tools_of_replies(trace, causes)
+    beside = any(most_at_once(trace, group) > 1 for group in replies)
+    flow = DataFlow(trace)
+    found: list[Candidate] = []
+    merged: set[int] = set()
+    written = _Written(trace, kinds, causes)
+    for first, second in _pairs(tools, causes):
+        between, after = tools[first], tools[second]
+        if first in merged or _windows(trace, (*between, *after)):
+            continue
+        generated_ns, estimated = written.ns(second)
+        if generated_ns is None:
+            continue
+        known = worst(level(flow, a, b, others, asked_for=True) for a in between for b in after)
+        if known not in ("proved", "likely"):
+            continue
+        turns = Turns(first, between, second, after, beside, generated_ns, estimated)
+        merged.update((first, second))
+        broken = all(order_broken(trace, a, b, others) for a in between for b in after)
+        found.append(_candidate(trace, kinds, turns, proved=known == "proved", broken=broken))
+    return found
+
+
+def _pairs(tools: dict[int, list[int]], causes: Causes) -> Iterator[tuple[int, int]]:
+    """Calls that asked for tools, each with the next call of its agent if that did as well."""
+    for first in sorted(tools):
+        answers = {causes.answered_by[i] for i in tools[first]}
+        second = answers.pop() if len(answers) == 1 else NO_SPAN
+        if second != NO_SPAN and second in tools:
+            yield first, second
+
+
+class _Written:
+    """How long replies took to write, once the model had begun to."""
+
+    def __init__(self, trace: Trace, kinds: SpanKinds, causes: Causes) -> None:
+        self._trace, self._kinds, self._causes = trace, kinds, causes
+        self._paces: dict[str, Pace | None] | None = None
+
+    def ns(self, call: int) -> tuple[int | None, bool]:
+        """The time, ``None`` if nothing tells it, and whether it is worked out from the pace."""
+        span = self._trace.spans[call]
+        began = first_token_ns(self._trace, self._kinds, call)
+        if began is not None:
+            return max(0, span.ended_ns - began), False
+        told = span.model_call
+        if told is None or told.model is None or told.tokens is None:
+            return None, False
+        if self._paces is None:
+            timed = timed_calls(self._trace, self._kinds, self._causes)
+            self._paces = {model: pace(calls) for model, calls in timed.items()}
+        known = self._paces.get(told.model)
+        if known is None or not known.per_token[0]:
+            return None, False
+        return min(known.generating_ns(told.tokens.output), span.duration_ns), True
+
+
+def _windows(trace: Trace, tools: Sequence[int]) -> bool:
+    calls = [trace.spans[i].tool_call for i in tools]
+    return any(call is None or call.inferred for call in calls)
+
+
+def _candidate(
+    trace: Trace, kinds: SpanKinds, turns: Turns, *, proved: bool, broken: bool
+) -> Candidate:
+    earlier = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.between)))
+    later = listed(list(dict.fromkeys(name_of(trace, kinds, i) for i in turns.after)))
+    call = trace.spans[turns.second].model_call
+    turn = call.turn if call is not None else None
+    which = f"turns {turn - 1} and {turn} one" if turn is not None else "two turns one"
+    why = (
+        f"All that {later} was given the model knew before {earlier} returned, and in other runs "
+        "it was called before that or without it"
+        if proved
+        else f"In other runs {later} was called before {earlier} or without it"
+        if broken
+        else f"No word that {earlier} returned is among what {later} was given"
+    )
+    unsaid = f" {effects(trace, (*turns.between, *turns.after))}"
+    if turns.estimated:
+        unsaid += (
+            " When the second reply began is not known: what it took to write is worked out from "
+            "its tokens, as other calls of this model show its pace."
+        )
+    return Candidate(
+        code=CODE,
+        title=f"make {which}",
+        plural="make two turns one",
+        place=where_of(trace, (turns.second, turns.first)) or "",
+        spans=(turns.first, *turns.between, turns.second, *turns.after),
+        change=turns,
+        evidence="proved" if proved else "likely",
+        why=f"{why}, so the model could have asked for all of it in one reply.{unsaid}",
+        fix=(
+            "Tell the model to ask for everything it needs at once (and that tools of one reply "
+            "may run side by side), or offer one tool that does both."
+        ),
+        where=where_of(trace, (turns.second, turns.first)),
+        refuted_by=(
+            f"a run in which what {earlier} returned decided what {later} was asked for, or "
+            "whether it was asked at all"
+        ),
+    )

@@ -1,0 +1,192 @@
+"""Which calls were made again because they had failed: by the user's own code, not by an SDK.
+
+    agent   |---------------------------------|
+    chat     |-x|            |-------|            failed; the pause before the next; answered
+
+A failed model call that is followed by one of the same parent and model, with nothing begun
+between, is an attempt, and the time until the next one starts is its pause. So is a tool that
+failed and was called again with equal arguments. Content and digests know more than the order: two
+calls that are known to ask for different things are no retry of each other (a loop that goes on
+with the next item), and where both are known to ask for the same, what other branches do meanwhile
+does not matter. A call of another model is a fallback, not a retry.
+
+A function or a step of a framework that is recorded around each attempt, and holds nothing else, is
+part of it: then these follow each other below one parent.
+
+Attempts that an SDK made itself have spans of category ``retry`` and are not looked for here.
+
+Invariant: every span is the failed one of at most one retry and the next one of at most one, and
+the next one starts at or after the end of the failed one.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.model import NO_SPAN, Trace
+
+
+class Retry(Struct, frozen=True, gc=False):
+    """The call ``failed`` was made again as the call ``again``.
+
+    ``whole_failed`` and ``whole_again`` are these calls, or the outermost step around each; the
+    pause between them, from ``failed_ns`` to ``again_ns``, is time of the span ``parent``, which is
+    `NO_SPAN` if they are roots.
+    """
+
+    failed: int
+    again: int
+    failed_ns: int
+    again_ns: int
+    whole_failed: int
+    whole_again: int
+    parent: int
+
+
+_RELEASE: Final = re.compile(r"[-@](?:latest|v?\d{3,}(?:-?\d{2}){0,2})$")
+"""What a provider adds to the name that was asked for: the date or number of the release."""
+
+
+def retries(trace: Trace, calls: Sequence[int]) -> tuple[Retry, ...]:
+    """The retries in `trace`, in order of their failed calls.
+
+    ``calls[i]`` is the model call that span *i* is or is part of, as in `SpanKinds`.
+    """
+    spans = trace.spans
+    failed = [
+        i
+        for i, span in enumerate(spans)
+        if span.error is not None and (calls[i] == i or span.category == "tool")
+    ]
+    if not failed:
+        return ()
+    flow = DataFlow(trace)
+    found: list[Retry] = []
+    taken: set[int] = set()
+    for i in failed:
+        whole = _whole(trace, i)
+        again, later = _again(trace, calls, flow, i, whole, taken)
+        if again != NO_SPAN:
+            taken.add(again)
+            found.append(
+                Retry(
+                    i,
+                    again,
+                    spans[whole].ended_ns,
+                    spans[later].start_ns,
+                    whole,
+                    later,
+                    trace.parents[whole],
+                )
+            )
+    return tuple(found)
+
+
+def _whole(trace: Trace, failed: int) -> int:
+    """The outermost step that failed with `failed` and holds nothing else, else that call."""
+    above = trace.parents[failed]
+    while (
+        above != NO_SPAN
+        and trace.spans[above].category in _STEPS
+        and trace.spans[above].error is not None
+        and len(trace.children[above]) == 1
+    ):
+        failed, above = above, trace.parents[above]
+    return failed
+
+
+_STEPS: Final = ("chain", "other")
+
+
+def _first_call(trace: Trace, calls: Sequence[int], step: int) -> int:
+    """The call that `step` begins with, or is."""
+    while trace.spans[step].category in _STEPS and calls[step] != step and trace.children[step]:
+        step = trace.children[step][0]
+    return step
+
+
+def _again(
+    trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, whole: int, taken: set[int]
+) -> tuple[int, int]:
+    """The call that tries `failed` again and what is around it, else `NO_SPAN`."""
+    spans = trace.spans
+    parent, ended_ns = trace.parents[whole], spans[whole].ended_ns
+    family = trace.children[parent] if parent != NO_SPAN else trace.roots
+    between: list[int] = []
+    after = bisect_right(family, whole)  # spans are numbered in order of start, as families are
+    for later in family[after : after + _MOST_LOOKED_AT]:
+        if spans[later].start_ns < ended_ns or spans[later].category == "retry":
+            continue
+        i = later
+        if whole != failed and spans[later].name == spans[whole].name:
+            i = _first_call(trace, calls, later)
+        same = _same(trace, calls, flow, failed, i) if i not in taken else False
+        if same is True and all(_beside(trace, calls, flow, i, other) for other in between):
+            return i, later
+        if same is None and not between and _may_be(trace, calls, failed, i):
+            return i, later
+        between.append(later)
+    return NO_SPAN, NO_SPAN
+
+
+_MOST_LOOKED_AT: Final = 128
+"""Siblings that began after a failed one; bounds the work on a hostile trace."""
+
+
+def _may_be(trace: Trace, calls: Sequence[int], failed: int, later: int) -> bool:
+    """Whether `later`, of which is not known what it asks for, can be `failed` tried again."""
+    return calls[failed] == failed and calls[later] == later and _one_model(trace, failed, later)
+
+
+def _same(
+    trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, later: int
+) -> bool | None:
+    """Whether both ask one model or tool for the same; ``None`` where that is not known."""
+    if calls[failed] == failed:
+        if calls[later] != later or not _one_model(trace, failed, later):
+            return False
+        asked, also = flow.given(failed), flow.given(later)
+        if asked is not None and asked == also:
+            return True
+        begins, likewise = flow.opening(failed), flow.opening(later)
+        if begins is not None and likewise is not None and begins != likewise:
+            return False
+        return None
+    tool, other = trace.spans[failed].tool_call, trace.spans[later].tool_call
+    return (
+        tool is not None
+        and other is not None
+        and tool.name == other.name
+        and tool.arguments is not None
+        and tool.arguments == other.arguments
+        and (tool.call_id is None or other.call_id is None or tool.call_id == other.call_id)
+    )
+
+
+def _beside(trace: Trace, calls: Sequence[int], flow: DataFlow, again: int, other: int) -> bool:
+    """Whether `other`, which began before `again`, belongs to another branch: it goes on while
+    `again` runs, or asks a model for something else."""
+    spans = trace.spans
+    if spans[other].ended_ns > spans[again].start_ns:
+        return True
+    asked, also = flow.given(again), flow.given(other)
+    return calls[other] == other and asked is not None and also is not None and asked != also
+
+
+def _one_model(trace: Trace, failed: int, later: int) -> bool:
+    """Whether both calls are of one model: a failed one has the name that was asked for only."""
+    one, other = (_model(trace, i) for i in (failed, later))
+    return one == other or _unreleased(one) == _unreleased(other)
+
+
+def _model(trace: Trace, call: int) -> str:
+    told = trace.spans[call].model_call
+    return (told.model if told is not None else None) or ""
+
+
+def _unreleased(model: str) -> str:
+    return _RELEASE.sub("", model.rpartition("/")[2])

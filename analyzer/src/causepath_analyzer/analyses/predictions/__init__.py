@@ -1,0 +1,1 @@
+"""What runs would have been like with a change, and whether it came true."""

@@ -1,0 +1,410 @@
+"""What many runs would have been like with some changes: wall, cost, path, and how sure that is.
+
+Every trace is replayed with all changes at once, first those of orders, then what is not done at
+all, then how long the rest takes. How sure a prediction is: `ranges`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.cost import cost_usd
+from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.kinds import span_kinds
+from causepath_analyzer.analyses.path.usage import usage
+from causepath_analyzer.analyses.predictions.answers import (
+    begins_ns,
+    last_answer,
+    streams,
+    would_begin_ns,
+)
+from causepath_analyzer.analyses.predictions.applied_edits import Lean, Notes, apply_edit
+from causepath_analyzer.analyses.predictions.model_times import ModelTime, model_times
+from causepath_analyzer.analyses.predictions.studied import Studied, beside, studied
+from causepath_analyzer.analyses.predictions.unmatched import unmatched
+from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
+from causepath_analyzer.analyses.replay.edits import (
+    Apply,
+    Cache,
+    Eager,
+    Early,
+    Edit,
+    Editing,
+    OtherModel,
+    Remove,
+    Scale,
+    Shrink,
+    Stream,
+    Together,
+    described,
+    kind_of,
+)
+from causepath_analyzer.analyses.replay.operations import Turns, operation_of
+from causepath_analyzer.analyses.replay.ranges import (
+    Doubt,
+    Estimate,
+    PastErrors,
+    estimate,
+    estimated_mean,
+)
+from causepath_analyzer.analyses.replay.schedule import (
+    Changes,
+    Replayed,
+    Schedule,
+    new_trace,
+    replayed,
+    schedule,
+)
+from causepath_analyzer.errors import UsageError
+from causepath_analyzer.model import NO_SPAN, NO_TOKENS, Trace
+
+
+class Place(Struct, frozen=True):
+    """An operation and its part of the wall time of a typical run."""
+
+    name: str
+    share: float
+
+
+class WhatIf(Struct, frozen=True):
+    """``agents`` says how many runs each agent had; ``turns`` is the median of a run, with the
+    changes, and ``turns_between`` the fewest and the most. ``cost_usd`` are the means per run,
+    ``None`` where a price is not known. ``answer`` is when the last answer begins to be seen, where
+    some are streamed and it is known of every run. ``unknown`` is why the times cannot be told,
+    where these traces do not show them, ``against`` what makes the saving an upper bound."""
+
+    edits: tuple[str, ...]
+    kinds: tuple[str, ...]
+    runs: int
+    touched: int
+    p50: Estimate
+    p95: Estimate
+    cost_now_usd: Decimal | None
+    cost_then_usd: Decimal | None
+    path_now: tuple[Place, ...]
+    path_then: tuple[Place, ...]
+    assumes: tuple[str, ...]
+    not_predicted: tuple[str, ...]
+    agents: Mapping[str, int]
+    turns: int
+    turns_between: tuple[int, int]
+    mean: Estimate
+    past: PastErrors = PastErrors()
+    answer: Estimate | None = None
+    unknown: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+
+class Change(Struct, frozen=True):
+    """One run with changes: its schedule, what they are, and the times they give."""
+
+    plan: Schedule
+    changes: Changes
+    times: Replayed
+
+
+_LAST: Final = {Scale: 3, Shrink: 2}
+_ORDERS: Final = (Apply, Together, Early, Eager)
+
+
+def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
+    """`trace` with all of `edits`, found in it alone."""
+    others = NOWHERE if _wants(edits, Apply) else None
+    run = studied(trace, others, sized=_sized(edits))
+    return _edited(run, edits, _models([run], edits), Notes())[0]
+
+
+def _edited(
+    run: Studied,
+    edits: Sequence[Edit],
+    models: Mapping[str, ModelTime],
+    notes: Notes,
+    lean: Lean = 0,
+) -> tuple[Change, Sequence[int]]:
+    """`run` with all of `edits`, and how much each of these found to change."""
+    plan = schedule(run.trace, run.causes)
+    editing = Editing(plan, run.kinds)
+    counts = [0] * len(edits)
+    for n in sorted(range(len(edits)), key=lambda n: _rank(edits[n])):
+        counts[n] = apply_edit(run, plan, editing, edits[n], models, notes, lean)
+    changes = editing.done()
+    return Change(plan, changes, replayed(plan, changes)), counts
+
+
+def _rank(change: Edit) -> int:
+    return 0 if isinstance(change, _ORDERS) else _LAST.get(type(change), 1)
+
+
+def what_if(
+    traces: Sequence[Trace],
+    edits: Sequence[Edit],
+    past: Callable[[Sequence[str]], PastErrors] | None = None,
+) -> WhatIf:
+    """All of `traces` with all of `edits`.
+
+    Raises `UsageError` for an edit that finds nothing to change, with what there is.
+    """
+    trusted = [trace for trace in traces if not trace.untrusted]
+    if not trusted:
+        raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
+    others = elsewhere(trusted) if _wants(edits, Apply) else None
+    together = beside(trusted) if _wants(edits, Apply, Together) else None
+    runs = [studied(trace, others, sized=_sized(edits), together=together) for trace in trusted]
+    models = _models(runs, edits)
+    notes = Notes()
+    touched = [0] * len(edits)
+    now = [run.trace.wall_ns for run in runs]
+    then: list[int] = []
+    costs: list[tuple[Decimal | None, Decimal | None]] = []
+    turns: list[int] = []
+    answers: list[tuple[int | None, int | None]] = []
+    changed_runs, streamed = 0, _wants(edits, Stream)
+    middle = sorted(range(len(runs)), key=now.__getitem__)[(len(runs) - 1) // 2]
+    path_then: tuple[Place, ...] = ()
+    for number, run in enumerate(runs):
+        one, counts = _edited(run, edits, models, notes)
+        touched = [total + count for total, count in zip(touched, counts, strict=True)]
+        changed_runs += any(counts)
+        then.append(one.times.wall_ns)
+        costs.append(_costs(run, one))
+        of_run = Turns(run.trace, run.kinds, run.causes)
+        turns.append(_turns(of_run, one) - _merged(run, edits))
+        call = of_run.last_answer()
+        answers.append(_answer(run, call, one, models if _wants(edits, Stream) else None))
+        streamed |= call != NO_SPAN and streams(run, call)
+        if number == middle:
+            path_then = _path(new_trace(one.plan, one.changes, one.times))
+    for change, count in zip(edits, touched, strict=True):
+        if not count:
+            raise UsageError(unmatched(change, runs, models))
+    kinds = tuple(dict.fromkeys(kind_of(change) for change in edits))
+    errors = past(kinds) if past is not None else PastErrors()
+    doubt = _doubt(runs, edits, models, notes)
+    unknown = tuple(notes.unknown) if not notes.known else ()
+    return WhatIf(
+        edits=tuple(described(change) for change in edits),
+        kinds=kinds,
+        runs=len(runs),
+        touched=changed_runs,
+        p50=_blurred(estimate(now, then, 50, errors, doubt), unknown),
+        p95=_blurred(estimate(now, then, 95, errors, doubt), unknown),
+        cost_now_usd=_mean([cost for cost, _ in costs]),
+        cost_then_usd=_mean([cost for _, cost in costs]),
+        path_now=_path(runs[middle].trace),
+        path_then=path_then,
+        assumes=(*notes.told(), *_assumptions(edits, len(traces) - len(runs))),
+        not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits)),
+        agents=agents(trusted),
+        turns=_middle(turns),
+        turns_between=(min(turns), max(turns)),
+        past=errors,
+        mean=_blurred(estimated_mean(now, then, errors, doubt), unknown),
+        answer=_answers(answers, errors, _of_answers(doubt, notes, len(runs)))
+        if streamed and not unknown
+        else None,
+        unknown=unknown,
+        against=tuple(notes.against),
+    )
+
+
+def _blurred(told: Estimate, unknown: Sequence[str]) -> Estimate:
+    """`told` without a range, where the times are not known."""
+    return Estimate(told.now_ns, told.then_ns, None, None) if unknown else told
+
+
+def _doubt(
+    runs: Sequence[Studied],
+    edits: Sequence[Edit],
+    models: Mapping[str, ModelTime],
+    notes: Notes,
+) -> Doubt:
+    """How far off the times may be that edits put in for others."""
+    off_ns = notes.off_ns / len(runs)
+    if _wants(edits, Shrink):
+        ends = [
+            _middle([_edited(run, edits, models, Notes(), lean)[0].times.wall_ns for run in runs])
+            for lean in _ENDS
+        ]
+        off_ns += abs(ends[1] - ends[0]) / _NINE_OF_TEN
+    return Doubt(
+        off_ns=off_ns,
+        each_ns=(notes.each_ns2 / len(runs)) ** 0.5,
+        reordered=_wants(edits, *_ORDERS),
+        at_most=bool(notes.against),
+    )
+
+
+def _of_answers(doubt: Doubt, notes: Notes, runs: int) -> Doubt:
+    """`doubt`, and how far off the first tokens may be that others took."""
+    return replace(
+        doubt,
+        off_ns=doubt.off_ns + notes.answer_off_ns / runs,
+        each_ns=(doubt.each_ns**2 + notes.answer_each_ns2 / runs) ** 0.5,
+    )
+
+
+_ENDS: Final[tuple[Lean, Lean]] = (-1, 1)
+_NINE_OF_TEN: Final = 3.29
+"""So many standard deviations hold nine of ten values."""
+
+
+def _answer(
+    run: Studied, call: int, one: Change, models: Mapping[str, ModelTime] | None
+) -> tuple[int | None, int | None]:
+    """When the answer of `call`, the last one of `run`, begins to be seen, now and then."""
+    if call == NO_SPAN or call in one.changes.dropped:
+        return None, None
+    return begins_ns(run, call), would_begin_ns(run, call, one.changes, one.times, models)
+
+
+def _answers(
+    found: Sequence[tuple[int | None, int | None]], errors: PastErrors, doubt: Doubt
+) -> Estimate | None:
+    now = [before for before, _ in found if before is not None]
+    then = [after for _, after in found if after is not None]
+    if len(now) < len(found) or len(then) < len(found):
+        return None
+    return estimate(now, then, 50, errors, doubt)
+
+
+def answers_begin_ns(traces: Sequence[Trace]) -> int | None:
+    """When the last answer begins to be seen in a typical one of `traces`, if all of them say."""
+    found = []
+    for trace in traces:
+        run = studied(trace, None, sized=False)
+        call = last_answer(run)
+        begins = begins_ns(run, call) if call != NO_SPAN else None
+        if begins is None:
+            return None
+        found.append(begins)
+    return _middle(found)
+
+
+def agents(traces: Sequence[Trace]) -> dict[str, int]:
+    """How many runs each agent has in `traces`."""
+    counted: dict[str, int] = {}
+    for trace in traces:
+        name = trace.spans[trace.main_root].name.removeprefix("invoke_agent ")
+        counted[name] = counted.get(name, 0) + 1
+    return dict(sorted(counted.items()))
+
+
+def median_turns(traces: Sequence[Trace]) -> int:
+    """The turns of a typical run."""
+    found = []
+    for trace in traces:
+        kinds = span_kinds(trace)
+        found.append(len(Turns(trace, kinds, causes(trace, kinds)).outermost()))
+    return _middle(found)
+
+
+def _middle(values: Sequence[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def _turns(turns: Turns, one: Change) -> int:
+    """How many of `turns` are left."""
+    unpaid = {i for i, call in one.changes.calls.items() if call.tokens is NO_TOKENS}
+    gone = one.changes.dropped | unpaid
+    return sum(call not in gone for call in turns.outermost())
+
+
+def _sized(edits: Sequence[Edit]) -> bool:
+    """Whether any of `edits` asks how long calls of other sizes, or of other models, take."""
+    return _wants(edits, OtherModel, Shrink, Stream) or any(
+        isinstance(change, Scale) and change.what.category == "llm.first_token" for change in edits
+    )
+
+
+def _wants(edits: Sequence[Edit], *kinds: type[Edit]) -> bool:
+    return any(isinstance(change, kinds) for change in edits)
+
+
+def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, ModelTime]:
+    """How long calls of each model take, if any of `edits` asks for it."""
+    return model_times(runs) if _sized(edits) else {}
+
+
+def _merged(run: Studied, edits: Sequence[Edit]) -> int:
+    """How many turns become part of others."""
+    codes = {change.code for change in edits if isinstance(change, Apply)}
+    return sum(c.code in codes and not isinstance(c.change, tuple) for c in run.found)
+
+
+def _costs(run: Studied, one: Change) -> tuple[Decimal | None, Decimal | None]:
+    used = usage(run.trace)
+    if not used.calls.llm:
+        return Decimal(0), Decimal(0)
+    cost = cost_usd(used.models, run.trace.start_ns)
+    changes = one.changes
+    if not changes.calls and not any(run.kinds.calls[i] != NO_SPAN for i in changes.dropped):
+        return cost, cost
+    edited = new_trace(one.plan, changes, one.times)
+    models = usage(edited).models
+    return cost, cost_usd(models, run.trace.start_ns) if models else Decimal(0)
+
+
+def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, Decimal(0)) / len(known) if len(known) == len(costs) else None
+
+
+def _path(trace: Trace) -> tuple[Place, ...]:
+    """The operations that `trace` waited for most, largest share first."""
+    kinds = span_kinds(trace)
+    path = critical_path(trace, kinds, causes(trace, kinds))
+    spent: dict[str, int] = {}
+    for section in path.sections:
+        if section.span == NO_SPAN:
+            name = "covered by no span"
+        else:
+            unit = kinds.units[section.span]
+            name = operation_of(trace, kinds, unit if unit != NO_SPAN else section.span)
+            if section.kind in ("first_token", "generation"):
+                name = name.replace("llm:", f"llm.{section.kind}:", 1)
+            elif section.kind == "retry":
+                name = "retry"
+        spent[name] = spent.get(name, 0) + section.end_ns - section.start_ns
+    wall = max(1, trace.wall_ns)
+    most = sorted((item for item in spent.items() if item[1]), key=lambda one: (-one[1], one[0]))[
+        :3
+    ]
+    return tuple(Place(name, length / wall) for name, length in most)
+
+
+def _assumptions(edits: Sequence[Edit], untrusted: int) -> list[str]:
+    """What has to hold for the prediction to come true."""
+    told = ["calls take as long as they took, the agent's own code too"]
+    for change in edits:
+        if isinstance(change, Together) or (isinstance(change, Apply) and change.code != "CP103"):
+            limit = f"at most {change.limit} at once" if change.limit else "with the limits seen"
+            told.append(f"{described(change)}: calls run together are no slower, {limit}")
+        elif isinstance(change, Cache):
+            told.append(
+                f"{described(change)}: a hit costs {change.lookup_ns / 1_000_000:g} ms; nothing is "
+                "kept from run to run"
+            )
+        elif isinstance(change, OtherModel):
+            told.append(f"{change.new} writes as many tokens as was written before")
+        elif isinstance(change, Stream):
+            told.append("stream: the last answer is shown as it is written, and takes no longer")
+        elif isinstance(change, Eager):
+            told.append("the parts of a reply arrive evenly after its first token")
+    if untrusted:
+        told.append(f"{untrusted} traces whose times mean nothing are left out")
+    return list(dict.fromkeys(told))
+
+
+def _not_predicted(edits: Sequence[Edit]) -> tuple[str, ...]:
+    told = []
+    if any(isinstance(c, OtherModel | Remove | Shrink) or kind_of(c) == "CP103" for c in edits):
+        told.append("change of answer quality, and of the number of turns")
+    if any(isinstance(c, Cache) for c in edits):
+        told.append("answers that are out of date")
+    if any(isinstance(c, Together) or kind_of(c) in ("CP101", "CP102") for c in edits):
+        told.append("rate limits of the services that are called")
+    return tuple(told) or ("what else the change does",)

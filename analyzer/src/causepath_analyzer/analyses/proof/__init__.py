@@ -1,0 +1,1 @@
+"""Whether one call needed what another returned, and what shows it."""

@@ -1,0 +1,1 @@
+"""A run as a schedule that can be changed and run again."""

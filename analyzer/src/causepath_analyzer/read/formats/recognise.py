@@ -1,0 +1,262 @@
+"""Finds the reader for a stream by looking at what is in it, and reads it.
+
+To add a format, write one file in this folder with a `JsonFormat` or a `BinaryFormat` called
+``FORMAT`` and add it to `JSON_FORMATS` or `BINARY_FORMATS`.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from causepath_analyzer.model import Skipped
+from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
+from causepath_analyzer.read.formats import (
+    claude_code,
+    codex,
+    gemini_cli,
+    go_sdk,
+    jaeger_json,
+    javascript_sdk,
+    langfuse,
+    langsmith,
+    mastra,
+    mlflow,
+    openai_agents,
+    otlp_json,
+    otlp_protobuf,
+    phoenix,
+    pi,
+    python_sdk,
+    zipkin,
+)
+from causepath_analyzer.read.formats.inspected import as_json
+from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like
+from causepath_analyzer.read.input.documents import Document, documents
+from causepath_analyzer.read.input.source import MOST_BYTES, knows_its_size, lost
+from causepath_analyzer.read.input.torn_documents import Whole, opening_of, whole_documents
+from causepath_analyzer.server_request import Wanted
+
+JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
+    otlp_json.FORMAT,
+    jaeger_json.FORMAT,
+    zipkin.FORMAT,
+    mlflow.FORMAT,  # before the SDK's dumps: release 2 spells its spans like them
+    phoenix.FORMAT,
+    python_sdk.FORMAT,
+    go_sdk.FORMAT,
+    javascript_sdk.FORMAT,
+    langfuse.FORMAT,
+    openai_agents.FORMAT,
+    langsmith.FORMAT,
+    mastra.FORMAT,
+    claude_code.FORMAT,
+    codex.FORMAT,
+    pi.FORMAT,
+    gemini_cli.FORMAT,
+)
+BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
+
+GATHERED: Final = tuple(row for row in JSON_FORMATS if isinstance(row, GatheredFormat))
+
+FORMATS: Final = tuple(row.name for row in (*JSON_FORMATS, *BINARY_FORMATS))
+"""What `Options.format` may be."""
+
+
+class Options(Struct, frozen=True):
+    """How to read. ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content.
+
+    ``max_bytes`` bounds what compressed data, a pipe or a device may give; one document of it may
+    have a 32nd part. A plain file may be as large as it is. ``wanted`` is asked of servers.
+    A document in one of the formats ``refused`` raises `NotApartError`.
+    """
+
+    format: str | None = None
+    max_bytes: int = MOST_BYTES
+    wanted: Wanted = Wanted()
+    refused: frozenset[str] = frozenset()
+
+
+class NotApartError(Exception):
+    """What is read in parts can only be read as a whole; never shown to anybody."""
+
+
+DEFAULTS: Final = Options()
+_PART: Final = 32
+_ANY: Final = msgspec.json.Decoder(msgspec.Raw)
+_HEAD: Final = 512
+_BATCH: Final = 1024
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Recogniser:
+    """Reads one stream. Its attributes tell afterwards what the stream was.
+
+    ``format`` is the name of the first format that gave something, ``signals`` are other things
+    of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all,
+    ``lost`` what was missing in the stream itself, ``named`` the first thing in it that was no
+    trace, but is known for what it is.
+    """
+
+    def __init__(self, stream: BinaryIO, options: Options = DEFAULTS) -> None:
+        self._stream = stream
+        self._longest = None if knows_its_size(stream) else max(1, options.max_bytes // _PART)
+        self._formats = [
+            row.begin() if isinstance(row, GatheredFormat) else row
+            for row in JSON_FORMATS
+            if options.format in (None, row.name)
+        ]
+        self._binary = [row for row in BINARY_FORMATS if options.format in (None, row.name)]
+        self._forced = options.format
+        self._refused = options.refused
+        self.format: str | None = None
+        self.signals: set[str] = set()
+        self.is_json = False
+        self.is_empty = False
+        self.lost: Sequence[Skipped] = ()
+        self.named: Skipped | None = None
+        self._opening = b""
+        """How the last document began that a reader took."""
+
+    def found(self) -> Iterator[Sequence[Found]]:
+        """What is in the stream, in batches, in order."""
+        try:
+            yield from self._found()
+        except OSError as error:
+            yield [Skipped("end", f"cannot be read on: {error.strerror}")]
+        self.lost = lost(self._stream)
+        if self.lost:
+            yield self.lost
+
+    def _found(self) -> Iterator[Sequence[Found]]:
+        stream = self._stream
+        if not isinstance(stream, io.BufferedReader):
+            stream = io.BytesIO(stream.read())
+            head = stream.getvalue()[:_HEAD]
+        else:
+            head = stream.peek(_HEAD)[:_HEAD]
+        self.is_empty = not head.strip()
+        if head.startswith(_UTF_16):
+            yield [Skipped("byte 0", "UTF-16 text: save it as UTF-8")]
+            return
+        for binary in self._binary:
+            if binary.recognise(head) or not self._formats:
+                self.format = binary.name
+                yield from _batches(binary.read(stream, self.signals.add))
+                return
+        for document in documents(stream, self._longest):
+            if isinstance(document, Document):
+                yield self._read(document)
+            else:
+                yield [document]
+        for candidate in self._formats:
+            yield from _batches(candidate.finish())
+
+    def _read(self, document: Document) -> Sequence[Found]:
+        where = f"line {document.line}"
+        try:
+            return self._read_json(document.data, where)
+        except (UnicodeDecodeError, msgspec.DecodeError):
+            try:
+                return self._read_json(as_json(document.data) or mended(document.data), where)
+            except (UnicodeDecodeError, msgspec.DecodeError) as error:
+                whole = whole_documents(document.data, opening_of(self._opening))
+                found = self._read_whole(whole, where, _not_json(error))
+                if found is not None:
+                    return found
+                look = text_looks_like(document.data)
+                if look is None:
+                    return [Skipped(where, _not_json(error))]
+                self.is_json = True
+                self.named = self.named or Skipped(where, look.what)
+                return [Skipped(where, look.what)]
+        except RecursionError:
+            return [Skipped(where, "nested too deeply to be a trace")]
+
+    def _read_whole(self, whole: Whole, where: str, why: str) -> Sequence[Found] | None:
+        """What readers take of the documents in a torn piece; ``None`` if nothing."""
+        taken = [self._taken(data, where) for data in whole.documents]
+        found = [one for given in taken for one in given or ()]
+        if all(given is None for given in taken):
+            return None
+        return found if whole.is_all else [Skipped(where, why), *found]
+
+    def _read_json(self, data: bytes, where: str) -> Sequence[Found]:
+        """Raises `msgspec.DecodeError` or `UnicodeDecodeError` if `data` is no JSON."""
+        found = self._taken(data, where)
+        if found is not None:
+            return found
+        _ANY.decode(data)
+        self.is_json = True
+        if self._forced is not None:
+            return [Skipped(where, f"not in the format {self._forced}")]
+        look = looks_like(data)
+        if look.harmless:
+            self.signals.add(look.what)
+            return ()
+        self.named = self.named or Skipped(where, look.what)
+        return [Skipped(where, look.what)]
+
+    def _taken(self, data: bytes, where: str) -> Sequence[Found] | None:
+        """What the first reader gives that knows `data`; ``None`` if none does."""
+        for candidate in self._formats:
+            found = candidate.read(data, where)
+            if found is not None:
+                self._prefer(candidate)
+                self.is_json = True
+                self._opening = data[:128]
+                return found
+        return None
+
+    def _prefer(self, fitting: JsonFormat) -> None:
+        """What fitted one document most likely fits the next."""
+        if fitting.name in self._refused:
+            raise NotApartError
+        if self.format is None:
+            self.format = fitting.name
+        if self._formats[0] is not fitting:
+            self._formats.remove(fitting)
+            self._formats.insert(0, fitting)
+
+
+def _batches(found: Iterable[Found]) -> Iterator[Sequence[Found]]:
+    batch: list[Found] = []
+    try:
+        for one in found:
+            batch.append(one)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+    except OSError:
+        yield batch  # what was read before
+        raise
+    yield batch
+
+
+# Half of a surrogate pair, where an exporter cut a text; numbers that JSON does not have.
+_LONE_SURROGATE: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u(?:"
+    rb"[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_NO_NUMBER: Final = re.compile(rb"([:,\[]\s*)(?:NaN|-?Infinity)(?=\s*[,\]}])")
+
+
+def mended(data: bytes) -> bytes:
+    """`data` in UTF-8, without what real exporters write and JSON forbids."""
+    if not data.startswith((b"{", b"[", b" ")):
+        return data.strip()  # not worth the time: no document of any format
+    text = data.strip().decode("utf-8", "replace").encode()
+    return _NO_NUMBER.sub(rb"\1null", _LONE_SURROGATE.sub(rb"\1\\ufffd", text))
+
+
+def _not_json(error: UnicodeDecodeError | msgspec.DecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    detail = str(error).removeprefix("JSON is malformed: ")
+    if detail == "Input data was truncated":
+        return "cut off: the JSON that starts here never ends"
+    return f"not JSON: {detail}"

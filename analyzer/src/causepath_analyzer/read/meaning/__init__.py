@@ -1,0 +1,1 @@
+"""What spans mean in one vocabulary, whatever convention they were written in."""
