@@ -13,9 +13,10 @@ BESIDE := .sdk/beside
 PYTHONS ?= 3.11 3.13
 FRAMEWORKS := .sdk/frameworks
 FRAMEWORKS_2 := .sdk/frameworks-openai2
+OPENTELEMETRY := $(foreach set,oldest newest mixed,.sdk/opentelemetry-$(set)/.ready)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-sdks test-frameworks test-pythons test-backends test-formats backends stack check fuzz bench build requirements clean help
+.PHONY: demo test test-sdks test-opentelemetry test-frameworks test-pythons test-backends test-formats backends stack check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +35,9 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 tests/plugin tests/contract \
 	    --ignore tests/plugin/test_ways_in.py --ignore tests/plugin/test_beside.py --ignore tests/plugin/test_safety.py --ignore tests/plugin/test_soak.py -k "not really_saves" || exit 1; \
 	done
+
+test-opentelemetry: $(READY) $(OPENTELEMETRY)  ## the plugin and its extras with the oldest, the newest and a mixed OpenTelemetry
+	$(BIN)/python -m pytest -n 2 -m opentelemetry tests/plugin/test_opentelemetry.py
 
 test-frameworks: $(READY) $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in the frameworks that are used over the SDKs
 	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks
@@ -84,7 +88,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside hosts frameworks frameworks-openai2 fuzz backends formats; do \
+	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -127,7 +131,13 @@ $(OLDEST)/.ready: requirements/anthropic-oldest.txt $(READY)
 	@.sdk/python$*/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation --no-deps -e .
 	@touch $@
 
-# The instrumentations of others, likewise.
+# Environments of their own, as packages of one name in two folders would be mixed.
+$(OPENTELEMETRY): .sdk/%/.ready: requirements/%.txt $(READY)
+	@rm -rf .sdk/$* && $(BIN)/python -m venv --without-pip .sdk/$*
+	@$(BIN)/python -m pip --python .sdk/$*/bin/python --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+# The instrumentations of others, in a folder to put before the installed ones.
 $(BESIDE)/.ready: requirements/beside.txt $(READY)
 	@rm -rf $(BESIDE) && $(PIP) install --require-hashes --target $(BESIDE) -r $<
 	@touch $@

@@ -199,7 +199,8 @@ def test_otel_variables_are_honoured(tmp_path: Path, url: str) -> None:
 
     done = python(code, tmp_path, OTEL_TRACES_EXPORTER="nowhere")
     assert done.stderr == (
-        "causepath: the exporter 'nowhere' that OTEL_TRACES_EXPORTER asks for is not installed\n"
+        "causepath: no spans are sent: the exporter 'nowhere' is not installed, or "
+        "OTEL_TRACES_EXPORTER misspells it\n"
     )
 
 

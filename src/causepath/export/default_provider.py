@@ -125,7 +125,16 @@ def exporters_of_environment() -> Iterator[tuple[str, Any]]:
         if found:
             yield destination, found[0].load()()
         else:
-            say(f"the exporter {wanted!r} that OTEL_TRACES_EXPORTER asks for is not installed")
+            say(f"no spans are sent: the exporter {wanted!r} is not installed{_extra(wanted)}")
+
+
+def _extra(exporter: str) -> str:
+    """Say what brings an exporter, where we know it."""
+    if exporter == "otlp_proto_http":
+        return "; type: pip install 'causepath[otlp]'"
+    if exporter == "otlp_proto_grpc":
+        return "; type: pip install opentelemetry-exporter-otlp-proto-grpc"
+    return ", or OTEL_TRACES_EXPORTER misspells it"
 
 
 def otlp_endpoint(protocol: str) -> str:

@@ -1,21 +1,21 @@
 """The trace file: OTLP/JSON lines, appended whole by any number of processes.
 
-The lines are what the official encoder makes. This module sees to it that each reaches the file in
-one piece, or not at all.
+`otlp_json` makes the lines. This module sees to it that each reaches the file in one piece, or not
+at all.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import stat
 import time
 from typing import TYPE_CHECKING
 
-from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from causepath.export import otlp_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,8 @@ class TraceFile(SpanExporter):
         """How long to wait for others now; less where somebody waits for us."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        data = encode_spans(spans).to_dict()
         try:
-            self._append(json.dumps(data, separators=(",", ":")).encode() + b"\n")
+            self._append(otlp_json.line(spans))
         except OSError as error:
             logger.warning("cannot write to the trace file: %s", error.strerror)
             return SpanExportResult.FAILURE
