@@ -27,8 +27,10 @@ demo: $(READY)  ## run the example agent with the plugin on, then explain its tr
 	$(BIN)/causepath causepath-traces.jsonl
 
 test: $(READY) $(BESIDE)/.ready  ## all tests but those of the groups below
-	$(BIN)/python -m pytest -n 2 --ignore tests/contract
-	$(BIN)/python -m pytest tests/contract
+	@failed=; \
+	$(BIN)/python -m pytest -n 2 --ignore tests/contract || failed=1; \
+	$(BIN)/python -m pytest tests/contract || failed=1; \
+	test -z "$$failed"
 
 test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests against the oldest SDKs, and the last one without spans of its own
 	for sdk in $(OLDEST) $(SILENT); do \
@@ -71,7 +73,7 @@ fuzz: $(READY)  ## ten minutes of coverage-guided fuzzing of every reader, and t
 	else \
 	  echo "fuzz: atheris is pinned for Python 3.11, this is $$($(BIN)/python -V): no fuzzing here"; \
 	fi
-	$(BIN)/python -m pytest -m "slow and not backends"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not backends"
 
 bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/overhead.py
@@ -79,7 +81,7 @@ bench: $(READY)  ## measure
 	$(BIN)/python -m benchmarks.paths
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python -m benchmarks.labelled
-	$(BIN)/python -m benchmarks.predictions --readme
+	$(BIN)/python -m benchmarks.predictions --docs
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""What the README shows works: its programs run, its commands succeed, its settings hold."""
+"""The README and `docs/` show what works: programs run, commands succeed, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    page.name: page.read_text()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 SCRIPTS = sysconfig.get_path("scripts")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """Finds the blocks of code in a language, the README's first."""
+    return [
+        block
+        for text in PAGES.values()
+        for block in re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def url() -> Iterator[str]:
 
 def test_the_programs_run(folder: Path, url: str) -> None:
     outputs = [run([sys.executable, "-c", code], folder, url).stdout for code in blocks("python")]
-    assert outputs == ["No umbrella needed.\n", "Nothing about umbrellas.\n", ""]
+    assert outputs == ["No umbrella needed.\n", "", "Nothing about umbrellas.\n"]
 
 
 def test_the_commands_succeed(folder: Path, url: str) -> None:
@@ -88,7 +96,24 @@ def test_the_budgets_of_the_settings_are_understood(folder: Path, url: str) -> N
     assert output.count("PASS") == 4
 
 
-def test_every_setting_of_the_plugin_is_in_the_readme() -> None:
+def test_every_setting_of_the_plugin_is_in_the_docs() -> None:
     config = (ROOT / "src/causepath/config.py").read_text()
     variables = set(re.findall(r'"(CAUSEPATH\w*)"', config))
-    assert variables == set(re.findall(r"^\| `(CAUSEPATH\w*)`", README, re.MULTILINE))
+    assert variables == set(re.findall(r"^\| `(CAUSEPATH\w*)`", PAGES["trace.md"], re.MULTILINE))
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len(PAGES["README.md"].encode()) < 8192
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = ROOT if (ROOT / page).exists() else ROOT / "docs"
+    prose = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#:]*(?:#[^)]*)?)\)", prose):
+        name, _, heading = target.partition("#")
+        file = folder / name if name else folder / page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+        assert not heading or heading in anchors, target

@@ -1,4 +1,4 @@
-"""The table: `python -m benchmarks.predictions [AGENT...] [--readme]`."""
+"""The table: `python -m benchmarks.predictions [AGENT...] [--docs]`."""
 
 from __future__ import annotations
 

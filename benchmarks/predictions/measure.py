@@ -193,14 +193,14 @@ _FOR_EVER = "while True: sum(range(1000))"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; with `--readme` also puts it into the README."""
+    """Prints the table; with `--docs` also puts it into `docs/what-if.md`."""
     from benchmarks.predictions.agents import CASES
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.predictions")
     parser.add_argument("agents", nargs="*", metavar="AGENT", help=", ".join(CASES))
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="beside N busy processes")
-    parser.add_argument("--readme", action="store_true", help="put the table into the README")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/what-if.md")
     options = parser.parse_args(argv)
     unknown = [name for name in options.agents if name not in CASES]
     if unknown:
@@ -212,12 +212,12 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(lines))
-    if options.readme:
-        readme = REPOSITORY / "README.md"
-        text = readme.read_text()
+    if options.docs:
+        page = REPOSITORY / "docs" / "what-if.md"
+        text = page.read_text()
         block = "\n".join([START, *lines, END])
         with contextlib.suppress(ValueError):
             text.index(START)
             pattern = f"{re.escape(START)}.*?{re.escape(END)}"
-            readme.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
+            page.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
     return 0

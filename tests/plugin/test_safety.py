@@ -355,6 +355,7 @@ def test_whatever_only_asynchronous_clients_enter_may_fail_too() -> None:
 
 @unraisable
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_whatever_fails_later_the_application_sees_nothing(is_async: bool) -> None:
     counts = entered(is_async)

@@ -423,6 +423,7 @@ def test_the_walk_is_what_its_definition_says(spans: Sequence[Span]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_hundred_thousand_paths_are_what_their_definition_says() -> None:
     random = Random(20261128)
     for number in range(100_000):

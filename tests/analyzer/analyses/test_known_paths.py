@@ -36,6 +36,7 @@ def test_paths_known_by_construction(spoiling: str, most: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_many_paths_known_by_construction() -> None:
     random = Random(4)
     for name, spoil in SPOILED.items():
