@@ -241,6 +241,84 @@ def test_a_function_tells_only_while_it_is_asked_for() -> None:
     assert work.__code__ is plain
 
 
+def before(q: str = "") -> str:
+    return "before " + q
+
+
+def after(q: str = "") -> str:
+    return "after " + q
+
+
+@pytest.mark.parametrize("names", [("before",), ("after",), ("before", "after")])
+@pytest.mark.parametrize("when", ["before it is asked for", "while it is", "found again"])
+def test_a_function_that_is_exchanged_meanwhile_stays_exchanged(
+    names: tuple[str, ...], when: str
+) -> None:
+    """Also where the newer one tells just then, and its code that tells is what was copied."""
+    older, newer = before.__code__, after.__code__
+    tellers = Tellers(lambda *_: None)
+    for name in names:
+        tellers.tell(globals()[name], name, Way(Only(name), strict=False))
+    try:
+        if when == "before it is asked for":
+            before.__code__ = after.__code__
+        tellers.ask(names)
+        before.__code__ = after.__code__
+        assert before("x") == after("x") == "after x"
+        if when == "found again":
+            tellers.tell(before, "before", Way(Only("before"), strict=False))
+        for name in names:
+            tellers.quiet(name)
+        assert (before.__code__, after.__code__) == (newer, newer)
+        tellers.ask(names)
+        assert before("x") == after("x") == "after x"
+        tellers.undo()
+        assert (before.__code__, after.__code__) == (newer, newer)
+    finally:
+        tellers.undo()
+        before.__code__, after.__code__ = older, newer
+
+
+def test_a_function_keeps_the_code_of_one_that_is_gone() -> None:
+    older = before.__code__
+    tellers = Tellers(lambda *_: None)
+    newer = types.FunctionType(after.__code__, globals(), "newer", ("",))
+    tellers.tell(before, "before", Way(Only("before"), strict=False))
+    tellers.tell(newer, "newer", Way(Only("newer"), strict=False))
+    tellers.ask(["before", "newer"])
+    try:
+        before.__code__ = newer.__code__
+        del newer
+        gc.collect()
+        tellers.quiet("newer")
+        tellers.quiet("before")
+        assert before.__code__ is after.__code__
+    finally:
+        tellers.undo()
+        before.__code__ = older
+
+
+class Steps:
+    def step(self) -> str:
+        return "first"
+
+
+def test_a_method_keeps_the_code_of_a_function_that_was_asked_for() -> None:
+    """Nobody has asked for the method itself."""
+    tellers = Tellers(lambda *_: None)
+    tellers.tell(after, "after", Way(Only("after"), strict=False))
+    tellers.ask(["after"])
+    older = Steps.step.__code__
+    try:
+        Steps.step.__code__ = after.__code__
+        tellers.quiet("after")
+        assert Steps.step.__code__ is after.__code__
+        assert not any(isinstance(one, Teller) for one in after.__code__.co_consts)
+    finally:
+        tellers.undo()
+        Steps.step.__code__ = older
+
+
 def test_threads_that_find_a_function_at_once_come_by_the_same() -> None:
     for _ in range(20):
         scope = {"look": types.FunctionType(work.__code__, globals(), "look", ("",))}

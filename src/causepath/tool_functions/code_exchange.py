@@ -28,7 +28,7 @@ from causepath.tool_functions.measured_functions import CACHED, declared
 from causepath.tool_functions.wrapping import ends_later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import CodeType, FrameType, FunctionType, TracebackType
 
@@ -77,6 +77,7 @@ class Teller:
         "_asked",
         "_found",
         "_function",
+        "_holders",
         "names",
         "plain",
         "serial",
@@ -100,6 +101,8 @@ class Teller:
         self._asked = asked
         """Those that replies ask for just now, of all functions."""
         self.serial = 0
+        self._holders = sys.maxsize
+        """References to the telling code, before the function has it."""
 
     def __reduce__(self) -> Any:
         """Who sends the code of a function to another process, which may not have us."""
@@ -119,6 +122,7 @@ class Teller:
         function = self._function()
         telling = self.telling() if self.telling is not None else None
         if function is not None and telling is not None and function.__code__ is self.plain:
+            self._holders = sys.getrefcount(telling)
             function.__code__ = telling
 
     def end(self) -> None:
@@ -126,6 +130,13 @@ class Teller:
         function = self._function()
         if function is not None and teller_in(function.__code__) is self:
             function.__code__ = self.plain
+
+    def copied(self) -> CodeType | None:
+        """Its code that tells, where something holds it although its function has its own again:
+        another function perhaps, that the application gave the code of this one."""
+        telling = self.telling() if self.telling is not None else None
+        is_held = self._function() is None or sys.getrefcount(telling) > self._holders
+        return telling if is_held else None
 
     @property
     def function(self) -> FunctionType | None:
@@ -356,7 +367,10 @@ class Tellers:
         teller = teller_in(code)
         if teller is not None:
             known: object = teller.function
-            return teller if known is function else None
+            if known is function:
+                return teller
+            # The application gave it the code of that one meanwhile.
+            function.__code__ = code = teller.plain
         if function in self._telling:
             telling = self._telling[function]
             teller = teller_in(telling) if telling is not None else None
@@ -389,7 +403,25 @@ class Tellers:
         self._asked.discard(name)
         for teller in list(self._by_name.get(name, ())):
             if teller.names.isdisjoint(self._asked):
-                teller.end()
+                self._end(teller)
+
+    def _end(self, teller: Teller) -> None:
+        teller.end()
+        copied = teller.copied()
+        for function in self._near(teller) if copied is not None else ():
+            if function.__code__ is copied:
+                function.__code__ = teller.plain
+
+    def _near(self, teller: Teller) -> Iterator[FunctionType]:
+        """The functions that the application may have given the code of this one, as it does when
+        it exchanges a function of a module or of a class for a newer one."""
+        yield from list(self._telling)
+        scope = getattr(teller.function, "__globals__", {})
+        for value in list(scope.values()):
+            members = stored.members(value).values() if issubclass(type(value), type) else ()
+            for one in (value, *list(members)):
+                if type(one) is types.FunctionType:
+                    yield one
 
     def go_on(self, function: FunctionType) -> None:
         """This function is about to be called elsewhere, perhaps although an earlier call of it is
@@ -403,7 +435,7 @@ class Tellers:
         for telling in list(self._telling.values()):
             teller = teller_in(telling) if telling is not None else None
             if teller is not None:
-                teller.end()
+                self._end(teller)
         self._asked.clear()
         self._by_name.clear()
 
