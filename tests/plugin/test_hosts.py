@@ -200,7 +200,7 @@ def test_every_run_in_a_pool_is_written_however_the_pool_is_left(
 
 
 STOPPED = """
-import causepath, hashlib, sqlite3
+import causepath, hashlib, re, sqlite3
 
 def in_c():
     match sys.argv[1]:
@@ -215,9 +215,13 @@ def in_c():
             lock = threading.Lock()
             lock.acquire()
             lock.acquire()
-        case "thread": threading.Event().wait(60)
+        case "regex": re.match("(a+)+$", "a" * 64 + "b")
+        case "power": 7 ** (7 ** 10)
         case "python":
             while True: pass
+        case "itself":
+            os.kill(os.getpid(), 15)
+            print("goes on", flush=True)
 
 with causepath.agent("outer"):
     agent()
@@ -226,7 +230,9 @@ with causepath.agent("outer"):
 """
 
 
-@pytest.mark.parametrize("what", ["sleep", "digest", "query", "lock", "python"])
+@pytest.mark.parametrize(
+    "what", ["sleep", "digest", "query", "lock", "regex", "power", "python", "itself"]
+)
 def test_a_process_that_is_told_to_end_writes_what_is_open_and_ends(
     what: str, tmp_path: Path, api: str
 ) -> None:
@@ -248,6 +254,8 @@ def test_a_process_that_is_told_to_end_writes_what_is_open_and_ends(
             process.send_signal(signal.SIGTERM)
             assert process.wait(LIMIT_SECONDS) == -signal.SIGTERM
             took.append(time.monotonic() - began)
+            if sys.platform == "linux":
+                assert process.stdout.read() == b""  # not a line more
     assert max(took) < 10  # it would go on for a minute
     assert spans(tmp_path) == Counter({"invoke_agent": 1, "chat": 2, "execute_tool": 1})
 

@@ -51,6 +51,7 @@ def places() -> dict[str, Any]:
         "get": trace.get_tracer_provider,
         "proxy": trace.ProxyTracer._tracer,
         "sigterm": signal.getsignal(signal.SIGTERM),
+        "sigurg": signal.getsignal(signal.SIGURG),
     }
 
 

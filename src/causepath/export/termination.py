@@ -4,13 +4,19 @@ A handler of Python's would only run when the main thread gets to its next line,
 for a long time: a process would live on that dies at once without us. So the handler is that of
 `faulthandler`, which is written in C and tells a pipe at once, and a thread of ours listens there.
 `signal.getsignal` still says that nobody handles it, and whoever does so later takes our place.
+
+Meanwhile the main thread is to do no more: it has to notice before its next line, though nobody may
+hold Python's lock to tell it. So the kernel tells it (Linux only): what is written into the pipe
+comes with a SIGURG, whose handler, one of Python's, waits there for the end.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
+import select
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
 
 END_SECONDS = 1.0
+"""How long the main thread waits at most: it may hold a lock that writing needs."""
 
 
 class Termination:
@@ -30,6 +37,9 @@ class Termination:
     def __init__(self, write: Callable[[], None]) -> None:
         self._write = write
         self._pipe: tuple[int, int] | None = None
+        self._end = threading.Lock()
+        """Held for ever once the process is told to end."""
+        self._end.acquire()
 
     @harmless(None)
     def arm(self) -> None:
@@ -47,7 +57,28 @@ class Termination:
             target=self._listen, args=(reads,), name="causepath-sigterm", daemon=True
         )
         self._thread.start()
+        if threading.current_thread() is threading.main_thread():
+            self._stop_main_thread_when_told(reads)
         faulthandler.register(signal.SIGTERM, file=writes, all_threads=False)
+
+    @harmless(None)
+    def _stop_main_thread_when_told(self, reads: int) -> None:
+        if sys.platform != "linux" or signal.getsignal(signal.SIGURG) is not signal.SIG_DFL:
+            return
+        import fcntl
+
+        signal.signal(signal.SIGURG, self._wait_for_the_end)
+        fcntl.fcntl(reads, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(reads, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(reads, fcntl.F_SETFL, fcntl.fcntl(reads, fcntl.F_GETFL) | os.O_ASYNC)
+
+    @harmless(None)
+    def _wait_for_the_end(self, *_: object) -> None:
+        if self._pipe is not None:
+            told = select.poll()
+            told.register(self._pipe[0], select.POLLIN)
+            if told.poll(0):  # more is written than the thread reads; else it is not about the end
+                self._end.acquire(timeout=END_SECONDS)
 
     @harmless(None)
     def disarm(self) -> None:
@@ -72,6 +103,11 @@ class Termination:
     def _unregister(self) -> None:
         if _is_unhandled():  # else somebody has taken our place, whom this would take away
             faulthandler.unregister(signal.SIGTERM)
+        if (
+            signal.getsignal(signal.SIGURG) == self._wait_for_the_end
+            and threading.current_thread() is threading.main_thread()
+        ):
+            signal.signal(signal.SIGURG, signal.SIG_DFL)
 
     @harmless(None)
     def _listen(self, reads: int) -> None:
