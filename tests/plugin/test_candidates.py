@@ -159,3 +159,58 @@ def test_what_was_done_in_a_check_does_not_hang_in_the_air() -> None:
             "  execute_tool pay  tool id=toolu_1 (UNSET) <-tool_call- chat m #1\n"
             "  chat m #2  llm 3/2 stop (OK) <-tool_result- execute_tool pay"
         )
+
+
+def score(text: str) -> int:
+    return len(text)
+
+
+PLAIN = score.__code__
+
+
+def rank(texts: int) -> str:
+    """Uses another tool, much."""
+    total = sum(score("x" * n) for n in range(texts))
+    return f"{total} {'alone' if score.__code__ is PLAIN else 'watched'}"
+
+
+RANK_AND_SCORE = Reply(
+    [
+        ToolUse("rank", {"texts": 300}, id="toolu_1"),
+        ToolUse("score", {"text": "an answer"}, id="toolu_2"),
+    ],
+    usage=USAGE,
+)
+
+
+def test_a_tool_that_uses_another_one_much_is_not_watched_at_it() -> None:
+    """The call of the other one that was asked for is measured all the same."""
+    tools: dict[str, Any] = {"rank": rank, "score": score}
+    results = []
+
+    def carry_out(block: Any) -> object:
+        results.append(tools[block.name](**block.input))
+        return results[-1]
+
+    spans = spans_of(lambda run: run(carry_out), RANK_AND_SCORE)
+    assert results == ["44850 alone", 9]
+    assert score.__code__ is PLAIN
+    assert [about(span) for span in spans] == [
+        {"id": "toolu_1"},
+        {"id": "toolu_2"},
+    ]
+
+
+def test_a_function_that_is_called_much_before_it_is_asked_for_is_left_alone() -> None:
+    """Nobody can wait for the one call among thousands; that it is not known is said."""
+    tools: dict[str, Any] = {"rank": rank, "score": score}
+
+    def carry_out(block: Any) -> object:
+        used = [score("x" * n) for n in range(1_100)] if block.name == "score" else []
+        return tools[block.name](**block.input), len(used), score.__code__ is PLAIN
+
+    spans = spans_of(lambda run: run(carry_out), RANK_AND_SCORE)
+    assert [about(span) for span in spans] == [
+        {"id": "toolu_1"},
+        {"id": "toolu_2", "inferred": True},
+    ]

@@ -142,6 +142,8 @@ class Candidate(Operation):
         self.error_type: str | None = None
         self.is_last = False
         """Whether nothing is asked for that another call of its function could be now."""
+        self.is_doubtful = False
+        """Whether its function was called too often since to look at each call."""
         self.is_it: bool | None = None
         """Whether it is the tool call, once that is known."""
         self.left_ns = 0
@@ -152,6 +154,8 @@ class Candidate(Operation):
         """Whether what ended it was no error of its own: its task was cancelled, say."""
         self.is_used = False
         """Whether others have begun spans below its span."""
+        self.at_end: list[Callable[[], None]] = []
+        """What waits for the end of the call."""
         self._known: list[Callable[[], None]] = []
         self._entered: AbstractContextManager[None] | None = None
 
@@ -196,6 +200,9 @@ class Candidate(Operation):
             error, Exception | GeneratorExit
         )
         self.asked.open -= 1
+        waiting, self.at_end = self.at_end, []
+        for go_on in waiting:
+            go_on()
         if self.is_it is not None:
             self._settled(is_it=self.is_it)
 
@@ -296,6 +303,7 @@ def chosen(
 
     `windows`, in order: when calls ran for what is sent together with it.
     """
+    calls = [call for call in calls if not call.is_doubtful]
     over = [call for call in calls if call.end_ns]
     real = [call for call in over if not call.result.comes_later]
     going_on = _going_on(calls, real)

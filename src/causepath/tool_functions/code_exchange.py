@@ -42,6 +42,12 @@ Resolve = "Callable[[Sequence[Any]], Iterable[str]]"
 MAX_TELLERS = 10_000
 """Functions that are measured at a time; more are left alone."""
 
+MAX_INNER = 100
+"""Calls that were not what is asked for, after which a tool that uses another one is left alone."""
+
+MAX_OUTSIDE = 1_000
+"""The same of calls in no tool, after which a function is left alone while that is asked for."""
+
 MAX_WRAPPED = 10
 """Functions around one another that are looked through."""
 
@@ -78,6 +84,8 @@ class Teller:
         "_found",
         "_function",
         "_holders",
+        "_missed",
+        "_unsure",
         "names",
         "plain",
         "serial",
@@ -101,6 +109,10 @@ class Teller:
         self._asked = asked
         """Those that replies ask for just now, of all functions."""
         self.serial = 0
+        self._missed = 0
+        """Calls in a row that were not what is asked for."""
+        self._unsure: weakref.WeakSet[Candidate] = weakref.WeakSet()
+        """Calls that were taken for it by its name alone."""
         self._holders = sys.maxsize
         """References to the telling code, before the function has it."""
 
@@ -113,6 +125,7 @@ class Teller:
     def begin(self) -> None:
         """Its tool is asked for."""
         self.serial = next(_serials)
+        self._missed = 0
         self.go_on()
 
     def go_on(self) -> None:
@@ -187,7 +200,20 @@ class Teller:
                 if candidate is not None:
                     if candidate.is_last and self.names == {name}:
                         self.end()
+                    self._missed = 0
+                    if not candidate.sure:
+                        self._unsure.add(candidate)
                     return _Call(candidate, id(frame), self)
+        self._missed += 1
+        if self._missed >= MAX_INNER:
+            around = RUNNING.get()
+            if around is not None:
+                around.at_end.append(self.go_on)
+                self.end()
+            elif self._missed >= MAX_OUTSIDE:
+                self.end()
+                for one in self._unsure:
+                    one.is_doubtful = True
         return None
 
 
