@@ -444,7 +444,9 @@ class Tellers:
         yield from list(self._telling)
         scope = getattr(teller.function, "__globals__", {})
         for value in list(scope.values()):
-            members = stored.members(value).values() if issubclass(type(value), type) else ()
+            members = (
+                static_attributes.members(value).values() if issubclass(type(value), type) else ()
+            )
             for one in (value, *list(members)):
                 if type(one) is types.FunctionType:
                     yield one
