@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -215,3 +219,108 @@ def test_a_function_that_is_called_much_before_it_is_asked_for_is_left_alone() -
         {"id": "toolu_2", "inferred": True},
         {"id": "toolu_1"},
     ]
+
+
+# -- the same call, made by somebody else at the same time
+
+
+FETCH = Reply([ToolUse("fetch", {"path": "a/long/path"}, id="toolu_1")], usage=USAGE)
+
+
+class Meanwhile:
+    """A call of the tool's function that begins before the tool and ends inside it."""
+
+    def __init__(self) -> None:
+        self.may_begin, self.has_begun = threading.Event(), threading.Event()
+        self.may_end, self.has_ended = threading.Event(), threading.Event()
+        self.began_ns = 0
+        self.tool: list[int] = []
+
+    def fetch(self, path: str) -> str:
+        if threading.current_thread().name == "meanwhile":
+            self.began_ns = time.time_ns()
+            self.has_begun.set()
+            self.may_end.wait(10)
+        else:
+            self.tool.append(time.time_ns())
+            self.may_end.set()
+            self.has_ended.wait(10)
+            self.tool.append(time.time_ns())
+        return "the text at " + path
+
+    def call(self) -> None:
+        self.may_begin.wait(10)
+        self.fetch("a/long/path")
+        self.has_ended.set()
+
+    def begin(self) -> None:
+        self.may_begin.set()
+        self.has_begun.wait(10)
+
+
+def in_the_loop(call: Callable[[], str]) -> str:
+    return call()
+
+
+def in_a_pool(call: Callable[[], str]) -> str:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(10)
+
+
+def in_a_thread(call: Callable[[], str]) -> str:
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join(10)
+    return found[0]
+
+
+def in_an_executor_of_a_loop(call: Callable[[], str]) -> str:
+    async def main() -> str:
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("run", [in_the_loop, in_a_pool, in_a_thread, in_an_executor_of_a_loop])
+def test_a_thread_of_the_application_that_does_the_same_is_not_the_tool(
+    run: Callable[[Callable[[], str]], str],
+) -> None:
+    meanwhile = Meanwhile()
+    fetch = meanwhile.fetch
+    other = threading.Thread(target=meanwhile.call, name="meanwhile")
+    other.start()
+
+    def carry_out(block: Any) -> str:
+        meanwhile.begin()
+        return run(lambda: fetch(**block.input))
+
+    (span,) = spans_of(lambda run_loop: run_loop(carry_out), FETCH)
+    other.join(10)
+    assert about(span) == {"id": "toolu_1"}
+    assert meanwhile.began_ns < (span.start_time or 0) <= meanwhile.tool[0]
+    assert meanwhile.tool[1] <= (span.end_time or 0)
+
+
+def test_which_of_two_threads_outside_the_loop_was_the_tool_is_said_to_be_ambiguous() -> None:
+    """The loop puts the call into a queue, and both have begun before it."""
+    meanwhile = Meanwhile()
+    fetch = meanwhile.fetch
+    asked: queue.Queue[Any] = queue.Queue()
+    answers: queue.Queue[str] = queue.Queue()
+    threads = [
+        threading.Thread(target=meanwhile.call, name="meanwhile"),
+        threading.Thread(target=lambda: answers.put(fetch(**asked.get(timeout=10)))),
+    ]
+    for thread in threads:
+        thread.start()
+
+    def carry_out(block: Any) -> str:
+        meanwhile.begin()
+        asked.put(block.input)
+        return f" {answers.get(timeout=10)}".strip()  # another object
+
+    (span,) = spans_of(lambda run_loop: run_loop(carry_out), FETCH)
+    for thread in threads:
+        thread.join(10)
+    assert about(span) == {"ambiguous": 2, "id": "toolu_1"}

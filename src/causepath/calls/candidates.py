@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import context as otel
 
 from causepath import forks
+from causepath.calls.runs import strand
 from causepath.code import static_attributes
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -119,6 +120,7 @@ class Candidate(Operation):
         sure: bool,
         given: frozenset[int],
         start_ns: int,
+        outside: int = 0,
     ) -> None:
         super().__init__(span, context)
         self.asked = asked
@@ -133,6 +135,9 @@ class Candidate(Operation):
         """Whether its arguments are those asked for."""
         self.given = given
         """The ids of its arguments."""
+        self.outside = outside
+        """How many steps outside the loop that asks."""
+        self.strand = strand()
         self.around: Candidate | None = None
         self.result = Result()
         self.end_ns = 0
@@ -306,7 +311,7 @@ def chosen(
     calls = [call for call in calls if not call.is_doubtful]
     over = [call for call in calls if call.end_ns]
     real = [call for call in over if not call.result.comes_later]
-    going_on = _going_on(calls, real)
+    going_on = _going_on(_nearest(calls), real)
     if not real:
         return Choice(going_on) if sent is not None or not over else Choice(None)
     said = _Sent(sent)
@@ -321,7 +326,8 @@ def chosen(
     if telling:
         best = max((sure, rate) for rate, sure, _ in telling)
         alike = [call for rate, sure, call in telling if (sure, rate) == best]
-        return _choice(_producers(alike), real)
+        return _choice(_producers(_nearest(alike)), real)
+    real = _nearest(real)
     if sent is not None:
         if going_on is not None:
             return Choice(going_on, _tries(going_on, real))
@@ -356,7 +362,23 @@ def _choice(alike: list[Candidate], real: Sequence[Candidate]) -> Choice:
     good = [call for call in outer if call.error_type is None] or outer
     call = max(good, key=lambda one: one.end_ns)
     functions = {one.by for one in good}
-    return Choice(call, _tries(call, real), len(good) if len(functions) > 1 else 0)
+    unclear = len(good) if len(functions) > 1 or any(_is_beside(one, call) for one in good) else 0
+    return Choice(call, _tries(call, real), unclear)
+
+
+def _nearest(calls: Sequence[Candidate]) -> list[Candidate]:
+    """Without those that were made elsewhere by a function that was called nearer to the loop."""
+    near: dict[int, int] = {}
+    for call in calls:
+        near[id(call.by)] = min(call.outside, near.get(id(call.by), call.outside))
+    return [call for call in calls if call.outside == near[id(call.by)]]
+
+
+def _is_beside(other: Candidate, call: Candidate) -> bool:
+    """Whether nothing says which of two calls in other threads or tasks the loop has made."""
+    return other.strand != call.strand and (
+        bool(call.outside) or (other.start_ns < call.end_ns and call.start_ns < other.end_ns)
+    )
 
 
 def _tries(call: Candidate, real: Sequence[Candidate]) -> Sequence[Candidate]:

@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from causepath.code import static_attributes
-from causepath.code.application_stack import application_frames, identity
+from causepath.code.application_stack import application_frames, standing
 from causepath.content.conversations import Conversations
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.calls.candidates import Candidate
+    from causepath.code.application_stack import Standing
     from causepath.otel.operation import Operation
     from causepath.providers.messages import ToolCall
 
@@ -67,8 +68,8 @@ class AskedTool:
     asked_ns: int
     measured: SpanContext | None = None
     """The span that measured it."""
-    stack: tuple[int, ...] = ()
-    """The ids of the frames that it was asked for in."""
+    stack: tuple[Standing, ...] = ()
+    """The frames that it was asked for in, the innermost first."""
     taken: bool = False
     """Whether a measured function was recognised as this call."""
     function: int = 0
@@ -700,7 +701,7 @@ def _of_one_reply(calls: list[AskedTool]) -> AskedTool | None:
 def _of_this_stack(calls: list[AskedTool]) -> list[AskedTool]:
     """Those that were asked for in the most of the frames that are on the stack now: of all of
     them, where several loops asked, as tasks and generators do in one thread."""
-    stack = {identity(frame) for frame in application_frames()}
+    stack = set(standing(application_frames()))
     common = [len(stack.intersection(a.stack)) for a in calls]
     nearest = [a for a, count in zip(calls, common, strict=True) if count == max(common)]
     return nearest if _of_one_reply(nearest) else calls

@@ -16,7 +16,12 @@ from causepath.calls.announced_tool import announced, told_in
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.calls.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
 from causepath.calls.tool_spans import call_plain, tool_attributes, tool_call_links, tool_of
-from causepath.code.application_stack import application_frames, identity, pool_future
+from causepath.code.application_stack import (
+    application_frames,
+    pool_future,
+    standing,
+    steps_outside,
+)
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -71,6 +76,9 @@ class Called(NamedTuple):
     read_only: bool | None = None
 
 
+MAX_OUTSIDE = 20
+"""Calls outside the loop that are kept for a call that it asked for."""
+
 NOTHING_GIVEN = Given({}, [])
 
 
@@ -108,7 +116,7 @@ class ToolCalls:
     def find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         """A reply asks for these tools: measure the application's functions for them."""
         frames = list(application_frames())
-        stack = tuple(map(identity, frames))
+        stack = standing(frames)
         for call in calls:
             asked = run.asked.get(call.id)
             if asked is not None:
@@ -161,6 +169,10 @@ class ToolCalls:
         asked, sure = runs.may_be(name, called.by, given, key, inside, around, strict=strict)
         if asked is None:
             return None
+        outside = steps_outside(asked.stack)
+        if outside and len(asked.candidates) >= MAX_OUTSIDE:
+            asked.open -= 1
+            return None
         code = called.code
         about = {
             semconv.TOOL_READ_ONLY: called.read_only,
@@ -187,6 +199,7 @@ class ToolCalls:
             sure=sure,
             given=frozenset(map(id, given.values)),
             start_ns=start_ns,
+            outside=outside,
         )
         asked.candidates.append(candidate)
         future = pool_future(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
@@ -196,7 +209,7 @@ class ToolCalls:
         self._held[key_of(span.get_span_context())] = candidate
         self._look_at_tool(candidate, name, asked, given.named)
         candidate.began_with = len(attributes_of(span))
-        candidate.is_last = runs.all_open(name)
+        candidate.is_last = not outside and runs.all_open(name)
         return candidate
 
     def began(self, span: Any) -> None:

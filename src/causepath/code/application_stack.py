@@ -121,6 +121,37 @@ def handed_over(top: FrameType, *, as_it_was: bool = False) -> list[Frame]:
     return places[first:]  # of a library that only hands things on, nothing is said
 
 
+Standing = tuple[int, int]
+"""A frame, by its id and that of its code: frames that follow one another may have the same id."""
+
+
+def standing(frames: Iterable[Frame]) -> tuple[Standing, ...]:
+    return tuple((identity(frame), id(frame.f_code)) for frame in frames)
+
+
+@harmless(0)
+def steps_outside(stack: tuple[Standing, ...]) -> int:
+    """How many of these frames, the innermost first, what is done here is not done for: none where
+    it is called in the first of them, or handed over there."""
+    top = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+    below: list[Frame] = []
+    frame: FrameType | None = top
+    while frame is not None and len(below) < MAX_OWN_FRAMES:
+        below.append(frame)
+        frame = frame.f_back
+    outside = _index(stack, below)
+    if outside:
+        task = _task()
+        waiting = _waiting_for(task()) if task is not None else ()
+        outside = _index(stack, (*below, *waiting, *handed_over(top, as_it_was=True)))
+    return outside
+
+
+def _index(stack: tuple[Standing, ...], frames: Iterable[Frame]) -> int:
+    here = set(standing(frames))
+    return next((i for i, frame in enumerate(stack) if frame in here), len(stack))
+
+
 def _around_loop(stack: list[FrameType]) -> list[FrameType]:
     """Of the stack of a thread, what has begun the loop of its tasks."""
     inside = [i for i, frame in enumerate(stack) if frame.f_code.co_flags & inspect.CO_COROUTINE]
