@@ -3,8 +3,8 @@
     python -m tests.backends.programs          builds what is missing (`make backends`)
     python -m tests.backends.programs stack    runs collector and Jaeger here (`make stack`)
 
-They live outside the tree, in `$XDG_CACHE_HOME/causepath/backends/` under a digest of what they are
-built from: other versions are other programs.
+They live outside the tree, in `$XDG_CACHE_HOME/causepath/backends/`, each under a digest of what it
+is built from.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "collector-config"
-PROGRAMS = ("otelcol", "jaeger", "prometheus", "compose")
+PROGRAMS = ("otelcol", "jaeger", "prometheus", "promtool", "compose")
 MODULES = {
     "jaeger": ("github.com/jaegertracing/jaeger", "JAEGER_MODULE_VERSION", "./cmd/jaeger"),
     "prometheus": (
         "github.com/prometheus/prometheus",
         "PROMETHEUS_MODULE_VERSION",
         "./cmd/prometheus",
+    ),
+    "promtool": (
+        "github.com/prometheus/prometheus",
+        "PROMETHEUS_MODULE_VERSION",
+        "./cmd/promtool",
     ),
     "compose": ("github.com/compose-spec/compose-go/v2", "COMPOSE_MODULE_VERSION", "./cmd"),
 }
@@ -56,21 +61,28 @@ def versions() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def folder() -> Path:
-    """Where the programs of these versions are, or will be."""
+def path_of(name: str) -> Path:
+    """Where the program of that name is, or will be: other versions of it are other files."""
     made_from = hashlib.blake2b(digest_size=8)
-    for name in ("versions.env", "builder.yaml"):
-        made_from.update((CONFIGURATIONS / name).read_bytes())
+    pinned = versions()
+    if name == "otelcol":
+        made_from.update((CONFIGURATIONS / "builder.yaml").read_bytes())
+        made_from.update(
+            f"{pinned['COLLECTOR_VERSION']} {pinned['COLLECTOR_STABLE_VERSION']}".encode()
+        )
+    else:
+        module, version, package = MODULES[name]
+        made_from.update(f"{module} {pinned[version]} {package}".encode())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "causepath" / "backends" / made_from.hexdigest()
+    return Path(cache) / "causepath" / "backends" / f"{name}-{made_from.hexdigest()}"
 
 
 def program(name: str) -> Path:
-    """The built program of that name.
+    """Find the built program of that name.
 
     Raises ProgramError where it was not built.
     """
-    path = folder() / name
+    path = path_of(name)
     if not path.exists():
         raise ProgramError(f"{name} is not built yet: run `make backends`")
     return path
@@ -81,23 +93,24 @@ def build() -> None:
 
     Raises ProgramError where Go is missing or says no.
     """
-    place = folder()
-    missing = [name for name in PROGRAMS if not (place / name).exists()]
+    missing = [name for name in PROGRAMS if not path_of(name).exists()]
     if not missing:
         return
     if shutil.which("go") is None:
         raise ProgramError(
             "the programs are built with Go 1.26 or newer, and there is no `go` here"
         )
+    place = path_of(missing[0]).parent
     place.mkdir(parents=True, exist_ok=True)
     with (place / ".lock").open("w") as lock, tempfile.TemporaryDirectory() as scratch:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name in missing:
-            if not (place / name).exists():
+            path = path_of(name)
+            if not path.exists():
                 print(f"building {name} (minutes, the first time) ...", flush=True)
                 built = _build_one(name, Path(scratch))
-                shutil.move(built, place / f".{name}")
-                (place / f".{name}").rename(place / name)  # whole or not at all
+                shutil.move(built, place / f".{path.name}")
+                (place / f".{path.name}").rename(path)  # whole or not at all
 
 
 def _build_one(name: str, scratch: Path) -> Path:

@@ -28,9 +28,11 @@ SETTLE_SECONDS = 30
 Found = TypeVar("Found")
 
 
-def eventually(ask: Callable[[], Found], good: Callable[[Found], bool]) -> Found:
-    """What `ask` gives once it is good, or after 30 seconds as it is then."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+def eventually(
+    ask: Callable[[], Found], good: Callable[[Found], bool], seconds: float = SETTLE_SECONDS
+) -> Found:
+    """Give what `ask` gives once it is good, or after some seconds as it is then."""
+    deadline = time.monotonic() + seconds
     while not good(found := ask()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
@@ -51,6 +53,7 @@ class Jaeger:
     url: str
     otlp: str
     otlp_http: str
+    metrics_url: str
 
     def traces(self, service: str, limit: int = 100) -> list[dict[str, Any]]:
         """The traces of a service, in the form of the API of the page."""
@@ -116,15 +119,20 @@ def attributes_of(span: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def jaeger_running(folder: Path) -> Iterator[Jaeger]:
+def jaeger_running(folder: Path, **more: str) -> Iterator[Jaeger]:
     """Jaeger with the configuration that docker-compose.yml gives it."""
-    otlp, otlp_http, ui, grpc, health = (f"127.0.0.1:{port}" for port in free_ports(5))
+    *ports, metrics = free_ports(6)
+    otlp, otlp_http, ui, grpc, health = (f"127.0.0.1:{port}" for port in ports)
     variables = {
         "JAEGER_OTLP_ENDPOINT": otlp,
         "JAEGER_OTLP_HTTP_ENDPOINT": otlp_http,
         "JAEGER_UI_ENDPOINT": ui,
         "JAEGER_GRPC_ENDPOINT": grpc,
         "JAEGER_HEALTH_ENDPOINT": health,
+        "JAEGER_METRICS_HOST": "127.0.0.1",
+        "JAEGER_METRICS_PORT": str(metrics),
+        "JAEGER_UI_CONFIG": str(CONFIGURATIONS / "jaeger" / "ui.json"),
+        **more,
     }
     configuration = CONFIGURATIONS / "jaeger" / "config.yaml"
     with started(
@@ -134,7 +142,13 @@ def jaeger_running(folder: Path) -> Iterator[Jaeger]:
         f"http://{health}/status",
         folder / "jaeger.log",
     ) as running:
-        yield Jaeger(running, f"http://{ui}", otlp, f"http://{otlp_http}")
+        yield Jaeger(
+            running,
+            f"http://{ui}",
+            otlp,
+            f"http://{otlp_http}",
+            f"http://127.0.0.1:{metrics}/metrics",
+        )
 
 
 @contextlib.contextmanager

@@ -6,29 +6,39 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.backends.programs import CONFIGURATIONS, defaults, program, versions
 from tests.backends.stack import ROOT
 
 pytestmark = pytest.mark.backends
 
+COMPOSE = ROOT / "docker-compose.yml"
+NOBODY = 65534
 PIPELINES = ["jaeger", "privacy", "sampling", "metrics"]
 
 
 def composed(**variables: str) -> dict[str, Any]:
-    """The services as Compose understands them."""
-    done = subprocess.run(
-        [program("compose"), "-format", "json", "docker-compose.yml"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """Read the services as Compose does, with variables put in for it: this reader has none."""
+    text = COMPOSE.read_text()
+    for name, of in variables.items():
+        text = re.sub(rf"\$\{{{name}:-[^}}]*\}}", lambda _, of=of: of, text)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        done = subprocess.run(
+            [program("compose"), "-format", "json", file.name],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     services: dict[str, Any] = json.loads(done.stdout)["services"]
     return services
 
@@ -36,23 +46,26 @@ def composed(**variables: str) -> dict[str, Any]:
 def test_what_runs_where() -> None:
     services = composed()
     pinned = versions()
+    jaeger = f"jaegertracing/jaeger:{pinned['JAEGER_VERSION']}"
     assert {name: service["image"] for name, service in services.items()} == {
+        "traces-folder": jaeger,
         "collector": f"otel/opentelemetry-collector-contrib:{pinned['COLLECTOR_VERSION']}",
-        "jaeger": f"jaegertracing/jaeger:{pinned['JAEGER_VERSION']}",
+        "collector-health": jaeger,
+        "jaeger": jaeger,
         "prometheus": f"prom/prometheus:v{pinned['PROMETHEUS_VERSION']}",
+        "grafana-password": jaeger,
         "grafana": f"grafana/grafana:{pinned['GRAFANA_VERSION']}",
     }
-    assert {name: service.get("profiles", []) for name, service in services.items()} == {
-        "collector": [],
-        "jaeger": [],
-        "prometheus": ["metrics"],
-        "grafana": ["metrics"],
+    assert {name for name, service in services.items() if service.get("profiles")} == {
+        "prometheus",
+        "grafana-password",
+        "grafana",
     }
     # To this machine only.
     assert {
         (name, port["host_ip"], port["published"], port["target"])
         for name, service in services.items()
-        for port in service["ports"]
+        for port in service.get("ports", ())
     } == {
         ("collector", "127.0.0.1", "4317", 4317),
         ("collector", "127.0.0.1", "4318", 4318),
@@ -63,16 +76,126 @@ def test_what_runs_where() -> None:
     }
 
 
+@pytest.mark.parametrize("name", list(yaml.safe_load(COMPOSE.read_text())["services"]))
+def test_every_container_has_no_more_than_it_needs(name: str) -> None:
+    service = composed()[name]
+    assert {
+        key: service.get(key) for key in ("cap_drop", "read_only", "security_opt", "privileged")
+    } == {
+        "cap_drop": ["ALL"],
+        "read_only": True,
+        "security_opt": ["no-new-privileges:true"],
+        "privileged": None,
+    }
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    # The configurations are read; what is written is a folder or volume of its own.
+    written = {one["target"] for one in service.get("volumes", ()) if not one.get("read_only")}
+    assert written == {
+        "traces-folder": {"/traces"},
+        "collector": {"/traces"},
+        "prometheus": {"/prometheus"},
+        "grafana": {"/var/lib/grafana"},
+    }.get(name, set())
+
+
+def test_each_waits_until_what_it_needs_is_ready() -> None:
+    services = composed()
+    assert {
+        (name, needed, how["condition"].removeprefix("service_"))
+        for name, service in services.items()
+        for needed, how in service.get("depends_on", {}).items()
+    } == {
+        ("collector", "traces-folder", "completed_successfully"),
+        ("collector", "jaeger", "healthy"),
+        ("collector-health", "collector", "started"),
+        ("prometheus", "collector-health", "healthy"),
+        ("grafana", "grafana-password", "completed_successfully"),
+        ("grafana", "prometheus", "healthy"),
+        ("grafana", "jaeger", "healthy"),
+    }
+    asked = {
+        name: service["healthcheck"]["test"][-1]
+        for name, service in services.items()
+        if "healthcheck" in service
+    }
+    jaeger, collector = services["jaeger"]["environment"], services["collector"]["environment"]
+    assert asked == {
+        "collector-health": f"http://collector:{collector['HEALTH_ENDPOINT'].rpartition(':')[2]}/",
+        "jaeger": f"http://127.0.0.1:{jaeger['JAEGER_HEALTH_ENDPOINT'].rpartition(':')[2]}/status",
+        "prometheus": "http://127.0.0.1:9090/-/ready",
+        "grafana": "http://127.0.0.1:3000/api/health",
+    }
+
+
+def test_jaegers_memory_holds_its_traces() -> None:
+    most = int(defaults(CONFIGURATIONS / "jaeger" / "config.yaml")["JAEGER_MAX_TRACES"])
+    jaeger = composed()["jaeger"]
+    limit_mib = int(jaeger["mem_limit"].removesuffix("g")) * 1024
+    assert most * 330 / 1024 < limit_mib * 0.6
+    assert int(jaeger["environment"]["GOMEMLIMIT"].removesuffix("MiB")) < limit_mib
+    collector = composed()["collector"]
+    usual = int(defaults(CONFIGURATIONS / "jaeger.yaml")["MEMORY_LIMIT_MIB"])
+    assert usual * 2 <= int(collector["mem_limit"].removesuffix("g")) * 1024
+
+
+def checked(
+    service: str, *, user: int | None = None, traces: str = "", **environment: str
+) -> tuple[int, str]:
+    """Run what a service checks before others start; its status and what it says."""
+    (script,) = composed()[service]["command"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", re.sub(r"(?<!\w)/traces", traces, script)],
+        env={"PATH": os.environ["PATH"], **environment},
+        user=user,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_a_traces_folder_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None:
+    somebody = NOBODY if os.getuid() == 0 else None
+    for above in [tmp_path, *tmp_path.parents][:3]:
+        above.chmod(0o755)
+    fine, mine = tmp_path / "fine", tmp_path / "mine"
+    fine.mkdir()
+    fine.chmod(0o777)
+    mine.mkdir()
+    mine.chmod(0o555)
+    assert checked("traces-folder", user=somebody, traces=str(fine))[0] == 0
+    assert list(fine.iterdir()) == []
+    status, said = checked("traces-folder", user=somebody, traces=str(mine))
+    uid = somebody or os.getuid()
+    assert status == 1
+    assert said.splitlines()[-1] == (
+        f"error: user {uid} cannot write to collector-config/traces: USER_ID={os.getuid()} "
+        f"docker compose up, or give the folder to user {uid}"
+    )
+
+
+def test_grafana_has_no_default_password_and_shows_nothing_to_strangers() -> None:
+    said = "error: set a password: GRAFANA_PASSWORD=... docker compose --profile metrics up\n"
+    assert checked("grafana-password") == (1, said)
+    assert checked("grafana-password", GRAFANA_PASSWORD="") == (1, said)
+    assert checked("grafana-password", GRAFANA_PASSWORD="a 'b'") == (0, "")
+    grafana = composed(GRAFANA_PASSWORD="one of mine")["grafana"]["environment"]
+    assert grafana["GF_SECURITY_ADMIN_PASSWORD"] == "one of mine"
+    assert grafana["GF_AUTH_ANONYMOUS_ENABLED"] == grafana["GF_USERS_ALLOW_SIGN_UP"] == "false"
+
+
 def test_what_is_mounted_and_named_is_there() -> None:
     for pipeline in PIPELINES:
         for service in composed(PIPELINE=pipeline).values():
             mounted = {
                 volume["target"]: Path(volume["source"])
-                for volume in service["volumes"]
+                for volume in service.get("volumes", ())
                 if volume["type"] == "bind"
             }
             assert all(source.is_dir() for source in mounted.values())
-            for argument in service.get("command", []):
+            for argument in service.get("command") or ():
                 _, _, named = argument.partition("=")
                 for target, source in mounted.items():
                     if named.startswith(target):
@@ -84,7 +207,14 @@ def test_every_variable_that_compose_sets_is_one_of_a_configuration() -> None:
     known = set().union(*(defaults(CONFIGURATIONS / f"{name}.yaml") for name in PIPELINES))
     assert set(services["collector"]["environment"]) <= known
     of_jaeger = defaults(CONFIGURATIONS / "jaeger" / "config.yaml")
-    assert set(services["jaeger"]["environment"]) == set(of_jaeger)
+    # The page's files are in the image, and its configuration where that is looked for.
+    assert set(services["jaeger"]["environment"]) - {"GOMEMLIMIT"} == set(of_jaeger) - {
+        "JAEGER_ASSETS",
+        "JAEGER_UI_CONFIG",
+    }
+    (mounted,) = services["jaeger"]["volumes"]
+    assert of_jaeger["JAEGER_UI_CONFIG"].startswith(mounted["target"])
+    assert (Path(mounted["source"]) / Path(of_jaeger["JAEGER_UI_CONFIG"]).name).is_file()
 
 
 def test_services_name_each_other_by_the_ports_they_listen_on() -> None:
@@ -93,8 +223,8 @@ def test_services_name_each_other_by_the_ports_they_listen_on() -> None:
         f"{name}:{endpoint.rpartition(':')[2]}"
         for name in ("collector", "jaeger")
         for endpoint in services[name]["environment"].values()
-        if endpoint and endpoint.startswith("0.0.0.0:")
-    } | {"collector:8888", "prometheus:9090"}
+        if str(endpoint).startswith("0.0.0.0:")
+    } | {"collector:8888", "jaeger:8888", "prometheus:9090"}
     texts = [path.read_text() for path in CONFIGURATIONS.rglob("*.yaml")]
     texts.append(services["collector"]["environment"]["JAEGER_ENDPOINT"])
     named = {
@@ -106,6 +236,7 @@ def test_services_name_each_other_by_the_ports_they_listen_on() -> None:
         "collector:8888",
         "collector:8889",
         "jaeger:4317",
+        "jaeger:8888",
         "jaeger:16686",
         "prometheus:9090",
     }

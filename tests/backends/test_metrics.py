@@ -1,26 +1,150 @@
-"""Spans become metrics, and what we ship to look at them finds them: asked of a real Prometheus."""
+"""Spans become metrics, and what we ship to look at them finds them: asked of a real Prometheus.
+
+Each query of the dashboard is held to what the analyzer says of the same spans.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import itertools
 import json
 import re
 import shutil
+import subprocess
+import time
+import urllib.request
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from genai_prices import data_snapshot
 
-from tests.backends.programs import CONFIGURATIONS, free_ports, started
+from tests.backends.programs import CONFIGURATIONS, free_ports, program, started
 from tests.backends.spans import of_service, span
-from tests.backends.stack import Collector, Jaeger, collector_running, eventually, get
+from tests.backends.stack import (
+    CAUSEPATH,
+    ROOT,
+    Collector,
+    Jaeger,
+    attributes_of,
+    collector_running,
+    eventually,
+    get,
+    jaeger_running,
+    report,
+    start_python,
+)
+from tests.support.messages_api import messages_api_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.backends
 
 DASHBOARD = CONFIGURATIONS / "grafana" / "dashboards" / "causepath.json"
+ALERTS = CONFIGURATIONS / "prometheus" / "alerts.yaml"
+AGENTS = {
+    "demo": "examples/research_agent.py",
+    "together": "examples/research_agent_async.py --together",
+    "web": "-m tests.backends.hosts web",
+    "silent": "-m tests.backends.hosts silent",
+    "team": "-m tests.backends.hosts team",
+}
+"""Services and what they run."""
+RANGE = "1h"
+
+Labels = tuple[str, ...]
+
+
+def compose_command(service: str) -> list[str]:
+    """Read the arguments that docker-compose.yml gives a service."""
+    composed = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    command: list[str] = composed["services"][service]["command"]
+    return command
+
+
+@contextlib.contextmanager
+def prometheus_running(folder: Path, collector: Collector, jaeger: Jaeger) -> Iterator[str]:
+    """Run Prometheus as shipped, but that it finds the others here and asks every second."""
+    shipped = CONFIGURATIONS / "prometheus"
+    shutil.copytree(shipped, folder)
+    text = (shipped / "prometheus.yaml").read_text().replace("15s", "1s")
+    for target, url in {
+        "collector:8889": collector.metrics_url,
+        "collector:8888": collector.self_metrics_url,
+        "jaeger:8888": jaeger.metrics_url,
+    }.items():
+        text = text.replace(target, url.removeprefix("http://").partition("/")[0])
+    assert not re.search("(collector|jaeger):", text)
+    (folder / "prometheus.yaml").write_text(text)
+    (port,) = free_ports(1)
+    arguments = [
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        *(one for one in compose_command("prometheus") if one.startswith("--enable-feature")),
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with started("prometheus", arguments, {}, f"{url}/-/ready", folder / "prometheus.log"):
+        yield url
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Prometheus after the agents have run, and the spans that they sent."""
+
+    url: str
+    jaeger: Jaeger
+    traces: Path
+    attributes: Mapping[str, Mapping[str, Any]]
+    """Of each span, as the collector wrote them."""
+
+    @cached_property
+    def spans(self) -> list[dict[str, str]]:
+        """The analyzer's row of each span."""
+        written = self.traces / "spans.csv"
+        command = [CAUSEPATH, "export", self.traces, "--to", "csv", "-o", written]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        with written.open() as lines:
+            return list(csv.DictReader(lines))
+
+    @cached_property
+    def reported(self) -> list[dict[str, Any]]:
+        """The analyzer's report of each trace."""
+        found: list[dict[str, Any]] = report(self.traces)["traces"]
+        return found
+
+    def of(self, category: str, *services: str) -> list[dict[str, str]]:
+        """The rows of a category."""
+        wanted = services or AGENTS
+        return [
+            one
+            for one in self.spans
+            if (one["category"], one["service"] in wanted) == (category, True)
+        ]
+
+    @property
+    def runs(self) -> list[dict[str, str]]:
+        """The agents that no agent is around."""
+        by_id = {one["span_id"]: one for one in self.spans}
+
+        def above(one: dict[str, str] | None) -> Iterator[str]:
+            while one := by_id.get(one["parent_id"] if one else ""):
+                yield one["category"]
+
+        return [one for one in self.of("agent") if "agent" not in above(one)]
+
+    @property
+    def inner(self) -> list[dict[str, str]]:
+        """The other agents."""
+        outer = {one["span_id"] for one in self.runs}
+        return [one for one in self.of("agent") if one["span_id"] not in outer]
 
 
 def runs(count: int) -> dict[str, Any]:
@@ -54,48 +178,53 @@ def runs(count: int) -> dict[str, Any]:
     return of_service("shop", *spans)
 
 
-@contextlib.contextmanager
-def prometheus_running(folder: Path, collector: Collector) -> Iterator[str]:
-    """Prometheus as shipped, but that it finds the collector here and asks every second."""
-    shipped = CONFIGURATIONS / "prometheus"
-    shutil.copytree(shipped, folder)
-    text = (shipped / "prometheus.yaml").read_text().replace("15s", "1s")
-    for port, url in (("8889", collector.metrics_url), ("8888", collector.self_metrics_url)):
-        text = text.replace(f"collector:{port}", url.removeprefix("http://").partition("/")[0])
-    assert "collector:" not in text
-    (folder / "prometheus.yaml").write_text(text)
-    (port,) = free_ports(1)
-    arguments = [
-        f"--config.file={folder / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    url = f"http://127.0.0.1:{port}"
-    with started("prometheus", arguments, {}, f"{url}/-/ready", folder / "prometheus.log"):
-        yield url
-
-
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[str]:
-    """Prometheus after two times five runs."""
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Prometheus after the agents, and two times five drawn runs of a shop."""
     folder = tmp_path_factory.mktemp("metrics")
     with (
+        jaeger_running(folder) as jaeger,
         collector_running(
-            folder / "c", "jaeger", "metrics", jaeger=jaeger.otlp, METRICS_INTERVAL="1s"
+            folder / "c",
+            "jaeger",
+            "metrics",
+            jaeger=jaeger.otlp,
+            METRICS_INTERVAL="1s",
+            RUN_BUDGET="3s",
         ) as collector,
-        prometheus_running(folder / "p", collector) as url,
+        prometheus_running(folder / "p", collector, jaeger) as url,
+        messages_api_process("tests.backends.host_script:next_answer") as model,
     ):
+        agents = []
+        for service, command in AGENTS.items():
+            variables = {
+                "CAUSEPATH": "1",
+                "OTEL_SERVICE_NAME": service,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http,
+            }
+            host = [model] if "hosts" in command else []
+            agents.append(start_python([*command.split(), *host], ROOT, variables))
         for sent in (5, 10):
             collector.send(runs(5))
-            eventually(
-                lambda: ask(url, "sum(causepath_tokens_input_total)"),
-                lambda found, sent=sent: [value for _, value in found] == [100.0 * sent],
-            )
             eventually(
                 lambda: ask(url, 'sum(traces_span_metrics_calls_total{span_name="chat m-1"})'),
                 lambda found, sent=sent: [value for _, value in found] == [float(sent)],
             )
-        yield url
+        for agent in agents:
+            _, errors = agent.communicate(timeout=120)
+            assert (agent.returncode, errors) == (0, "")
+
+        def counts() -> set[float]:
+            calls = table(url, "sum(traces_span_metrics_calls_total)")
+            prompts = table(url, "sum(causepath_tokens_input_total)")
+            sent = [attributes_of(one) for one in collector.spans()]
+            used = sum(int(one.get("gen_ai.usage.input_tokens", 0)) for one in sent)
+            taken = collector.count("otelcol_receiver_accepted_spans")
+            return {calls.get((), 0) - len(sent), prompts.get((), 0) - used, taken - len(sent)}
+
+        assert eventually(counts, lambda found: found == {0}) == {0}
+        attributes = {one["spanId"]: attributes_of(one) for one in collector.spans()}
+        yield Watched(url, jaeger, collector.traces_file.parent, attributes)
 
 
 def ask(url: str, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -104,14 +233,21 @@ def ask(url: str, expression: str) -> list[tuple[dict[str, str], float]]:
     return [(one["metric"], float(one["value"][1])) for one in found]
 
 
-def table(url: str, expression: str) -> dict[tuple[str, ...], float]:
-    return {tuple(labels.values()): value for labels, value in ask(url, expression)}
+def table(url: str, expression: str) -> dict[Labels, float]:
+    """The values by their labels, in the order of the labels' names."""
+    return {
+        tuple(value for _, value in sorted(labels.items())): value
+        for labels, value in ask(url, expression)
+    }
 
 
 # What is asked, and the whole answer: the values of the labels in the order of their names.
-COUNTS: list[tuple[str, dict[tuple[str, ...], float]]] = [
+COUNTS: list[tuple[str, dict[Labels, float]]] = [
     (
-        "sum by (causepath_category, status_code) (traces_span_metrics_calls_total)",
+        (
+            "sum by (causepath_category, status_code) "
+            '(traces_span_metrics_calls_total{service_name="shop"})'
+        ),
         {
             ("agent", "STATUS_CODE_ERROR"): 2,
             ("agent", "STATUS_CODE_UNSET"): 8,
@@ -123,77 +259,510 @@ COUNTS: list[tuple[str, dict[tuple[str, ...], float]]] = [
     ),
     (
         (
-            "sum by (gen_ai_agent_name, service_name) "
-            '(traces_span_metrics_calls_total{causepath_category="agent"})'
-        ),
-        {("planner", "shop"): 10},
-    ),
-    (
-        (
-            "sum by (gen_ai_request_model) "
-            '(traces_span_metrics_duration_seconds_sum{causepath_category="llm"})'
+            "sum by (gen_ai_request_model) (traces_span_metrics_duration_seconds_sum"
+            '{service_name="shop", causepath_category="llm"})'
         ),
         {("m-1",): 30},
     ),
     (
         (
-            "sum by (gen_ai_tool_name) "
-            '(traces_span_metrics_duration_seconds_sum{causepath_category="tool"})'
+            "sum by (error_type) "
+            '(traces_span_metrics_calls_total{service_name="shop", error_type!=""})'
         ),
-        {("search",): 3},
-    ),
-    (
-        'sum by (error_type) (traces_span_metrics_calls_total{error_type!=""})',
         {("429",): 10},
     ),
     *(
         (
-            f"sum by (gen_ai_request_model, service_name) (causepath_tokens_{kind}_total)",
+            (
+                "sum by (gen_ai_request_model, service_name) "
+                f'(causepath_tokens_{kind}_total{{service_name="shop"}})'
+            ),
             {("m-1", "shop"): 10 * each},
         )
-        for kind, each in (("input", 100), ("output", 10), ("cache_read", 40), ("cache_write", 5))
+        for kind, each in (
+            ("input", 100),
+            ("output", 10),
+            ("cache_read", 40),
+            ("cache_write", 5),
+            ("unpriced", 110),
+        )
     ),
 ]
 
 
 @pytest.mark.parametrize(("expression", "answer"), COUNTS)
 def test_spans_are_counted_once_by_category_model_tool_and_agent(
-    prometheus: str, expression: str, answer: dict[tuple[str, ...], float]
+    watched: Watched, expression: str, answer: dict[Labels, float]
 ) -> None:
-    assert table(prometheus, expression) == pytest.approx(answer)
+    assert table(watched.url, expression) == pytest.approx(answer)
 
 
-def test_every_query_of_the_dashboard_finds_something(prometheus: str) -> None:
-    dashboard = json.loads(DASHBOARD.read_text())
-    expressions = {
-        target["expr"]: panel["title"]
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", ())
-    }
-    assert len(expressions) > 15
-    queries = {
-        expression.replace("$__rate_interval", "5m").replace("$service", ".*"): title
-        for expression, title in expressions.items()
-        if "send_failed" not in expression  # the collector counts it from the first failure on
-    }
+# -- the dashboard
 
-    def empty() -> dict[str, str]:
-        return {query: title for query, title in queries.items() if not ask(prometheus, query)}
+Bounds = tuple[float, float]
+Answer = dict[Labels, float] | dict[Labels, Bounds]
 
-    # A rate takes two looks at a counter.
-    assert eventually(empty, lambda queries: not queries) == {}
+BUCKETS = [
+    0.01,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    15,
+    20,
+    30,
+    45,
+    60,
+    90,
+    120,
+    180,
+    300,
+    600,
+    1800,
+]
+FIRST_TOKEN_BUCKETS = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 60]
 
 
-def test_every_alert_is_understood_and_names_metrics_that_there_are(prometheus: str) -> None:
-    (group,) = get(f"{prometheus}/api/v1/rules")["data"]["groups"]
-    assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
-    assert len(group["rules"]) == len(
-        re.findall("- alert:", (CONFIGURATIONS / "prometheus" / "alerts.yaml").read_text())
+def seconds(row: Mapping[str, str], name: str = "duration_ns") -> float:
+    """A time of a row."""
+    return int(row[name]) / 1e9
+
+
+def name_of(row: Mapping[str, str]) -> str:
+    """The agent of a row."""
+    return row["name"].removeprefix("invoke_agent ")
+
+
+def outcome(row: Mapping[str, str]) -> str:
+    return "failed" if row["error"] else "fine"
+
+
+def number(row: Mapping[str, str], name: str) -> int:
+    return int(row[name] or 0)
+
+
+def total(
+    rows: Iterable[Mapping[str, str]],
+    *by: Callable[[Mapping[str, str]], str],
+    of: Callable[[Mapping[str, str]], float] = lambda _: 1,
+) -> dict[Labels, float]:
+    """Add up the rows that have the same labels."""
+    found: dict[Labels, float] = defaultdict(float)
+    for row in rows:
+        found[tuple(label(row) for label in by)] += of(row)
+    return dict(found)
+
+
+def ratio(above: dict[Labels, float], below: dict[Labels, float]) -> dict[Labels, float]:
+    return {labels: above[labels] / value for labels, value in below.items() if labels in above}
+
+
+def quantile(
+    share: float,
+    rows: Iterable[Mapping[str, str]],
+    by: Callable[[Mapping[str, str]], str],
+    *,
+    time: str = "duration_ns",
+    buckets: list[float] = BUCKETS,
+) -> dict[Labels, Bounds]:
+    """Find the bucket that has the quantile: its bounds are all that a histogram knows."""
+    times: dict[Labels, list[float]] = defaultdict(list)
+    for row in rows:
+        times[by(row),].append(seconds(row, time))
+    found = {}
+    for labels, of_label in times.items():
+        rank = max(1, -int(-share * len(of_label) // 1))
+        at = sorted(of_label)[rank - 1]
+        found[labels] = next(
+            bounds for bounds in itertools.pairwise([0, *buckets, float("inf")]) if at <= bounds[1]
+        )
+    return found
+
+
+def model(row: Mapping[str, str]) -> str:
+    return row["model"]
+
+
+def service(row: Mapping[str, str]) -> str:
+    return row["service"]
+
+
+def tool(row: Mapping[str, str]) -> str:
+    return row["tool"]
+
+
+def whole(value: float) -> dict[Labels, float]:
+    return {(): value}
+
+
+def prompt(row: Mapping[str, str]) -> int:
+    return number(row, "input_tokens")
+
+
+def started_runs(of: Watched) -> int:
+    """All runs: those of a service that declares none are its traces."""
+    return len(of.runs) + sum(one["service"] == "silent" for one in of.reported)
+
+
+def cost(of: Watched) -> float:
+    return float(
+        sum(Decimal(one["cost_usd"] or 0) for one in of.reported if one["service"] in AGENTS)
     )
-    named = {
-        name
-        for rule in group["rules"]
-        for name in re.findall(r"\b(?:traces_span|causepath|otelcol)_\w+(?=[{\[(])", rule["query"])
+
+
+def used(of: Watched) -> dict[str, float]:
+    """The tokens with and without a price, by the analyzer's report."""
+    found: dict[str, float] = defaultdict(float)
+    for one in of.reported:
+        if one["service"] in AGENTS:
+            count = one["tokens"]["input"] + one["tokens"]["output"]
+            found["all"] += count
+            found["priced"] += count * (one["priced_share"] or 0)
+    return found
+
+
+def streamed(of: Watched) -> list[dict[str, str]]:
+    return [one for one in of.of("llm") if one["ttft_ns"]]
+
+
+def generated(of: Watched) -> dict[Labels, float]:
+    """How long replies were written: to the last event, less what the reader held and the wait.
+
+    As `causepath` has it: where nothing is left, the call shows no pace.
+    """
+    found: dict[Labels, float] = defaultdict(float)
+    for one in paced(of):
+        found[one["model"],] += wrote(of, one)
+    return dict(found)
+
+
+def wrote(of: Watched, one: Mapping[str, str]) -> float:
+    told = of.attributes[one["span_id"]]
+    last, held = (told[f"causepath.stream.{name}_ms"] / 1e3 for name in ("last_event", "held"))
+    return min(last, seconds(one)) - held - seconds(one, "ttft_ns")
+
+
+def paced(of: Watched) -> list[dict[str, str]]:
+    return [one for one in streamed(of) if wrote(of, one) > 0]
+
+
+def attempts(of: Watched) -> list[dict[str, str]]:
+    return [one for one in of.of("retry") if one["name"] != "backoff"]
+
+
+def tokens_by_model(column: str) -> Callable[[Watched], Answer]:
+    return lambda of: total(of.of("llm"), model, of=lambda row: number(row, column))
+
+
+def firing(of: Watched) -> set[Labels]:
+    """Say which alerts have to fire after these runs, with what they name."""
+    retried = total(attempts(of), service)
+    return {
+        *(
+            ("AgentRunsFail", *labels)
+            for labels in total([one for one in of.runs if one["error"]], service)
+        ),
+        *(
+            ("AgentRunsOverBudget", name_of(one), service(one))
+            for one in of.runs
+            if seconds(one) > OVER_BUDGET_SECONDS
+        ),
+        *(
+            ("PromptsOverBudget", model(one), service(one))
+            for one in of.of("llm")
+            if prompt(one) > OVER_BUDGET_TOKENS
+        ),
+        *(
+            ("ModelCallsRetried", *labels)
+            for labels, count in total(of.of("llm", *AGENTS, "shop"), service).items()
+            if retried.get(labels, 0) >= 3 and retried[labels] / count > 0.2
+        ),
+        ("ModelCallsRetried", "shop"),
     }
-    known = set(get(f"{prometheus}/api/v1/label/__name__/values")["data"])
-    assert {name for name in named if "_failed_" not in name} <= known
+
+
+OVER_BUDGET_SECONDS = 3
+OVER_BUDGET_TOKENS = 50_000
+
+# By the panel's title: the answer to each of its queries.
+PANELS: dict[str, list[Callable[[Watched], Answer]]] = {
+    "Runs": [lambda of: whole(started_runs(of))],
+    "Runs that fail": [
+        lambda of: whole(sum(outcome(one) == "failed" for one in of.runs) / len(of.runs))
+    ],
+    "Run time, mean": [lambda of: whole(sum(map(seconds, of.runs)) / len(of.runs))],
+    "Run time, p95": [lambda _: {}],  # fewer than 20
+    "Runs over budget": [
+        lambda of: whole(sum(seconds(one) > OVER_BUDGET_SECONDS for one in of.runs))
+    ],
+    "Model calls over budget": [
+        lambda of: whole(sum(prompt(one) > OVER_BUDGET_TOKENS for one in of.of("llm")))
+    ],
+    "Cost": [lambda of: whole(cost(of))],
+    "Tokens with a price": [lambda of: whole(used(of)["priced"] / used(of)["all"])],
+    "Cost of a run": [lambda of: whole(cost(of) / started_runs(of))],
+    "Prompt tokens of a run": [lambda of: whole(sum(map(prompt, of.of("llm"))) / started_runs(of))],
+    "Prompt tokens from caches": [
+        lambda of: whole(
+            sum(number(one, "cache_read_tokens") for one in of.of("llm"))
+            / sum(map(prompt, of.of("llm")))
+        )
+    ],
+    "Failed attempts for a model call": [lambda of: whole(len(attempts(of)) / len(of.of("llm")))],
+    "Alerts": [lambda of: dict.fromkeys(firing(of), 1.0)],
+    "Services that declare no run": [
+        lambda of: {("silent",): sum(one["service"] == "silent" for one in of.reported)}
+    ],
+    "Runs by service": [lambda of: total(of.runs, service, outcome)],
+    "Run time by agent": [
+        lambda of, share=share: quantile(share, of.runs, name_of) for share in (0.5, 0.95)
+    ],
+    "Agents inside of runs, mean time": [
+        lambda of: ratio(total(of.inner, name_of, of=seconds), total(of.inner, name_of))
+    ],
+    "Time by category, sum of all spans": [
+        lambda of: total(
+            [
+                one
+                for one in of.spans
+                if one["service"] in AGENTS and one["category"] not in ("agent", "other", "")
+            ],
+            lambda row: row["category"],
+            of=seconds,
+        )
+    ],
+    "Time by model": [
+        lambda of, share=share: quantile(share, of.of("llm"), model) for share in (0.5, 0.95)
+    ],
+    "Calls by model": [lambda of: total(of.of("llm"), model, outcome)],
+    "First token by model": [
+        *(
+            lambda of, share=share: quantile(
+                share, streamed(of), model, time="ttft_ns", buckets=FIRST_TOKEN_BUCKETS
+            )
+            for share in (0.5, 0.95)
+        ),
+        lambda of: ratio(
+            total(streamed(of), model, of=lambda row: seconds(row, "ttft_ns")),
+            total(streamed(of), model),
+        ),
+    ],
+    "Tokens per second by model": [
+        lambda of: ratio(
+            total(paced(of), model, of=lambda row: number(row, "output_tokens")), generated(of)
+        )
+    ],
+    "Tokens by model": [
+        tokens_by_model(column)
+        for column in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    ],
+    "Cost by model": [lambda of: whole(cost(of))],
+    "Prompt tokens from caches, by model": [
+        lambda of: ratio(
+            total(of.of("llm"), model, of=lambda row: number(row, "cache_read_tokens")),
+            total(of.of("llm"), model, of=prompt),
+        )
+    ],
+    "Failed attempts, by service": [lambda of: total(attempts(of), service)],
+    "Time by tool": [
+        lambda of, share=share: quantile(share, of.of("tool"), tool) for share in (0.5, 0.95)
+    ],
+    "Calls by tool": [lambda of: total(of.of("tool"), tool, outcome)],
+    "Spans received and sent": [
+        lambda of: {("collector", "otlp"): len(of.spans), ("jaeger", "otlp"): len(of.spans)},
+        lambda of: {
+            ("file", "collector"): len(of.spans),
+            ("otlp_grpc/jaeger", "collector"): len(of.spans),
+            ("jaeger_storage_exporter", "jaeger"): len(of.spans),
+        },
+    ],
+    "Spans lost": [lambda _: {}] * 3,
+}
+ASKED_BUT_NOT_COMPARED = {"Memory", "Spans that wait for Jaeger"}
+
+PANELS_SHOWN = [
+    panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"
+]
+
+
+def in_test(expression: str) -> str:
+    """Put values into a query as Grafana does, with the whole time as one interval."""
+    for variable, value in {
+        "$__range": RANGE,
+        "$__interval": RANGE,
+        "$service": "|".join(AGENTS),
+    }.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+    return expression
+
+
+def asked(url: str, expression: str) -> dict[Labels, float]:
+    """The values by their labels; whether a span is OK or says nothing is the same."""
+    found: dict[Labels, float] = defaultdict(float)
+    for labels, value in ask(url, in_test(expression)):
+        if "status_code" in labels:
+            failed = labels["status_code"] == "STATUS_CODE_ERROR"
+            labels["status_code"] = "failed" if failed else "fine"
+        found[tuple(of for _, of in sorted(labels.items()))] += value
+    return dict(found)
+
+
+def lost(url: str, expression: str) -> dict[Labels, float]:
+    """Leave out what is 0: the programs count some failures before there is one."""
+    return {labels: value for labels, value in asked(url, expression).items() if value}
+
+
+def test_every_panel_is_compared() -> None:
+    titles = [panel["title"] for panel in PANELS_SHOWN]
+    assert sorted(titles) == sorted({*PANELS, *ASKED_BUT_NOT_COMPARED})
+
+
+@pytest.mark.parametrize("panel", PANELS_SHOWN, ids=lambda panel: panel["title"])
+def test_a_panel_shows_what_the_analyzer_says_of_the_same_spans(
+    watched: Watched, panel: dict[str, Any]
+) -> None:
+    queries = [target["expr"] for target in panel["targets"]]
+    if panel["title"] in ASKED_BUT_NOT_COMPARED:
+        assert all(asked(watched.url, query) for query in queries)
+        return
+    answers = [answer(watched) for answer in PANELS[panel["title"]]]
+    assert len(queries) == len(answers)
+    for query, answer in zip(queries, answers, strict=True):
+        look = lost if panel["title"] == "Spans lost" else asked
+        found = eventually(
+            lambda query=query, look=look: look(watched.url, query),
+            lambda found, answer=answer: set(found) == set(answer),
+            seconds=10,
+        )
+        if panel["title"] == "Cost by model":
+            found = whole(sum(found.values()))
+        if any(isinstance(value, tuple) for value in answer.values()):
+            assert {
+                labels: answer[labels]
+                for labels, value in found.items()
+                if not answer[labels][0] <= value <= answer[labels][1]
+            } == {}
+            assert set(found) == set(answer)
+        else:
+            assert found == pytest.approx(answer, rel=1e-6)
+
+
+def test_a_counter_begins_at_0_so_that_its_first_event_counts(watched: Watched) -> None:
+    for counter in (
+        'traces_span_metrics_calls_total{service_name="web", status_code="STATUS_CODE_ERROR"}',
+        'causepath_tokens_input_total{service_name="shop"}',
+        'causepath_first_token_seconds_count{service_name="web", gen_ai_request_model="house-1"}',
+    ):
+        (found,) = get(f"{watched.url}/api/v1/query", query=f"{counter}[1h]")["data"]["result"]
+        values = [float(value) for _, value in found["values"]]
+        # The 0 comes second where a scrape began in the moment of the first event.
+        assert 0 in values[:2]
+        assert table(watched.url, f"sum(increase({counter}[1h] anchored))") == {(): values[-1]}
+        assert values[-1] > 0
+
+
+def test_a_point_of_the_dashboard_leads_to_its_trace_in_jaeger(watched: Watched) -> None:
+    drawn = [
+        in_test(target["expr"])
+        for panel in PANELS_SHOWN
+        for target in panel["targets"]
+        if target.get("exemplar")
+    ]
+    assert len(drawn) == 6
+    now = time.time()
+    for query in drawn:
+        found = get(
+            f"{watched.url}/api/v1/query_exemplars", query=query, start=now - 3600, end=now
+        )["data"]
+        ids = {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+        assert ids
+        for trace_id in ids:
+            (trace,) = get(f"{watched.jaeger.url}/api/traces/{trace_id}")["data"]
+            assert trace["traceID"] == trace_id
+    datasources = yaml.safe_load(
+        (CONFIGURATIONS / "grafana" / "datasources" / "prometheus.yaml").read_text()
+    )["datasources"]
+    (destination,) = datasources[0]["jsonData"]["exemplarTraceIdDestinations"]
+    assert destination == {"name": "trace_id", "datasourceUid": datasources[1]["uid"]}
+
+
+# -- alerts
+
+
+def test_each_alert_is_tried_both_firing_and_silent(tmp_path: Path) -> None:
+    cases = yaml.safe_load((ROOT / "tests" / "backends" / "alert_cases.yaml").read_text())
+    cases["rule_files"] = [str(ALERTS)]
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    done = subprocess.run(
+        [program("promtool"), "test", "rules", tmp_path / "cases.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    tried: dict[bool, set[str]] = {True: set(), False: set()}
+    for case in cases["tests"]:
+        for one in case["alert_rule_test"]:
+            tried[bool(one["exp_alerts"])].add(one["alertname"])
+    alerts = {rule["alert"] for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]}
+    assert tried == {True: alerts, False: alerts}
+
+
+# -- prices
+
+USED = {"input": 1_000, "output": 100, "cache_read.input": 200, "cache_write.input": 50}
+
+
+def call_of(provider: str, model: str) -> dict[str, Any]:
+    """Draw a run of one call of a model."""
+    attributes: dict[str, object] = {
+        "causepath.category": "llm",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": provider,
+        "gen_ai.request.model": model,
+        **{f"gen_ai.usage.{kind}_tokens": count for kind, count in USED.items()},
+    }
+    if provider == "anthropic":
+        attributes["anthropic.usage.cache_creation.ephemeral_1h_input_tokens"] = 20
+    return of_service(model, span(f"chat {model}", 1, attributes))
+
+
+def test_a_call_costs_what_the_analyzer_says_or_nothing_is_said(tmp_path: Path) -> None:
+    """Each model that the analyzer lists of two providers, also with dates, and one elsewhere."""
+    listed = {
+        (provider.id, name)
+        for provider in data_snapshot.get_snapshot().providers
+        if provider.id in ("anthropic", "openai")
+        for model in provider.models
+        for name in (model.id, f"{model.id}-20260101", f"{model.id}-2026-01-01", f"{model.id}-mini")
+    }
+    assert len(listed) > 100
+    calls = [call_of(*one) for one in [*sorted(listed), ("aws.bedrock", "claude-opus-5")]]
+    with collector_running(tmp_path, "jaeger", "metrics", METRICS_INTERVAL="1s") as collector:
+        collector.send(*calls)
+        eventually(collector.spans, lambda spans: len(spans) == len(calls))
+
+        def metric(name: str) -> dict[str, float]:
+            with urllib.request.urlopen(collector.metrics_url, timeout=10) as answer:
+                text = answer.read().decode()
+            found = re.findall(rf'(?m)^{name}{{.*service_name="([^"]+)".*}} (\S+)$', text)
+            return {model: float(value) for model, value in found}
+
+        unpriced = eventually(
+            lambda: metric("causepath_tokens_unpriced_total"),
+            lambda found: len(found) + len(metric("causepath_cost_usd_total")) >= len(calls) - 1,
+        )
+        priced = metric("causepath_cost_usd_total")
+        reported = report(collector.traces_file.parent)["traces"]
+    said = {one["service"]: one["cost_usd"] for one in reported}
+    assert {model: said[model] and float(said[model]) for model in priced} == pytest.approx(priced)
+    assert len(priced) > 20
+    assert set(priced) | set(unpriced) == set(said)

@@ -1,0 +1,94 @@
+"""Agents that live elsewhere than the examples: in a web service, and in a team.
+
+    python -m tests.backends.hosts web http://127.0.0.1:8000
+
+`web` declares its runs inside of its requests, and the second of three fails; `silent` declares
+none; in a `team` the tools of one agent are agents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+from opentelemetry import trace
+
+import causepath
+from tests.backends.host_script import TOOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REQUESTS = 3
+
+
+def ask(client: anthropic.Anthropic, question: str, model: str = "claude-opus-5-5") -> None:
+    """Have one question answered, as a stream."""
+    messages: Any = [{"role": "user", "content": question}]
+    with client.messages.stream(model=model, max_tokens=100, messages=messages) as stream:
+        stream.until_done()
+
+
+def requests(client: anthropic.Anthropic, *, declared: bool) -> None:
+    """Serve some requests, of which the second fails if its run is declared."""
+    tracer = trace.get_tracer("web")
+    for number in range(REQUESTS):
+        with tracer.start_as_current_span("POST /ask", kind=trace.SpanKind.SERVER):
+            run = causepath.agent("assistant") if declared else contextlib.nullcontext()
+            with contextlib.suppress(KeyError), run:
+                ask(
+                    client,
+                    "long" if number == 2 else "web",
+                    "house-1" if number == 0 else "claude-opus-5-5",
+                )
+                if declared and number == 1:
+                    raise KeyError("no such customer")
+
+
+def team(client: anthropic.Anthropic) -> None:
+    """Let a lead call two helpers, which are agents as well, and then answer."""
+
+    @causepath.agent("find_facts")
+    def find_facts() -> str:
+        ask(client, "help to find", "claude-haiku-4-5")
+        return "found"
+
+    @causepath.agent("check_facts")
+    def check_facts() -> str:
+        ask(client, "help to check", "claude-haiku-4-5")
+        return "checked"
+
+    table = {"find_facts": find_facts, "check_facts": check_facts}
+    messages: list[Any] = [{"role": "user", "content": "team"}]
+    schemas: Any = [{"name": name, "input_schema": {"type": "object"}} for name in TOOLS]
+    with causepath.agent("lead"):
+        while True:
+            reply = client.messages.create(
+                model="claude-opus-5-5", max_tokens=100, messages=messages, tools=schemas
+            )
+            messages.append({"role": "assistant", "content": reply.content})
+            calls = [block for block in reply.content if block.type == "tool_use"]
+            if not calls:
+                return
+            results = [
+                {"type": "tool_result", "tool_use_id": call.id, "content": table[call.name]()}
+                for call in calls
+            ]
+            messages.append({"role": "user", "content": results})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the agents of one host."""
+    host, url = arguments
+    with anthropic.Anthropic(base_url=url, api_key="none") as client:
+        if host == "team":
+            for _ in range(REQUESTS):
+                team(client)
+        else:
+            requests(client, declared=host == "web")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
