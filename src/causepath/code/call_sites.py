@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -88,11 +89,17 @@ def _known(frame: Frame) -> Line:
 def _line(frame: Frame) -> Line:
     code, number = frame.f_code, frame.f_lineno
     text = f"{code.co_filename}:{number} {getattr(code, 'co_qualname', code.co_name)}"
-    spots = islice(code.co_positions(), frame.f_lasti // 2, None)
-    column = next(spots, (None, None, None, None))[2] or 0
+    column = _column(code, frame.f_lasti)
     if not is_application(frame.f_globals.get("__name__")):
         return Line(text, column, None, always=True)
     return Line(text, column, *loops.place_of(code, frame.f_lasti), code.co_name)
+
+
+def _column(code: CodeType, offset: int) -> int:
+    if sys.version_info < (3, 11):
+        return 0  # which the code does not say
+    spots = islice(code.co_positions(), offset // 2, None)
+    return next(spots, (None, None, None, None))[2] or 0
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ class Place(NamedTuple):
 
     @property
     def f_lineno(self) -> int:
-        spots = islice(self.f_code.co_positions(), self.f_lasti // 2, None)
-        return next(spots, (None,))[0] or self.f_code.co_firstlineno
+        lines = (line for begin, end, line in self.f_code.co_lines() if begin <= self.f_lasti < end)
+        return next(lines, None) or self.f_code.co_firstlineno
 
     @property
     def f_locals(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,7 +67,9 @@ class Place(NamedTuple):
 
 def place_of(code: CodeType, offset: int) -> Place:
     """What is known of the call at `offset` in `code`."""
-    if len(code.co_code) > MAX_BYTES:
+    if len(code.co_code) > MAX_BYTES or sys.version_info < (3, 11):
+        # Before 3.11 code does not say which expression an instruction is of, so that nobody knows
+        # what becomes of an answer.
         return Place()
     graph = _graph(code)
     call = graph.at(offset)
@@ -102,7 +105,10 @@ Spot = tuple[tuple[int, int], tuple[int, int]]
 NOWHERE: Spot = ((0, 0), (0, 0))
 
 
-def _spot_of(at: dis.Positions | None) -> Spot:
+def _spot_of(one: dis.Instruction) -> Spot:
+    if sys.version_info < (3, 11):
+        return NOWHERE
+    at = one.positions
     if at is None or at.lineno is None or at.col_offset is None:
         return NOWHERE
     return (at.lineno, at.col_offset), (at.end_lineno or 0, at.end_col_offset or 0)
@@ -137,7 +143,7 @@ class _Graph:
             latest = begins[one.offset]
         self.names = {one.offset: one.opname for one in found}
         self._found = found
-        self._spots = {one.offset: _spot_of(one.positions) for one in found}
+        self._spots = {one.offset: _spot_of(one) for one in found}
         self._names = {one.offset: _names_of(one) for one in found}
         self.first = found[0].offset
         self.next: dict[int, tuple[int, ...]] = {}
@@ -170,25 +176,16 @@ class _Graph:
     def called(self, call: int) -> frozenset[str]:
         """The names with which the expression that is evaluated at `call` begins."""
         spots: dict[tuple[int, int], set[str]] = {}
-        around = next((one.positions for one in self._found if one.offset == call), None)
-        if around is None or around.lineno is None or around.col_offset is None:
-            return frozenset()
-        start = around.lineno, around.col_offset
-        end = around.end_lineno or 0, around.end_col_offset or 0
+        around = self._spot(call)
         for one in self._found:
-            at = one.positions
+            spot = self._spot(one.offset)
             if (
-                at is None
-                or at.lineno is None
-                or at.col_offset is None
-                or not isinstance(one.argval, str)
-                or not one.opname.startswith("LOAD_")
-                or one.opname == "LOAD_CONST"
+                isinstance(one.argval, str)
+                and one.opname.startswith("LOAD_")
+                and one.opname != "LOAD_CONST"
+                and _lies_in(spot, around)
             ):
-                continue
-            spot = at.lineno, at.col_offset
-            if start <= spot and (at.end_lineno or 0, at.end_col_offset or 0) <= end:
-                spots.setdefault(spot, set()).add(one.argval)
+                spots.setdefault(spot[0], set()).add(one.argval)
         return frozenset(spots[min(spots)]) if spots else frozenset()
 
     def hands_on(
