@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from causepath_analyzer.errors import CausepathError
+from causepath_analyzer.errors import CausepathError, UnreadableInputError
 
 Category = Literal[
     "agent",
@@ -324,6 +324,8 @@ class Skipped(Struct, frozen=True, gc=False):
 
     where: str
     why: str
+    unfinished: bool = False
+    """It is the last thing in the input: somebody was still writing it, and nothing is missing."""
 
 
 class Input(Struct, frozen=True):
@@ -340,3 +342,10 @@ class Input(Struct, frozen=True):
     """What is worth knowing about it although all of it was understood."""
     partial: tuple[tuple[str, str], ...] = ()
     """Ids of the traces of which a server gave only a part, and what it said."""
+
+    @property
+    def unread(self) -> int:
+        """Counts the places in it that may have held spans and were not understood."""
+        if self.problem is not None:
+            return int(isinstance(self.problem, UnreadableInputError))
+        return self.skipped_total - sum(skipped.unfinished for skipped in self.skipped)

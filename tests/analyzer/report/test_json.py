@@ -242,4 +242,5 @@ def test_check() -> None:
             },
         ],
         "verdict": "fail",
+        "unread": 1,
     }

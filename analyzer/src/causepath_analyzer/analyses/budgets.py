@@ -215,9 +215,10 @@ _RECORDS_CALLS: Final = re.compile(
 """Scopes of instrumentations and frameworks that write a span for every call of a model."""
 
 
-def overall(results: Sequence[Checked]) -> Verdict:
-    """Failed if anything failed, else inconclusive if anything was."""
+def overall(results: Sequence[Checked], unread: int = 0) -> Verdict:
+    """Gives the verdict on all: failed if anything failed, else inconclusive if anything was, or if
+    so many places of the input were not read."""
     verdicts = {result.verdict for result in results}
     if "fail" in verdicts:
         return "fail"
-    return "inconclusive" if "inconclusive" in verdicts else "pass"
+    return "inconclusive" if "inconclusive" in verdicts or unread else "pass"

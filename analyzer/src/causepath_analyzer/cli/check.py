@@ -86,6 +86,8 @@ def check(
     if json:
         write(check_json(reading.inputs, len(runs), results), None)
     else:
-        show(check_text(results, id_length([entry.trace_id for entry in chosen])), color)
+        length = id_length([entry.trace_id for entry in chosen])
+        show(check_text(results, length, reading.inputs), color)
     unreadable = status_of(reading.inputs, named, strict=strict)
-    return unreadable or _STATUS[overall(results)]
+    unread = sum(entry.unread for entry in reading.inputs)
+    return unreadable or _STATUS[overall(results, unread)]

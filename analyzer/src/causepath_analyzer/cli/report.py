@@ -86,9 +86,9 @@ def report(
     if json:
         write(as_json(inputs, found), output)
     elif output is not None:
-        save(as_text(found, shown, marks(ascii_only=ascii_only)), output)
+        save(as_text(inputs, found, shown, marks(ascii_only=ascii_only)), output)
     else:
-        show(as_text(found, shown, marks(ascii_only=ascii_only)), color)
+        show(as_text(inputs, found, shown, marks(ascii_only=ascii_only)), color)
     return status_of(inputs, named, strict=strict)
 
 
@@ -119,11 +119,13 @@ def found_in(traces: Sequence[Trace], task: Task) -> Found:
     return traces[0] if len(traces) == 1 and not task.with_json else rows_of(traces, task)
 
 
-def as_text(found: Found, paths: Sequence[str], marks: Marks) -> list[Text]:
-    """The report on one trace, or the summary of many."""
+def as_text(
+    inputs: Sequence[Input], found: Found, paths: Sequence[str], marks: Marks
+) -> list[Text]:
+    """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        return run_text(explained(found, with_cost=True), marks, paths)
-    return summary_text(summary(row.brief for row in found), marks, paths)
+        return run_text(explained(found, with_cost=True), marks, paths, inputs)
+    return summary_text(summary(row.brief for row in found), marks, paths, inputs)
 
 
 def as_json(inputs: Sequence[Input], found: Found) -> bytes:

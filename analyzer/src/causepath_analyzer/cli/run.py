@@ -74,10 +74,10 @@ def run(
     if json:
         write(as_json(reading.inputs, found), output)
     elif output is not None:
-        save(as_text(found, [shown], marks(ascii_only=ascii_only)), output)
+        save(as_text(reading.inputs, found, [shown], marks(ascii_only=ascii_only)), output)
     else:
         kind = marks(ascii_only=ascii_only, stream=sys.stderr)
-        show(as_text(found, [shown], kind), color, stream=sys.stderr)
+        show(as_text(reading.inputs, found, [shown], kind), color, stream=sys.stderr)
     return status
 
 

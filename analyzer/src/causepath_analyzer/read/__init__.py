@@ -23,6 +23,7 @@ from causepath_analyzer.read.formats.recognise import (
     Options,
     Recogniser,
 )
+from causepath_analyzer.read.input.archives import files_in, is_archive
 from causepath_analyzer.read.input.source import (
     STDIN,
     files,
@@ -203,6 +204,8 @@ def read_file(
     except UnreadableInputError as error:
         return Input(path, None, 0, problem=error)
     with stream:
+        if isinstance(stream, io.BufferedReader) and is_archive(stream):
+            return _read_archive(path, stream, spans, progress, options, keep)
         if keep is None:
             return read_stream(path, stream, spans, progress, options)
         if path == STDIN:  # which can be read only once
@@ -220,6 +223,62 @@ def read_file(
     with open_source(path, options.max_bytes) as again:
         keep(entry.format, what_is_in(again))
     return entry
+
+
+def _read_archive(
+    path: str,
+    stream: io.BufferedReader,
+    spans: SpansByTrace,
+    progress: Progress | None,
+    options: Options,
+    keep: Keep | None,
+) -> Input:
+    """Adds the spans of every file in an archive; what is no trace there is a note."""
+    count = total = 0
+    skipped: list[Skipped] = []
+    notes: list[str] = []
+    format_name: str | None = None
+
+    for found in files_in(stream, options.max_bytes):
+        if isinstance(found, Skipped):
+            skipped.append(found)
+            total += 1
+            continue
+        where, inside = f"{path}:{found.name}", found.stream
+        if keep is not None:
+            inside = io.BufferedReader(io.BytesIO(data := what_is_in(found.stream)))
+        entry = read_stream(where, inside, spans, None, options)
+        if keep is not None:
+            keep(entry.format, data)
+        count += entry.spans
+        format_name = format_name or entry.format
+        missing = list(entry.skipped)
+        for source in {id(s): s for s in (found.stream, found.packed)}.values():
+            missing += [one for one in lost(source) if one not in missing]
+        if entry.problem is not None and not entry.unread:
+            notes.append(str(entry.problem).removeprefix(f"{path}:"))
+            missing, entry = [], replace(entry, skipped=(), skipped_total=0)
+        elif entry.problem is not None and not missing:
+            missing = [Skipped("end", str(entry.problem).removeprefix(f"{where}: "))]
+        skipped += [
+            Skipped(f"{found.name}:{_short(one.where)}", one.why, one.unfinished) for one in missing
+        ]
+        total += max(entry.skipped_total, len(missing))
+        if progress is not None:
+            progress(path, count)
+    gone = lost(stream)
+    skipped += gone
+    total += len(gone)
+    problem: CausepathError | None = None
+    if not count:
+        if skipped:
+            first = skipped[0]
+            problem = UnreadableInputError(f"{path}:{_short(first.where)}: {first.why}")
+        else:
+            told = f" ({notes[0]})" if notes else ""
+            problem = NoTracesError(f"{path}: an archive without a trace{told}")
+    most = tuple(skipped[:MOST_SKIPPED])
+    return Input(path, format_name, count, most, total, problem, tuple(notes))
 
 
 def _read_server(

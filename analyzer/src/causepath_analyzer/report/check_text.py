@@ -6,13 +6,17 @@ from decimal import Decimal
 from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, overall
-from causepath_analyzer.report.formatting import duration, fitted, money, short_id
+from causepath_analyzer.model import Input
+from causepath_analyzer.report.formatting import count, duration, fitted, money, short_id
 
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 
 
-def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
-    """A line for each budget with its worst run; the last line is the verdict."""
+def check_text(
+    results: Sequence[Checked], id_length: int, inputs: Sequence[Input] = ()
+) -> list[Text]:
+    """Writes a line for each budget with its worst run, and one for what was not read of `inputs`;
+    the last line is the verdict."""
     lines = []
     for result in results:
         line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
@@ -20,7 +24,13 @@ def check_text(results: Sequence[Checked], id_length: int) -> list[Text]:
         lines.append(line)
         if result.why is not None and result.verdict == "inconclusive":
             lines.append(Text(f"{'':<15}not known because of {result.why}", style="note"))
-    lines.append(_verdict(results))
+    unread = sum(entry.unread for entry in inputs)
+    if unread:
+        line = Text(f"  {'INCONCLUSIVE':<13}", style=_STYLES["inconclusive"])
+        places = count(unread, "place was", "places were")
+        line.append(f"{'input':<18}{places} not read: runs may be missing", style="plain")
+        lines.append(line)
+    lines.append(_verdict(results, unread))
     return lines
 
 
@@ -46,8 +56,10 @@ def amount(value: Amount, unit: Unit) -> str:
     return money(Decimal(value)) if unit == "usd" else f"{value:,}"
 
 
-def _verdict(results: Sequence[Checked]) -> Text:
+def _verdict(results: Sequence[Checked], unread: int) -> Text:
     verdicts = [result.verdict for result in results]
+    if unread:
+        verdicts.append("inconclusive")
     told = [
         f"{verdicts.count(verdict)} {words}"
         for verdict, words in (
@@ -57,4 +69,4 @@ def _verdict(results: Sequence[Checked]) -> Text:
         )
         if verdict in verdicts
     ]
-    return Text(", ".join(told), style=_STYLES[overall(results)])
+    return Text(", ".join(told), style=_STYLES[overall(results, unread)])

@@ -185,6 +185,8 @@ class _Check(Struct):
     runs: int
     budgets: list[_Checked]
     verdict: Verdict
+    unread: int
+    """Places of the input that were not understood, although spans may be there."""
 
 
 def report_json(inputs: Sequence[Input], traces: Sequence[bytes], summary: Summary) -> bytes:
@@ -240,7 +242,8 @@ def check_json(inputs: Sequence[Input], runs: int, results: Sequence[Checked]) -
             )
             for result in results
         ],
-        verdict=overall(results),
+        verdict=overall(results, sum(entry.unread for entry in inputs)),
+        unread=sum(entry.unread for entry in inputs),
     )
     return _written(check)
 

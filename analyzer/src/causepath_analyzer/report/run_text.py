@@ -12,7 +12,7 @@ from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.model import NO_SPAN, Health
+from causepath_analyzer.model import NO_SPAN, Health, Input
 from causepath_analyzer.report.formatting import (
     count,
     duration,
@@ -53,8 +53,10 @@ _EDGES: Final[Mapping[Edge, str]] = {
 _OPPORTUNITIES: Final = 8
 
 
-def run_text(run: Run, marks: Marks, paths: Sequence[str]) -> list[Text]:
-    """The lines of the report on `run`, read from `paths`."""
+def run_text(
+    run: Run, marks: Marks, paths: Sequence[str], inputs: Sequence[Input] = ()
+) -> list[Text]:
+    """Writes the lines of the report on `run`, which was read from `inputs`; `paths` name them."""
     return [
         _headline(run, marks),
         Text(),
@@ -66,7 +68,7 @@ def run_text(run: Run, marks: Marks, paths: Sequence[str]) -> list[Text]:
         *_opportunities(run, marks),
         Text(),
         *_lacking(run),
-        *health_lines(run.health),
+        *health_lines(run.health, inputs),
         *_next(run, paths),
     ]
 
@@ -266,8 +268,8 @@ def _tool_name(run: Run, span: int, marks: Marks) -> str:
     return harmless(name, ascii_only=marks.ascii_only)
 
 
-def health_lines(health: Health) -> list[Text]:
-    """One line on what was mended, and one for each note."""
+def health_lines(health: Health, inputs: Sequence[Input] = ()) -> list[Text]:
+    """Writes a line on what was mended, one for each note, and one on what was not read."""
     mended = [
         count(number, one, many)
         for number, one, many in (
@@ -280,9 +282,21 @@ def health_lines(health: Health) -> list[Text]:
         )
         if number
     ]
-    told = ", ".join(mended) if mended else "" if health.notes else "nothing to mend"
+    unread = _unread(inputs)
+    told = ", ".join(mended) if mended else "" if health.notes or unread else "nothing to mend"
     line = f"Trace health: {count(health.spans, 'span')}{', ' if told else ''}{told}"
-    return [Text(line), *(Text(f"  {harmless(note)}") for note in health.notes)]
+    return [Text(line), *(Text(f"  {harmless(note)}") for note in health.notes), *unread]
+
+
+def _unread(inputs: Sequence[Input]) -> list[Text]:
+    places = sum(entry.unread for entry in inputs)
+    if not places:
+        return []
+    first = next(entry for entry in inputs if entry.unread)
+    where = fitted(harmless(first.path), min(40, cell_len(harmless(first.path)))).rstrip()
+    more = "" if sum(entry.unread > 0 for entry in inputs) == 1 else " and others"
+    what = count(places, "place in the input was", "places in the input were")
+    return [Text(f"  {what} not read ({where}{more}): spans may be missing", style="bad")]
 
 
 def _next(run: Run, paths: Sequence[str]) -> list[Text]:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.findings.finding import CODES
 from causepath_analyzer.analyses.summary import Row, Summary
+from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
     count,
     duration,
@@ -25,8 +26,10 @@ from causepath_analyzer.report.waterfall import Marks
 _ROWS = 8
 
 
-def summary_text(summary: Summary, marks: Marks, paths: Sequence[str]) -> list[Text]:
-    """The lines of the report on all runs in `paths`."""
+def summary_text(
+    summary: Summary, marks: Marks, paths: Sequence[str], inputs: Sequence[Input] = ()
+) -> list[Text]:
+    """Writes the lines of the report on all runs in `inputs`; `paths` name them."""
     return [
         *_headline(summary),
         Text(),
@@ -34,7 +37,7 @@ def summary_text(summary: Summary, marks: Marks, paths: Sequence[str]) -> list[T
         Text(),
         *_opportunities(summary),
         Text(),
-        *health_lines(summary.health),
+        *health_lines(summary.health, inputs),
         *_slowest(summary, paths),
     ]
 

@@ -13,10 +13,14 @@ from msgspec import Raw, Struct
 
 
 class Look(Struct, frozen=True):
-    """``what`` a document is; ``harmless`` if it may stand between traces without a word."""
+    """``what`` a document is; ``harmless`` if it may stand between traces without a word.
+
+    ``packed`` if traces may be in it that only have to be unpacked.
+    """
 
     what: str
     harmless: bool = False
+    packed: bool = False
 
 
 class _Seen(Struct, frozen=True):
@@ -238,7 +242,7 @@ _NET: Final = "output of .NET's console exporter: causepath reads what its OTLP 
 _JAVA: Final = "output of Java's logging exporter: causepath reads what its OTLP exporter sends"
 _DEBUG: Final = "output of the collector's debug exporter: causepath reads its file exporter's"
 _TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), Look(what))
+    (re.compile(pattern, re.IGNORECASE), Look(what, packed="unpack it first" in what))
     for pattern, what in (
         (
             rb"\s*<(?:!doctype|html|head|body)",
@@ -246,7 +250,6 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         ),
         (rb"\s*<\?xml", "XML, no trace in any format that causepath reads"),
         (rb"PAR1", "a Parquet file: export it as JSON lines"),
-        (rb"PK\x03\x04", "a ZIP archive: unpack it first"),
         (
             rb"\xfd7zXZ\0|BZh[1-9]|7z\xbc\xaf|\x04\x22\x4d\x18",
             "compressed, but not with gzip or zstd: unpack it first",

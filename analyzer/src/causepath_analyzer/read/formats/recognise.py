@@ -35,7 +35,7 @@ from causepath_analyzer.read.formats import (
 )
 from causepath_analyzer.read.formats.inspected import as_json
 from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like
-from causepath_analyzer.read.input.documents import Document, documents
+from causepath_analyzer.read.input.documents import CUT_OFF, Document, documents
 from causepath_analyzer.read.input.source import MOST_BYTES, knows_its_size, lost
 from causepath_analyzer.read.input.torn_documents import Whole, opening_of, whole_documents
 from causepath_analyzer.server_request import Wanted
@@ -169,8 +169,10 @@ class Recogniser:
                     return found
                 look = text_looks_like(document.data)
                 if look is None:
-                    return [Skipped(where, _not_json(error))]
-                self.is_json = True
+                    why = _not_json(error)
+                    is_last = not document.data.endswith(b"\n")
+                    return [Skipped(where, why, is_last and why == CUT_OFF)]
+                self.is_json = not look.packed
                 self.named = self.named or Skipped(where, look.what)
                 return [Skipped(where, look.what)]
         except RecursionError:
@@ -258,5 +260,5 @@ def _not_json(error: UnicodeDecodeError | msgspec.DecodeError) -> str:
         return "not UTF-8 text"
     detail = str(error).removeprefix("JSON is malformed: ")
     if detail == "Input data was truncated":
-        return "cut off: the JSON that starts here never ends"
+        return CUT_OFF
     return f"not JSON: {detail}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,7 @@ _LIST = re.compile(rb"\[\s*\{")
 _NEXT = re.compile(rb"\s*" + _BEGIN)
 _MOST_BEFORE = 1000
 """So many lines of other output may come before the first document."""
+CUT_OFF: Final = "cut off: the JSON that starts here never ends"
 _BRACKET = 8
 _SKIPPED = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -147,7 +148,7 @@ def _in_a_row(data: bytes, first_line: int) -> Iterator[Document | Skipped]:
     if unclosed is not None:
         last = yield from _by_depth(data, *unclosed, resynchronise=True)
         if last is not None:
-            yield _torn(data[last[0] :], last[1])
+            yield _torn(data[last[0] :], last[1], unfinished=last[0] > 0)
 
 
 def _inspected(data: bytes, line: int) -> Iterator[Document | Skipped]:
@@ -201,10 +202,12 @@ def _by_depth(
     return None
 
 
-def _torn(data: bytes, line: int) -> Document | Skipped:
+def _torn(data: bytes, line: int, *, unfinished: bool = False) -> Document | Skipped:
     """A document that never ends: of a list, what is whole in it may still be read."""
-    return Document(data, line) if _LIST.match(data) is not None else _cut_off(line)
+    if _LIST.match(data) is not None:
+        return Document(data, line)
+    return _cut_off(line, unfinished=unfinished)
 
 
-def _cut_off(line: int) -> Skipped:
-    return Skipped(f"line {line}", "cut off: the JSON that starts here never ends")
+def _cut_off(line: int, *, unfinished: bool = False) -> Skipped:
+    return Skipped(f"line {line}", CUT_OFF, unfinished)

@@ -50,15 +50,29 @@ class _TooLargeError(Exception):
 def files(path: str) -> Iterator[str]:
     """`path` itself, or if it is a folder, every file below it in order of name.
 
-    Hidden files and folders are left out. Raises `UnreadableInputError` if there is no such path.
+    Hidden files and folders are left out. A folder that cannot be entered is given itself: opening
+    it tells why. Raises `UnreadableInputError` if there is no such path.
     """
     if path == STDIN or not Path(path).is_dir():
         yield path
         return
-    for entry in sorted(Path(path).rglob("*")):
-        hidden = any(part.startswith(".") for part in entry.relative_to(path).parts)
-        if not hidden and entry.is_file():
-            yield str(entry)
+    found: list[Path] = []
+
+    def cannot_be_entered(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for folder, below, names in os.walk(path, onerror=cannot_be_entered):
+        below[:] = [name for name in below if not name.startswith(".")]
+        entries = (Path(folder, name) for name in names if not name.startswith("."))
+        found += [entry for entry in entries if _may_be_file(entry)]
+    yield from map(str, sorted(found))
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return True  # opening it tells why it cannot be
 
 
 def open_source(path: str, most_bytes: int = MOST_BYTES) -> BinaryIO:
@@ -75,8 +89,14 @@ def open_source(path: str, most_bytes: int = MOST_BYTES) -> BinaryIO:
         except FileNotFoundError:
             raise UnreadableInputError(f"{path}: no such file or folder") from None
         except OSError as error:
-            raise UnreadableInputError(f"{path}: cannot be opened: {error.strerror}") from None
+            how = "entered" if os.path.isdir(path) else "opened"  # noqa: PTH112 - never raises
+            raise UnreadableInputError(f"{path}: cannot be {how}: {error.strerror}") from None
     return unpacked(raw, most_bytes)
+
+
+def pieces_of(pieces: Iterator[bytes]) -> io.BufferedReader:
+    """Gives a stream of `pieces`; where they end with an error, `lost` tells it."""
+    return _stream(pieces, io.BytesIO(), [])
 
 
 def unpacked(raw: io.BufferedReader, most_bytes: int = MOST_BYTES) -> BinaryIO:
