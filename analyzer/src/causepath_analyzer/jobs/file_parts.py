@@ -181,7 +181,7 @@ def _lines_before(part: Part) -> int:
 
 def _further_down(skipped: Skipped, lines: int) -> Skipped:
     where = _LINE.sub(lambda found: f"line {int(found[1]) + lines}", skipped.where, count=1)
-    return Skipped(where, skipped.why)
+    return replace(skipped, where=where)
 
 
 def joined(parts: Sequence[Part], entries: Sequence[Input]) -> Sequence[Input]:
