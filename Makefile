@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BACKENDS := $(VENV)/.backends
+PHOENIX := .sdk/phoenix
 FORMATS := $(VENV)/.formats
 SPEEDSCOPE := $(VENV)/speedscope
 OLDEST := .sdk/oldest
@@ -53,13 +54,13 @@ test-pythons: $(PYTHONS:%=.sdk/python%/.ready)  ## whole programs that fork, poo
 backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they are missing; needs Go
 	$(BIN)/python -m tests.backends.programs
 
-test-backends: backends  ## the tests with the real collector, Jaeger and Prometheus
+test-backends: backends $(PHOENIX)/.ready  ## the tests with the real collector, Jaeger and Prometheus
 	$(BIN)/python -m pytest -m "backends and not slow" tests/backends
 
 test-formats: $(FORMATS)  ## the tests that open exported files with speedscope, Polars and Arrow; needs node and npm
 	$(BIN)/python -m pytest -m formats tests/analyzer/export
 
-stack: backends  ## run the collector and Jaeger here, without Docker
+stack: backends $(if $(JAEGER_ASSETS),,$(PHOENIX)/.ready)  ## run the collector, Jaeger and a page here, without Docker
 	$(BIN)/python -m tests.backends.programs stack
 
 check: $(READY)  ## format, lint, types
@@ -92,7 +93,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends formats; do \
+	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -118,6 +119,13 @@ $(FORMATS): requirements/formats.txt requirements/speedscope.sha256 $(READY)
 
 $(BACKENDS): requirements/backends.txt $(READY)
 	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+# A page for `make stack`, in an environment of its own: it needs 140 packages.
+$(PHOENIX)/.ready: requirements/phoenix.txt $(READY)
+	@echo "installing Phoenix into $(PHOENIX) ..."
+	@rm -rf $(PHOENIX) && $(BIN)/python -m venv $(PHOENIX)
+	@$(PHOENIX)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --no-deps --require-hashes -r $<
 	@touch $@
 
 # Other releases of the SDK, each in a folder to put before the installed one.

@@ -1,7 +1,7 @@
 """The real programs, built once from their Go modules and started on ports of this machine.
 
     python -m tests.backends.programs          builds what is missing (`make backends`)
-    python -m tests.backends.programs stack    runs collector and Jaeger here (`make stack`)
+    python -m tests.backends.programs stack    runs collector, Jaeger and a page here (`make stack`)
 
 They live outside the tree, in `$XDG_CACHE_HOME/causepath/backends/`, each under a digest of what it
 is built from.
@@ -31,7 +31,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-CONFIGURATIONS = Path(__file__).resolve().parents[2] / "collector-config"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATIONS = ROOT / "collector-config"
+PHOENIX = ROOT / ".sdk" / "phoenix" / "bin" / "phoenix"
 PROGRAMS = ("otelcol", "jaeger", "prometheus", "promtool", "compose")
 MODULES = {
     "jaeger": ("github.com/jaegertracing/jaeger", "JAEGER_MODULE_VERSION", "./cmd/jaeger"),
@@ -48,6 +50,7 @@ MODULES = {
     "compose": ("github.com/compose-spec/compose-go/v2", "COMPOSE_MODULE_VERSION", "./cmd"),
 }
 START_SECONDS = 30
+PHOENIX_START_SECONDS = 300  # it imports a lot, the first time for half a minute of processor time
 STOP_SECONDS = 20
 
 
@@ -82,6 +85,13 @@ def program(name: str) -> Path:
 
     Raises ProgramError where it was not built.
     """
+    if name == "phoenix":
+        if not PHOENIX.exists():
+            raise ProgramError(
+                "there is no page to look at: `make stack` installs Phoenix, or set JAEGER_ASSETS "
+                "to a folder with the files of Jaeger's page"
+            )
+        return PHOENIX
     path = path_of(name)
     if not path.exists():
         raise ProgramError(f"{name} is not built yet: run `make backends`")
@@ -173,12 +183,12 @@ class Running:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_until_ready(self, url: str) -> None:
+    def wait_until_ready(self, url: str, seconds: float = START_SECONDS) -> None:
         """Return once `url` answers 200.
 
-        Raises ProgramError where the program ends, or 30 seconds have passed.
+        Raises ProgramError where the program ends, or that many seconds have passed.
         """
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while not _answers(url):
             if self._process.poll() is not None:
                 raise ProgramError(f"{self.name} did not start: {self._reason()}")
@@ -279,57 +289,145 @@ def defaults(configuration: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(
-    name: str, arguments: Sequence[str], variables: Mapping[str, str], ready: str, log: Path
+    name: str,
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    ready: str,
+    log: Path,
+    seconds: float = START_SECONDS,
 ) -> Iterator[Running]:
     """The program, ready, as long as the block lasts."""
     running = Running(name, arguments, variables, log=log)
     try:
-        running.wait_until_ready(ready)
+        running.wait_until_ready(ready, seconds)
         yield running
     finally:
         running.stop()
 
 
-def stack() -> None:
-    """Collector and Jaeger on their usual ports, until interrupted.
+def check_writable(file: Path) -> None:
+    """See that files can be made where `file` will be.
 
+    The collector would go on without, and only its log would tell.
+    Raises ProgramError with the variable to change.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise ProgramError(
+            f"nothing can be written to {file.parent} ({error.strerror}): give the folder to "
+            "yourself, or set TRACES_FILE to another place"
+        ) from None
+
+
+def check_assets(folder: str) -> None:
+    """See that Jaeger's page is in `folder`.
+
+    Raises ProgramError where it is not.
+    """
+    if not (Path(folder) / "index.html").is_file():
+        raise ProgramError(
+            f"JAEGER_ASSETS is {folder!r}, but there is no index.html: name the folder that "
+            "`npm run build` of jaeger-ui makes (packages/jaeger-ui/build)"
+        )
+
+
+@contextlib.contextmanager
+def phoenix_running(ui: str, otlp: str, logs: Path) -> Iterator[str]:
+    """Run Phoenix, which forgets everything at its end; its address.
+
+    It is told to open no connection of its own and to carry out nothing.
+    """
+    host, _, port = ui.rpartition(":")
+    variables = {
+        "PHOENIX_HOST": "127.0.0.1" if host == "localhost" else host,
+        "PHOENIX_PORT": port,
+        "PHOENIX_GRPC_PORT": otlp.rpartition(":")[2],
+        "PHOENIX_WORKING_DIR": str(logs / "phoenix"),
+        "PHOENIX_TELEMETRY_ENABLED": "false",
+        "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+        "PHOENIX_DISABLE_AGENT_ASSISTANT": "true",
+        "PHOENIX_AGENTS_DISABLE_BASH": "true",
+        "PHOENIX_AGENTS_DISABLE_WEB_ACCESS": "true",
+        "PHOENIX_ENABLE_MCP_SERVER": "false",
+    }
+    url, log = f"http://{ui}", logs / "phoenix.log"
+    print("Phoenix takes up to a minute to start ...", flush=True)
+    with started("phoenix", ["serve"], variables, f"{url}/healthz", log, PHOENIX_START_SECONDS):
+        yield url
+
+
+def stack() -> None:
+    """Collector, Jaeger and a page on their usual ports, until interrupted.
+
+    The page is Jaeger's own where JAEGER_ASSETS names its files, else that of Phoenix: Jaeger built
+    from its module has none.
     Raises ProgramError where they are not built, or the environment says something impossible.
     """
     jaeger_configuration = CONFIGURATIONS / "jaeger" / "config.yaml"
     configuration = CONFIGURATIONS / f"{os.environ.get('PIPELINE', 'jaeger')}.yaml"
-    known = sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml") if path.stem != "builder")
+    beside = CONFIGURATIONS / "phoenix.yaml"
+    none = {"builder", beside.stem}
+    known = sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml") if path.stem not in none)
     if configuration.stem not in known:
         raise ProgramError(
             f"no pipeline {configuration.stem!r}: PIPELINE is one of {', '.join(known)}"
         )
     for name in ("jaeger", "otelcol"):
         program(name)
-    usual = defaults(jaeger_configuration) | defaults(configuration)
-    jaeger = {name: os.environ.get(name, usual[name]) for name in defaults(jaeger_configuration)}
-    collector = {name: os.environ.get(name, usual[name]) for name in defaults(configuration)}
-    listening = {name: of for name, of in collector.items() if name != "JAEGER_ENDPOINT"}
-    check_free(jaeger | listening, usual)
+    usual = defaults(jaeger_configuration) | defaults(configuration) | defaults(beside)
+    usual |= {
+        "JAEGER_UI_CONFIG": str(jaeger_configuration.with_name("ui.json")),
+        "PHOENIX_UI_ENDPOINT": "localhost:6006",
+    }
+    values = {name: os.environ.get(name, of) for name, of in usual.items()}
+    assets = values["JAEGER_ASSETS"]
+    with_phoenix = not assets and configuration.stem != "metrics"
+    others = {"JAEGER_ENDPOINT"} | (
+        set() if with_phoenix else {"PHOENIX_UI_ENDPOINT"} | {*defaults(beside)}
+    )
+    check_free({name: of for name, of in values.items() if name not in others}, usual)
+    if "TRACES_FILE" in values:
+        values["TRACES_FILE"] = str(Path(values["TRACES_FILE"]).resolve())
+        check_writable(Path(values["TRACES_FILE"]))
+    if assets:
+        check_assets(assets)
+    if with_phoenix:
+        program("phoenix")
     logs = Path(tempfile.mkdtemp(prefix="causepath-stack-"))
-    traces = Path(collector.get("TRACES_FILE", "")).resolve()
-    with (
-        started(
-            "jaeger",
-            [f"--config={jaeger_configuration}"],
-            {},
-            f"http://{jaeger['JAEGER_HEALTH_ENDPOINT']}/status",
-            logs / "jaeger.log",
-        ),
-        started(
-            "otelcol",
-            [f"--config={configuration}"],
-            {"TRACES_FILE": str(traces)},
-            f"http://{collector['HEALTH_ENDPOINT']}",
-            logs / "otelcol.log",
-        ),
-    ):
-        print(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{collector['OTLP_HTTP_ENDPOINT']} takes spans")
+    with contextlib.ExitStack() as running:
+        page = f"http://{values['JAEGER_UI_ENDPOINT']}"
+        running.enter_context(
+            started(
+                "jaeger",
+                [f"--config={jaeger_configuration}"],
+                values,
+                f"http://{values['JAEGER_HEALTH_ENDPOINT']}/status",
+                logs / "jaeger.log",
+            )
+        )
+        configurations = [configuration]
+        if with_phoenix:
+            configurations.append(beside)
+            page = running.enter_context(
+                phoenix_running(values["PHOENIX_UI_ENDPOINT"], values["PHOENIX_ENDPOINT"], logs)
+            )
+        running.enter_context(
+            started(
+                "otelcol",
+                [f"--config={path}" for path in configurations],
+                values,
+                f"http://{values['HEALTH_ENDPOINT']}",
+                logs / "otelcol.log",
+            )
+        )
+        print(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{values['OTLP_HTTP_ENDPOINT']} takes spans")
+        print(f"the page of {'Phoenix' if with_phoenix else 'Jaeger'}: {page}")
         print(
-            f"Jaeger: http://{jaeger['JAEGER_UI_ENDPOINT']}; files: {traces.parent}; logs: {logs}"
+            f"causepath http://{values['JAEGER_UI_ENDPOINT']} --service NAME asks Jaeger; "
+            f"files: {Path(values.get('TRACES_FILE', '-')).parent}; logs: {logs}"
         )
         print("until Ctrl-C", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -264,3 +264,20 @@ def test_every_pipeline_is_valid_alone_and_beside_the_metrics(pipeline: str) -> 
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("pipeline", ["jaeger", "privacy", "sampling"])
+def test_phoenix_gets_what_jaeger_gets(pipeline: str) -> None:
+    configurations = [CONFIGURATIONS / f"{name}.yaml" for name in (pipeline, "phoenix")]
+    done = subprocess.run(
+        [program("otelcol"), "validate", *(f"--config={path}" for path in configurations)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    of, beside = (
+        set(yaml.safe_load(path.read_text())["service"]["pipelines"]["traces"]["exporters"])
+        for path in configurations
+    )
+    assert beside == of | {"otlp_grpc/phoenix"}

@@ -61,6 +61,20 @@ def test_a_port_in_use_is_named_with_the_variable_to_change() -> None:
             {"XDG_CACHE_HOME": "/nowhere"},
             "jaeger is not built yet: run `make backends`",
         ),
+        (
+            {"JAEGER_ASSETS": "/nowhere", "TRACES_FILE": "/tmp/t.jsonl"},
+            (
+                "JAEGER_ASSETS is '/nowhere', but there is no index.html: name the folder that "
+                "`npm run build` of jaeger-ui makes (packages/jaeger-ui/build)"
+            ),
+        ),
+        (
+            {"TRACES_FILE": "/dev/null/x/traces.jsonl"},
+            (
+                "nothing can be written to /dev/null/x (Not a directory): give the folder to "
+                "yourself, or set TRACES_FILE to another place"
+            ),
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(variables: dict[str, str], said: str) -> None:
