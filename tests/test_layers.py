@@ -22,7 +22,7 @@ PLUGIN: dict[str, set[str]] = {
     "content": {"config", "forks", "guard", "otel", "providers", "version"},
     "replies": {"content", "guard", "otel", "providers"},
     "calls": {"code", "content", "forks", "guard", "otel", "providers", "replies", "version"},
-    "tool_functions": {"calls", "code", "forks", "guard", "otel", "replies"},
+    "tool_functions": {"calls", "code", "forks", "guard", "otel"},
     "hooks": {"calls", "code", "guard", "otel", "providers", "replies", "tool_functions"},
     "export": {"code", "config", "forks", "guard"},
     # The ways in.

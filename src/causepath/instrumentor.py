@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import config
 from causepath.calls.tracing import Telemetry
+from causepath.code import frameworks
 from causepath.export.tracer_provider import Pipeline
 from causepath.guard import harmless
 from causepath.hooks import claude_agent, mcp
@@ -33,21 +34,6 @@ PROVIDERS = {
     "openai": "causepath.providers.openai",
 }
 """By the module whose import makes patching possible: where the provider is described."""
-
-FRAMEWORKS = (
-    "agents.run_internal.tool_execution",
-    "agno.tools.function",
-    "autogen_core.tools._base",
-    "haystack.tools.tool",
-    "langchain_core.tools.base",
-    "llama_index.core.tools.function_tool",
-    "pydantic_ai.toolsets.function",
-    "semantic_kernel.functions.kernel_function_from_method",
-    "smolagents.agents",
-    "smolagents.tools",
-    "strands.tools.decorator",
-)
-"""The modules that `frameworks.py` has rows for, which is not imported before one of them is."""
 
 
 class Plugin:
@@ -112,7 +98,7 @@ class Plugin:
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
             self._when_imported(name, functools.partial(self._patch_pools, telemetry))
         self._frameworks: Frameworks | None = None
-        for name in FRAMEWORKS:
+        for name in frameworks.MODULES:
             self._when_imported(name, functools.partial(self._patch_framework, telemetry))
         for pattern in settings.tool_patterns:
             self._when_imported(

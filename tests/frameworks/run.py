@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from causepath import guard
-from causepath.hooks.frameworks import RUNS, SEAMS
+from causepath.code.frameworks import RUNS, TOOL_FUNCTIONS
 from causepath.hooks.patches import MARK
 from tests.frameworks import agents
 from tests.support.messages_api import MessagesApi
@@ -38,7 +38,7 @@ def script(names: dict[str, str], last: ToolUse | str = "Done.") -> InOrder:
 
 def still_wrapped() -> list[str]:
     """What the plugin has left behind in the frameworks after it was disabled."""
-    places = [(seam.module, seam.name) for seam in SEAMS] + list(RUNS)
+    places = [place for functions in (*TOOL_FUNCTIONS.values(), RUNS) for place in functions]
     left = []
     for module, name in places:
         if module in sys.modules:

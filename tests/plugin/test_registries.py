@@ -15,10 +15,10 @@ import anthropic
 import pytest
 import wrapt
 
+from causepath.code.frameworks import TOOL_FUNCTIONS
 from causepath.code.name_branches import carries_out
 from causepath.code.reachable import MAX_LOOKED_AT, reachable
-from causepath.hooks.frameworks import RUNS, SEAMS
-from causepath.instrumentor import FRAMEWORKS
+from causepath.hooks.frameworks import READERS
 from causepath.tool_functions.search import Registries
 from tests.plugin import branches, hand_written
 from tests.plugin.hand_written_tools import CLOCK, look, store
@@ -470,6 +470,5 @@ def test_no_more_is_looked_at_than_a_bounded_number() -> None:
     assert len(looked) <= 8
 
 
-def test_the_modules_of_frameworks_are_those_that_there_are_rows_for() -> None:
-    rows = {seam.module for seam in SEAMS} | {module for module, _ in RUNS}
-    assert sorted(rows) == list(FRAMEWORKS)
+def test_every_framework_with_tool_functions_has_a_reader() -> None:
+    assert {name for name, functions in TOOL_FUNCTIONS.items() if functions} == set(READERS)

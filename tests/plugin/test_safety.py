@@ -82,9 +82,8 @@ STANDS_IN = {
         "what is called instead of what hands work to a thread, or tells its future"
     ),
     "causepath.tool_functions.wrapping": "what is called instead of a function of the application",
-    "causepath.replies.reply_body": (
-        "what is called, iterated or closed instead of something of theirs"
-    ),
+    "causepath.tool_functions.stand_in": "what is called instead of a function of the application",
+    "causepath.replies.reply_body": "what is iterated or closed instead of a response's body",
     "causepath.guard": "what catches everything",
 }
 """Modules of which some functions call the application's or the SDK's own: these cannot fail where
@@ -129,7 +128,7 @@ def edge(name: str) -> bool:
             (
                 "causepath.hooks.carried_context.InWorker.",
                 "causepath.replies.reply_body.ObservedBody.",
-                "causepath.replies.reply_body.Measured",
+                "causepath.tool_functions.stand_in.Measured",
             )
         )
         or name == "causepath.tool_functions.wrapping._finish"

@@ -1,4 +1,4 @@
-"""Whose code a module is: the application's, a library's, or what that stands on."""
+"""The owner of a module: the application, a library, or what that stands on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from causepath.code import static_attributes
+from causepath.code import frameworks, static_attributes
 from causepath.code.frames import NOT_THE_APPLICATION
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ MAX_KNOWN = 10_000
 
 
 def is_opaque(kind: type) -> bool:
-    """Whether a class is of Python, of an SDK or what that is made of, or of a framework that is
-    seen to elsewhere."""
+    """Tells a class of Python, of an SDK or its parts, or of a framework whose tools are measured
+    in its own functions."""
     return (
         kind is not types.SimpleNamespace and _kind_of(static_attributes.module(kind)) == PLUMBING
     )
 
 
 def is_seen_to(kind: type) -> bool:
-    """Whether a class is of a framework whose tools are measured where it carries them out."""
+    """Tells a class of a framework whose tools are measured where it carries them out."""
     module = static_attributes.module(kind)
-    return is_opaque(kind) and type(module) is str and module.startswith(SEEN_TO)
+    return is_opaque(kind) and type(module) is str and module.startswith(frameworks.MEASURED)
 
 
 def is_application(module: object) -> bool:
-    """Whether a module is of the application: neither plumbing nor a library installed for it."""
+    """Tells a module of the application: neither plumbing nor a library installed for it."""
     return _kind_of(module) == APPLICATION
 
 
@@ -42,27 +42,14 @@ _callers: set[str] = set()
 
 
 def remember_caller(frame: Frame) -> None:
-    """Who calls an SDK is the application, even where it is installed as a library, unless it is a
-    framework."""
+    """Counts what calls an SDK as the application, even if it is installed as a library, unless it
+    is a framework."""
     module = frame.f_globals.get("__name__")
     if _kind_of(module) == LIBRARY and type(module) is str and len(_callers) < MAX_KNOWN:
         top = module.partition(".")[0]
-        if not top.startswith(FRAMEWORKS):
+        if not top.startswith(frameworks.ALL):
             _callers.add(top)
             _known.clear()
-
-
-SEEN_TO = (
-    "agents", "agno", "autogen", "haystack", "langchain", "langgraph", "llama_index", "pydantic_ai",
-    "semantic_kernel", "smolagents", "strands",
-)  # fmt: skip
-"""How the packages of the frameworks begin that `frameworks.py` knows where to measure in."""
-
-FRAMEWORKS = (
-    *SEEN_TO, "agent_framework", "camel", "crewai", "dspy", "google", "instructor", "litellm",
-    "mirascope",
-)  # fmt: skip
-"""Likewise of all that call SDKs for an application."""
 
 
 def _kind_of(module: object) -> int:
@@ -75,7 +62,7 @@ def _kind_of(module: object) -> int:
         if top in NOT_THE_APPLICATION or top in sys.stdlib_module_names:
             found = PLUMBING
         elif ("site-packages" in file or "dist-packages" in file) and top not in _callers:
-            found = PLUMBING if top.startswith(SEEN_TO) else LIBRARY
+            found = PLUMBING if top.startswith(frameworks.MEASURED) else LIBRARY
         else:
             found = APPLICATION
         if len(_known) < MAX_KNOWN:

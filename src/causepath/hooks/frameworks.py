@@ -15,6 +15,7 @@ from opentelemetry import context as otel
 from causepath.calls.announced_tool import announced, told_in
 from causepath.calls.runs import named_arguments
 from causepath.code import static_attributes
+from causepath.code.frameworks import RUNS, TOOL_FUNCTIONS
 from causepath.guard import harmless
 from causepath.otel.operation import Step, detach
 from causepath.tool_functions.measured_functions import dispatching, is_function
@@ -41,16 +42,6 @@ class Carries(NamedTuple):
     """The object that has the `inner` functions; none where the call itself is the tool's."""
     inner: tuple[str, ...] = ()
     arguments: Any = None
-
-
-class Seam(NamedTuple):
-    """A function of a framework that carries out tools."""
-
-    module: str
-    name: str
-    """Of the function; dotted, of a method."""
-    read: Callable[[Any, Mapping[str, Any]], Carries]
-    """From `self`, or `None`, and the arguments of a call by their names."""
 
 
 def _langchain(self: Any, given: Mapping[str, Any]) -> Carries:
@@ -102,32 +93,20 @@ def _haystack(self: Any, _: Mapping[str, Any]) -> Carries:
     return Carries(self.name, None, self, ("function", "async_function"))
 
 
-SEAMS = (
-    Seam("langchain_core.tools.base", "BaseTool.run", _langchain),
-    Seam("langchain_core.tools.base", "BaseTool.arun", _langchain),
-    Seam(
-        "agents.run_internal.tool_execution", "_invoke_function_tool_with_metadata", _openai_agents
-    ),
-    Seam("pydantic_ai.toolsets.function", "FunctionToolset.call_tool", _pydantic_ai),
-    Seam("smolagents.tools", "Tool.__call__", _smolagents),
-    Seam("strands.tools.decorator", "DecoratedFunctionTool.stream", _strands),
-    Seam("agno.tools.function", "FunctionCall.execute", _agno),
-    Seam("agno.tools.function", "FunctionCall.aexecute", _agno),
-    Seam("autogen_core.tools._base", "BaseTool.run_json", _autogen),
-    Seam("llama_index.core.tools.function_tool", "FunctionTool.call", _llama_index),
-    Seam("llama_index.core.tools.function_tool", "FunctionTool.acall", _llama_index),
-    Seam(
-        "semantic_kernel.functions.kernel_function_from_method",
-        "KernelFunctionFromMethod._invoke_internal",
-        _semantic_kernel,
-    ),
-    Seam("haystack.tools.tool", "Tool.invoke", _haystack),
-    Seam("haystack.tools.tool", "Tool.invoke_async", _haystack),
-)
-
-RUNS = (("smolagents.agents", "MultiStepAgent._run_stream"),)
-"""By module, generators that are a whole run of an agent: of a framework that sends results without
-the ids of their calls, so that nothing else tells which requests are of one run."""
+READERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Carries]] = {
+    "agents": _openai_agents,
+    "agno": _agno,
+    "autogen": _autogen,
+    "haystack": _haystack,
+    "langchain": _langchain,
+    "llama_index": _llama_index,
+    "pydantic_ai": _pydantic_ai,
+    "semantic_kernel": _semantic_kernel,
+    "smolagents": _smolagents,
+    "strands": _strands,
+}
+"""Read, for each framework of `TOOL_FUNCTIONS`, what a call of such a function carries out: from
+`self`, or `None`, and the arguments by their names."""
 
 
 class Frameworks:
@@ -138,23 +117,28 @@ class Frameworks:
         self._methods: Methods | None = None
 
     def wrap(self, module: ModuleType, patches: Patches) -> None:
-        for seam in SEAMS:
-            if seam.module == module.__name__:
-                patches.wrap(seam.module, seam.name, self._seam(seam))
+        for framework, functions in TOOL_FUNCTIONS.items():
+            for place, name in functions:
+                if place == module.__name__:
+                    patches.wrap(place, name, self._carrying_out(name, READERS[framework]))
         for name, run in RUNS:
             if name == module.__name__:
                 patches.wrap(name, run, self._run)
 
-    def _seam(self, seam: Seam) -> Callable[[Any], Any]:
+    def _carrying_out(
+        self, place: str, read: Callable[[Any, Mapping[str, Any]], Carries]
+    ) -> Callable[[Any], Any]:
+        """Makes what wraps a function that carries out tools, or a method, named with its class."""
+
         def make(original: Any) -> Any:
-            has_self = "." in seam.name
+            has_self = "." in place
 
             @harmless(None)
             def opened(args: Any, kwargs: Any) -> Any:
                 if not self._telemetry.runs.asks():
                     return None
                 given = named_arguments(original, args, kwargs)
-                call = seam.read(args[0] if has_self else None, given)
+                call = read(args[0] if has_self else None, given)
                 if not call.inner:
                     return self._telemetry.tool_calls.of_framework(
                         call.name, call.call_id, original, call.arguments

@@ -7,8 +7,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from causepath.code import static_attributes
-from causepath.replies.reply_body import MeasuredFunction
 from causepath.tool_functions.measured_functions import dispatching
+from causepath.tool_functions.stand_in import MeasuredFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

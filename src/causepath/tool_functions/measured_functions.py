@@ -116,7 +116,7 @@ def stand_in(
     known = declared(function)
     if known is not None and not known.only_asked:
         return function
-    from causepath.replies.reply_body import MeasuredFunction
+    from causepath.tool_functions.stand_in import MeasuredFunction
 
     return MeasuredFunction(function, measured(function, name, read_only))
 
@@ -126,7 +126,7 @@ def dispatching(
     function: Callable[..., Any], names: Callable[[], Iterable[str]]
 ) -> Callable[..., Any]:
     """As `stand_in`, of a function that carries out what `names` says just then."""
-    from causepath.replies.reply_body import MeasuredFunction
+    from causepath.tool_functions.stand_in import MeasuredFunction
 
     made_in = forks.process
 
