@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from causepath.calls.runs import declaring_generator
+from causepath.calls.open_runs import declaring_generator
 from causepath.guard import harmless
 from causepath.tool_functions import measured_functions
 

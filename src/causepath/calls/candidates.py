@@ -12,12 +12,12 @@ import time
 import types
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry import context as otel
 
 from causepath import forks
-from causepath.calls.runs import strand
+from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
-
-    from causepath.calls.runs import AskedTool
 
 RUNNING: ContextVar[Candidate | None] = ContextVar("causepath-candidate", default=None)
 """The call in progress that may be a tool."""
@@ -104,6 +102,13 @@ def _texts(value: Any) -> Iterator[str]:
                 waiting += reversed(list(static_attributes.own(one).values())[:MAX_TEXTS])
 
 
+class Asked(Protocol):
+    """A tool call that a reply asked for."""
+
+    open: int
+    """The number of candidates for it that are in progress."""
+
+
 class Candidate(Operation):
     """A call that may be what a reply asked for. Its span ends when that is known."""
 
@@ -111,7 +116,7 @@ class Candidate(Operation):
         self,
         span: Span,
         context: Context,
-        asked: AskedTool,
+        asked: Asked,
         write: Callable[[Candidate, bool], None],
         *,
         by: object,

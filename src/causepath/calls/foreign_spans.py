@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from causepath.calls.runs import strand
+from causepath.calls.strands import strand
 from causepath.otel.categories import category
 from causepath.otel.span_access import attributes_of, is_client, key_of, name_of, scope_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
-    from causepath.calls.runs import Strand
+    from causepath.calls.strands import Strand
     from causepath.otel.span_access import Key
 
 MAX_OPEN = 10_000

@@ -11,14 +11,15 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from causepath.calls.runs import strand
+from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.guard import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.calls.runs import Run, Strand
+    from causepath.calls.runs import Run
+    from causepath.calls.strands import Strand
 
 MAX_FAILED = 1_000
 """Failed runs that wait for a retry at a time; of more, the oldest are over."""

@@ -3,6 +3,7 @@ somebody else writes them."""
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,7 +15,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from causepath.calls import worker_clock
 from causepath.calls.announced_tool import announced, told_in
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
-from causepath.calls.runs import MAX_DEPTH, RUN_KEY, Given, enclosing_run, given_by, run_in
+from causepath.calls.matching import Given, given_by
+from causepath.calls.runs import MAX_DEPTH, RUN_KEY, enclosing_run, run_in
 from causepath.calls.tool_spans import call_plain, tool_attributes, tool_call_links, tool_of
 from causepath.code.application_stack import (
     application_frames,
@@ -192,7 +194,7 @@ class ToolCalls:
             span,
             context,
             asked,
-            self._write,
+            functools.partial(self._write, asked),
             by=called.by,
             name=called.name,
             serial=called.serial,
@@ -287,9 +289,9 @@ class ToolCalls:
         for asked in self._telemetry.runs.waiting(before_ns):
             self.settle(asked, time.time_ns())
 
-    def _write(self, candidate: Candidate, is_it: bool) -> None:
-        """A call is over, and known to be the tool or not."""
-        span, asked = candidate.span, candidate.asked
+    def _write(self, asked: AskedTool, candidate: Candidate, is_it: bool) -> None:
+        """Ends the span of a call that is over, and known to be the tool or not."""
+        span = candidate.span
         key = key_of(span.get_span_context())
         self._held.pop(key, None)
         if not is_it:

@@ -21,8 +21,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, StatusCode
 from causepath import forks
 from causepath.calls.foreign_spans import OtherSpan, OtherSpans
 from causepath.calls.model_call import ModelCall
+from causepath.calls.open_runs import OpenRuns
 from causepath.calls.retried_calls import FailedRuns, fingerprint
-from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, Runs, outermost, run_in
+from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, outermost, run_in
 from causepath.calls.span_watcher import SpanWatcher
 from causepath.calls.tool_calls import ToolCalls
 from causepath.code.application_stack import application_frames, own_frame
@@ -106,7 +107,7 @@ class Telemetry:
         """The spans of ours that have begun and not ended."""
         self._janitor: dict[str, object] = {}
         """Who looks after runs that go idle, if anybody does."""
-        self.runs = Runs()
+        self.runs = OpenRuns()
         self._failed = FailedRuns()
         self._begins = False
         if tool_finder is not None:
@@ -170,7 +171,7 @@ class Telemetry:
         self._open.clear()
         self.unended.clear()
         self.others.clear()
-        self.runs = Runs()
+        self.runs = OpenRuns()
 
     def _sees(self, native: object, provider: Provider, client: Any) -> bool:
         """Whether the spans that an SDK writes with this tracer of its client come past us."""

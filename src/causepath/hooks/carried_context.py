@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from causepath.calls.runs import Runs
+    from causepath.calls.open_runs import OpenRuns
     from causepath.code.application_stack import Origin
     from causepath.hooks.patches import Patches
 
@@ -40,7 +40,7 @@ BEGIN_WORKERS = NOT_THE_APPLICATION | {"logging", "multiprocessing", "queue", "s
 class Carriers:
     """What hands work to threads, patched: `modules` are the places, one module each."""
 
-    def __init__(self, runs: Callable[[], Runs], handed_over: Callable[[object], None]) -> None:
+    def __init__(self, runs: Callable[[], OpenRuns], handed_over: Callable[[object], None]) -> None:
         self._runs = runs
         self._handed_over = handed_over
         """Told of each function that a thread is to call, while tools are asked for."""

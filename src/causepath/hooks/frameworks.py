@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import context as otel
 
 from causepath.calls.announced_tool import announced, told_in
-from causepath.calls.runs import named_arguments
+from causepath.calls.matching import named_arguments
 from causepath.code import static_attributes
 from causepath.code.frameworks import RUNS, TOOL_FUNCTIONS
 from causepath.guard import harmless

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import forks
 from causepath.calls.candidates import RUNNING
-from causepath.calls.runs import Given
+from causepath.calls.matching import Given
 from causepath.code import static_attributes
 from causepath.code.ownership import is_application
 from causepath.guard import harmless

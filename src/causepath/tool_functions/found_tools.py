@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from causepath.calls.candidates import Candidate
-    from causepath.calls.runs import Given
+    from causepath.calls.matching import Given
     from causepath.code.frames import Frame
     from causepath.tool_functions.code_exchange import Teller
     from causepath.tool_functions.search import Registries

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from causepath import forks
-from causepath.calls.runs import given_by
+from causepath.calls.matching import given_by
 from causepath.calls.tool_calls import Called
 from causepath.guard import harmless, or_itself
 from causepath.tool_functions.wrapping import MEASURED, inside, is_inside

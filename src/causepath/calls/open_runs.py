@@ -1,0 +1,441 @@
+"""The runs of this process that may still go on, across threads and tasks: the store of them.
+
+This is bookkeeping only; spans are opened and closed elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections import OrderedDict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from causepath.calls.matching import CALL_IDS, Here, is_equal, is_made_again, which
+from causepath.calls.runs import (
+    ENCLOSING_KEY,
+    MAX_DEPTH,
+    RUN_KEY,
+    AskedTool,
+    Run,
+    enclosing_run,
+    is_within,
+)
+from causepath.calls.strands import strand
+from causepath.code import static_attributes
+from causepath.code.application_stack import application_frames, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from types import FrameType
+
+    from opentelemetry.trace import SpanContext
+
+    from causepath.calls.matching import Given
+    from causepath.code.application_stack import Standing
+    from causepath.providers.messages import ToolCall
+
+MAX_OPEN_RUNS = 1_000
+"""Inferred runs open at a time; of more, the one that did nothing for longest is ended."""
+
+MAX_REMEMBERED = 10_000
+"""Tool calls and conversations remembered at a time; of more, the oldest are forgotten."""
+
+GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Bounded(OrderedDict[K, V], Generic[K, V]):
+    """A dict that forgets its oldest entries."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        if len(self) > MAX_REMEMBERED:
+            self.popitem(last=False)
+
+
+class OpenRuns:
+    """The runs of this process that may still go on. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._by_call_id: Bounded[str, Run] = Bounded()
+        self._by_parent: Bounded[tuple[int, int], Run] = Bounded()
+        self.parents = self._by_parent.keys()
+        """The (trace id, span id) of the spans that calls of runs hang on."""
+        self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
+        self._inferred: dict[int, Run] = {}
+        self._declared_in: dict[int, list[Run]] = {}
+        """The runs that generators declare, by the ids of their frames."""
+        self.quiet: Callable[[str], None] = lambda _: None
+        """Called with a name that nothing asks for any more."""
+
+    # -- where the code is that runs now
+
+    def here(self) -> Context:
+        """Finds the context that a call belongs to now: the current one, but not of a run that
+        has ended, nor, for the consumer of a generator, of the run that the generator declares; and
+        of that run, whatever is current, where the generator is on the stack."""
+        context = otel.get_current()
+        run = enclosing_run(context)
+        while run is not None and (run.is_over or _has_left(run)):
+            context = _around(context, run)
+            run = enclosing_run(context)
+        if self._declared_in:
+            declared = self._declared_on_stack()
+            if declared is not None and not is_within(run, declared):
+                return declared.parent
+        return context
+
+    def declare_in(self, frame: FrameType, run: Run) -> None:
+        """Notes that a generator declares a run, whose steps may come from anywhere."""
+        run.frame, run.strand = frame, strand()
+        with self._lock:
+            self._declared_in.setdefault(id(frame), []).append(run)
+
+    def over(self, run: Run) -> None:
+        """Notes that the span of a run has ended."""
+        run.is_over = True
+        frame, run.frame = run.frame, None
+        if frame is not None:
+            with self._lock:
+                declared = self._declared_in.get(id(frame), [])
+                if run in declared:
+                    declared.remove(run)
+                if not declared:
+                    self._declared_in.pop(id(frame), None)
+
+    def _declared_on_stack(self) -> Run | None:
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+        for _ in range(MAX_DEPTH):
+            if frame is None:
+                return None
+            for run in reversed(self._declared_in.get(id(frame), ())):
+                if run.frame is frame:
+                    return run
+            frame = frame.f_back
+        return None
+
+    # -- runs
+
+    def answered(self, call_ids: tuple[str, ...]) -> Run | None:
+        """Finds the run that issued any of these tool calls."""
+        if not call_ids:
+            return None
+        with self._lock:
+            return next((run for i in call_ids if (run := self._by_call_id.get(i))), None)
+
+    def below(self, parent: tuple[int, int]) -> Run | None:
+        """Finds the run whose calls hang on the span with this (trace id, span id)."""
+        with self._lock:
+            return self._by_parent.get(parent)
+
+    def remember_below(self, parent: tuple[int, int], run: Run) -> None:
+        with self._lock:
+            self._by_parent[parent] = run
+
+    def forget_below(self, parent: tuple[int, int]) -> Run | None:
+        """Forgets and gives the run that hangs on a span, as that has ended.
+
+        The arguments of its calls are no longer needed to tell them apart.
+        """
+        with self._lock:
+            run = self._by_parent.pop(parent, None)
+            for asked in run.asked.values() if run is not None else ():
+                asked.call = asked.call._replace(input=None)
+            return run
+
+    def opened(self, run: Run) -> list[Run]:
+        """Watches an inferred run, which has begun. Gives those that have to end right now."""
+        with self._lock:
+            self._inferred[id(run)] = run
+            too_many = len(self._inferred) - MAX_OPEN_RUNS
+            if too_many <= 0:
+                return []
+            quiet = (other for other in self._inferred.values() if not other.calls)
+            return list(islice(quiet, too_many))
+
+    def after_fork(self) -> None:
+        """Leaves, in a child process, the end of runs to the parent; they may go on here."""
+        self._lock = threading.RLock()
+        for run in self._inferred.values():
+            run.span = None
+        self._inferred.clear()
+        self._declared_in.clear()
+
+    def ended(self, run: Run) -> bool:
+        """Stops watching an inferred run; gives false if it had ended before."""
+        with self._lock:
+            for asked in list(run.asked.values()):
+                self._forget(asked)
+            for call_id in run.known:
+                self._by_call_id.pop(call_id, None)
+            self._by_parent.pop(run.key, None)
+            run.is_over = True
+            return self._inferred.pop(id(run), None) is not None
+
+    def idle(self, before_ns: int) -> list[Run]:
+        """Lists the inferred runs that nothing has happened in since `before_ns`."""
+        with self._lock:
+            return [run for run in self._inferred.values() if run.touched_ns <= before_ns]
+
+    def next_turn(self, run: Run, now_ns: int) -> int:
+        """Counts a model call that begins."""
+        with self._lock:
+            run.turns += 1
+            run.calls += 1
+            run.touched_ns = now_ns
+            run.thread = threading.get_ident()
+            if id(run) in self._inferred:
+                self._inferred[id(run)] = self._inferred.pop(id(run))  # the last to be too many
+            return run.turns
+
+    def call_over(self, run: Run, now_ns: int) -> bool:
+        """Notes that a call of `run` is over; tells whether another one is in progress."""
+        with self._lock:
+            run.calls -= 1
+            run.touched_ns = max(run.touched_ns, now_ns)
+            return run.calls > 0
+
+    def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> bool:
+        """Notes that a reply asks for `call`; tells whether that is new."""
+        with self._lock:
+            if not call.id or not isinstance(call.id, str) or call.id in run.known:
+                return False
+            asked = AskedTool(call, run, issuer, now_ns)
+            run.asked[call.id] = asked
+            run.known[call.id] = issuer
+            run.touched_ns = now_ns
+            if len(self._by_call_id) >= MAX_REMEMBERED:
+                self._forget_oldest_call()
+            self._by_call_id[call.id] = run
+            self._asked_by_name.setdefault(call.name, []).append(asked)
+            return True
+
+    def pause(self, run: Run, call_ids: tuple[str, ...], issuer: SpanContext | None) -> None:
+        """Notes that the next request of `run` has these ids, of calls that the provider carries
+        out."""
+        with self._lock:
+            for call_id in call_ids:
+                if len(self._by_call_id) >= MAX_REMEMBERED:
+                    self._forget_oldest_call()
+                self._by_call_id[call_id] = run
+                run.known[call_id] = issuer
+
+    def reply_over(self, run: Run, now_ns: int) -> None:
+        """Notes that tools which nothing has started yet can start no earlier than now."""
+        with self._lock:
+            run.touched_ns = now_ns
+            for asked in run.asked.values():
+                if not asked.taken:
+                    asked.asked_ns = now_ns
+
+    def deliver(self, run: Run, call_ids: tuple[str, ...]) -> list[AskedTool]:
+        """Takes out the calls whose results a request brings for the first time, in its order."""
+        with self._lock:
+            delivered = [run.asked[i] for i in dict.fromkeys(call_ids) if i in run.asked]
+            for asked in delivered:
+                self._forget(asked)
+            return delivered
+
+    def issuer(self, call_id: str) -> AskedTool | None:
+        """Finds the open tool call with this id."""
+        with self._lock:
+            run = self._by_call_id.get(call_id)
+            return run.asked.get(call_id) if run else None
+
+    def asks(self) -> bool:
+        """Tells whether there is any tool call that nothing has answered yet."""
+        return bool(self._asked_by_name)
+
+    def is_asked(self, name: str) -> bool:
+        """Tells whether there may be one of the tool with this name. Takes no lock."""
+        return name in self._asked_by_name
+
+    def take_by_id(self, call_id: str) -> AskedTool | None:
+        """Takes the asked-for call with this id, so that no other one takes it."""
+        with self._lock:
+            asked = self.issuer(call_id)
+            if asked is None or asked.taken:
+                return None
+            asked.taken = True
+            return asked
+
+    def take(
+        self,
+        name: str,
+        by: int,
+        given: Given,
+        key: tuple[int, int] | None,
+        *,
+        qualified: bool = False,
+    ) -> AskedTool | None:
+        """Takes the asked-for call that a call carries out, so that no other one takes it.
+
+        `by` is the id of its function, 0 if that is not known; `key` is that of `Here`. If
+        `function` already carried out a call whose result has not been sent, this is a retry of
+        that call. With `qualified`, the model may know the tool by a longer name
+        (`server__search` for `search`); then the arguments have to be equal.
+        """
+        with self._lock:
+            named = self._asked_by_name.get(name, ())
+            asked = [a for a in named if not a.taken and not a.open]
+            if qualified and not asked:
+                asked = [a for a in self._asked_as(name) if is_equal(a.call.input, given)]
+            asked += [a for a in named if a.ended and by and a.function == by]
+            open_now = [a for a in asked if not a.ended or a.failed]
+            here = _here(key, is_near=bool(by))
+            taken, _ = which(asked, open_now, given, here, strict=False)
+            if taken is not None:
+                taken.taken, taken.ended, taken.function = True, False, by
+            return taken
+
+    def may_be(
+        self,
+        name: str,
+        by: object,
+        given: Given,
+        key: tuple[int, int] | None,
+        inside: Collection[object],
+        around: Collection[object] = (),
+        *,
+        strict: bool = False,
+    ) -> tuple[AskedTool | None, bool]:
+        """Finds the asked-for call that a call may be, as others may, and says whether its
+        arguments are those asked for.
+
+        It is made `inside` calls of which that is not known, and with all of those `around`. One
+        function makes no call twice, but after it failed, or if its arguments say so.
+        """
+        with self._lock:
+            here = _here(key)
+            named = self._asked_by_name.get(name, ())
+            asked = [a for a in named if not a.taken and (not a.open or a in inside)]
+            done = [
+                a for a in asked if any(c.by is by and c.error_type is None for c in a.candidates)
+            ]
+            open_now = [a for a in asked if a not in done]
+            found, sure = which([*open_now, *done], open_now, given, here, strict=strict)
+            if found is None:  # perhaps the call in progress has been given up
+                again = [a for a in named if not a.taken and is_made_again(a, by, around)]
+                found, sure = which(again, again, given, here, strict=True)
+                found = found if sure else None
+            if found is not None:
+                found.open += 1
+            return found, sure
+
+    def all_open(self, name: str) -> bool:
+        """Tells whether everything that is asked for of this tool is being done."""
+        with self._lock:
+            return all(a.open or a.taken for a in self._asked_by_name.get(name, ()))
+
+    def waiting(self, before_ns: int) -> list[AskedTool]:
+        """Lists the calls that something may have been, and whose runs have been quiet since."""
+        with self._lock:
+            return [
+                asked
+                for calls in self._asked_by_name.values()
+                for asked in calls
+                if asked.candidates and asked.run.touched_ns <= before_ns
+            ]
+
+    def take_told(self, arguments: Iterable[object]) -> AskedTool | None:
+        """Takes the asked-for call that these arguments have: its id, its input, its block."""
+        with self._lock:
+            for value in arguments:
+                asked = self._told_by(value)
+                if asked is not None and not asked.taken:
+                    asked.taken = True
+                    return asked
+            return None
+
+    def _told_by(self, value: Any) -> AskedTool | None:
+        if isinstance(value, str):
+            return self.issuer(value)
+        fields = value if isinstance(value, dict) else static_attributes.own(value)
+        for name in CALL_IDS:
+            call_id = fields.get(name)
+            asked = self.issuer(call_id) if isinstance(call_id, str) else None
+            if asked is not None:
+                return asked
+        open_calls = (a for calls in self._asked_by_name.values() for a in calls)
+        return next((a for a in open_calls if a.call.input is value), None)
+
+    def _asked_as(self, name: str) -> Iterator[AskedTool]:
+        """Finds what is asked for by a longer name: `name`, after something of the server."""
+        for longer, asked in self._asked_by_name.items():
+            before = longer.removesuffix(name)
+            if before != longer and before and not before[-1].isalnum():
+                yield from (a for a in asked if not a.taken)
+
+    def _forget_oldest_call(self) -> None:
+        call_id, run = self._by_call_id.popitem(last=False)
+        run.known.pop(call_id, None)
+        if call_id in run.asked:
+            self._forget(run.asked[call_id])
+
+    def _forget(self, asked: AskedTool) -> None:
+        asked.run.asked.pop(asked.call.id, None)
+        others = self._asked_by_name.get(asked.call.name)
+        if others and asked in others:
+            others.remove(asked)
+            if not others:
+                del self._asked_by_name[asked.call.name]
+                self.quiet(asked.call.name)
+
+
+def _here(key: tuple[int, int] | None, *, is_near: bool = True) -> Here:
+    return Here(key, threading.get_ident(), _frames, is_near=is_near)
+
+
+def _frames() -> set[Standing]:
+    return set(standing(application_frames()))
+
+
+def declaring_generator(frame: FrameType | None) -> FrameType | None:
+    """Finds the generator whose code declares a run in `frame`; none if that is no generator.
+
+    One that is a context manager declares it for the code that uses that.
+    """
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if module not in ("causepath", "contextlib"):
+            if not frame.f_code.co_flags & GENERATOR:
+                return None
+            caller = frame.f_back
+            if caller is None or caller.f_globals.get("__name__") != "contextlib":
+                return frame
+        frame = frame.f_back
+    return None
+
+
+def _has_left(run: Run) -> bool:
+    """Tells whether a generator that declares the run waits for its consumer, which is here.
+
+    Tasks, say, that it began before are other strands, and still its own.
+    """
+    if run.frame is None or run.strand != strand():
+        return False
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            return True
+        if frame is run.frame:
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _around(context: Context, run: Run) -> Context:
+    """Gives the context without the run: if something else goes on in it, that alone."""
+    span = trace.get_current_span(context)
+    if run.is_over and span.is_recording() and span.get_span_context()[:2] != run.key:
+        return otel.set_value(ENCLOSING_KEY, None, otel.set_value(RUN_KEY, None, context))
+    return run.outside or Context()
