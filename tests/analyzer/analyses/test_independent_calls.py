@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.finding import CODES
+from causepath_analyzer.analyses.findings.rule import CODES
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.proof.recorded_words import depends

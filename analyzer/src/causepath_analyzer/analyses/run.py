@@ -5,8 +5,8 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.finding import Finding
 from causepath_analyzer.analyses.findings.opportunities import opportunities
+from causepath_analyzer.analyses.findings.rule import Finding
 from causepath_analyzer.analyses.path.causes import Causes, causes
 from causepath_analyzer.analyses.path.cost import NO_COST, Cost, cost_of
 from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path

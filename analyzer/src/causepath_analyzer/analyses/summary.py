@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.finding import Evidence
+from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.ids import shown_id

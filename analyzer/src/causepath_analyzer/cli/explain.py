@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.findings.finding import CODES
+from causepath_analyzer.analyses.findings.rule import CODES
 from causepath_analyzer.cli.inputs import Json
 from causepath_analyzer.cli.output import write
 from causepath_analyzer.errors import UsageError

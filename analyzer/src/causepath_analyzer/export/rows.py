@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.finding import Finding
+from causepath_analyzer.analyses.findings.rule import Finding
 from causepath_analyzer.analyses.path.critical_path import Section
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, overall
-from causepath_analyzer.analyses.findings.finding import Evidence
+from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind

@@ -6,7 +6,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from causepath_analyzer.analyses.findings.finding import worth_saying
+from causepath_analyzer.analyses.findings.rule import worth_saying
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind

@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.findings.finding import CODES
+from causepath_analyzer.analyses.findings.rule import CODES
 from causepath_analyzer.analyses.summary import Row, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (

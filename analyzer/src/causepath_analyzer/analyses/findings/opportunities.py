@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.finding import Candidate, Finding, worth_saying
-from causepath_analyzer.analyses.findings.independent_calls import independent_calls
-from causepath_analyzer.analyses.findings.mergeable_turns import mergeable_turns
-from causepath_analyzer.analyses.findings.sequential_tools import sequential_tools
+from causepath_analyzer.analyses.findings.cp101_sequential_tools import sequential_tools
+from causepath_analyzer.analyses.findings.cp102_independent_calls import independent_calls
+from causepath_analyzer.analyses.findings.cp103_mergeable_turns import mergeable_turns
+from causepath_analyzer.analyses.findings.rule import Candidate, Finding, worth_saying
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere

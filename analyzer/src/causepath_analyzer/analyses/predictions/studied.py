@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.finding import Candidate
 from causepath_analyzer.analyses.findings.opportunities import candidates
+from causepath_analyzer.analyses.findings.rule import Candidate
 from causepath_analyzer.analyses.path.causes import Causes, causes
 from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.proof.independence import Elsewhere

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from causepath_analyzer.analyses.findings.finding import CODES
+from causepath_analyzer.analyses.findings.rule import CODES
 from causepath_analyzer.analyses.predictions.answers import last_answer, streams
 from causepath_analyzer.analyses.predictions.model_times import ModelTime
 from causepath_analyzer.analyses.predictions.studied import Studied

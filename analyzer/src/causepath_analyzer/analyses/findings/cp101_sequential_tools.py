@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-from causepath_analyzer.analyses.findings.finding import Candidate
+from causepath_analyzer.analyses.findings.rule import Candidate
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.proof.independence import (
     NOWHERE,

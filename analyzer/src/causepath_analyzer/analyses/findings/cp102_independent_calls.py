@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.finding import Branches, Candidate
+from causepath_analyzer.analyses.findings.rule import Branches, Candidate
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds

@@ -10,7 +10,7 @@ conversation and begun to answer one time less.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from causepath_analyzer.analyses.findings.finding import Candidate
+from causepath_analyzer.analyses.findings.rule import Candidate
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
 from causepath_analyzer.analyses.path.data_flow import DataFlow
