@@ -272,7 +272,7 @@ def measured(way: str, path: str) -> dict[str, float]:
                 known = causes.causes(trace, meanings)
                 found = critical_path.critical_path(trace, meanings, known)
                 wall_time.wall_time(trace, meanings, found)
-                usage.usage(trace)
+                usage.usage(known.flow)
     others = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = max(time.process_time() - began, others.ru_utime + others.ru_stime)
     used = peak(resource.RUSAGE_SELF) - before + peak(resource.RUSAGE_CHILDREN)

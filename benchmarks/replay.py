@@ -21,9 +21,10 @@ from benchmarks.read import TRACES, generate
 from causepath_analyzer.analyses.path.causes import causes
 from causepath_analyzer.analyses.path.critical_path import critical_path
 from causepath_analyzer.analyses.path.kinds import span_kinds
-from causepath_analyzer.analyses.predictions.whatif import changed, what_if
+from causepath_analyzer.analyses.predictions.whatif import what_if
 from causepath_analyzer.analyses.replay.edits import edit
 from causepath_analyzer.read import read
+from tests.support.edited import changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -230,12 +230,11 @@ def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
 
 def claimed(trace: Any) -> str:
     """The most that any finding says of the calls in `trace`, however little it saves."""
+    from causepath_analyzer.analyses.facts import Facts
     from causepath_analyzer.analyses.findings.opportunities import candidates
-    from causepath_analyzer.analyses.path.causes import causes
-    from causepath_analyzer.analyses.path.kinds import span_kinds
 
-    kinds = span_kinds(trace)
-    levels = {one.evidence for one in candidates(trace, kinds, causes(trace, kinds))}
+    found = candidates(Facts(trace)).by_code.values()
+    levels = {one.evidence for some in found for one in some}
     return next((level for level in ("proved", "likely") if level in levels), "")
 
 

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.conversations import conversations
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import ModelCall, Trace
 from causepath_analyzer.read import read
@@ -13,7 +14,7 @@ from tests.support.drawn import MS, drawn
 
 
 def names(trace: Trace) -> list[list[str]]:
-    return [[trace.spans[i].name for i in held.calls] for held in conversations(trace)]
+    return [[trace.spans[i].name for i in held.calls] for held in conversations(DataFlow(trace))]
 
 
 def begun(trace: Trace, **openings: int) -> Trace:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from causepath_analyzer.analyses.path.causes import causes
 from causepath_analyzer.analyses.path.critical_path import critical_path
 from causepath_analyzer.analyses.path.kinds import span_kinds
-from causepath_analyzer.analyses.predictions.whatif import Change, changed, what_if
+from causepath_analyzer.analyses.predictions.whatif import Edited, what_if
 from causepath_analyzer.analyses.replay.edits import described, edit, kind_of
 from causepath_analyzer.analyses.replay.schedule import new_trace, replayed
 from causepath_analyzer.errors import UsageError
@@ -19,6 +19,7 @@ from causepath_analyzer.model import Block, Blocks, ModelCall, Span, Tokens, Tra
 from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_replay import ugly
 from tests.support.drawn import MS, drawn
+from tests.support.edited import changed
 
 LOOP = """
     agent run       |------------------------------------------------|
@@ -34,7 +35,7 @@ LOOP = """
 # wall 49: one 9 (first token 5), a 5, b 7, two 13 (retries 5, first token 4 after its start)
 
 
-def then(drawing: str, *edits: str) -> Change:
+def then(drawing: str, *edits: str) -> Edited:
     return changed(drawn(drawing), [edit(text) for text in edits])
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.rule import CODES
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.proof.recorded_words import depends
@@ -22,7 +22,7 @@ def found(drawing: str, *others: str) -> list[str]:
     runs = [trace, *(_as(f"{n:032}", drawn(other, unit_ns=UNIT)) for n, other in enumerate(others))]
     return [
         f"{one.code} {'+'.join(trace.spans[i].name for i in one.spans)} "
-        f"{one.evidence} {one.saving_ns // UNIT}"
+        f"{one.evidence} {(one.saving.ns or 0) // UNIT}"
         for one in explained(trace, others=elsewhere(runs)).findings
     ]
 
@@ -415,7 +415,7 @@ def test_a_finding_says_why() -> None:
         "of it in one reply. a and b may write; no path, address or id that one names is named by "
         "another."
     )
-    assert all(finding.code in CODES for finding in explained(trace).findings)
+    assert all(finding.code in RULES for finding in explained(trace).findings)
 
 
 def test_all_together_is_no_sum() -> None:
@@ -429,9 +429,9 @@ def test_all_together_is_no_sum() -> None:
           network beside |------------------{}|
     """
     short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 8))
-    alone = [one.saving_ns // UNIT for one in explained(long).findings]
+    alone = [(one.saving.ns or 0) // UNIT for one in explained(long).findings]
     assert (alone, explained(long).together_ns // UNIT) == ([], 0)
-    alone = [one.saving_ns // UNIT for one in explained(short).findings]
+    alone = [(one.saving.ns or 0) // UNIT for one in explained(short).findings]
     assert (alone, explained(short).together_ns // UNIT) == ([4, 4], 4)
 
 

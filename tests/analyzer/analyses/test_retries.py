@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.model import Span
@@ -24,7 +25,7 @@ def found(drawing: str) -> list[tuple[str, str, int]]:
             trace.spans[retry.again].span_id,
             (retry.again_ns - retry.failed_ns) // MS,
         )
-        for retry in retries(trace, span_kinds(trace).calls)
+        for retry in retries(DataFlow(trace), span_kinds(trace).calls)
     ]
 
 
@@ -204,7 +205,7 @@ def test_retries(drawing: str, retried: list[tuple[str, str, int]]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_each_span_is_tried_again_once_and_later(spans: Sequence[Span], broken: int) -> None:
     trace = build([replace(s, error="x") if broken >> n & 1 else s for n, s in enumerate(spans)])
-    known = retries(trace, span_kinds(trace).calls)
+    known = retries(DataFlow(trace), span_kinds(trace).calls)
     assert len({retry.failed for retry in known}) == len({retry.again for retry in known})
     assert len({retry.failed for retry in known}) == len(known)
     assert len({retry.whole_again for retry in known}) == len(known)

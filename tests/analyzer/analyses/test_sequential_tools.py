@@ -16,7 +16,7 @@ def savings(drawing: str) -> list[tuple[str, int]]:
     """The tools of every finding, and its saving in units of the drawing."""
     trace = drawn(drawing, unit_ns=UNIT)
     return [
-        ("+".join(trace.spans[i].name for i in found.spans), found.saving_ns // UNIT)
+        ("+".join(trace.spans[i].name for i in found.spans), (found.saving.ns or 0) // UNIT)
         for found in explained(trace).findings
     ]
 
@@ -237,7 +237,7 @@ OFTEN = """
 def test_small_savings_at_one_place_add_up() -> None:
     trace = drawn(OFTEN.format(line=41, place=""), unit_ns=25 * MS)
     (found,) = explained(trace).findings
-    assert (found.title, found.times, found.saving_ns, found.where) == (
+    assert (found.title, found.times, found.saving.ns, found.where) == (
         "run tools of one reply together, 2 times",
         2,
         50 * MS,
@@ -256,7 +256,7 @@ def test_small_savings_at_one_place_add_up() -> None:
 def test_a_finding_says_everything() -> None:
     trace = drawn(TWO_TOOLS.format(wait="-----"), unit_ns=UNIT)
     (found,) = explained(trace).findings
-    assert (found.code, found.title, found.evidence, found.where, found.saving_usd) == (
+    assert (found.code, found.title, found.evidence, found.where, found.saving.usd) == (
         "CP101",
         "run 2 tools of turn 3 together",
         "likely",
@@ -267,7 +267,7 @@ def test_a_finding_says_everything() -> None:
         "t and u were asked for in one reply, so none can need what another returned. "
         "t and u may write; whether to the same place is not in the trace."
     )
-    assert found.saving_ns == UNIT
+    assert found.saving.ns == UNIT
     assert found.share == pytest.approx(1 / 16)
 
 

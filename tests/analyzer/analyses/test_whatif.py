@@ -12,13 +12,14 @@ from causepath_analyzer.analyses.predictions.prediction import (
     prediction,
     verified,
 )
-from causepath_analyzer.analyses.predictions.whatif import WhatIf, changed, what_if
+from causepath_analyzer.analyses.predictions.whatif import WhatIf, what_if
 from causepath_analyzer.analyses.replay.edits import edit
 from causepath_analyzer.analyses.replay.ranges import Doubt, PastErrors, estimate
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Link, ModelCall, Span, Tokens, ToolCall, Trace
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
+from tests.support.edited import changed
 
 
 def run(

@@ -117,6 +117,7 @@ def test_report() -> None:
                         "saving_ns": 300 * MS,
                         "share": 0.1667,
                         "saving_usd": None,
+                        "saving_tokens": None,
                         "evidence": "likely",
                         "why": "t and u were asked for in one reply, so none can need what "
                         "another returned. t and u may write; whether to the same place is not in "

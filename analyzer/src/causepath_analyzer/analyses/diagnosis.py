@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.model import ModelCall, Span, Trace
 
@@ -424,7 +425,7 @@ def _count(trace: Trace, found: _Found) -> None:
     }
     if away:
         found.away.append(away)
-    used = usage(trace)
+    used = usage(DataFlow(trace))
     found.only_sums += used.sums > 0
     found.contradictory += used.contradictory
     found.hasty += used.hasty

@@ -1,18 +1,22 @@
 """Everything there is to say about one run, put together from the single analyses."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.opportunities import opportunities
-from causepath_analyzer.analyses.findings.rule import Finding
-from causepath_analyzer.analyses.path.causes import Causes, causes
-from causepath_analyzer.analyses.path.cost import NO_COST, Cost, cost_of
-from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path
-from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
-from causepath_analyzer.analyses.path.usage import Usage, usage
-from causepath_analyzer.analyses.path.wall_time import WallTime, wall_time
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.opportunities import Fault, opportunities
+from causepath_analyzer.analyses.findings.rule import Finding, Rule
+from causepath_analyzer.analyses.findings.rules import EVERY
+from causepath_analyzer.analyses.path.causes import Causes
+from causepath_analyzer.analyses.path.cost import NO_COST, Cost
+from causepath_analyzer.analyses.path.critical_path import CriticalPath
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.kinds import SpanKinds
+from causepath_analyzer.analyses.path.usage import Usage
+from causepath_analyzer.analyses.path.wall_time import WallTime
 from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
 from causepath_analyzer.model import Health, Trace
 
@@ -23,12 +27,15 @@ class Run(Struct, frozen=True):
     trace: Trace
     kinds: SpanKinds
     causes: Causes
+    flow: DataFlow
     path: CriticalPath
     wall: WallTime
     usage: Usage
     findings: tuple[Finding, ...]
     together_ns: int
     """What all findings save in one replay; no sum of what each saves alone."""
+    faults: tuple[Fault, ...]
+    """Rules that failed, whose findings are missing."""
     cost: Cost
     health: Health
 
@@ -45,29 +52,35 @@ def explained(
     *,
     with_cost: bool = False,
     others: Elsewhere = NOWHERE,
+    rules: Iterable[Rule] = EVERY,
 ) -> Run:
-    """All analyses of `trace`; what `others` did in which order is evidence for findings."""
-    kinds = span_kinds(trace)
-    known = causes(trace, kinds)
-    path = critical_path(trace, kinds, known)
-    used = usage(trace)
-    found = opportunities(trace, kinds, known, others)
+    """Makes all analyses of `trace`, and finds what `rules` find.
+
+    What `others` did in which order is evidence for findings.
+    """
+    facts = Facts(trace, others)
+    found = opportunities(facts, rules)
     return Run(
         trace=trace,
-        kinds=kinds,
-        causes=known,
-        path=path,
-        wall=wall_time(trace, kinds, path),
-        usage=used,
+        kinds=facts.kinds,
+        causes=facts.causes,
+        flow=facts.flow,
+        path=facts.path,
+        wall=facts.wall,
+        usage=facts.usage,
         findings=found.findings,
         together_ns=found.together_ns,
-        cost=cost_of(used.models, trace.start_ns) if with_cost else NO_COST,
-        health=_health(trace.health, used, path),
+        faults=found.faults,
+        cost=facts.cost if with_cost else NO_COST,
+        health=_health(trace.health, facts.usage, facts.path, found.faults),
     )
 
 
-def _health(mended: Health, used: Usage, path: CriticalPath) -> Health:
-    notes = used.notes
+def _health(mended: Health, used: Usage, path: CriticalPath, faults: Iterable[Fault]) -> Health:
+    notes = [
+        *used.notes,
+        *(f"{fault.code} failed, please report this: {fault.why}" for fault in faults),
+    ]
     if path.fault is not None:
-        notes = (*notes, f"the critical path is wrong, please report this: {path.fault}")
+        notes.append(f"the critical path is wrong, please report this: {path.fault}")
     return replace(mended, notes=(*mended.notes, *notes)) if notes else mended

@@ -8,7 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.rule import Evidence
+from causepath_analyzer.analyses.findings.opportunities import Fault
+from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.ids import shown_id
@@ -19,7 +20,8 @@ class Brief(Struct, frozen=True, array_like=True):
     """What a summary keeps of a run, which needs no more of its trace.
 
     ``cost_usd`` is ``None`` if it is not known. ``places`` are ns on the critical path by kind,
-    operation, agent and turn, ``findings`` code, saving in ns and evidence of each.
+    operation, agent and turn, ``findings`` code, saving and evidence of each, ``faults`` the rules
+    that failed.
     """
 
     start_ns: int
@@ -28,10 +30,11 @@ class Brief(Struct, frozen=True, array_like=True):
     failed: bool
     cost_usd: Decimal | None
     places: tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]
-    findings: tuple[tuple[str, int, Evidence], ...]
+    findings: tuple[tuple[str, Saving, Evidence], ...]
     health: Health
     hands_on: bool = False
     """It may be one run with others."""
+    faults: tuple[Fault, ...] = ()
 
 
 class Spread(Struct, frozen=True):
@@ -66,7 +69,7 @@ class Opportunity(Struct, frozen=True):
 
     code: str
     runs: int
-    saving_ns: int
+    saving: Saving
     evidence: Evidence
 
 
@@ -103,9 +106,10 @@ def brief(run: Run) -> Brief:
         failed=any(trace.spans[i].error is not None for i in trace.roots),
         cost_usd=run.spent_usd,
         places=_places(run),
-        findings=tuple([(one.code, one.saving_ns, one.evidence) for one in run.findings]),
+        findings=tuple([(one.code, one.saving, one.evidence) for one in run.findings]),
         health=run.health,
         hands_on=trace.hands_on,
+        faults=run.faults,
     )
 
 
@@ -114,7 +118,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
     walls: list[Slow] = []
     failed = handing = 0
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
-    found: dict[str, list[tuple[str, int, Evidence]]] = {}
+    found: dict[str, list[tuple[str, Saving, Evidence]]] = {}
+    faults: dict[str, list[Fault]] = {}
     cost: Decimal | None = Decimal(0)
     healths: list[Health] = []
     for run in runs:
@@ -127,8 +132,10 @@ def summary(runs: Iterable[Brief]) -> Summary:
         for known, spent_ns in zip(by_key.values(), run.places, strict=True):
             for key, part_ns in spent_ns.items():
                 known.setdefault(key, []).append(part_ns)
-        for code, saving_ns, evidence in run.findings:
-            found.setdefault(code, []).append((run.trace_id, saving_ns, evidence))
+        for code, saving, evidence in run.findings:
+            found.setdefault(code, []).append((run.trace_id, saving, evidence))
+        for fault in run.faults:
+            faults.setdefault(fault.code, []).append(fault)
     total_ns = sum(slow.wall_ns for slow in walls)
     rows = [
         _row(by, key, every, total_ns, len(walls))
@@ -146,13 +153,13 @@ def summary(runs: Iterable[Brief]) -> Summary:
             Opportunity(
                 code,
                 len({trace_id for trace_id, _, _ in told}),
-                sum(saving_ns for _, saving_ns, _ in told),
+                added(saving for _, saving, _ in told),
                 told[0][2],
             )
             for code, told in sorted(found.items())
         ),
         slowest=tuple(sorted(walls, key=lambda slow: (-slow.wall_ns, slow.trace_id))[:5]),
-        health=_added(healths),
+        health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),
         hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
     )
@@ -289,12 +296,18 @@ def _row(by: str, key: str, spent: Sequence[int], total_ns: int, runs: int) -> R
     )
 
 
-def _added(healths: Sequence[Health]) -> Health:
-    """The counts of all `healths`; their notes are of single runs and left out."""
+def _failed(faults: Sequence[Fault], runs: int) -> str:
+    one = faults[0]
+    return f"{one.code} failed in {len(faults):,} of {runs:,} runs, please report this: {one.why}"
+
+
+def _added(healths: Sequence[Health], notes: Sequence[str]) -> Health:
+    """Adds up `healths`, whose notes are of single runs; `notes` are of all of them."""
     return Health(
         **{
             name: sum(getattr(health, name) for health in healths)
             for name in Health.__struct_fields__
             if name != "notes"
-        }
+        },
+        notes=tuple(notes),
     )

@@ -7,12 +7,14 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.findings.rule import CODES
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.cli.inputs import Json
 from causepath_analyzer.cli.output import write
 from causepath_analyzer.errors import UsageError
 
 SCHEMA = "causepath.explain/1"
+
+_PROSE = ("title", "what", "evidence", "saving", "refuted_by", "fix")
 
 
 def explain(
@@ -22,15 +24,15 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say what a finding means, how it is known, and what to do about it."""
-    found = CODES.get(code.upper())
+    found = RULES.get(code.upper())
     if found is None:
-        raise UsageError(f"no finding has the code {code}; there is {', '.join(CODES)}")
+        raise UsageError(f"no finding has the code {code}; there is {', '.join(RULES)}")
     counts = _labelled().get(code.upper())
     if json:
         told = {
             "schema": SCHEMA,
             "code": code.upper(),
-            **msgspec.structs.asdict(found),
+            **{name: getattr(found, name) for name in _PROSE},
             "labelled": msgspec.structs.asdict(counts) if counts is not None else None,
         }
         write(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n", None)

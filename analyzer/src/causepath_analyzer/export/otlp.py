@@ -233,12 +233,18 @@ def _events(row: Row, run: Run) -> Iterator[Span.Event]:
         yield event
     for finding in row.first_of:
         event = Span.Event(time_unix_nano=_time(row.span.start_ns), name=FINDING_EVENT)
+        saving = finding.saving
+        saved = {
+            "saving_ns": saving.ns,
+            "saving_usd": None if saving.usd is None else f"{saving.usd:f}",
+            "saving_tokens": saving.tokens,
+        }
         _add(
             event.attributes,
             {
                 "code": finding.code,
                 "title": finding.title,
-                "saving_ns": finding.saving_ns,
+                **{name: amount for name, amount in saved.items() if amount is not None},
                 "evidence": finding.evidence,
                 "why": finding.why,
                 "fix": finding.fix,

@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from causepath_analyzer.analyses.findings.rule import Saving
 from causepath_analyzer.ids import shown_id
 
 _PLAIN: Final = re.compile(r"[ -~]*\Z")
@@ -82,6 +83,15 @@ def money(usd: Decimal) -> str:
         return "$0"
     places = 2 - usd.adjusted()
     return f"${usd:.{min(places, 9)}f}"
+
+
+def saved(saving: Saving, runs: int = 1) -> str:
+    """Writes the time that each of `runs` saves, else the money, else the tokens."""
+    if saving.ns is not None:
+        return duration(saving.ns // runs)
+    if saving.usd is not None:
+        return money(saving.usd / runs)
+    return "" if saving.tokens is None else f"{saving.tokens // runs:,} tok"
 
 
 def count(number: int, what: str, many: str | None = None) -> str:

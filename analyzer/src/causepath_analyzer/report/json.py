@@ -58,9 +58,11 @@ class _Finding(Struct):
     code: str
     title: str
     span_ids: list[str]
-    saving_ns: int
-    share: float
+    saving_ns: int | None
+    share: float | None
     saving_usd: str | None
+    saving_tokens: int | None
+    """What is not known, or not saved, is null."""
     evidence: Evidence
     why: str
     where: str | None
@@ -318,9 +320,10 @@ def _trace(run: Run) -> _Trace:
                 code=finding.code,
                 title=finding.title,
                 span_ids=[spans[i].span_id for i in finding.spans],
-                saving_ns=finding.saving_ns,
-                share=round(finding.share, 4),
-                saving_usd=finding.saving_usd,
+                saving_ns=finding.saving.ns,
+                share=None if finding.share is None else round(finding.share, 4),
+                saving_usd=None if finding.saving.usd is None else _usd(finding.saving.usd),
+                saving_tokens=finding.saving.tokens,
                 evidence=finding.evidence,
                 why=finding.why,
                 where=finding.where,

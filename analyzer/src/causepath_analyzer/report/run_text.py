@@ -20,6 +20,7 @@ from causepath_analyzer.report.formatting import (
     harmless,
     money,
     percent,
+    saved,
     shell,
     short_id,
     tail_of_path,
@@ -209,7 +210,7 @@ def _least(run: Run) -> str:
 
 
 def _opportunities(run: Run, marks: Marks) -> list[Text]:
-    if run.trace.untrusted:
+    if run.trace.untrusted and not run.findings:
         return [Text("Opportunities: none computed, the times in this trace mean nothing")]
     if not run.findings:
         return [Text(f"Opportunities: {_why_none(run)}")]
@@ -217,9 +218,12 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
     for number, finding in enumerate(run.findings[:_OPPORTUNITIES]):
         letter = f" ({lane(number)})" if lane(number) else ""
         what = fitted(f"  {finding.code} {finding.title}{letter}", 45)
-        line = Text(f"{what}{duration(finding.saving_ns):>8}{percent(finding.share):>8}")
+        share = "" if finding.share is None else percent(finding.share)
+        line = Text(f"{what}{saved(finding.saving):>8}{share:>8}")
         bound = ", at most" if finding.at_most else ""
         line.append(f"  {finding.evidence}{bound}", style="good")
+        if finding.saving.ns is not None and finding.saving.usd is not None:
+            line.append(f", {money(finding.saving.usd)}")
         lines.append(line)
         names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
         detail = fitted(f"        {names}", min(80, 8 + cell_len(names)))
@@ -229,7 +233,7 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
         lines.append(Text(detail, style="note"))
     if len(run.findings) > _OPPORTUNITIES:
         lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
-    if len(run.findings) > 1:
+    if sum(finding.share is not None for finding in run.findings) > 1:
         share = percent(run.together_ns / max(1, run.trace.wall_ns))
         then = duration(run.trace.wall_ns - run.together_ns)
         what = fitted("  all together", 45)
@@ -302,8 +306,10 @@ def _unread(inputs: Sequence[Input]) -> list[Text]:
 def _next(run: Run, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
     if run.findings:
-        code = run.findings[0].code
-        command = f"causepath explain {code} | causepath whatif {where} --apply {code}"
+        first = run.findings[0]
+        command = f"causepath explain {first.code}"
+        if first.replayed:
+            command += f" | causepath whatif {where} --apply {first.code}"
     else:
         # A budget a tenth above what the run took: what one would set to keep it.
         seconds = max(1, -(-run.trace.wall_ns * 11 // 10_000_000_000))

@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.findings.rule import CODES
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.summary import Row, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
@@ -17,6 +17,7 @@ from causepath_analyzer.report.formatting import (
     money,
     operation,
     percent,
+    saved,
     shell,
     short_id,
 )
@@ -106,10 +107,11 @@ def _opportunities(summary: Summary) -> list[Text]:
         )
     ]
     for found in summary.opportunities:
-        title = fitted(f"  {found.code} {CODES[found.code].title}", 47)
+        title = fitted(f"  {found.code} {RULES[found.code].title}", 47)
         runs = percent(found.runs / summary.traces)
-        mean = duration(found.saving_ns // found.runs)
-        line = Text(f"{title}{runs:>5}{mean:>12}{hours(found.saving_ns):>8}")
+        mean = saved(found.saving, found.runs)
+        total = saved(found.saving) if found.saving.ns is None else hours(found.saving.ns)
+        line = Text(f"{title}{runs:>5}{mean:>12}{total:>8}")
         line.append(f" {found.evidence}", style="good")
         lines.append(line)
     return lines

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-from causepath_analyzer.analyses.findings.rule import Candidate
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.proof.independence import (
-    NOWHERE,
-    Elsewhere,
     asked_again,
     effects,
     listed,
@@ -27,17 +26,17 @@ from causepath_analyzer.analyses.proof.independence import (
     where_of,
 )
 from causepath_analyzer.analyses.proof.stretch import serial_tools
+from causepath_analyzer.analyses.replay.change import SideBySide
 from causepath_analyzer.analyses.replay.schedule import tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
-CODE: Final = "CP101"
 
-
-def sequential_tools(trace: Trace, causes: Causes, others: Elsewhere = NOWHERE) -> list[Candidate]:
-    """The candidates CP101 of `trace`: tools of one reply that were not all run together.
+def sequential_tools(facts: Facts) -> list[Candidate]:
+    """Finds the tools of one reply that were not all run together.
 
     Tools of which only a window is known give none.
     """
+    trace, causes = facts.trace, facts.causes
     found = []
     serial = None
     for group in tools_of_replies(trace, causes):
@@ -46,7 +45,7 @@ def sequential_tools(trace: Trace, causes: Causes, others: Elsewhere = NOWHERE) 
                 earliest = min((trace.spans[i].ended_ns for i in tools), default=0)
                 if len(tools) > 1 and any(trace.spans[i].start_ns >= earliest for i in tools):
                     if serial is None:
-                        serial = others.serial | serial_tools(trace)
+                        serial = facts.others.serial | serial_tools(trace)
                     found.append(_candidate(trace, causes, tools, serial))
     return found
 
@@ -135,12 +134,11 @@ def _candidate(
     parent = causes.parents[group[0]]
     agent = spans[parent].name if parent != NO_SPAN else ""
     return Candidate(
-        code=CODE,
         title=f"run {len(group)} tools{turn} together",
         plural="run tools of one reply together",
         place=where_of(trace, (issuer, parent)) or agent,
         spans=tuple(group),
-        change=tuple((i,) for i in group),
+        change=SideBySide(tuple((i,) for i in group)),
         evidence="proved" if certain else "likely",
         why=(
             f"{listed(names)} were asked for in one reply, so none can need what another "
@@ -167,3 +165,45 @@ def _upper_bound(slow: Sequence[str]) -> str:
         f" Calls of {listed(slow)} that overlapped elsewhere took longer, as if they waited for "
         "each other (one connection, a lock): the saving is an upper bound."
     )
+
+
+RULE: Final = Rule(
+    code="CP101",
+    title="Tools of one reply ran one after the other",
+    what=(
+        "The model asked for several tools in one reply, and the agent ran them in sequence. "
+        "The model wrote all their arguments before it saw any result, so none of them can "
+        "need what another one returned. Run together, they take as long as the longest."
+    ),
+    evidence=(
+        "proved: the same model call issued all of them, and they are calls of one tool, or "
+        "all are marked read_only or called after looking at something (get_, search_). Who "
+        "issued them is known from a span link, from the tool call ids in the recorded reply, "
+        "from a tool span inside the call, or from call ids between this call and the next "
+        "one of the same agent. likely: nobody knows what else they do; they say by their "
+        "names that they change something, each at a path, address or id of its own; or their "
+        "calls took longer where they overlapped elsewhere, as if they waited for each other "
+        "(a connection, a lock): then the saving is an upper bound. A tool that changes "
+        "something is not proposed to run beside other tools, nor are two calls that name one "
+        "place, unless both only look, or that are equal."
+    ),
+    saving=(
+        "The wall time now, minus the wall time of a schedule in which the tools start "
+        "together and everything that waited for them follows with the gaps it had. Pauses "
+        "between the tools are kept. If some of the tools already overlapped, no more run at "
+        "once than did. What happens again and again at one line of code is replayed in one "
+        "and counts as one finding. Nothing is said below 1 % of the wall or 50 ms, or about "
+        "tools whose duration is not known (causepath.tool.inferred)."
+    ),
+    refuted_by=(
+        "One of the tools changing what another one sees, or all of them waiting for one "
+        "connection, lock or rate."
+    ),
+    fix=(
+        "Start every tool call of a reply before waiting for the first result: "
+        "asyncio.gather in async code, a ThreadPoolExecutor otherwise. Send the results back "
+        "in one message, in the order of the tool_use blocks."
+    ),
+    find=sequential_tools,
+    change=SideBySide,
+)

@@ -16,7 +16,8 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.rule import Branches, Candidate
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
@@ -33,12 +34,12 @@ from causepath_analyzer.analyses.proof.independence import (
     where_of,
     worst,
 )
+from causepath_analyzer.analyses.replay.change import SideBySide
 from causepath_analyzer.analyses.replay.operations import name_of
 from causepath_analyzer.model import NO_SPAN, Trace
 
 T = TypeVar("T")
 
-CODE: Final = "CP102"
 _FAMILY: Final = frozenset(("agent", "chain", "tool", "other"))
 _MOST_STEPS: Final = 4
 _MOST_TOGETHER: Final = 256
@@ -48,7 +49,7 @@ _MOST_TOGETHER: Final = 256
 class _Group(Struct, frozen=True):
     """Calls, or rounds of calls, that directly follow each other and are independent."""
 
-    branches: Branches
+    branches: tuple[tuple[int, ...], ...]
     known: Level
 
     @property
@@ -66,16 +67,14 @@ _MOST_INSIDE: Final = 64
 _SILENT: Final = frozenset(("unknown", "dependent"))
 
 
-def independent_calls(
-    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere
-) -> list[Candidate]:
-    """The candidates CP102 of `trace`, with `others` as further evidence."""
+def independent_calls(facts: Facts) -> list[Candidate]:
+    """Finds calls of the agent's own code that could have been made together."""
+    trace, kinds, causes, flow = facts.trace, facts.kinds, facts.causes, facts.flow
     families: dict[int, list[int]] = {}
     for i, parent in enumerate(causes.parents):
         families.setdefault(parent, []).append(i)
     found: list[Candidate] = []
-    flow = DataFlow(trace)
-    others = and_here(others, flow)
+    others = and_here(facts.others, flow)
     for parent, family in families.items():
         if len(family) < 2 or (parent != NO_SPAN and trace.spans[parent].category not in _FAMILY):
             continue
@@ -267,12 +266,11 @@ def _candidate(
     asks = [i for i in made if trace.spans[i].category != "tool"]
     place = where_of(trace, (*asks, parent, *calls, *made))
     return Candidate(
-        code=CODE,
         title=title,
         plural="run independent calls together",
         place=place or f"{above}: {', '.join(sorted(names))}",
         spans=calls,
-        change=group.branches,
+        change=SideBySide(group.branches),
         evidence="proved" if known else "likely",
         why=f"{what} ran one after the other, but {why}.{unseen}",
         fix=(
@@ -285,3 +283,45 @@ def _candidate(
             f"was made because of it"
         ),
     )
+
+
+RULE: Final = Rule(
+    code="CP102",
+    title="Independent calls ran one after the other",
+    what=(
+        "The agent's own code made several calls in sequence, and none of them needs what "
+        "another one returned: model calls in a loop over items, retrievals, look-ups before "
+        "the first model call; or a loop had several steps (retrieve, then ask), and none of "
+        "its rounds needs an earlier one. Run together, they take as long as the longest."
+    ),
+    evidence=(
+        "proved: everything that a later call was given is known to come from elsewhere, word "
+        "for word (causepath.flow=complete), and no answer can have decided whether it was "
+        "made: the calls are rounds of a loop over items each of which has its call "
+        "(causepath.code.loop.kind=each), or another run made them in another order. likely: "
+        "they are rounds of a loop, made from equal call stacks (causepath.code.stack), and "
+        "no word or number that an earlier one returned was found in what a later one was "
+        "given; or look-ups whose arguments and results have none in common; or in another "
+        "run a later call started before an earlier one had ended, came first, or without it. "
+        "Nothing is said where an earlier call failed, or answered no more than yes or no, "
+        "where the loop may have been left for what was answered, where a link leads into "
+        'another trace, or where nothing is known: whatif --apply "together retrieval" tells '
+        "what it would save if you know better."
+    ),
+    saving=(
+        "The wall time now, minus the wall time of a replay in which the calls start together "
+        "and everything that waited for them follows with the gaps it had. Calls that overlap "
+        "already are left as they are. What happens again and again at one line of code "
+        "counts as one finding. Nothing is said below 1 % of the wall or 50 ms."
+    ),
+    refuted_by=(
+        "A run in which a later call was given something that an earlier one returned, or was "
+        "made because of it."
+    ),
+    fix=(
+        "Start all of them before waiting for the first one: asyncio.gather in async code, a "
+        "ThreadPoolExecutor otherwise, with as many at once as the service allows."
+    ),
+    find=independent_calls,
+    change=SideBySide,
+)

@@ -10,13 +10,12 @@ conversation and begun to answer one time less.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from causepath_analyzer.analyses.findings.rule import Candidate
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
-from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.analyses.proof.independence import (
-    Elsewhere,
     effects,
     level,
     listed,
@@ -24,22 +23,20 @@ from causepath_analyzer.analyses.proof.independence import (
     where_of,
     worst,
 )
+from causepath_analyzer.analyses.replay.change import OneTurn
 from causepath_analyzer.analyses.replay.operations import name_of
 from causepath_analyzer.analyses.replay.pace import Pace, pace, timed_calls
 from causepath_analyzer.analyses.replay.schedule import Turns, most_at_once, tools_of_replies
 from causepath_analyzer.model import NO_SPAN, Trace
 
-CODE: Final = "CP103"
 
-
-def mergeable_turns(
-    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere
-) -> list[Candidate]:
-    """The candidates CP103 of `trace`; of three turns in a row the first two.
+def mergeable_turns(facts: Facts) -> list[Candidate]:
+    """Finds turns that could have been one; of three in a row the first two.
 
     Only where it is known when the second reply began to be written, or how fast its model writes,
     and what tools were given.
     """
+    trace, kinds, causes = facts.trace, facts.kinds, facts.causes
     tools: dict[int, list[int]] = {}
     for i, issuer in enumerate(causes.issuers):
         if issuer != NO_SPAN and trace.spans[i].category == "tool":
@@ -48,7 +45,7 @@ def mergeable_turns(
         return []
     replies = tools_of_replies(trace, causes)
     beside = any(most_at_once(trace, group) > 1 for group in replies)
-    flow = DataFlow(trace)
+    flow, others = facts.flow, facts.others
     found: list[Candidate] = []
     merged: set[int] = set()
     written = _Written(trace, kinds, causes)
@@ -131,12 +128,11 @@ def _candidate(
             "its tokens, as other calls of this model show its pace."
         )
     return Candidate(
-        code=CODE,
         title=f"make {which}",
         plural="make two turns one",
         place=where_of(trace, (turns.second, turns.first)) or "",
         spans=(turns.first, *turns.between, turns.second, *turns.after),
-        change=turns,
+        change=OneTurn(turns),
         evidence="proved" if proved else "likely",
         why=f"{why}, so the model could have asked for all of it in one reply.{unsaid}",
         fix=(
@@ -149,3 +145,43 @@ def _candidate(
             "whether it was asked at all"
         ),
     )
+
+
+RULE: Final = Rule(
+    code="CP103",
+    title="Two turns that could have been one",
+    what=(
+        "The model asked for tools, saw their results, and asked for more tools, whose "
+        "arguments hold nothing of these results. It could have asked for all of them in one "
+        "reply: one request less to send, to read and to begin to answer."
+    ),
+    evidence=(
+        "likely: no word or number that the earlier tools returned is among the arguments of "
+        "the later ones, but what the model had been given before, and the arguments are not "
+        "suddenly in words of its own; or in another run the later tools were called before "
+        "the earlier ones or without them. proved: both of these, all tools are marked "
+        "read_only, and all that the later ones were given the model knew before. Nothing is "
+        "said after a call that failed, was refused or answered no more than a yes or no, "
+        "where a tool says by its name that it changes something, and where both name one "
+        "place. Whether the model would have thought of it without having seen the first "
+        "results is not in the trace."
+    ),
+    saving=(
+        "The wall time now, minus the wall time of a replay in which the first reply also "
+        "writes what the second one wrote, and the second request is not made. The tools of "
+        "both run in sequence, or together if this agent runs tools together. Where the time "
+        "to the first token of the second reply is not known, what it took to write is worked "
+        "out from its tokens and the pace of other calls of the model; without these, nothing "
+        "is said. The prompt of the second request is not paid for; its output is."
+    ),
+    refuted_by=(
+        "A run in which what the earlier tools returned decided what the later ones were asked "
+        "for, or whether they were asked at all."
+    ),
+    fix=(
+        "Say in the system prompt that everything that is needed should be asked for at once, "
+        "and that tools of one reply may run side by side; or offer one tool that does both."
+    ),
+    find=mergeable_turns,
+    change=OneTurn,
+)

@@ -1,19 +1,43 @@
-"""What would make a run faster: every candidate tried in a replay, and all of them together."""
+"""What would make a run faster or cheaper: each change in a replay, then all of them together.
 
-from collections.abc import Iterable, Sequence
+A rule that raises costs only itself: it is a fault, and the others go on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.cp101_sequential_tools import sequential_tools
-from causepath_analyzer.analyses.findings.cp102_independent_calls import independent_calls
-from causepath_analyzer.analyses.findings.cp103_mergeable_turns import mergeable_turns
-from causepath_analyzer.analyses.findings.rule import Candidate, Finding, worth_saying
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import (
+    Candidate,
+    Finding,
+    Rule,
+    Saving,
+    added,
+    worth_saying,
+)
+from causepath_analyzer.analyses.findings.rules import EVERY
 from causepath_analyzer.analyses.path.causes import Causes
-from causepath_analyzer.analyses.path.kinds import SpanKinds
-from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
+from causepath_analyzer.analyses.replay.change import Change
 from causepath_analyzer.analyses.replay.edits import Editing
-from causepath_analyzer.analyses.replay.schedule import Changes, Schedule, Turns, replayed, schedule
-from causepath_analyzer.model import Trace
+from causepath_analyzer.analyses.replay.schedule import Schedule, replayed, schedule
+
+
+class Fault(Struct, frozen=True):
+    """A rule that failed on a run, and how."""
+
+    code: str
+    why: str
+
+
+class Candidates(Struct, frozen=True):
+    """What rules found in a run, by code, whatever it saves; and which of them failed."""
+
+    by_code: Mapping[str, Sequence[Candidate]]
+    faults: tuple[Fault, ...] = ()
 
 
 class Opportunities(Struct, frozen=True):
@@ -22,92 +46,132 @@ class Opportunities(Struct, frozen=True):
 
     findings: tuple[Finding, ...] = ()
     together_ns: int = 0
+    faults: tuple[Fault, ...] = ()
 
 
-NONE = Opportunities()
+def candidates(facts: Facts, rules: Iterable[Rule] = EVERY) -> Candidates:
+    """Asks `rules` for everything that could be otherwise in a run, whatever it saves."""
+    found = {rule.code: _asked(rule, facts) for rule in rules}
+    return Candidates(
+        {code: one for code, one in found.items() if not isinstance(one, Fault)},
+        tuple(one for one in found.values() if isinstance(one, Fault)),
+    )
 
 
-def opportunities(
-    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere = NOWHERE
-) -> Opportunities:
-    """The findings about `trace` that have to do with order; none where times mean nothing."""
-    if trace.untrusted:
-        return NONE
-    found = [
-        group
-        for group in _grouped(candidates(trace, kinds, causes, others))
-        if worth_saying(sum(_at_most_ns(causes, one) for one in group), trace.wall_ns)
-    ]
-    if not found:
-        return NONE
-    plan = schedule(trace, causes)
-    findings: list[tuple[Finding, Sequence[Candidate]]] = []
-    for group in found:
-        saving_ns = trace.wall_ns - replayed(plan, applied(plan, kinds, group)).wall_ns
-        if worth_saying(saving_ns, trace.wall_ns):
-            findings.append((_finding(group, saving_ns, trace.wall_ns), group))
-    if not findings:
-        return NONE
-    findings.sort(key=lambda pair: -pair[0].saving_ns)
-    together_ns = findings[0][0].saving_ns
-    if len(findings) > 1:
-        every = applied(plan, kinds, [candidate for _, group in findings for candidate in group])
-        together_ns = trace.wall_ns - replayed(plan, every).wall_ns
-    return Opportunities(tuple(finding for finding, _ in findings), together_ns)
+def _asked(rule: Rule, facts: Facts) -> Sequence[Candidate] | Fault:
+    try:
+        return tuple(rule.find(facts))
+    except Exception as error:
+        return _fault(rule.code, error)
+
+
+def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
+    """Finds what is worth saying about a run: savings by replay, and those that rules know.
+
+    Where times mean nothing, only rules are asked that have nothing to replay.
+    """
+    asked = [rule for rule in rules if rule.change is None or not facts.trace.untrusted]
+    found = candidates(facts, asked)
+    faults = {fault.code: fault for fault in found.faults}
+    replay = _Replay(facts)
+    findings: list[tuple[Finding, Sequence[Change]]] = []
+    for rule in asked:
+        for group in _grouped(found.by_code.get(rule.code, ())):
+            changes = [one.change for one in group if one.change is not None]
+            try:
+                saving = _saving(replay, group, changes)
+            except Exception as error:
+                faults.setdefault(rule.code, _fault(rule.code, error))
+                continue
+            if saving is not None:
+                findings.append((_finding(rule, group, saving, facts.trace.wall_ns), changes))
+    findings.sort(key=lambda pair: _order(pair[0].saving))
+    together_ns = replay.together_ns(findings)
+    if isinstance(together_ns, Fault):
+        faults[together_ns.code] = together_ns
+        together_ns = findings[0][0].saving.ns or 0
+    return Opportunities(
+        tuple(finding for finding, _ in findings), together_ns, tuple(faults.values())
+    )
+
+
+class _Replay:
+    """The schedule of a run, made when something is first replayed."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._plan: Schedule | None = None
+
+    def saves_ns(self, changes: Iterable[Change]) -> int:
+        """Replays the run with all of `changes` and gives the wall time that they save."""
+        if self._plan is None:
+            self._plan = schedule(self.facts.trace, self.facts.causes)
+        editing = Editing(self._plan, self.facts.kinds)
+        for change in changes:
+            change.apply(editing)
+        return self.facts.trace.wall_ns - replayed(self._plan, editing.done()).wall_ns
+
+    def together_ns(self, findings: Sequence[tuple[Finding, Sequence[Change]]]) -> int | Fault:
+        """Replays the changes of all `findings` at once."""
+        changing = [(finding, changes) for finding, changes in findings if changes]
+        if len(changing) < 2:
+            return sum(finding.saving.ns or 0 for finding, _ in changing)
+        try:
+            return self.saves_ns(change for _, changes in changing for change in changes)
+        except Exception as error:
+            codes = dict.fromkeys(finding.code for finding, _ in changing)
+            return _fault(" with ".join(codes), error)
+
+
+def _saving(
+    replay: _Replay, group: Sequence[Candidate], changes: Sequence[Change]
+) -> Saving | None:
+    """Works out what `group` saves; ``None`` if that is not worth saying.
+
+    What rules say without a replay is theirs to judge.
+    """
+    own = added(one.saving for one in group)
+    if not changes:
+        return own
+    wall_ns = replay.facts.trace.wall_ns
+    cheaper = bool(own.usd or own.tokens)
+    most_ns = sum(_at_most_ns(replay.facts.causes, one) for one in group if one.change is not None)
+    if not cheaper and not worth_saying(most_ns, wall_ns):
+        return None
+    saving_ns = replay.saves_ns(changes)
+    if not cheaper and not worth_saying(saving_ns, wall_ns):
+        return None
+    return replace(own, ns=saving_ns)
+
+
+def _order(saving: Saving) -> tuple[float, ...]:
+    return -(saving.ns or 0), -float(saving.usd or 0), -(saving.tokens or 0)
 
 
 def _grouped(found: Iterable[Candidate]) -> Iterable[Sequence[Candidate]]:
-    """Candidates that one change of the code would mend: small ones may add up."""
-    groups: dict[tuple[str, str, str], list[Candidate]] = {}
+    """Groups candidates that one change of the code would mend: small ones may add up."""
+    groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in found:
-        key = (candidate.code, candidate.evidence, candidate.place)
-        groups.setdefault(key, []).append(candidate)
+        groups.setdefault((candidate.evidence, candidate.place), []).append(candidate)
     return groups.values()
 
 
 def _at_most_ns(causes: Causes, candidate: Candidate) -> int:
-    """What `candidate` can save at the very most, without a replay: there may be thousands."""
+    """Bounds what `candidate` can save, without a replay: there may be thousands."""
     started_ns, ended_ns = causes.started_ns, causes.ended_ns
     durations = [ended_ns[i] - started_ns[i] for i in candidate.spans]
     window = ended_ns[max(candidate.spans)] - started_ns[candidate.spans[0]]
     return max(window, sum(durations)) - min(durations, default=0)
 
 
-def candidates(
-    trace: Trace, kinds: SpanKinds, causes: Causes, others: Elsewhere = NOWHERE
-) -> Sequence[Candidate]:
-    """Everything that could be done in another order, whatever it saves."""
-    return [
-        *sequential_tools(trace, causes, others),
-        *independent_calls(trace, kinds, causes, others),
-        *mergeable_turns(trace, kinds, causes, others),
-    ]
-
-
-def applied(plan: Schedule, kinds: SpanKinds, chosen: Iterable[Candidate]) -> Changes:
-    """What all of `chosen` do to a run, in one."""
-    editing = Editing(plan, kinds)
-    for candidate in chosen:
-        apply(editing, candidate)
-    return editing.done()
-
-
-def apply(editing: Editing, candidate: Candidate, limit: int | None = None) -> None:
-    """Does to a run what `candidate` proposes, with at most `limit` at once."""
-    if isinstance(candidate.change, Turns):
-        editing.merge(candidate.change)
-    else:
-        editing.together(candidate.change, limit)
-
-
-def _finding(group: Sequence[Candidate], saving_ns: int, wall_ns: int) -> Finding:
+def _finding(rule: Rule, group: Sequence[Candidate], saving: Saving, wall_ns: int) -> Finding:
     first, times = group[0], len(group)
     return Finding(
-        code=first.code,
+        code=rule.code,
         title=first.title if times == 1 else f"{first.plural}, {times} times",
         spans=tuple(span for one in group for span in one.spans),
-        saving_ns=saving_ns,
-        share=saving_ns / wall_ns,
+        saving=saving,
+        share=None if saving.ns is None or not wall_ns else saving.ns / wall_ns,
         evidence=first.evidence,
         why=first.why if times == 1 else f"This happens {times} times. The first time: {first.why}",
         fix=first.fix,
@@ -115,4 +179,19 @@ def _finding(group: Sequence[Candidate], saving_ns: int, wall_ns: int) -> Findin
         times=times,
         refuted_by=first.refuted_by,
         at_most=any(one.at_most for one in group),
+        replayed=any(one.change is not None for one in group),
     )
+
+
+_LONGEST: Final = 120
+
+
+def _fault(code: str, error: Exception) -> Fault:
+    """Describes `error` by its type, its text, and the line that raised it."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if at is not None:
+        said += f", {PurePath(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}"
+    return Fault(code, said)

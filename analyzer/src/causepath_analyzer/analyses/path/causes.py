@@ -26,6 +26,7 @@ from typing import Final, Literal, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.model import NO_SPAN, SOFT, TASKS, Span, Trace
 
@@ -41,6 +42,7 @@ class Causes(Struct, frozen=True):
     ``answered_by[i]`` the next call of the same agent, which carried the tool's result; `NO_SPAN`
     and ``None`` where nothing says so. ``parents`` is the corrected tree, ``ends_ns`` where model
     calls end once their tools are cut out; ``started_ns`` and ``ended_ns`` are as recorded.
+    ``flow`` is what reached which span.
     """
 
     issuers: Sequence[int]
@@ -50,6 +52,7 @@ class Causes(Struct, frozen=True):
     ends_ns: Sequence[int]
     started_ns: Sequence[int]
     ended_ns: Sequence[int]
+    flow: DataFlow
 
 
 def causes(trace: Trace, kinds: SpanKinds) -> Causes:
@@ -60,7 +63,9 @@ def causes(trace: Trace, kinds: SpanKinds) -> Causes:
     parents = list(trace.parents)
     started_ns = [span.start_ns for span in spans]
     ended_ns = cast("list[int]", [span.end_ns for span in spans])  # known inside a trace
-    known = Causes(issuers, how, answered_by, parents, ended_ns, started_ns, ended_ns)
+    known = Causes(
+        issuers, how, answered_by, parents, ended_ns, started_ns, ended_ns, DataFlow(trace)
+    )
     categories = [span.category for span in spans]
     if "tool" in categories:
         known = replace(known, ends_ns=list(ended_ns))

@@ -36,8 +36,9 @@ class Conversation(Struct, frozen=True):
         return total
 
 
-def conversations(trace: Trace) -> tuple[Conversation, ...]:
-    """The conversations in `trace`, in order of their first call."""
+def conversations(flow: DataFlow) -> tuple[Conversation, ...]:
+    """Finds the conversations in the trace of `flow`, in order of their first call."""
+    trace = flow.trace
     spans = trace.spans
     calls = [i for i, span in enumerate(spans) if span.category == "llm"]
     if not calls:
@@ -51,18 +52,17 @@ def conversations(trace: Trace) -> tuple[Conversation, ...]:
     agents = _Agents(trace)
     found = []
     for (session, _), members in apart.items():
-        groups = [members] if len(members) == 1 else _by_opening(trace, agents, members, session)
+        groups = [members] if len(members) == 1 else _by_opening(flow, agents, members, session)
         found += [Conversation(session, agents.of(group[0]), tuple(group)) for group in groups]
     return tuple(sorted(found, key=lambda conversation: conversation.calls[0]))
 
 
 def _by_opening(
-    trace: Trace, agents: "_Agents", calls: Sequence[int], session: str | None
+    flow: DataFlow, agents: "_Agents", calls: Sequence[int], session: str | None
 ) -> list[list[int]]:
-    spans = trace.spans
+    spans = flow.trace.spans
     openings: dict[int, list[int]] = {}
     unknown = False
-    flow = DataFlow(trace)
     for i in calls:
         opening = flow.opening(i)
         if opening is None:
@@ -70,7 +70,7 @@ def _by_opening(
         else:
             openings.setdefault(opening, []).append(i)
     if not unknown and len(openings) < len(calls):
-        return _with_plans(trace, list(openings.values()))
+        return _with_plans(flow.trace, list(openings.values()))
     groups: dict[int | str, list[int]] = {}
     for i in calls:
         agent = agents.of(i)

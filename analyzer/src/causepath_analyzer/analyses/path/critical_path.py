@@ -348,8 +348,8 @@ def _path(
     units, calls, own = kinds.units, kinds.calls, kinds.own
     sections: list[Section] = []
     add = sections.append
-    flow = DataFlow(trace)
-    tried = _Tried(retries(trace, calls))
+    flow = causes.flow
+    tried = _Tried(retries(flow, calls))
     before = NO_SPAN  # the call that the path was in last
     told, first_of_call = NO_SPAN, None  # a model call, and when its first token came
     at = trace.start_ns

@@ -51,11 +51,12 @@ _RELEASE: Final = re.compile(r"[-@](?:latest|v?\d{3,}(?:-?\d{2}){0,2})$")
 """What a provider adds to the name that was asked for: the date or number of the release."""
 
 
-def retries(trace: Trace, calls: Sequence[int]) -> tuple[Retry, ...]:
-    """The retries in `trace`, in order of their failed calls.
+def retries(flow: DataFlow, calls: Sequence[int]) -> tuple[Retry, ...]:
+    """Finds the retries in the trace of `flow`, in order of their failed calls.
 
     ``calls[i]`` is the model call that span *i* is or is part of, as in `SpanKinds`.
     """
+    trace = flow.trace
     spans = trace.spans
     failed = [
         i
@@ -64,7 +65,6 @@ def retries(trace: Trace, calls: Sequence[int]) -> tuple[Retry, ...]:
     ]
     if not failed:
         return ()
-    flow = DataFlow(trace)
     found: list[Retry] = []
     taken: set[int] = set()
     for i in failed:

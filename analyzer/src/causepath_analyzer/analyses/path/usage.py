@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.conversations import Conversation, conversations
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Span, Tokens, Trace
 
 
@@ -76,8 +77,9 @@ class Usage(Struct, frozen=True):
 _NOTHING_KNOWN = ModelCall()
 
 
-def usage(trace: Trace) -> Usage:
-    """What `trace` used."""
+def usage(flow: DataFlow) -> Usage:
+    """Counts what the trace of `flow` used."""
+    trace = flow.trace
     spans = trace.spans
     calls: dict[int, ModelCall] = {}
     tools = 0
@@ -103,7 +105,7 @@ def usage(trace: Trace) -> Usage:
         _turns(trace, calls),
         _added([call.tokens for call in used if call.tokens is not None]),
         (*priced, *sums.values()),
-        conversations(trace),
+        conversations(flow),
         len(partial),
         sum(_is_uncounted(call) for call in priced),
         sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),

@@ -25,7 +25,6 @@ from itertools import accumulate
 from typing import Final
 
 from causepath_analyzer.analyses.path.causes import Causes
-from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.model import NO_SPAN, TASKS, Trace
 
 _TASK_SHARE: Final = 5
@@ -54,7 +53,6 @@ class Waiting:
         self._tasks: list[bool] | None = None
         self._given: dict[int, frozenset[int]] = {}
         self._carried: dict[int, list[int]] | None = None
-        self._flow: DataFlow | None = None
         self._until: dict[int, tuple[list[int], list[int]]] = {}
         self._steps = 0
 
@@ -100,8 +98,9 @@ class Waiting:
                 for tool, call in enumerate(self._causes.answered_by):
                     if call != NO_SPAN:
                         self._carried.setdefault(call, []).append(tool)
-            self._flow = self._flow or DataFlow(self._trace)
-            known = frozenset((*self._carried.get(span, ()), *self._flow.outputs_given(span)))
+            known = frozenset(
+                (*self._carried.get(span, ()), *self._causes.flow.outputs_given(span))
+            )
             self._given[span] = known
         return known
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.opportunities import apply
-from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.predictions.answers import (
@@ -17,6 +16,7 @@ from causepath_analyzer.analyses.predictions.answers import (
 from causepath_analyzer.analyses.predictions.model_times import ModelTime
 from causepath_analyzer.analyses.predictions.studied import Studied
 from causepath_analyzer.analyses.predictions.tool_blocks import Exchange, tool_blocks
+from causepath_analyzer.analyses.replay.change import Change, SideBySide
 from causepath_analyzer.analyses.replay.edits import (
     Apply,
     Eager,
@@ -35,9 +35,9 @@ from causepath_analyzer.analyses.replay.edits import (
     scale_of,
 )
 from causepath_analyzer.analyses.replay.operations import name_of, selected
-from causepath_analyzer.analyses.replay.schedule import Schedule, Turns
+from causepath_analyzer.analyses.replay.schedule import Schedule
 from causepath_analyzer.analyses.replay.slopes import Line, Sizes
-from causepath_analyzer.model import NO_SPAN, Trace
+from causepath_analyzer.model import NO_SPAN
 
 Lean = Literal[-1, 0, 1]
 """Which end of the range of a slope is taken; 0 is its middle."""
@@ -56,6 +56,10 @@ class Notes(Struct):
     """What to say about all runs, gathered while each is edited."""
 
     said: dict[str, None] = field(default_factory=dict)
+    assumed: dict[str, None] = field(default_factory=dict)
+    """What has to hold for changes of orders to come true."""
+    not_predicted: dict[str, None] = field(default_factory=dict)
+    """What these may do besides."""
     unknown: dict[str, None] = field(default_factory=dict)
     """What the traces do not show although an edit asks for it."""
     known: int = 0
@@ -96,15 +100,13 @@ def apply_edit(
     end of what the traces allow for.
     """
     trace, kinds, known = run.trace, run.kinds, run.causes
-    if isinstance(change, Apply):
-        chosen = [candidate for candidate in run.found if candidate.code == change.code]
-        for candidate in chosen:
-            apply(editing, candidate, change.limit)
-            if isinstance(candidate.change, Turns):
-                notes.said[_merging(candidate.change)] = None
-            else:
-                _side_by_side(run, candidate.spans, notes)
-        return len(chosen)
+    if isinstance(change, Apply | Together):
+        changes = _found(run, change) if isinstance(change, Apply) else _groups(run, change)
+        for one in changes:
+            one.apply(editing)
+            notes.assumed[f"{described(change)}: {one.assumes}"] = None
+            notes.not_predicted.update(dict.fromkeys(one.not_predicted))
+        return len(changes)
     if isinstance(change, NoRetries):
         return editing.no_retries()
     if isinstance(change, OtherModel):
@@ -127,12 +129,6 @@ def apply_edit(
             notes.said.update(_fixed_parts(run, change, models))
         return scale_of(plan, kinds, change, editing)
     found = selected(trace, kinds, known, change.what)
-    if isinstance(change, Together):
-        groups = _groups(trace, known, found)
-        for group in groups:
-            editing.together([(span,) for span in group], change.limit)
-            _side_by_side(run, group, notes)
-        return len(groups)
     if isinstance(change, Early | Eager):
         asked: dict[int, list[int]] = {}
         for tool in found:
@@ -160,7 +156,7 @@ def apply_edit(
     return len(repeats)
 
 
-def _side_by_side(run: Studied, spans: Sequence[int], notes: Notes) -> None:
+def note_side_by_side(run: Studied, spans: Sequence[int], notes: Notes) -> None:
     """Notes what is known of the tools in `spans` when they run side by side."""
     tools = [run.trace.spans[i].tool_call for i in spans]
     names = [tool.name for tool in tools if tool is not None and tool.name]
@@ -176,28 +172,24 @@ def _side_by_side(run: Studied, spans: Sequence[int], notes: Notes) -> None:
         ] = None
 
 
-def _merging(turns: Turns) -> str:
-    """What has to hold for `turns` to become one."""
-    tools = "side by side, as this agent does" if turns.beside else "one after the other"
-    if turns.estimated:
-        return (
-            "CP103: replies whose first token is not known were written at the pace of other calls "
-            f"of their model; the tools of both turns run {tools}"
-        )
-    return (
-        "CP103: the first reply also writes what the second one wrote, in the same time; the "
-        f"tools of both turns run {tools}"
-    )
-
-
-def _groups(trace: Trace, known: Causes, found: Sequence[int]) -> list[list[int]]:
-    """Spans below one parent that follow each other, in order of start."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for span in found:
-        groups.setdefault((known.parents[span], known.issuers[span]), []).append(span)
-    spans = trace.spans
+def _found(run: Studied, change: Apply) -> Sequence[Change]:
+    """What the findings of a code would do to `run`."""
+    found = run.found.by_code.get(change.code, ())
+    changes = [candidate.change for candidate in found if candidate.change is not None]
     return [
-        group
+        replace(one, limit=change.limit) if isinstance(one, SideBySide) else one for one in changes
+    ]
+
+
+def _groups(run: Studied, change: Together) -> Sequence[Change]:
+    """What a selector names, below one parent and one after the other, is to run together."""
+    known = run.causes
+    groups: dict[tuple[int, int], list[int]] = {}
+    for span in selected(run.trace, run.kinds, known, change.what):
+        groups.setdefault((known.parents[span], known.issuers[span]), []).append(span)
+    spans = run.trace.spans
+    return [
+        SideBySide(tuple((span,) for span in group), change.limit)
         for group in groups.values()
         if len(group) > 1
         and max(spans[i].start_ns for i in group) >= min(spans[i].ended_ns for i in group)
@@ -207,7 +199,7 @@ def _groups(trace: Trace, known: Causes, found: Sequence[int]) -> list[list[int]
 def _repeats(run: Studied, found: Sequence[int]) -> Sequence[int]:
     """Calls that came again after an equal one had ended: equal arguments, and results if known."""
     spans = run.trace.spans
-    flow = DataFlow(run.trace)
+    flow = run.facts.flow
     blocks = tool_blocks(run.trace, run.causes)
     first: dict[object, int] = {}
     repeats = []

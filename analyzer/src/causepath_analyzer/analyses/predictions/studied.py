@@ -1,14 +1,15 @@
 """A run with what an edit has to know of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.findings.opportunities import candidates
-from causepath_analyzer.analyses.findings.rule import Candidate
-from causepath_analyzer.analyses.path.causes import Causes, causes
-from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
-from causepath_analyzer.analyses.proof.independence import Elsewhere
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.opportunities import Candidates, candidates
+from causepath_analyzer.analyses.findings.rule import Rule
+from causepath_analyzer.analyses.path.causes import Causes
+from causepath_analyzer.analyses.path.kinds import SpanKinds
+from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
 from causepath_analyzer.analyses.proof.stretch import overlapping_tools, serial_tools
 from causepath_analyzer.analyses.replay.slopes import Sizes, sized_calls
 from causepath_analyzer.model import Trace
@@ -23,19 +24,32 @@ class Beside(Struct, frozen=True):
 
 
 class Studied(Struct, frozen=True):
-    """``found`` are its candidates and ``sizes`` those of its model calls, where they are asked
-    for. ``beside`` is known from all of the runs."""
+    """``found`` is what the rules found that edits name, and ``sizes`` those of its model calls,
+    where they are asked for. ``beside`` is known from all of the runs."""
 
-    trace: Trace
-    kinds: SpanKinds
-    causes: Causes
-    found: Sequence[Candidate] = ()
+    facts: Facts
+    found: Candidates = Candidates({})
     sizes: Mapping[int, Sizes] = {}
     beside: Beside = Beside()
 
+    @property
+    def trace(self) -> Trace:
+        """The run itself."""
+        return self.facts.trace
+
+    @property
+    def kinds(self) -> SpanKinds:
+        """What its spans are."""
+        return self.facts.kinds
+
+    @property
+    def causes(self) -> Causes:
+        """Which call asked for which tool."""
+        return self.facts.causes
+
 
 def beside(traces: Iterable[Trace]) -> Beside:
-    """What `traces` show of tools that run side by side."""
+    """Gathers what `traces` show of tools that run side by side."""
     seen: frozenset[str] = frozenset()
     serial: frozenset[str] = frozenset()
     for trace in traces:
@@ -45,11 +59,15 @@ def beside(traces: Iterable[Trace]) -> Beside:
 
 
 def studied(
-    trace: Trace, others: Elsewhere | None, *, sized: bool, together: Beside | None = None
+    trace: Trace,
+    others: Elsewhere = NOWHERE,
+    *,
+    rules: Iterable[Rule] = (),
+    sized: bool = False,
+    together: Beside | None = None,
 ) -> Studied:
-    """`trace` with its candidates, if what is known of `others` is given, and its sizes."""
-    kinds = span_kinds(trace)
-    known = causes(trace, kinds)
-    found = () if others is None else candidates(trace, kinds, known, others)
-    sizes = sized_calls(trace, kinds, known) if sized else {}
-    return Studied(trace, kinds, known, found, sizes, together or Beside())
+    """Looks in `trace` for what `rules` find, with what `others` show, and for sizes of calls."""
+    facts = Facts(trace, others)
+    found = candidates(facts, rules)
+    sizes = sized_calls(trace, facts.kinds, facts.causes) if sized else {}
+    return Studied(facts, found, sizes, together or Beside())

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from causepath_analyzer.analyses.findings.rule import CODES
+from causepath_analyzer.analyses.findings.opportunities import candidates
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.predictions.answers import last_answer, streams
 from causepath_analyzer.analyses.predictions.model_times import ModelTime
 from causepath_analyzer.analyses.predictions.studied import Studied
@@ -36,10 +37,7 @@ _MOST = 12
 def unmatched(change: Edit, runs: Sequence[Studied], models: Mapping[str, ModelTime]) -> str:
     """Why `change` changed nothing in `runs`, and what could be changed."""
     if isinstance(change, Apply):
-        codes = {candidate.code for run in runs for candidate in run.found}
-        unknown = "" if change.code in CODES else "no finding has this code; "
-        there = f"there is {', '.join(sorted(codes))}" if codes else "nothing was found at all"
-        return f"{change.code}: {unknown}no such finding in these traces; {there}"
+        return f"{change.code}: {_not_found(change.code, runs)}"
     if isinstance(change, NoRetries):
         return "no-retries: there are no retries in these traces"
     if isinstance(change, Stream):
@@ -67,6 +65,24 @@ def unmatched(change: Edit, runs: Sequence[Studied], models: Mapping[str, ModelT
         "scale": "no time to first token was recorded for these",
     }.get(kind_of(change).partition(" ")[0], "no model call is known to have asked for these")
     return f"{described(change)}: {why}; there is {_operations(runs)}"
+
+
+def _not_found(code: str, runs: Sequence[Studied]) -> str:
+    """Why there is nothing of the finding `code` to apply."""
+    failed = [fault for run in runs for fault in run.found.faults]
+    if failed:
+        return f"its rule failed, please report this: {failed[0].why}"
+    if any(run.found.by_code.get(code) for run in runs):
+        return "it says nothing that could be replayed"
+    codes = {
+        other
+        for run in runs
+        for other, found in candidates(run.facts).by_code.items()
+        if any(one.change is not None for one in found)
+    }
+    unknown = "" if code in RULES else "no finding has this code; "
+    there = f"there is {', '.join(sorted(codes))}" if codes else "nothing was found at all"
+    return f"{unknown}no such finding in these traces; {there}"
 
 
 def _nothing_to_stream(runs: Sequence[Studied]) -> str:

@@ -11,9 +11,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.causes import causes
 from causepath_analyzer.analyses.path.cost import cost_usd
 from causepath_analyzer.analyses.path.critical_path import critical_path
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.analyses.predictions.answers import (
@@ -22,11 +24,17 @@ from causepath_analyzer.analyses.predictions.answers import (
     streams,
     would_begin_ns,
 )
-from causepath_analyzer.analyses.predictions.applied_edits import Lean, Notes, apply_edit
+from causepath_analyzer.analyses.predictions.applied_edits import (
+    Lean,
+    Notes,
+    apply_edit,
+    note_side_by_side,
+)
 from causepath_analyzer.analyses.predictions.model_times import ModelTime, model_times
 from causepath_analyzer.analyses.predictions.studied import Studied, beside, studied
 from causepath_analyzer.analyses.predictions.unmatched import unmatched
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
+from causepath_analyzer.analyses.replay.change import OTHER_ANSWERS
 from causepath_analyzer.analyses.replay.edits import (
     Apply,
     Cache,
@@ -99,7 +107,7 @@ class WhatIf(Struct, frozen=True):
     against: tuple[str, ...] = ()
 
 
-class Change(Struct, frozen=True):
+class Edited(Struct, frozen=True):
     """One run with changes: its schedule, what they are, and the times they give."""
 
     plan: Schedule
@@ -111,28 +119,23 @@ _LAST: Final = {Scale: 3, Shrink: 2}
 _ORDERS: Final = (Apply, Together, Early, Eager)
 
 
-def changed(trace: Trace, edits: Sequence[Edit]) -> Change:
-    """`trace` with all of `edits`, found in it alone."""
-    others = NOWHERE if _wants(edits, Apply) else None
-    run = studied(trace, others, sized=_sized(edits))
-    return _edited(run, edits, _models([run], edits), Notes())[0]
-
-
-def _edited(
+def edited(
     run: Studied,
     edits: Sequence[Edit],
     models: Mapping[str, ModelTime],
     notes: Notes,
     lean: Lean = 0,
-) -> tuple[Change, Sequence[int]]:
-    """`run` with all of `edits`, and how much each of these found to change."""
+) -> tuple[Edited, Sequence[int]]:
+    """Edits `run` with all of `edits`; says how much each of these found to change."""
     plan = schedule(run.trace, run.causes)
     editing = Editing(plan, run.kinds)
     counts = [0] * len(edits)
     for n in sorted(range(len(edits)), key=lambda n: _rank(edits[n])):
         counts[n] = apply_edit(run, plan, editing, edits[n], models, notes, lean)
+    for spans in editing.side_by_side:
+        note_side_by_side(run, spans, notes)
     changes = editing.done()
-    return Change(plan, changes, replayed(plan, changes)), counts
+    return Edited(plan, changes, replayed(plan, changes)), counts
 
 
 def _rank(change: Edit) -> int:
@@ -151,9 +154,14 @@ def what_if(
     trusted = [trace for trace in traces if not trace.untrusted]
     if not trusted:
         raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
-    others = elsewhere(trusted) if _wants(edits, Apply) else None
+    codes = dict.fromkeys(change.code for change in edits if isinstance(change, Apply))
+    rules = [RULES[code] for code in codes if code in RULES]
+    others = elsewhere(trusted) if codes else NOWHERE
     together = beside(trusted) if _wants(edits, Apply, Together) else None
-    runs = [studied(trace, others, sized=_sized(edits), together=together) for trace in trusted]
+    runs = [
+        studied(trace, others, rules=rules, sized=_sized(edits), together=together)
+        for trace in trusted
+    ]
     models = _models(runs, edits)
     notes = Notes()
     touched = [0] * len(edits)
@@ -166,13 +174,13 @@ def what_if(
     middle = sorted(range(len(runs)), key=now.__getitem__)[(len(runs) - 1) // 2]
     path_then: tuple[Place, ...] = ()
     for number, run in enumerate(runs):
-        one, counts = _edited(run, edits, models, notes)
+        one, counts = edited(run, edits, models, notes)
         touched = [total + count for total, count in zip(touched, counts, strict=True)]
         changed_runs += any(counts)
         then.append(one.times.wall_ns)
         costs.append(_costs(run, one))
         of_run = Turns(run.trace, run.kinds, run.causes)
-        turns.append(_turns(of_run, one) - _merged(run, edits))
+        turns.append(_turns(of_run, one))
         call = of_run.last_answer()
         answers.append(_answer(run, call, one, models if _wants(edits, Stream) else None))
         streamed |= call != NO_SPAN and streams(run, call)
@@ -196,8 +204,11 @@ def what_if(
         cost_then_usd=_mean([cost for _, cost in costs]),
         path_now=_path(runs[middle].trace),
         path_then=path_then,
-        assumes=(*notes.told(), *_assumptions(edits, len(traces) - len(runs))),
-        not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits)),
+        assumes=(
+            *notes.told(),
+            *_assumptions(edits, notes, _failed(runs), len(traces) - len(runs)),
+        ),
+        not_predicted=(*(() if unknown else notes.unknown), *_not_predicted(edits, notes)),
         agents=agents(trusted),
         turns=_middle(turns),
         turns_between=(min(turns), max(turns)),
@@ -226,7 +237,7 @@ def _doubt(
     off_ns = notes.off_ns / len(runs)
     if _wants(edits, Shrink):
         ends = [
-            _middle([_edited(run, edits, models, Notes(), lean)[0].times.wall_ns for run in runs])
+            _middle([edited(run, edits, models, Notes(), lean)[0].times.wall_ns for run in runs])
             for lean in _ENDS
         ]
         off_ns += abs(ends[1] - ends[0]) / _NINE_OF_TEN
@@ -253,7 +264,7 @@ _NINE_OF_TEN: Final = 3.29
 
 
 def _answer(
-    run: Studied, call: int, one: Change, models: Mapping[str, ModelTime] | None
+    run: Studied, call: int, one: Edited, models: Mapping[str, ModelTime] | None
 ) -> tuple[int | None, int | None]:
     """When the answer of `call`, the last one of `run`, begins to be seen, now and then."""
     if call == NO_SPAN or call in one.changes.dropped:
@@ -275,7 +286,7 @@ def answers_begin_ns(traces: Sequence[Trace]) -> int | None:
     """When the last answer begins to be seen in a typical one of `traces`, if all of them say."""
     found = []
     for trace in traces:
-        run = studied(trace, None, sized=False)
+        run = studied(trace)
         call = last_answer(run)
         begins = begins_ns(run, call) if call != NO_SPAN else None
         if begins is None:
@@ -306,10 +317,10 @@ def _middle(values: Sequence[int]) -> int:
     return sorted(values)[(len(values) - 1) // 2]
 
 
-def _turns(turns: Turns, one: Change) -> int:
+def _turns(turns: Turns, one: Edited) -> int:
     """How many of `turns` are left."""
     unpaid = {i for i, call in one.changes.calls.items() if call.tokens is NO_TOKENS}
-    gone = one.changes.dropped | unpaid
+    gone = one.changes.dropped | one.changes.merged | unpaid
     return sum(call not in gone for call in turns.outermost())
 
 
@@ -329,22 +340,16 @@ def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, Mode
     return model_times(runs) if _sized(edits) else {}
 
 
-def _merged(run: Studied, edits: Sequence[Edit]) -> int:
-    """How many turns become part of others."""
-    codes = {change.code for change in edits if isinstance(change, Apply)}
-    return sum(c.code in codes and not isinstance(c.change, tuple) for c in run.found)
-
-
-def _costs(run: Studied, one: Change) -> tuple[Decimal | None, Decimal | None]:
-    used = usage(run.trace)
+def _costs(run: Studied, one: Edited) -> tuple[Decimal | None, Decimal | None]:
+    used = usage(run.facts.flow)
     if not used.calls.llm:
         return Decimal(0), Decimal(0)
     cost = cost_usd(used.models, run.trace.start_ns)
     changes = one.changes
     if not changes.calls and not any(run.kinds.calls[i] != NO_SPAN for i in changes.dropped):
         return cost, cost
-    edited = new_trace(one.plan, changes, one.times)
-    models = usage(edited).models
+    new = new_trace(one.plan, changes, one.times)
+    models = usage(DataFlow(new)).models
     return cost, cost_usd(models, run.trace.start_ns) if models else Decimal(0)
 
 
@@ -376,14 +381,13 @@ def _path(trace: Trace) -> tuple[Place, ...]:
     return tuple(Place(name, length / wall) for name, length in most)
 
 
-def _assumptions(edits: Sequence[Edit], untrusted: int) -> list[str]:
-    """What has to hold for the prediction to come true."""
-    told = ["calls take as long as they took, the agent's own code too"]
+def _assumptions(
+    edits: Sequence[Edit], notes: Notes, failed: Mapping[str, int], untrusted: int
+) -> list[str]:
+    """Says what has to hold for the prediction to come true."""
+    told = ["calls take as long as they took, the agent's own code too", *notes.assumed]
     for change in edits:
-        if isinstance(change, Together) or (isinstance(change, Apply) and change.code != "CP103"):
-            limit = f"at most {change.limit} at once" if change.limit else "with the limits seen"
-            told.append(f"{described(change)}: calls run together are no slower, {limit}")
-        elif isinstance(change, Cache):
+        if isinstance(change, Cache):
             told.append(
                 f"{described(change)}: a hit costs {change.lookup_ns / 1_000_000:g} ms; nothing is "
                 "kept from run to run"
@@ -394,17 +398,28 @@ def _assumptions(edits: Sequence[Edit], untrusted: int) -> list[str]:
             told.append("stream: the last answer is shown as it is written, and takes no longer")
         elif isinstance(change, Eager):
             told.append("the parts of a reply arrive evenly after its first token")
+    for why, runs in failed.items():
+        told.append(f"{runs} runs stay as they are, as a rule failed, please report this: {why}")
     if untrusted:
         told.append(f"{untrusted} traces whose times mean nothing are left out")
     return list(dict.fromkeys(told))
 
 
-def _not_predicted(edits: Sequence[Edit]) -> tuple[str, ...]:
-    told = []
-    if any(isinstance(c, OtherModel | Remove | Shrink) or kind_of(c) == "CP103" for c in edits):
-        told.append("change of answer quality, and of the number of turns")
-    if any(isinstance(c, Cache) for c in edits):
-        told.append("answers that are out of date")
-    if any(isinstance(c, Together) or kind_of(c) in ("CP101", "CP102") for c in edits):
-        told.append("rate limits of the services that are called")
+def _failed(runs: Sequence[Studied]) -> Mapping[str, int]:
+    """Counts the runs in which a rule failed, by how it did."""
+    counted: dict[str, int] = {}
+    for run in runs:
+        for fault in run.found.faults:
+            why = f"{fault.code}: {fault.why}"
+            counted[why] = counted.get(why, 0) + 1
+    return counted
+
+
+def _not_predicted(edits: Sequence[Edit], notes: Notes) -> tuple[str, ...]:
+    told: dict[str, None] = {}
+    if _wants(edits, OtherModel, Remove, Shrink):
+        told[OTHER_ANSWERS] = None
+    if _wants(edits, Cache):
+        told["answers that are out of date"] = None
+    told.update(notes.not_predicted)
     return tuple(told) or ("what else the change does",)

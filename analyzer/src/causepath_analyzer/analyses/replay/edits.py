@@ -276,10 +276,14 @@ def _duration_ns(text: str, value: str) -> int:
 
 
 class Editing:
-    """Edits of one schedule, one after the other; `changes` is what became of it."""
+    """Edits of one schedule, one after the other.
+
+    ``changes`` is what becomes of it, ``side_by_side`` are the spans that are to run together.
+    """
 
     def __init__(self, plan: Schedule, kinds: SpanKinds) -> None:
-        self.changes = Changes({}, {}, {}, {}, set(), {})
+        self.changes = Changes({}, {}, {}, {}, set(), {}, set())
+        self.side_by_side: list[tuple[int, ...]] = []
         self._plan, self._kinds = plan, kinds
         self._factors: dict[int, list[tuple[str, Factor]]] = {}
 
@@ -293,6 +297,7 @@ class Editing:
         these had to wait for each other. The agent's own work between them comes after them.
         """
         spans = self._plan.trace.spans
+        self.side_by_side.append(tuple(i for branch in branches for i in branch))
         heads = [branch[0] for branch in branches]
         tails = [branch[-1] for branch in branches]
         single = heads == tails  # longer ones are rounds of a loop, which follow each other
@@ -341,6 +346,7 @@ class Editing:
         """
         second, own = turns.second, {end_of(i) for i in turns.between}
         self._emptied(second)
+        self.changes.merged.add(second)
         self.changes.gates[start_of(second)] = (end_of(turns.first),)
         self.changes.gaps[start_of(second)] = 0
         self.changes.gaps[end_of(second)] = turns.generated_ns
@@ -412,7 +418,7 @@ class Editing:
         for i in found:
             if i not in self.changes.dropped:
                 self.remove(i)
-        own = retries(self._plan.trace, self._kinds.calls)
+        own = retries(self._plan.causes.flow, self._kinds.calls)
         for retry in own:
             first, event = start_of(retry.whole_failed), start_of(retry.whole_again)
             self.changes.gates[event] = self._held_by(first)

@@ -162,7 +162,7 @@ class Turns:
     def __init__(self, trace: Trace, kinds: SpanKinds, causes: Causes) -> None:
         self._trace, self._kinds = trace, kinds
         self._issuers = causes.issuers
-        self._again = {retry.failed: retry.again for retry in retries(trace, kinds.calls)}
+        self._again = {retry.failed: retry.again for retry in retries(causes.flow, kinds.calls)}
         self._asking = set(causes.issuers)
         self._of_agent: dict[int, list[int]] = {}
         self._number: dict[int, int] = {}

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.path.causes import causes
+from causepath_analyzer.analyses.path.causes import Causes, causes
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
 from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.path.retries import retries
@@ -42,8 +42,9 @@ def profile(traces: Sequence[Trace]) -> tuple[Curve, ...]:
         if trace.untrusted:
             continue
         kinds = span_kinds(trace)
-        targets = _targets(trace, kinds)
-        runs.append((schedule(trace, causes(trace, kinds)), kinds, targets))
+        known = causes(trace, kinds)
+        targets = _targets(trace, kinds, known)
+        runs.append((schedule(trace, known), kinds, targets))
         for name, spans in targets.items():
             spent[name] = spent.get(name, 0) + sum(trace.spans[i].duration_ns for i in spans)
     total = sum(plan.trace.wall_ns for plan, _, _ in runs)
@@ -64,10 +65,10 @@ def profile(traces: Sequence[Trace]) -> tuple[Curve, ...]:
     return tuple(sorted(curves, key=lambda curve: (-curve.shares[-1], curve.operation)))
 
 
-def _targets(trace: Trace, kinds: SpanKinds) -> dict[str, list[int]]:
+def _targets(trace: Trace, kinds: SpanKinds, known: Causes) -> dict[str, list[int]]:
     """The operations of `trace` with their spans; model calls by phase where it is known."""
     found: dict[str, list[int]] = {}
-    failed = {retry.failed for retry in retries(trace, kinds.calls)}
+    failed = {retry.failed for retry in retries(known.flow, kinds.calls)}
     for i, span in enumerate(trace.spans):
         if span.category not in _PROFILED or (span.category == "llm" and kinds.calls[i] != i):
             continue

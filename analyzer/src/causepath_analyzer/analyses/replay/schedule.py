@@ -115,6 +115,8 @@ class Changes(Struct, frozen=True):
     dropped: set[int] = set()
     calls: dict[int, ModelCall] = {}
     """Model calls that become others: for cost, and for where the first token falls."""
+    merged: set[int] = set()
+    """Model calls whose turn becomes part of another one."""
 
     @property
     def nothing(self) -> bool:

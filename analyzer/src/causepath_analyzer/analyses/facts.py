@@ -1,0 +1,59 @@
+"""One run and what the single analyses say of it: what findings are looked for in."""
+
+from functools import cached_property
+
+from causepath_analyzer.analyses.path.causes import Causes, causes
+from causepath_analyzer.analyses.path.cost import Cost, cost_of
+from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
+from causepath_analyzer.analyses.path.usage import Usage, usage
+from causepath_analyzer.analyses.path.wall_time import WallTime, wall_time
+from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
+from causepath_analyzer.model import Trace
+
+
+class Facts:
+    """The analyses of ``trace``, each made once, when it is first asked for.
+
+    ``others`` is what other runs show about the order of calls.
+    """
+
+    def __init__(self, trace: Trace, others: Elsewhere = NOWHERE) -> None:
+        self.trace = trace
+        self.others = others
+
+    @cached_property
+    def kinds(self) -> SpanKinds:
+        """What the spans are."""
+        return span_kinds(self.trace)
+
+    @cached_property
+    def causes(self) -> Causes:
+        """Which call asked for which tool, and the tree that these causes make."""
+        return causes(self.trace, self.kinds)
+
+    @property
+    def flow(self) -> DataFlow:
+        """What reached which span."""
+        return self.causes.flow
+
+    @cached_property
+    def path(self) -> CriticalPath:
+        """What was waited for at each instant."""
+        return critical_path(self.trace, self.kinds, self.causes)
+
+    @cached_property
+    def wall(self) -> WallTime:
+        """The wall time by kind."""
+        return wall_time(self.trace, self.kinds, self.path)
+
+    @cached_property
+    def usage(self) -> Usage:
+        """Calls, turns and tokens."""
+        return usage(self.flow)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The price of the calls; the table of prices is loaded when this is first asked for."""
+        return cost_of(self.usage.models, self.trace.start_ns)

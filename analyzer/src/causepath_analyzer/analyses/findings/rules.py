@@ -1,0 +1,51 @@
+"""All rules by code, and which of them are asked.
+
+To add a finding, write one file in this folder with a `Rule` called ``RULE`` and add it to `RULES`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from causepath_analyzer.analyses.findings import (
+    cp101_sequential_tools,
+    cp102_independent_calls,
+    cp103_mergeable_turns,
+)
+from causepath_analyzer.analyses.findings.rule import Rule
+
+RULES: Final[Mapping[str, Rule]] = {
+    rule.code: rule
+    for rule in (
+        cp101_sequential_tools.RULE,
+        cp102_independent_calls.RULE,
+        cp103_mergeable_turns.RULE,
+    )
+}
+EVERY: Final = tuple(RULES.values())
+
+
+def chosen(select: Sequence[str] | None, ignore: Sequence[str] = ()) -> tuple[Rule, ...]:
+    """Picks the rules whose codes begin with one of `select`, and with none of `ignore`.
+
+    ``None`` selects all of them. Where a code begins with some of both, the longest has the say,
+    and of equals that of `ignore`: ``CP101`` is selected although ``CP1`` is ignored.
+    """
+    return tuple(
+        rule
+        for rule in EVERY
+        if _longest(rule.code, ("",) if select is None else select) > _longest(rule.code, ignore)
+    )
+
+
+def _longest(code: str, prefixes: Iterable[str]) -> int:
+    return max((len(one) for one in prefixes if code.startswith(one.upper())), default=-1)
+
+
+def misnamed(prefix: str) -> str | None:
+    """Says what is wrong with `prefix` if no code begins with it."""
+    if prefix and any(code.startswith(prefix.upper()) for code in RULES):
+        return None
+    near = get_close_matches(prefix.upper(), RULES, n=1)
+    there = f"did you mean {near[0]}?" if near else f"there is {', '.join(RULES)}"
+    return f"no finding has a code that begins with {prefix!r}; {there}"

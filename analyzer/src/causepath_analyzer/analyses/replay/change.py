@@ -1,0 +1,73 @@
+"""What the fix of a finding does to a run when that is replayed."""
+
+from typing import ClassVar, Final, Protocol
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.replay.edits import Editing
+from causepath_analyzer.analyses.replay.schedule import Turns
+
+OTHER_ANSWERS: Final = "change of answer quality, and of the number of turns"
+
+
+class Change(Protocol):
+    """A change of a run that a replay can carry out.
+
+    ``assumes`` is what has to hold for the replay to come true, ``not_predicted`` what else the
+    change may do, which the replay does not show.
+    """
+
+    not_predicted: ClassVar[tuple[str, ...]]
+
+    @property
+    def assumes(self) -> str:
+        """Says what has to hold for the replay to come true."""
+
+    def apply(self, editing: Editing) -> None:
+        """Does to a run what the fix would do."""
+
+
+class SideBySide(Struct, frozen=True):
+    """Branches that start together instead of one after the other; a branch is one or more spans
+    that follow each other. ``limit`` is how many run at once, if not as many as the run shows."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("rate limits of the services that are called",)
+
+    branches: tuple[tuple[int, ...], ...]
+    limit: int | None = None
+
+    @property
+    def assumes(self) -> str:
+        """Says that calls do not slow each other down."""
+        most = f"at most {self.limit} at once" if self.limit else "with the limits seen"
+        return f"calls run together are no slower, {most}"
+
+    def apply(self, editing: Editing) -> None:
+        """Starts all branches as the first one starts."""
+        editing.together(self.branches, self.limit)
+
+
+class OneTurn(Struct, frozen=True):
+    """Two turns whose tools the model asks for in one reply."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = (OTHER_ANSWERS,)
+
+    turns: Turns
+
+    def apply(self, editing: Editing) -> None:
+        """Lets the first reply also write what the second one wrote."""
+        editing.merge(self.turns)
+
+    @property
+    def assumes(self) -> str:
+        """Says how long the reply takes to write, and in which order the tools run."""
+        tools = "side by side, as this agent does" if self.turns.beside else "one after the other"
+        if self.turns.estimated:
+            return (
+                "replies whose first token is not known were written at the pace of other calls "
+                f"of their model; the tools of both turns run {tools}"
+            )
+        return (
+            "the first reply also writes what the second one wrote, in the same time; the "
+            f"tools of both turns run {tools}"
+        )
