@@ -104,6 +104,12 @@ def test_every_rule_says_all_that_explain_prints(one: Rule) -> None:
         assert text == " ".join(text.split())
 
 
+def test_the_page_on_findings_lists_them() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "findings.md").read_text()
+    rows = [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| CP")]
+    assert rows == [[f"| {one.code}", one.title] for one in EVERY]
+
+
 def test_candidates_change_what_their_rule_says() -> None:
     found = candidates(Facts(TRACE))
     kinds = {code: {type(one.change) for one in some} for code, some in found.by_code.items()}

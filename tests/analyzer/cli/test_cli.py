@@ -225,7 +225,7 @@ tokens.input = 40_000
             "causepath.toml",
             "[budget]\nwall = '1s'\n",
             2,
-            "causepath.toml:1: unknown setting 'budget'; there is only budgets",
+            "causepath.toml:1: unknown setting 'budget'; there is budgets and findings",
         ),
         ("causepath.toml", "[budgets]\nwall = \n", 2, "causepath.toml:2: not TOML: "),
         ("causepath.toml", "budgets = 5\n", 2, "causepath.toml:1: "),

@@ -13,7 +13,7 @@ from causepath_analyzer.analyses.path.kinds import KINDS, Kind
 from causepath_analyzer.analyses.run import Run
 
 _Emitter = tuple[str | None, str | None]
-Unit = Literal["ns", "tokens", "calls", "usd"]
+Unit = Literal["ns", "tokens", "calls", "usd", "findings"]
 Amount = int | Decimal
 """Nanoseconds and counts are whole; money is exact."""
 
@@ -101,6 +101,12 @@ def _tool_calls(run: Run) -> Used:
     return Used(found, "tools asked for that nothing shows" if asked and not found else None)
 
 
+def _findings(run: Run) -> Used:
+    if run.trace.untrusted:
+        return Used(None, "times that mean nothing")
+    return Used(len(run.findings), "findings whose rule failed" if run.faults else None)
+
+
 MEASURES: Final[Mapping[str, Measure]] = {
     "wall": Measure("ns", _wall),
     **{
@@ -115,6 +121,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "calls.tool": Measure("calls", _tool_calls, of_calls=True),
     "turns": Measure("calls", lambda r: _model_calls(r.usage.turns, r), of_calls=True),
     "cost": Measure("usd", _cost, of_calls=True),
+    "findings": Measure("findings", _findings),
 }
 """By the name that a budget has in settings and on the command line."""
 

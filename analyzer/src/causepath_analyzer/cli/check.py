@@ -6,8 +6,15 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.budgets import Verdict, checked, overall
+from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import id_length
+from causepath_analyzer.cli.finding_options import (
+    EVERY_FINDING,
+    ConfigOption,
+    FindingOptions,
+    wanted_rules,
+)
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,
@@ -49,26 +56,21 @@ def check(
             help="A budget, like `wall=5s`; again for more. Environment: CAUSEPATH_MAX.",
         ),
     ] = None,
-    config: Annotated[
-        str | None,
-        Parameter(
-            metavar="FILE",
-            help="Settings; else causepath.toml or pyproject.toml, here or above.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     json: Json = False,
     trace: TraceOption = None,
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    findings: FindingOptions = EVERY_FINDING,
     color: ColorOption = "auto",
 ) -> int:
     """Hold every run against budgets; exit with 1 if one is broken.
 
     Budgets are `wall`, `path.KIND` (wall time spent on tool, llm, first_token, retry, ...),
-    `tokens.input`, `tokens.output`, `tokens.cache_read`, `calls.llm`, `calls.tool`, `turns`
-    and `cost`.
+    `tokens.input`, `tokens.output`, `tokens.cache_read`, `calls.llm`, `calls.tool`, `turns`,
+    `cost` and `findings`: how many opportunities a run may have.
     """
     wanted, file = budgets(max or (), os.environ.get(MAX_VARIABLE, ""), config)
     if not wanted:
@@ -79,9 +81,18 @@ def check(
         )
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    with_cost = any(budget.name == "cost" for budget in wanted)
+    names = {budget.name for budget in wanted}
+    rules = wanted_rules(findings, config) if "findings" in names else ()
+    if findings != EVERY_FINDING and "findings" not in names:
+        raise UsageError(
+            "--select and --ignore say which findings the budget of findings counts; set one with "
+            '--max "findings=0"'
+        )
     chosen = picked(reading.traces, trace)
-    runs = [explained(entry, with_cost=with_cost) for entry in chosen]
+    others = elsewhere(chosen) if rules else NOWHERE
+    runs = [
+        explained(entry, with_cost="cost" in names, others=others, rules=rules) for entry in chosen
+    ]
     results = checked(wanted, runs)
     if json:
         write(check_json(reading.inputs, len(runs), results), None)

@@ -10,6 +10,12 @@ from msgspec import Struct
 
 from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.run import Run, explained
+from causepath_analyzer.cli.finding_options import (
+    EVERY_FINDING,
+    ConfigOption,
+    FindingOptions,
+    wanted_rules,
+)
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,
@@ -86,6 +92,8 @@ def export(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    findings: FindingOptions = EVERY_FINDING,
+    config: ConfigOption = None,
 ) -> int:
     """Write traces with their critical path for other programs.
 
@@ -100,6 +108,7 @@ def export(
     `causepath export traces/ --to folded | inferno-flamegraph > path.svg`
     """
     _check(paths, to, output, copy, weight, server, json=json)
+    rules = wanted_rules(findings, config)
     named = named_paths(paths)
     # How to talk to servers may also be said for the one that is written to.
     addresses = (*named, output or "http://") if _is_sent(to, output) else named
@@ -110,7 +119,7 @@ def export(
     reading = read_inputs(named, options, keep)
     chosen = picked(reading.traces, trace)
     others = elsewhere(chosen)
-    runs = [explained(t, with_cost=wire, others=others) for t in chosen]
+    runs = [explained(t, with_cost=wire, others=others, rules=rules) for t in chosen]
     if wire:
         done = _otlp(
             runs, kept, to, output, copy=to == "jaeger" if copy is None else copy, server=server

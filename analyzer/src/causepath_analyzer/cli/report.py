@@ -7,8 +7,15 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
+from causepath_analyzer.analyses.findings.rule import Rule
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.cli.finding_options import (
+    EVERY_FINDING,
+    ConfigOption,
+    FindingOptions,
+    wanted_rules,
+)
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,
@@ -71,6 +78,8 @@ def report(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    findings: FindingOptions = EVERY_FINDING,
+    config: ConfigOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
@@ -80,15 +89,17 @@ def report(
     named = named_paths(paths)
     if jobs is not None and not 1 <= jobs <= MOST_JOBS:
         raise UsageError(f"--jobs {jobs}: there can be 1 to {MOST_JOBS} processes")
-    task = Task(read_options(named, format, max_bytes, server), with_json=json)
+    rules = wanted_rules(findings, config)
+    codes = tuple(rule.code for rule in rules)
+    task = Task(read_options(named, format, max_bytes, server), with_json=json, codes=codes)
     inputs, found = _found(named, task, jobs, trace)
     shown = (*named, *as_typed(server))
     if json:
         write(as_json(inputs, found), output)
     elif output is not None:
-        save(as_text(inputs, found, shown, marks(ascii_only=ascii_only)), output)
+        save(as_text(inputs, found, shown, marks(ascii_only=ascii_only), rules), output)
     else:
-        show(as_text(inputs, found, shown, marks(ascii_only=ascii_only)), color)
+        show(as_text(inputs, found, shown, marks(ascii_only=ascii_only), rules), color)
     return status_of(inputs, named, strict=strict)
 
 
@@ -120,11 +131,15 @@ def found_in(traces: Sequence[Trace], task: Task) -> Found:
 
 
 def as_text(
-    inputs: Sequence[Input], found: Found, paths: Sequence[str], marks: Marks
+    inputs: Sequence[Input],
+    found: Found,
+    paths: Sequence[str],
+    marks: Marks,
+    rules: Sequence[Rule],
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        return run_text(explained(found, with_cost=True), marks, paths, inputs)
+        return run_text(explained(found, with_cost=True, rules=rules), marks, paths, inputs)
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)
 
 

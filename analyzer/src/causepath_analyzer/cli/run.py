@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from causepath_analyzer.cli.finding_options import EVERY_FINDING, FindingOptions, wanted_rules
 from causepath_analyzer.cli.inputs import (
     DEFAULT_FILE,
     FILE_VARIABLE,
@@ -42,6 +43,7 @@ def run(
         Parameter(help="The program and its arguments.", metavar="CMD", allow_leading_hyphen=True),
     ],
     json: Json = False,
+    findings: FindingOptions = EVERY_FINDING,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     output: OutputOption = None,
@@ -53,6 +55,7 @@ def run(
     """
     if not command:
         raise UsageError("run what? Write: causepath run -- python agent.py")
+    rules = wanted_rules(findings)
     file = Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE).absolute()
     before = file.stat().st_size if file.exists() else 0
     environment = {**os.environ, ENABLE_VARIABLE: "1", FILE_VARIABLE: str(file)}
@@ -70,14 +73,14 @@ def run(
         complain(str(error))
         return status or ExitStatus.NO_TRACES
     shown = os.path.relpath(file)
-    found = found_in(reading.traces, Task(with_json=json))
+    found = found_in(reading.traces, Task(with_json=json, codes=tuple(rule.code for rule in rules)))
     if json:
         write(as_json(reading.inputs, found), output)
     elif output is not None:
-        save(as_text(reading.inputs, found, [shown], marks(ascii_only=ascii_only)), output)
+        save(as_text(reading.inputs, found, [shown], marks(ascii_only=ascii_only), rules), output)
     else:
         kind = marks(ascii_only=ascii_only, stream=sys.stderr)
-        show(as_text(reading.inputs, found, [shown], kind), color, stream=sys.stderr)
+        show(as_text(reading.inputs, found, [shown], kind, rules), color, stream=sys.stderr)
     return status
 
 

@@ -1,4 +1,4 @@
-"""Budgets from the command line, the environment and settings files, in this order.
+"""Settings from the command line, the environment and settings files, in this order.
 
 A settings file is ``causepath.toml``, or ``pyproject.toml`` with a table ``tool.causepath``, here
 or in the nearest folder above::
@@ -9,6 +9,10 @@ or in the nearest folder above::
     tokens.input = 40000
     calls.llm = 6
     cost = "$0.25"
+
+    [findings]                  # in pyproject.toml: [tool.causepath.findings]
+    select = ["CP1"]            # codes, or what they begin with; without it, all
+    ignore = ["CP103"]
 """
 
 import re
@@ -23,6 +27,7 @@ import tomllib
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import MEASURES, Amount, Budget, Unit
+from causepath_analyzer.analyses.findings.rules import misnamed
 from causepath_analyzer.errors import ConfigurationError, UsageError
 
 _UNITS_NS: Final[Mapping[str, int]] = {
@@ -40,13 +45,22 @@ _EXAMPLES: Final[Mapping[Unit, str]] = {
     "tokens": "40000",
     "calls": "6",
     "usd": '"$0.25"',
+    "findings": "0",
 }
+
+
+class FindingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Codes of findings, or what these begin with; without ``select`` all of them."""
+
+    select: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a settings file may hold. Budgets may be nested tables or dotted names."""
 
     budgets: dict[str, Any] = {}
+    findings: FindingSettings = FindingSettings()
 
 
 class _Tool(Struct, frozen=True):
@@ -60,13 +74,13 @@ class _Project(Struct, frozen=True):
 def budgets(
     flags: Sequence[str], environment: str, config: str | None
 ) -> tuple[tuple[Budget, ...], str | None]:
-    """The budgets that hold, and the settings file they may come from.
+    """Gathers the budgets that hold, and names the settings file they may come from.
 
     `flags` and the comma-separated `environment` are like "wall=5s". Raises `UsageError` or
     `ConfigurationError` for what is not understood.
     """
     found: dict[str, Budget] = {}
-    file = Path(config) if config is not None else _settings_file(Path.cwd())
+    file = _chosen_file(config)
     if file is not None:
         found.update((budget.name, budget) for budget in _from_file(file))
     in_environment = [entry for entry in re.split(r"[,\s]+", environment) if entry]
@@ -81,23 +95,53 @@ def budgets(
     return tuple(found.values()), None if file is None else str(file)
 
 
+def finding_settings(config: str | None) -> FindingSettings:
+    """Reads which findings are wanted. Raises `ConfigurationError` for what begins no code."""
+    file = _chosen_file(config)
+    if file is None:
+        return FindingSettings()
+    found = _settings(file).findings
+    for name, codes in (("select", found.select or ()), ("ignore", found.ignore)):
+        for code in codes:
+            problem = misnamed(code)
+            if problem is not None:
+                raise ConfigurationError(f"{_place(file, f'findings.{name}')}: {name}: {problem}")
+    return found
+
+
+def _chosen_file(config: str | None) -> Path | None:
+    return Path(config) if config is not None else _settings_file(Path.cwd())
+
+
 def _settings_file(folder: Path) -> Path | None:
     for here in (folder, *folder.parents):
         own, project = here / "causepath.toml", here / "pyproject.toml"
         if own.is_file():
             return own
-        if project.is_file() and _table(project) is not None:
+        if project.is_file() and _names_us(project) and _table(project) is not None:
             return project
     return None
 
 
-def _from_file(file: Path) -> Iterator[Budget]:
+def _names_us(project: Path) -> bool:
+    """Tells whether a project may have settings of ours: what else is wrong with it is no matter
+    of ours."""
+    try:
+        return b"causepath" in project.read_bytes()
+    except OSError:
+        return False
+
+
+def _settings(file: Path) -> Settings:
     table = _table(file)
     try:
-        settings = msgspec.convert(table if table is not None else {}, Settings)
+        return msgspec.convert(table if table is not None else {}, Settings)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{_place(file, _field(error))}: {_told(error)}") from None
-    for name, value in _flat(settings.budgets):
+
+
+def _from_file(file: Path) -> Iterator[Budget]:
+    for name, value in _flat(_settings(file).budgets):
         place = _place(file, name)
         yield _budget(name, value, place, place)
 
@@ -135,15 +179,20 @@ def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
 
 
 def _field(error: msgspec.ValidationError) -> str:
+    """Names the setting that `error` is about, with the tables that it is in."""
+    inside = re.search(r"at `\$\.([\w.]+)", str(error))
     unknown = re.search(r"unknown field `([^`]*)`", str(error))
-    return unknown[1] if unknown else "budgets"
+    return ".".join(found[1] for found in (inside, unknown) if found is not None)
 
 
 def _told(error: msgspec.ValidationError) -> str:
-    unknown = re.search(r"unknown field `([^`]*)`", str(error))
-    if unknown:
-        return f"unknown setting {unknown[1]!r}; there is only budgets"
-    return str(error)
+    name = _field(error)
+    if name.startswith("findings.") and "unknown field" not in str(error):
+        return f'{name} is no list of codes; write it like ["CP101", "CP2"]'
+    if "unknown field" not in str(error):
+        return f"{name}: {error}"
+    table = FindingSettings if name.startswith("findings.") else Settings
+    return f"unknown setting {name!r}; there is {' and '.join(table.__struct_fields__)}"
 
 
 def _place(file: Path, name: str) -> str:
@@ -151,8 +200,11 @@ def _place(file: Path, name: str) -> str:
     key = re.escape(name.rpartition(".")[2])
     assignment = re.compile(rf'\s*(?:[\w."-]+\.)?"?{key}"?\s*(?:=|\])|\s*\[[\w."-]*{key}"?\]')
     lines = file.read_text(encoding="utf-8").splitlines()
+    table = re.escape(name.rpartition(".")[0])
+    header = re.compile(rf"\s*\[\s*(?:tool\.causepath\.)?{table}\s*\]")
     ours = next((n for n, line in enumerate(lines) if "causepath" in line), 0)
-    start = ours if file.name == "pyproject.toml" else 0
+    ours = ours if file.name == "pyproject.toml" else 0
+    start = next((n for n, line in enumerate(lines) if table and header.match(line)), ours)
     for number, line in enumerate(lines[start:], start=start + 1):
         if assignment.match(line):
             return f"{file}:{number}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import Brief, brief
@@ -25,10 +26,11 @@ from causepath_analyzer.report.json import trace_json
 
 
 class Task(Struct, frozen=True):
-    """How traces are read, and what is wanted of them."""
+    """How traces are read, and what is wanted of them: ``codes`` are those of findings."""
 
     options: Options = Options()
     with_json: bool = False
+    codes: tuple[str, ...] = tuple(RULES)
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -107,9 +109,10 @@ class Share:
     def rows(self, others: Elsewhere) -> Iterator[Row]:
         """A row for each trace, which is then dropped."""
         task = self._task
+        rules = [RULES[code] for code in task.codes]
         self._traces.reverse()
         while self._traces:
-            run = explained(self._traces.pop(), with_cost=True, others=others)
+            run = explained(self._traces.pop(), with_cost=True, others=others, rules=rules)
             yield Row(brief(run), trace_json(run) if task.with_json else b"")
 
 
