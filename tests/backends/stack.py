@@ -119,8 +119,8 @@ def attributes_of(span: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def jaeger_running(folder: Path, **more: str) -> Iterator[Jaeger]:
-    """Jaeger with the configuration that docker-compose.yml gives it."""
+def jaeger_running(folder: Path, *beside: str, **more: str) -> Iterator[Jaeger]:
+    """Run Jaeger as docker-compose.yml does, with other configurations beside it."""
     *ports, metrics = free_ports(6)
     otlp, otlp_http, ui, grpc, health = (f"127.0.0.1:{port}" for port in ports)
     variables = {
@@ -134,10 +134,10 @@ def jaeger_running(folder: Path, **more: str) -> Iterator[Jaeger]:
         "JAEGER_UI_CONFIG": str(CONFIGURATIONS / "jaeger" / "ui.json"),
         **more,
     }
-    configuration = CONFIGURATIONS / "jaeger" / "config.yaml"
+    configurations = [CONFIGURATIONS / "jaeger" / f"{name}.yaml" for name in ("config", *beside)]
     with started(
         "jaeger",
-        [f"--config={configuration}"],
+        [f"--config={path}" for path in configurations],
         variables,
         f"http://{health}/status",
         folder / "jaeger.log",
