@@ -24,7 +24,7 @@ from causepath.providers.provider import CONTENT, FACTS, LAST
 from causepath.replies.stream_pace import Pacing, connecting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
     from types import CodeType, TracebackType
 
     from opentelemetry.context import Context
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from causepath.content.conversations import Told
     from causepath.content.recording import Content, Said
     from causepath.providers.messages import Block, ModelRequest, ToolCall
-    from causepath.providers.provider import BlockReader, Provider
+    from causepath.providers.provider import BlockReader, NativeSpans, Provider, Response
     from causepath.replies.reply_bytes import Body
     from causepath.replies.stream_pace import Connecting
 
@@ -101,7 +101,7 @@ class ModelCall:
         around: Context,
         now_ns: int,
         *,
-        native: bool,
+        native: NativeSpans | None,
         other: OtherSpan | None,
     ) -> None:
         self._telemetry = telemetry
@@ -112,7 +112,7 @@ class ModelCall:
         self._tracer = tracer
         self._native = native
         self._other = other
-        self._is_ours = not native and other is None
+        self._is_ours = native is None and other is None
         self._told_others: dict[str, Any] = {}
         """What a span of somebody else was told of this call."""
         self.closed_ns = 0
@@ -123,7 +123,7 @@ class ModelCall:
         if request.tool_results:
             self._deliver(request)
         if telemetry.content is not None:
-            run.native_content = native and provider.native_content(client)
+            run.native_content = native is not None and native.records_content(client)
             self._records_content = not run.native_content
         self._own: dict[str, Any] = semconv.more_request_attributes(request)
         """What samplers need not see, and most of it nobody else says."""
@@ -208,7 +208,8 @@ class ModelCall:
 
     def adopts(self, span: Any) -> bool:
         """Whether an SDK starts this span, in whose code the call is, for the call itself."""
-        if self.span is not None or not self._native or span.name != self._provider.native_call:
+        native = self._native
+        if self.span is not None or native is None or span.name != native.call:
             return False
         self.span = span
         # Nothing below the span may begin before it, and times are counted from its start.
@@ -287,15 +288,17 @@ class ModelCall:
     # -- attempts
 
     @harmless(None)
-    def sending(self, request: Any) -> None:
-        """An attempt is about to be sent."""
-        self._connecting = connecting(request, is_async=self.is_async)
+    def sending(
+        self, extensions: Callable[[Any], MutableMapping[str, Any] | None], built: object
+    ) -> None:
+        """An attempt is about to be sent, and `built` for that."""
+        self._connecting = connecting(extensions(built), is_async=self.is_async)
 
     @harmless(None)
-    def attempt_failed(self, response: Any, error: BaseException | None) -> None:
+    def attempt_failed(self, response: Response | None, error: BaseException | None) -> None:
         """The pause before the next attempt begins."""
         now_ns = time.time_ns()
-        status = getattr(response, "status_code", None)
+        status = response.status if response is not None else None
         if self.span is None:
             return
         if self._attempts is None:
@@ -325,19 +328,19 @@ class ModelCall:
     # -- the reply
 
     @harmless(None)
-    def responded(self, response: Any, result: object) -> None:
+    def responded(self, response: Response | None, result: object) -> None:
         """A successful attempt has its response, and the application is about to get `result`."""
         if self._connecting is not None:
             self._connecting.over()
-        if getattr(response, "status_code", 200) >= 400:
+        if response is None or response.status >= 400:
             return
         if self._attempts is not None:
-            self._attempts.succeeded(time.time_ns(), response.status_code, self._connected())
+            self._attempts.succeeded(time.time_ns(), response.status, self._connected())
         reply = self._provider.read_reply(result)
         if reply is not None:
             self._reply = reply
             self._reply_over()
-        elif not response.is_closed:
+        elif not response.is_read:
             from causepath.replies.reply_body import ObservedBody
 
             self.pace = Pacing()
@@ -346,16 +349,15 @@ class ModelCall:
             if self._told is not None or self._said is not None:
                 self._block_reader = self._provider.block_reader(self.look)
                 self.look = self._block_reader.event
-            response.extensions["causepath.call"] = self
-            response.stream = ObservedBody(response.stream, self)
+            response.observe(self, ObservedBody)
 
     @harmless(None)
-    def refused(self, response: Any) -> None:
+    def refused(self, response: Response | None) -> None:
         """The SDK makes nothing of a whole reply, as it is not of the form that was asked for. It
         has been paid for all the same."""
-        if response is None or not response.is_closed:
+        if response is None or not response.is_read:
             return
-        reply = self._provider.read_document(response.content)
+        reply = self._provider.read_document(response.content())
         if reply is not None:
             self._reply = reply
 
@@ -445,8 +447,8 @@ class ModelCall:
         return self._reply_attributes() if told else {}
 
     def _reply_attributes(self) -> dict[str, Any]:
-        is_said = self._native and self.is_complete and not self._streams
-        said = self._provider.native_reply if is_said else frozenset[str]()
+        native = self._native if self.is_complete and not self._streams else None
+        said = native.reply if native is not None else frozenset[str]()
         attributes: dict[str, Any] = semconv.reply_attributes(self._reply, said)
         usage = self._reply.usage
         unfinished = usage.input is not None or not self.is_complete
@@ -510,7 +512,7 @@ class ModelCall:
         if isinstance(error, Exception):
             self._error = self._provider.read_error(error)
         if self._attempts is not None and self._error is not None and not self.is_complete:
-            status = getattr(error, "status_code", None)
+            status = self._provider.read_status(error)
             self._attempts.failed(now_ns, status, self._error, self._connected())
         self.closed(error)
 
@@ -654,7 +656,7 @@ def _caller() -> Mapping[str, Any]:
     """Where in the application the call is made: asked here, as the SDK's own span begins far below
     and every frame of the way costs. The nearest are ours, up to the patched method's.
     """
-    frame, at = calling(sys._getframe(5))  # noqa: SLF001 - the documented way to the stack
+    frame, at = calling(sys._getframe(6))  # noqa: SLF001 - the documented way to the stack
     return _place(frame.f_code, frame.f_lineno, at) if frame is not None else {}
 
 

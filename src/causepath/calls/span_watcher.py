@@ -55,7 +55,7 @@ class SpanWatcher:
             telemetry.began(span)
             return
         for provider in telemetry.providers:
-            if provider.native_scope is not None and scope.startswith(provider.native_scope):
+            if provider.native is not None and scope.startswith(provider.native.scope):
                 _adopt(telemetry, span)
                 return
         attributes = attributes_of(span)

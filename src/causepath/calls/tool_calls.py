@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from causepath.code.call_sites import Site
     from causepath.code.frames import Frame
     from causepath.providers.messages import ToolCall
-    from causepath.providers.provider import Provider
+    from causepath.providers.provider import Provider, ToolUse
 
 
 class ToolFinder(Protocol):
@@ -318,18 +318,18 @@ class ToolCalls:
 
     @harmless(None)
     def of_sdk(
-        self, provider: Provider, name: str, function: Callable[..., Any], args: Any, kwargs: Any
+        self, provider: Provider, tool: ToolUse, function: Callable[..., Any]
     ) -> Operation | None:
-        """The span of a tool that the SDK's tool runner runs, where it writes none itself."""
-        current: Any = trace.get_current_span()
-        if is_native(provider, current):
+        """The span of a tool that the SDK itself runs, with this function, where it writes none."""
+        if is_native(provider, trace.get_current_span()):
             return None
-        arguments = {str(i): value for i, value in enumerate(args)} | kwargs
-        return self.of_function(name, function, (), arguments, None, only_asked=True)
+        return self.of_function(
+            tool.name, tool.function or function, (), tool.arguments, None, only_asked=True
+        )
 
     @harmless(None)
     def sdk_returned(self, provider: Provider, result: object) -> None:
-        """The SDK's tool runner has run a tool below a span of its own."""
+        """The SDK has run a tool, below a span of its own perhaps."""
         current: Any = trace.get_current_span()
         call_id = attributes_of(current).get(semconv.TOOL_CALL_ID)
         asked = self._telemetry.runs.issuer(call_id) if isinstance(call_id, str) else None

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from causepath.content.provenance import Evidence
     from causepath.content.recording import Content
     from causepath.providers.messages import ModelRequest
-    from causepath.providers.provider import Provider
+    from causepath.providers.provider import NativeSpans, Provider
 
 IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
@@ -173,19 +173,19 @@ class Telemetry:
         self.others.clear()
         self.runs = OpenRuns()
 
-    def _sees(self, native: object, provider: Provider, client: Any) -> bool:
+    def _sees(self, native: NativeSpans, tracer: object, client: Any) -> bool:
         """Whether the spans that an SDK writes with this tracer of its client come past us."""
-        own_provider = provider.native_tracer_provider(client)
+        own_provider = native.tracer_provider(client)
         if own_provider is not None:
             self.attend(own_provider)
             return True
         in_force = self._tracer[0] if self._tracer is not None else None
         if in_force is not trace.get_tracer_provider():
             return False
-        theirs = _processor_of(native)
+        theirs = _processor_of(tracer)
         ours = getattr(in_force, "_active_span_processor", None)
         if theirs is not None and theirs is ours:
-            self._seen = native, self._tracer
+            self._seen = tracer, self._tracer
         return theirs is None or ours is None or theirs is ours
 
     # -- model calls
@@ -205,11 +205,14 @@ class Telemetry:
         if is_suppressed() and (others is None or others.current(current) is None):
             return None  # else whoever writes its span has suppressed us, and its span is completed
         tracer = self.tracer()
-        native = provider.native_tracer(client, args, kwargs)
-        seen = native is self._seen[0] and self._tracer is self._seen[1]
-        if native is not None and not seen and not self._sees(native, provider, client):
+        native = provider.native
+        theirs = native.tracer(client, args, kwargs) if native is not None else None
+        seen = theirs is self._seen[0] and self._tracer is self._seen[1]
+        if native is not None and theirs is None:
+            native = None
+        elif native is not None and not seen and not self._sees(native, theirs, client):
             # Told to write elsewhere than the SDK does: then we write, and the SDK does not.
-            args, kwargs = provider.silence(args, kwargs)
+            args, kwargs = native.silence(args, kwargs)
             native = None
         if self._left_to_others:
             self.write_what_others_left(time.time_ns() - GRACE_NS)
@@ -229,7 +232,7 @@ class Telemetry:
             parent,
             around,
             now_ns,
-            native=native is not None,
+            native=native,
             other=other,
         )
         call.is_here = parent is otel.get_current()

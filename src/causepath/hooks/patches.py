@@ -1,4 +1,7 @@
-"""All wrapping and unwrapping of model SDKs, and the one sync/async pair for calls."""
+"""All wrapping and unwrapping of model SDKs, and the one sync/async pair for calls.
+
+What an SDK looks like inside, its provider knows; what goes on around a call is told by its seam.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import importlib
 import inspect
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from causepath.calls.model_call import IN_PROGRESS, ModelCall
 from causepath.guard import harmless
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causepath.calls.tracing import Telemetry
-    from causepath.providers.provider import Provider, Target
+    from causepath.providers.provider import Provider, Response, Target
 
 MARK = "__causepath_wrapped__"
 
@@ -85,199 +88,179 @@ def _pass_through(wrapper: Any) -> None:
 def _wrapper(
     target: Target, provider: Provider, telemetry: Telemetry
 ) -> Callable[[Any], Callable[..., Any]]:
-    """How a function at this seam is wrapped. Only the line with `await` needs two versions."""
-    match target.seam, target.is_async:
-        case Seam.CALL, False:
-            return lambda original: _call(original, provider, telemetry)
-        case Seam.CALL, True:
-            return lambda original: _async_call(original, provider, telemetry)
-        case Seam.BODY, False:
-            return _body
-        case Seam.RESPONSE, False:
-            return _response
-        case Seam.RESPONSE, True:
-            return _async_response
-        case Seam.PAUSE, False:
-            return _pause
-        case Seam.PAUSE, True:
-            return _async_pause
-        case Seam.SPAN, False:
-            return lambda original: _span(original, telemetry)
-        case Seam.TOOL, False:
-            return lambda original: _tool(original, provider, telemetry)
-        case Seam.TOOL, True:
-            return lambda original: _async_tool(original, provider, telemetry)
-        case Seam.EVENTS, False:
-            return lambda original: _events(original, observed_events)
-        case _:
-            return lambda original: _events(original, observed_async_events)
+    """Tells how the function of a target is wrapped."""
+    if target.seam is Seam.EVENTS:
+        return lambda original: _events(original, target)
+    beginning = _beginning(target, provider, telemetry)
+    wrapped = _awaited if target.is_async else _called
+    return lambda original: wrapped(original, beginning)
 
 
-def _call(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
-    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = telemetry.model_call(provider, self, args, kwargs)
-        if call is None:
-            with _no_call():
-                return original(self, *args, **kwargs)
-        with call:
-            return original(self, *call.args, **call.kwargs)
+class Around(NamedTuple):
+    """What goes on around one call of a patched function."""
 
-    return request
+    inside: AbstractContextManager[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    returned: Callable[[Any], object] = lambda _: None
+    """Is told the result, inside."""
 
 
-def _async_call(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
-    async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = telemetry.model_call(provider, self, args, kwargs)
-        if call is None:
-            with _no_call():
-                return await original(self, *args, **kwargs)
-        call.is_async = True
-        with call:
-            return await original(self, *call.args, **call.kwargs)
-
-    return request
+Beginning: TypeAlias = "Callable[[Any, tuple[Any, ...], dict[str, Any]], Around | None]"
+"""Begins what goes on around a call of a function with these arguments, if anything does."""
 
 
-def _body(original: Any) -> Callable[..., Any]:
-    def build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = IN_PROGRESS.get()
-        if call is None:
-            return original(self, *args, **kwargs)
-        if call.reads_request:
-            call.sends(args, kwargs)
-        request = original(self, *args, **kwargs)
-        call.sending(request)
-        return request
-
-    return build_request
-
-
-def _response(original: Any) -> Callable[..., Any]:
-    def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = IN_PROGRESS.get()
-        try:
-            result = original(self, *args, **kwargs)
-        except Exception:
-            if call is not None:
-                call.refused(kwargs.get("response"))
-            raise
-        if call is not None:
-            call.responded(kwargs.get("response"), result)
-        return result
-
-    return process_response
-
-
-def _async_response(original: Any) -> Callable[..., Any]:
-    async def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = IN_PROGRESS.get()
-        try:
-            result = await original(self, *args, **kwargs)
-        except Exception:
-            if call is not None:
-                call.refused(kwargs.get("response"))
-            raise
-        if call is not None:
-            call.responded(kwargs.get("response"), result)
-        return result
-
-    return process_response
-
-
-def _pause(original: Any) -> Callable[..., Any]:
-    def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _pausing(kwargs):
-            return original(self, *args, **kwargs)
-
-    return sleep_for_retry
-
-
-def _async_pause(original: Any) -> Callable[..., Any]:
-    async def sleep_for_retry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _pausing(kwargs):
-            return await original(self, *args, **kwargs)
-
-    return sleep_for_retry
-
-
-def _tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = telemetry.tool_calls.of_sdk(provider, self.name, original, args, kwargs)
-        if operation is None:
-            result = original(self, *args, **kwargs)
-            telemetry.tool_calls.sdk_returned(provider, result)
-            return result
-        with operation:
-            result = original(self, *args, **kwargs)
-            operation.returned(result)
+def _called(original: Any, beginning: Beginning) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        around = beginning(original, args, kwargs)
+        if around is None:
+            return original(*args, **kwargs)
+        with around.inside:
+            result = original(*around.args, **around.kwargs)
+            around.returned(result)
             return result
 
     return call
 
 
-def _async_tool(original: Any, provider: Provider, telemetry: Telemetry) -> Callable[..., Any]:
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = telemetry.tool_calls.of_sdk(provider, self.name, original, args, kwargs)
-        if operation is None:
-            result = await original(self, *args, **kwargs)
-            telemetry.tool_calls.sdk_returned(provider, result)
-            return result
-        with operation:
-            result = await original(self, *args, **kwargs)
-            operation.returned(result)
+def _awaited(original: Any, beginning: Beginning) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        around = beginning(original, args, kwargs)
+        if around is None:
+            return await original(*args, **kwargs)
+        with around.inside:
+            result = await original(*around.args, **around.kwargs)
+            around.returned(result)
             return result
 
     return call
 
 
-def _span(original: Any, telemetry: Telemetry) -> Callable[..., Any]:
-    def start(self: Any, *args: Any, **kwargs: Any) -> Any:
+def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Beginning:
+    """Tells what goes on around a call of the function of a target."""
+
+    def call(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
+        client, *given = args
+        found = telemetry.model_call(provider, client, tuple(given), kwargs)
+        if found is None:
+            return None if IN_PROGRESS.get() is None else Around(_NoCall(), args, kwargs)
+        found.is_async = target.is_async
+        return Around(found, (client, *found.args), found.kwargs)
+
+    def body(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
+        found = IN_PROGRESS.get()
+        if found is None:
+            return None
+        if found.reads_request:
+            found.sends(args[1:], kwargs)
+        return Around(
+            nullcontext(), args, kwargs, lambda built: found.sending(target.extensions, built)
+        )
+
+    def response(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
+        found = IN_PROGRESS.get()
+        if found is None:
+            return None
+        return Around(
+            _Responding(found, target, args, kwargs),
+            args,
+            kwargs,
+            functools.partial(_responded, found, target, args, kwargs),
+        )
+
+    def pause(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
+        found = IN_PROGRESS.get()
+        if found is None:
+            return None
+        return Around(_Pause(found, target.response(args, kwargs, None)), args, kwargs)
+
+    def tool(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:
+        use = target.tool(args, kwargs)
+        if use is None:
+            return None
+        found = telemetry.tool_calls.of_sdk(provider, use, original)
+        if found is None:
+            returned = functools.partial(telemetry.tool_calls.sdk_returned, provider)
+            return Around(nullcontext(), args, kwargs, returned)
+        return Around(found, args, kwargs, found.returned)
+
+    def span(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         telemetry.set_up()
-        return original(self, *args, **kwargs)
+        return None
 
-    return start
+    if target.seam is Seam.CALL:
+        return call  # which nothing can go wrong in: `model_call` is harmless itself
+    ways: dict[Seam, Beginning] = {
+        Seam.BODY: body,
+        Seam.RESPONSE: response,
+        Seam.PAUSE: pause,
+        Seam.TOOL: tool,
+        Seam.SPAN: span,
+    }
+    return harmless(None)(ways[target.seam])
 
 
-def _events(original: Any, observed: Callable[..., Any]) -> Callable[..., Any]:
-    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+def _events(original: Any, target: Target) -> Callable[..., Any]:
+    observed = observed_async_events if target.is_async else observed_events
+
+    def stream(*args: Any, **kwargs: Any) -> Any:
         # Older releases make the iterator before the response seam has seen the response, so whose
         # it is gets asked when the first event is.
-        reader = functools.partial(_call_of, getattr(self, "response", None))
-        return observed(original(self, *args, **kwargs), reader)
+        reader = functools.partial(_reader, target, args, kwargs)
+        return observed(original(*args, **kwargs), reader)
 
     return stream
 
 
-@harmless(nullcontext())
-def _pausing(arguments: dict[str, Any]) -> AbstractContextManager[None]:
-    return _Pause(arguments)
+@harmless(None)
+def _reader(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelCall | None:
+    response = target.response(args, kwargs, None)
+    reader = response.reader if response is not None else None
+    return reader if isinstance(reader, ModelCall) else None
+
+
+@harmless(None)
+def _responded(
+    call: ModelCall, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any], result: object
+) -> None:
+    call.responded(target.response(args, kwargs, result), result)
+
+
+class _Responding(AbstractContextManager[None]):
+    """A response becomes what the application gets, or nothing that the SDK can make of it."""
+
+    def __init__(
+        self, call: ModelCall, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._call, self._response = call, target.response
+        self._given = args, kwargs
+
+    def __enter__(self) -> None: ...
+
+    @harmless(None)
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception):
+            self._call.refused(self._response(*self._given, None))
 
 
 class _Pause(AbstractContextManager[None]):
     """The pause between two attempts of the model call in progress."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._response = arguments.get("response")
-        self._call = IN_PROGRESS.get()
+    def __init__(self, call: ModelCall, response: Response | None) -> None:
+        self._call, self._response = call, response
 
     @harmless(None)
     def __enter__(self) -> None:
-        if self._call is not None:
-            self._call.attempt_failed(self._response, sys.exc_info()[1])
+        self._call.attempt_failed(self._response, sys.exc_info()[1])
 
     @harmless(None)
     def __exit__(self, *exc: object) -> None:
-        if self._call is not None:
-            self._call.attempt_again()
-
-
-@harmless(nullcontext())
-def _no_call() -> AbstractContextManager[object]:
-    """Another request of the SDK inside a model call, of a middleware say, is not that call."""
-    return nullcontext() if IN_PROGRESS.get() is None else _NoCall()
+        self._call.attempt_again()
 
 
 class _NoCall(AbstractContextManager[None]):
+    """Another request of the SDK inside a model call, of a middleware say: it is not that call."""
+
     @harmless(None)
     def __enter__(self) -> None:
         self._progress = IN_PROGRESS.set(None)
@@ -285,9 +268,3 @@ class _NoCall(AbstractContextManager[None]):
     @harmless(None)
     def __exit__(self, *exc: object) -> None:
         detach(self._progress)
-
-
-@harmless(None)
-def _call_of(response: Any) -> ModelCall | None:
-    call = response.extensions.get("causepath.call")
-    return call if isinstance(call, ModelCall) else None

@@ -101,7 +101,7 @@ def name_of(span: Any) -> str:
 
 def is_native(provider: Provider, span: Any) -> bool:
     """Whether the SDK of `provider` itself writes this span."""
-    return provider.native_scope is not None and scope_of(span).startswith(provider.native_scope)
+    return provider.native is not None and scope_of(span).startswith(provider.native.scope)
 
 
 def is_client(span: Any) -> bool:

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
-from causepath.providers.provider import CONTENT, FACTS, LAST, Provider, Seam, Target
+from causepath.providers.provider import (
+    CONTENT,
+    FACTS,
+    LAST,
+    NativeSpans,
+    Provider,
+    Seam,
+    Target,
+    ToolUse,
+)
 from causepath.providers.stainless import (
     body_of,
     body_options,
     call_options,
     error_type,
     read_body,
+    read_status,
     server,
     targets,
 )
@@ -316,6 +326,11 @@ def native_tracer_provider(client: Any) -> object | None:
     return given
 
 
+def _tool_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolUse:
+    tool, *given = args
+    return ToolUse(tool.name, {str(i): value for i, value in enumerate(given)} | kwargs)
+
+
 _TOOLS = "anthropic.lib.tools._beta_functions"
 _RUNNER = "anthropic.lib.tools._beta_runner"
 
@@ -324,8 +339,8 @@ PROVIDER = Provider(
     targets=(
         *targets("anthropic"),
         Target(_RUNNER, "BaseToolRunner._start_tool_runner_span", Seam.SPAN),
-        Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL),
-        Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True),
+        Target(_TOOLS, "BetaFunctionTool.call", Seam.TOOL, tool=_tool_of),
+        Target(_TOOLS, "BetaAsyncFunctionTool.call", Seam.TOOL, is_async=True, tool=_tool_of),
     ),
     read_request=read_request,
     read_body=read_body,
@@ -338,20 +353,23 @@ PROVIDER = Provider(
     read_data=read_data,
     read_document=read_document,
     read_error=read_error,
-    native_scope="com.anthropic.sdk.python",
-    native_call="anthropic.messages.create",
-    native_reply=frozenset(
-        {
-            "gen_ai.response.id",
-            "gen_ai.response.model",
-            "gen_ai.usage.cache_read.input_tokens",
-            "gen_ai.usage.cache_write.input_tokens",
-            "gen_ai.usage.output_tokens",
-            "gen_ai.usage.reasoning.output_tokens",
-        }
+    read_status=read_status,
+    native=NativeSpans(
+        scope="com.anthropic.sdk.python",
+        call="anthropic.messages.create",
+        reply=frozenset(
+            {
+                "gen_ai.response.id",
+                "gen_ai.response.model",
+                "gen_ai.usage.cache_read.input_tokens",
+                "gen_ai.usage.cache_write.input_tokens",
+                "gen_ai.usage.output_tokens",
+                "gen_ai.usage.reasoning.output_tokens",
+            }
+        ),
+        tracer=native_tracer,
+        tracer_provider=native_tracer_provider,
+        records_content=native_content,
+        silence=silence,
     ),
-    native_tracer=native_tracer,
-    native_content=native_content,
-    silence=silence,
-    native_tracer_provider=native_tracer_provider,
 )

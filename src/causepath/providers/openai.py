@@ -19,6 +19,7 @@ from causepath.providers.stainless import (
     call_options,
     error_type,
     read_body,
+    read_status,
     server,
     targets,
 )
@@ -346,4 +347,5 @@ PROVIDER = Provider(
     read_data=read_data,
     read_document=read_document,
     read_error=read_error,
+    read_status=read_status,
 )

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from causepath.providers.messages import Block, ModelReply, ModelRequest, Server
     from causepath.providers.prompt import Prompt
@@ -27,7 +27,8 @@ LAST = 4
 
 
 class Seam(Enum):
-    """What a patched function of an SDK means to us."""
+    """The meaning of a patched function of an SDK. One function may be several of these: it is then
+    the target of each, the inner ones first."""
 
     CALL = "one call of the model, with all its retries"
     BODY = "the request of one attempt is built from plain data, and about to be sent"
@@ -35,16 +36,61 @@ class Seam(Enum):
     PAUSE = "the pause between a failed attempt and the next one"
     EVENTS = "the events of a streamed reply, one by one"
     SPAN = "the SDK is about to start a span of its own around calls of the model"
-    TOOL = "a tool object of the SDK carries out one call; it has a `name`, and gets the arguments"
+    TOOL = "the SDK carries out one call of a tool"
+
+
+class Response(Protocol):
+    """An HTTP response as the driver sees it, whichever library has fetched it."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by their names in lower case."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of its body has been read."""
+
+    def content(self) -> bytes:
+        """Gives the body that has been read."""
+
+    @property
+    def reader(self) -> object:
+        """Who observes it, if anybody does."""
+
+    def observe(self, reader: object, observed: Callable[[Any, Any], object]) -> None:
+        """Lets `reader` observe it, and what its bytes come from be `observed(it, reader)`."""
+
+
+class ToolUse(NamedTuple):
+    """A tool call that an SDK carries out."""
+
+    name: str
+    arguments: Mapping[str, object]
+    function: Callable[..., Any] | None = None
+    """The application's own function, where the SDK's is not all that is known."""
 
 
 class Target(NamedTuple):
-    """A method to wrap."""
+    """A function to wrap, and how to get out of a call of it what its seam is about.
+
+    Each of these is given what the function is: its arguments, `self` the first of them.
+    """
 
     module: str
     name: str
     seam: Seam
     is_async: bool = False
+    response: Callable[[tuple[Any, ...], dict[str, Any], Any], Response | None] = lambda *_: None
+    """From the arguments and the result, if there is one yet."""
+    extensions: Callable[[Any], MutableMapping[str, Any] | None] = lambda _: None
+    """From the result of a BODY seam: where the HTTP library looks up whom to tell what it does, as
+    `httpx` does under `trace`."""
+    tool: Callable[[tuple[Any, ...], dict[str, Any]], ToolUse | None] = lambda *_: None
+    """From the arguments of a TOOL seam."""
 
 
 class BlockReader(Protocol):
@@ -55,6 +101,26 @@ class BlockReader(Protocol):
 
     def blocks(self) -> list[Block]:
         """The blocks that have come, the last one perhaps in part."""
+
+
+class NativeSpans(NamedTuple):
+    """The spans that an SDK itself writes."""
+
+    scope: str
+    """Their instrumentation scope, or how it begins."""
+    call: str
+    """The name of that of a model call."""
+    reply: frozenset[str]
+    """The attributes that the SDK gives it from a whole reply."""
+    tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None]
+    """The tracer with which the SDK writes that of a call, `None` where it writes none. From the
+    client and the arguments of the CALL seam."""
+    tracer_provider: Callable[[Any], object | None]
+    """The tracer provider that this client was given for them, if any."""
+    records_content: Callable[[Any], bool]
+    """Whether those of this client record what is said."""
+    silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    """The same arguments of the CALL seam, such that the SDK writes none."""
 
 
 class Provider(NamedTuple):
@@ -86,20 +152,7 @@ class Provider(NamedTuple):
     """From the JSON of a whole reply, as it came; `None` where it is none."""
     read_error: Callable[[BaseException], str]
     """The `error.type` of a failed call."""
-    native_scope: str | None = None
-    """The instrumentation scope of the SDK's own spans, or how it begins."""
-    native_call: str | None = None
-    """The name of the SDK's own span of a model call."""
-    native_reply: frozenset[str] = frozenset()
-    """The attributes that the SDK gives its own span of a call from a whole reply."""
-    native_tracer: Callable[[Any, tuple[Any, ...], dict[str, Any]], object | None] = lambda *_: None
-    """The tracer with which the SDK writes its own span of the call, `None` where it writes none.
-    From the client and the arguments of the CALL seam."""
-    native_content: Callable[[Any], bool] = lambda _: False
-    """Whether the SDK's own spans of this client record what is said."""
-    silence: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]] = (
-        lambda args, kwargs: (args, kwargs)
-    )
-    """The same arguments of the CALL seam, such that the SDK writes no span of its own."""
-    native_tracer_provider: Callable[[Any], object | None] = lambda _: None
-    """The tracer provider this client was given for its own spans, if any."""
+    read_status: Callable[[BaseException], int | None]
+    """The status code that the call failed with, if there was a response."""
+    native: NativeSpans | None = None
+    """Where the SDK writes spans of its own."""

@@ -7,26 +7,91 @@ there leaves the public methods, and the `stacklevel` of their warnings, alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from causepath.providers.messages import Server
 from causepath.providers.provider import Seam, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+READER = "causepath.call"
+"""The extension of a response that holds who observes it."""
 
 
 def targets(package: str) -> tuple[Target, ...]:
     """The places to patch in every SDK of this kind."""
     client, streaming = f"{package}._base_client", f"{package}._streaming"
-    return (
-        Target(client, "SyncAPIClient.request", Seam.CALL),
-        Target(client, "AsyncAPIClient.request", Seam.CALL, is_async=True),
-        Target(client, "BaseClient._build_request", Seam.BODY),
-        Target(client, "SyncAPIClient._process_response", Seam.RESPONSE),
-        Target(client, "AsyncAPIClient._process_response", Seam.RESPONSE, is_async=True),
-        Target(client, "SyncAPIClient._sleep_for_retry", Seam.PAUSE),
-        Target(client, "AsyncAPIClient._sleep_for_retry", Seam.PAUSE, is_async=True),
-        Target(streaming, "Stream.__stream__", Seam.EVENTS),
-        Target(streaming, "AsyncStream.__stream__", Seam.EVENTS, is_async=True),
-    )
+    found = [
+        Target(client, "BaseClient._build_request", Seam.BODY, extensions=_extensions),
+    ]
+    for prefix, is_async in (("Sync", False), ("Async", True)):
+        api, stream = f"{prefix}APIClient", "AsyncStream" if is_async else "Stream"
+        found += [
+            Target(client, f"{api}.request", Seam.CALL, is_async),
+            Target(client, f"{api}._process_response", Seam.RESPONSE, is_async, _response),
+            Target(client, f"{api}._sleep_for_retry", Seam.PAUSE, is_async, _response),
+            Target(streaming, f"{stream}.__stream__", Seam.EVENTS, is_async, _response_of_stream),
+        ]
+    return tuple(found)
+
+
+class HttpxResponse:
+    """A response of `httpx` or `httpx2`."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        return int(self._response.status_code)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        headers: Mapping[str, str] = self._response.headers
+        return headers
+
+    @property
+    def is_read(self) -> bool:
+        return bool(self._response.is_closed)
+
+    def content(self) -> bytes:
+        content: bytes = self._response.content
+        return content
+
+    @property
+    def reader(self) -> object:
+        return self._response.extensions.get(READER)
+
+    def observe(self, reader: object, observed: Callable[[Any, Any], object]) -> None:
+        self._response.extensions[READER] = reader
+        self._response.stream = observed(self._response.stream, reader)
+
+
+def _response(
+    args: tuple[Any, ...],  # noqa: ARG001
+    kwargs: dict[str, Any],
+    result: Any,  # noqa: ARG001
+) -> HttpxResponse | None:
+    """The response that is processed, or after which there is a pause, if there was one."""
+    response = kwargs.get("response")
+    return None if response is None else HttpxResponse(response)
+
+
+def _response_of_stream(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],  # noqa: ARG001
+    result: Any,  # noqa: ARG001
+) -> HttpxResponse | None:
+    response = getattr(args[0], "response", None)
+    return None if response is None else HttpxResponse(response)
+
+
+def _extensions(request: Any) -> MutableMapping[str, Any]:
+    extensions: MutableMapping[str, Any] = request.extensions
+    return extensions
 
 
 def call_options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -67,5 +132,11 @@ def error_type(error: BaseException, said: object) -> str:
         return "connection_error"
     if isinstance(said, str):
         return said
+    status = read_status(error)
+    return str(status) if status is not None and status >= 400 else "client_error"
+
+
+def read_status(error: BaseException) -> int | None:
+    """The status code that a call failed with."""
     status = getattr(error, "status_code", None)
-    return str(status) if isinstance(status, int) and status >= 400 else "client_error"
+    return status if isinstance(status, int) else None

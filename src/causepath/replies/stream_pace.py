@@ -125,10 +125,9 @@ class Connecting:
         }
 
 
-def connecting(request: Any, *, is_async: bool) -> Connecting | None:
+def connecting(extensions: MutableMapping[str, Any] | None, *, is_async: bool) -> Connecting | None:
     """Listen to what the transport does for a request, if the application does not."""
-    extensions = request.extensions
-    if TRACE in extensions:
+    if extensions is None or TRACE in extensions:
         return None
     found = Connecting(extensions)
     extensions[TRACE] = found.listener(is_async=is_async)
