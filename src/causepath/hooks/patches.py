@@ -235,7 +235,9 @@ class _Responding(AbstractContextManager[None]):
         self._call, self._response = call, target.response
         self._given = args, kwargs
 
-    def __enter__(self) -> None: ...
+    @harmless(None)
+    def __enter__(self) -> None:
+        """Begins nothing."""
 
     @harmless(None)
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
