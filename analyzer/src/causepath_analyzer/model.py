@@ -5,7 +5,7 @@ numbers, so that an analysis over a hundred thousand spans needs no look-up by i
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -29,6 +29,8 @@ Category = Literal[
 ]
 """What a span is. ``chain`` is a framework's own step: its time counts as the agent's."""
 
+CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
+
 TASKS: Final[frozenset[Category]] = frozenset(
     ("llm", "tool", "retrieval", "embedding", "guardrail")
 )
@@ -38,6 +40,9 @@ SOFT: Final[frozenset[Category]] = frozenset(("agent", "chain", "other"))
 """Spans that only contain others."""
 
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+
+LATE: Final = 20
+"""A span may be closed late by a twentieth of its duration."""
 
 NO_SPAN = -1
 """Stands for "no span" wherever a span number is expected: the parent of a root, the time that

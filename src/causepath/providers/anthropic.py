@@ -178,7 +178,6 @@ def read_reply(result: object) -> ModelReply | None:
     return ModelReply(
         id=text(message.get("id")),
         model=text(message.get("model")),
-        stop_reason=stop_reason,
         finish_reason=_finish_reason(stop_reason),
         usage=_usage(message.get("usage")),
         tool_calls=tuple(
@@ -235,7 +234,6 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
         return ModelReply(
             id=reply.id,
             model=reply.model,
-            stop_reason=stop_reason,
             finish_reason=_finish_reason(stop_reason),
             usage=Usage(
                 before.input,

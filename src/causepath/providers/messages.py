@@ -84,10 +84,8 @@ class ModelReply(NamedTuple):
 
     id: str | None = None
     model: str | None = None
-    stop_reason: str | None = None
-    """The provider's own word, e.g. `tool_use`."""
     finish_reason: str | None = None
-    """The conventions' word for it, e.g. `tool_call`."""
+    """The conventions' word for why it ended, e.g. `tool_call`."""
     usage: Usage = Usage()
     tool_calls: tuple[ToolCall, ...] = ()
     blocks: Callable[[], Sequence[Block]] = tuple

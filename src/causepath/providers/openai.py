@@ -156,7 +156,6 @@ def _completion(found: Mapping[str, Any]) -> ModelReply:
     return ModelReply(
         id=text(found.get("id")),
         model=text(found.get("model")),
-        stop_reason=stop_reason,
         finish_reason=_finish_reason(stop_reason),
         usage=_usage(found.get("usage")),
         tool_calls=tuple(
@@ -184,7 +183,6 @@ def _response(found: Mapping[str, Any]) -> ModelReply:
     return ModelReply(
         id=text(found.get("id")),
         model=text(found.get("model")),
-        stop_reason=status,
         finish_reason=_end_of_response(found, status, asks=bool(calls)),
         usage=_usage(found.get("usage")),
         tool_calls=calls,
@@ -296,7 +294,6 @@ def _read_chunk(reply: ModelReply, chunk: Any) -> ModelReply:
         return reply._replace(tool_calls=tuple(calls)) if calls else reply
     _close_last(calls)
     return reply._replace(
-        stop_reason=stop_reason,
         finish_reason=_finish_reason(stop_reason),
         tool_calls=tuple(calls),
         awaits_tools=stop_reason == "tool_calls",

@@ -104,6 +104,7 @@ TIMELESS = run("agent a |")
     ],
 )
 def test_verdicts(runs: list[Run], name: str, most: Any, verdict: str) -> None:
-    (result,) = checked([Budget(name, most, "--max")], runs)
-    assert result.verdict == verdict
+    found = checked([Budget(name, most, "--max")], runs)
+    (result,) = found.budgets
+    assert result.verdict == found.verdict == verdict
     assert (result.why is not None) == (verdict == "inconclusive" or bool(result.unknown))

@@ -53,8 +53,8 @@ def test_what_is_lacking(found: Run, words: list[str]) -> None:
 @pytest.mark.parametrize("name", ["wall", "path.llm", "tokens.input", "tokens.output"])
 def test_what_is_left_of_a_trace_is_a_lower_bound(name: str) -> None:
     pieces = run(PIECES, one=WHOLE, three=WHOLE)
-    (kept,) = checked([Budget(name, 10**12, "--max")], [pieces])
-    (broken,) = checked([Budget(name, 1, "--max")], [pieces])
+    (kept,) = checked([Budget(name, 10**12, "--max")], [pieces]).budgets
+    (broken,) = checked([Budget(name, 1, "--max")], [pieces]).budgets
     assert (kept.verdict, broken.verdict) == ("inconclusive", "fail")
 
 

@@ -209,7 +209,9 @@ def test_time_that_nothing_covers_has_no_span() -> None:
 def test_check() -> None:
     budgets = [Budget("wall", 1000 * MS, "a.toml:3"), Budget("turns", 5, "--max")]
     runs = [explained(TRACE)]
-    check = json.loads(check_json(INPUTS, 1, checked(budgets, runs)))
+    check = json.loads(
+        check_json(INPUTS, checked(budgets, runs, sum(one.unread for one in INPUTS)))
+    )
     assert check == {
         "schema": "causepath.check/2",
         "inputs": INPUTS_JSON,

@@ -1,4 +1,4 @@
-"""Whether runs keep within budgets: the worst run decides."""
+"""Budgets that runs keep or break: the worst run decides."""
 
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -19,7 +19,7 @@ Amount = int | Decimal
 
 
 class Budget(Struct, frozen=True):
-    """The most a run may use. ``where`` says who set it: "--max", or "file:line"."""
+    """The most a run may use. ``where`` is the place that sets it: "--max", or "file:line"."""
 
     name: str
     most: Amount
@@ -154,10 +154,27 @@ class Checked(Struct, frozen=True):
         return "inconclusive" if self.unknown else "pass"
 
 
-def checked(budgets: Sequence[Budget], runs: Sequence[Run]) -> tuple[Checked, ...]:
-    """Every budget in `budgets`, held against `runs`."""
+class Check(Struct, frozen=True):
+    """All budgets held against all runs: ``fail`` if one is broken.
+
+    ``unread`` counts places of the input that were not understood, where runs may be missing: with
+    any of them nothing passes.
+    """
+
+    budgets: tuple[Checked, ...]
+    runs: int
+    unread: int
+    verdict: Verdict
+
+
+def checked(budgets: Sequence[Budget], runs: Sequence[Run], unread: int = 0) -> Check:
+    """Holds every budget in `budgets` against `runs`; `unread` places may have more."""
     recording = _recording(runs)
-    return tuple(_checked(budget, runs, recording) for budget in budgets)
+    found = tuple(_checked(budget, runs, recording) for budget in budgets)
+    verdicts = {one.verdict for one in found}
+    unsure = unread or "inconclusive" in verdicts
+    verdict: Verdict = "fail" if "fail" in verdicts else "inconclusive" if unsure else "pass"
+    return Check(found, len(runs), unread, verdict)
 
 
 def _checked(budget: Budget, runs: Sequence[Run], recording: Container[_Emitter]) -> Checked:
@@ -189,7 +206,7 @@ def _checked(budget: Budget, runs: Sequence[Run], recording: Container[_Emitter]
 
 
 def _recording(runs: Sequence[Run]) -> Container[_Emitter]:
-    """Who recorded a call of a model in any of `runs`."""
+    """Gathers who recorded a call of a model in any of `runs`."""
     return {
         (span.scope, span.service)
         for run in runs
@@ -199,8 +216,8 @@ def _recording(runs: Sequence[Run]) -> Container[_Emitter]:
 
 
 def _may_be_none(run: Run, recording: Container[_Emitter]) -> bool:
-    """Whether a run in which no call was found made none: a call was found, or somebody wrote spans
-    of it who records calls."""
+    """Tells whether a run made none of the calls that were not found: others were found, or an
+    emitter that records calls wrote spans of it."""
     if run.usage.calls.llm or run.usage.sums:
         return True
     return any(
@@ -220,12 +237,3 @@ _RECORDS_CALLS: Final = re.compile(
     r"|Microsoft\.(?:SemanticKernel|Extensions\.AI|Agents)|Experimental\.Microsoft|crewai|lmnr"
 )
 """Scopes of instrumentations and frameworks that write a span for every call of a model."""
-
-
-def overall(results: Sequence[Checked], unread: int = 0) -> Verdict:
-    """Gives the verdict on all: failed if anything failed, else inconclusive if anything was, or if
-    so many places of the input were not read."""
-    verdicts = {result.verdict for result in results}
-    if "fail" in verdicts:
-        return "fail"
-    return "inconclusive" if "inconclusive" in verdicts or unread else "pass"

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.budgets import Verdict, checked, overall
+from causepath_analyzer.analyses.budgets import Verdict, checked
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import id_length
@@ -79,8 +79,6 @@ def check(
             f'no budgets: {where}; set one with --max "wall=5s", '
             "or in [tool.causepath.budgets] of pyproject.toml"
         )
-    named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     names = {budget.name for budget in wanted}
     rules = wanted_rules(findings, config) if "findings" in names else ()
     if findings != EVERY_FINDING and "findings" not in names:
@@ -88,17 +86,16 @@ def check(
             "--select and --ignore say which findings the budget of findings counts; set one with "
             '--max "findings=0"'
         )
+    named = named_paths(paths)
+    reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, trace)
     others = elsewhere(chosen) if rules else NOWHERE
     runs = [
         explained(entry, with_cost="cost" in names, others=others, rules=rules) for entry in chosen
     ]
-    results = checked(wanted, runs)
+    found = checked(wanted, runs, sum(entry.unread for entry in reading.inputs))
     if json:
-        write(check_json(reading.inputs, len(runs), results), None)
+        write(check_json(reading.inputs, found), None)
     else:
-        length = id_length([entry.trace_id for entry in chosen])
-        show(check_text(results, length, reading.inputs), color)
-    unreadable = status_of(reading.inputs, named, strict=strict)
-    unread = sum(entry.unread for entry in reading.inputs)
-    return unreadable or _STATUS[overall(results, unread)]
+        show(check_text(found, id_length([entry.trace_id for entry in chosen])), color)
+    return status_of(reading.inputs, named, strict=strict) or _STATUS[found.verdict]

@@ -1,36 +1,31 @@
 """Budgets as lines that end with the verdict."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, overall
-from causepath_analyzer.model import Input
+from causepath_analyzer.analyses.budgets import Amount, Check, Checked, Unit
 from causepath_analyzer.report.formatting import count, duration, fitted, money, short_id
 
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 
 
-def check_text(
-    results: Sequence[Checked], id_length: int, inputs: Sequence[Input] = ()
-) -> list[Text]:
-    """Writes a line for each budget with its worst run, and one for what was not read of `inputs`;
-    the last line is the verdict."""
+def check_text(check: Check, id_length: int) -> list[Text]:
+    """Writes a line for each budget with its worst run, and one for what was not read of the
+    input; the last line is the verdict."""
     lines = []
-    for result in results:
+    for result in check.budgets:
         line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
         line.append(_figures(result, id_length), style="plain")
         lines.append(line)
         if result.why is not None and result.verdict == "inconclusive":
             lines.append(Text(f"{'':<15}not known because of {result.why}", style="note"))
-    unread = sum(entry.unread for entry in inputs)
-    if unread:
+    if check.unread:
         line = Text(f"  {'INCONCLUSIVE':<13}", style=_STYLES["inconclusive"])
-        places = count(unread, "place was", "places were")
+        places = count(check.unread, "place was", "places were")
         line.append(f"{'input':<18}{places} not read: runs may be missing", style="plain")
         lines.append(line)
-    lines.append(_verdict(results, unread))
+    lines.append(_verdict(check))
     return lines
 
 
@@ -50,15 +45,15 @@ def _figures(result: Checked, id_length: int) -> str:
 
 
 def amount(value: Amount, unit: Unit) -> str:
-    """`value` with its unit, as in the other reports."""
+    """Writes `value` with its unit, as in the other reports."""
     if unit == "ns":
         return duration(int(value))
     return money(Decimal(value)) if unit == "usd" else f"{value:,}"
 
 
-def _verdict(results: Sequence[Checked], unread: int) -> Text:
-    verdicts = [result.verdict for result in results]
-    if unread:
+def _verdict(check: Check) -> Text:
+    verdicts = [result.verdict for result in check.budgets]
+    if check.unread:
         verdicts.append("inconclusive")
     told = [
         f"{verdicts.count(verdict)} {words}"
@@ -69,4 +64,4 @@ def _verdict(results: Sequence[Checked], unread: int) -> Text:
         )
         if verdict in verdicts
     ]
-    return Text(", ".join(told), style=_STYLES[overall(results, unread)])
+    return Text(", ".join(told), style=_STYLES[check.verdict])

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.budgets import Amount, Checked, Unit, Verdict, overall
+from causepath_analyzer.analyses.budgets import Amount, Check, Unit, Verdict
 from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
@@ -222,12 +222,12 @@ def trace_json(run: Run) -> bytes:
     return msgspec.json.encode(_trace(run))
 
 
-def check_json(inputs: Sequence[Input], runs: int, results: Sequence[Checked]) -> bytes:
-    """The budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
-    check = _Check(
+def check_json(inputs: Sequence[Input], check: Check) -> bytes:
+    """Writes budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
+    written = _Check(
         schema=CHECK_SCHEMA,
         inputs=_inputs(inputs),
-        runs=runs,
+        runs=check.runs,
         budgets=[
             _Checked(
                 name=result.budget.name,
@@ -242,12 +242,12 @@ def check_json(inputs: Sequence[Input], runs: int, results: Sequence[Checked]) -
                 why=result.why,
                 where=result.budget.where,
             )
-            for result in results
+            for result in check.budgets
         ],
-        verdict=overall(results, sum(entry.unread for entry in inputs)),
-        unread=sum(entry.unread for entry in inputs),
+        verdict=check.verdict,
+        unread=check.unread,
     )
-    return _written(check)
+    return _written(written)
 
 
 def _written(value: Struct) -> bytes:

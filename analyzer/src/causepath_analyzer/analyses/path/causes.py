@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
-from causepath_analyzer.model import NO_SPAN, SOFT, TASKS, Span, Trace
+from causepath_analyzer.model import LATE, NO_SPAN, SOFT, TASKS, Span, Trace
 
 How = Literal["link", "id", "parent", "order"]
 """How it is known which call asked: a span link, the id in the recorded reply, the tool's parent,
@@ -324,7 +324,7 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
                 if (
                     i == holder
                     or parents[i] != parent
-                    or span.ended_ns > around.ended_ns + max(clock_ns, span.duration_ns // _LATE)
+                    or span.ended_ns > around.ended_ns + max(clock_ns, span.duration_ns // LATE)
                     or span.duration_ns >= around.duration_ns
                     or (span.service != around.service and span.kind != "server")
                 ):
@@ -342,15 +342,13 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
         below[parent] = [i for i in family if parents[i] == parent]
 
 
-_LATE: Final = 20
-"""A span may be closed late by a twentieth of its duration."""
 _MOST_STEPS: Final = 500_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
 
 
 def _goes_on(span: Span, around: Span, clock_ns: int) -> bool:
     """Whether the task `span` begins inside `around` and ends well after it."""
-    late_ns = max(clock_ns, span.duration_ns // _LATE)
+    late_ns = max(clock_ns, span.duration_ns // LATE)
     inside = around.start_ns + clock_ns < span.start_ns < around.ended_ns - late_ns
     return span.category in TASKS and inside and span.ended_ns > around.ended_ns + late_ns
 

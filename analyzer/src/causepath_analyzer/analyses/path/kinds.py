@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
-from causepath_analyzer.model import NO_SPAN, Category, Trace
+from causepath_analyzer.model import CATEGORIES, NO_SPAN, Category, Trace
 
 Kind = Literal[
     "first_token",
@@ -33,20 +33,7 @@ measured while a task below it ran, ``uncovered`` time that no span covers."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _OWN: Final[Mapping[Category, Kind]] = {
-    "agent": "agent",
-    "chain": "agent",
-    "llm": "llm",
-    "tool": "tool",
-    "retrieval": "retrieval",
-    "embedding": "embedding",
-    "cache": "cache",
-    "database": "database",
-    "network": "network",
-    "guardrail": "guardrail",
-    "human": "human",
-    "wait": "wait",
-    "retry": "retry",
-    "other": "other",
+    category: "agent" if category == "chain" else category for category in CATEGORIES
 }
 
 # An internal step or the wire below one of these is part of it.

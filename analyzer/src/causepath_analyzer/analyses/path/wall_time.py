@@ -1,13 +1,13 @@
 """Where the wall time went: the critical path by kind, which adds up to the wall exactly."""
 
 from collections.abc import Mapping
-from typing import Final, get_args
+from typing import Final
 
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.critical_path import CriticalPath, generated_until_ns
 from causepath_analyzer.analyses.path.kinds import Kind, SpanKinds
-from causepath_analyzer.model import NO_SPAN, Category, Trace
+from causepath_analyzer.model import CATEGORIES, NO_SPAN, Category, Trace
 
 
 class WallTime(Struct, frozen=True):
@@ -77,7 +77,7 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
 
 # Framework steps are the agent's; a twin or an attempt is the model call's.
 _BITS: Final[dict[Category, int]] = {
-    category: 1 << place for place, category in enumerate(get_args(Category))
+    category: 1 << place for place, category in enumerate(CATEGORIES)
 }
 _BITS["chain"] = _BITS["agent"]
 

@@ -17,7 +17,7 @@ from causepath_analyzer.analyses.path.critical_path import first_token_ns, gener
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.analyses.replay.operations import (
-    CATEGORIES,
+    SELECTABLE,
     Selector,
     nearest,
     selected,
@@ -159,7 +159,7 @@ def edit(text: str) -> Edit:
     """The edit that `text` writes down. Raises `UsageError` if it is none."""
     verb, _, rest = text.strip().partition(" ")
     rest = rest.strip()
-    if not rest and _category(verb) in CATEGORIES:
+    if not rest and _category(verb) in SELECTABLE:
         verb, rest = "scale", verb  # tool:fetch=0.5 says what it means
     code, _, limit = text.strip().partition("=")
     if not rest and code[:2].upper() == "CP" and code[2:].isdigit():

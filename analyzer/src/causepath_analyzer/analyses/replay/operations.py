@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Final, get_args
+from typing import Final
 
 from msgspec import Struct
 
@@ -23,10 +23,10 @@ from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.model import NO_SPAN, Category, Trace
+from causepath_analyzer.model import CATEGORIES, NO_SPAN, Trace
 
 PHASES: Final = ("llm.first_token", "llm.generation")
-CATEGORIES: Final[tuple[str, ...]] = (*get_args(Category), *PHASES)
+SELECTABLE: Final[tuple[str, ...]] = (*CATEGORIES, *PHASES)
 ROLES: Final = ("first", "last", "tools", "answer")
 _PARTS: Final = re.compile(
     r"(?P<category>[^:@#]*)(?::(?P<name>.*?))?(?:@(?P<place>[^@#]+))?(?:#(?P<turn>[^@#]+))?",
@@ -63,12 +63,12 @@ def selector(text: str) -> Selector:
     """The selector that `text` writes down. Raises `UsageError` if it is none."""
     parts = _PARTS.fullmatch(text.strip())
     category = parts["category"].strip() if parts is not None else text.strip()
-    if parts is None or category not in CATEGORIES:
-        near = " or ".join(nearest(category, CATEGORIES))
+    if parts is None or category not in SELECTABLE:
+        near = " or ".join(nearest(category, SELECTABLE))
         meant = f"did you mean {near}? " if near else ""
         raise UsageError(
             f"{text!r} names no operation; {meant}write it like tool:fetch*, llm@agent.py:41, "
-            f"llm.first_token or retrieval; there is {', '.join(CATEGORIES)}"
+            f"llm.first_token or retrieval; there is {', '.join(SELECTABLE)}"
         )
     turn = parts["turn"] or ""
     if turn and turn not in ROLES and not (turn.isdecimal() and int(turn)):

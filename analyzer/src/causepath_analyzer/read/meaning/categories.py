@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Category, SpanKind
+from causepath_analyzer.model import CATEGORIES, Category, SpanKind
 
 _OPERATIONS: Final[Mapping[str, Category]] = {
     "chat": "llm",
@@ -47,22 +47,7 @@ _OPERATIONS: Final[Mapping[str, Category]] = {
     "tool_coordination": "chain",
 }
 
-_CATEGORIES: Final[Mapping[str, Category]] = {
-    "agent": "agent",
-    "chain": "chain",
-    "llm": "llm",
-    "tool": "tool",
-    "retrieval": "retrieval",
-    "embedding": "embedding",
-    "cache": "cache",
-    "database": "database",
-    "network": "network",
-    "guardrail": "guardrail",
-    "human": "human",
-    "wait": "wait",
-    "retry": "retry",
-    "other": "other",
-}
+_CATEGORIES: Final[Mapping[str, Category]] = {category: category for category in CATEGORIES}
 
 _KINDS_OF_ANYBODY: Final[Mapping[str, Category]] = {
     "llm": "llm",

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from causepath_analyzer.model import NO_SPAN, TASKS, Health, Span, Trace
+from causepath_analyzer.model import LATE, NO_SPAN, TASKS, Health, Span, Trace
 from causepath_analyzer.read.tree.lost_roots import hung_below
 from causepath_analyzer.read.tree.merge_records import Layers, merge, top_down
 from causepath_analyzer.read.tree.rounding import resolution_ns, straightened
@@ -279,7 +279,7 @@ def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Coun
         slack_ns = above.duration_ns - span.duration_ns
         late = span.ended_ns > start_ns + above.duration_ns
         # A server a little longer than its client was closed late; a much longer one goes on.
-        fits = slack_ns >= -span.duration_ns // 20
+        fits = slack_ns >= -span.duration_ns // LATE
         if span.start_ns < start_ns or (late and above.kind == "client" and fits):
             shift_ns[i] = start_ns + max(0, slack_ns // 2) - span.start_ns
     for i, by_ns in enumerate(shift_ns):

@@ -17,10 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-from causepath_analyzer.model import NO_SPAN, SOFT, Span
+from causepath_analyzer.model import LATE, NO_SPAN, SOFT, Span
 
-_LATE: Final = 20
-"""A span may be closed late by a twentieth of its duration."""
 _MOST_STEPS: Final = 5_000_000
 """Spans looked at in one trace; no real one comes near, and a hostile one must end."""
 
@@ -109,7 +107,7 @@ class _Hanging:
         """The containers that hold the time of `lost`, none of them below these."""
         spans, near_ns = self._spans, self._clock_ns
         last = max(lost, key=lambda i: spans[i].ended_ns)
-        late_ns = max(near_ns, spans[last].duration_ns // _LATE)
+        late_ns = max(near_ns, spans[last].duration_ns // LATE)
         waiting = [i for i in self._tops if i not in lost and self._parents[i] == NO_SPAN]
         while waiting:
             i = waiting.pop()

@@ -23,10 +23,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from causepath_analyzer.model import NO_SPAN, TASKS, Category, Span
+from causepath_analyzer.model import LATE, NO_SPAN, TASKS, Category, Span
 
-_LATE: Final = 20
-"""What begins in the last twentieth of a root may be a task in the background."""
 _OVERLAP: Final = 5
 """Calls run beside each other if they do for more than a fifth of the earlier one."""
 _WORK: Final[frozenset[Category]] = TASKS | {"agent", "database", "network", "cache", "retry"}
@@ -182,7 +180,7 @@ class _Looking:
         """
         spans, ends_ns = self._spans, self._ends_ns
         place, call = next((n, i) for n, i in enumerate(chain) if spans[i].category == "llm")
-        end_ns, near_ns = ends_ns[root], (ends_ns[root] - spans[root].start_ns) // _LATE
+        end_ns, near_ns = ends_ns[root], (ends_ns[root] - spans[root].start_ns) // LATE
         return any(
             spans[i].category == "llm"
             and ends_ns[i] <= end_ns
@@ -195,7 +193,8 @@ class _Looking:
     def _in_background(self, root: int, chain: Sequence[int]) -> bool:
         spans, branch = self._spans, chain[1]
         begun_ns, end_ns = spans[branch].start_ns, self._ends_ns[root]
-        if begun_ns < end_ns - (end_ns - spans[root].start_ns) // _LATE:
+        # What begins when its root may have been over may be a task in the background.
+        if begun_ns < end_ns - (end_ns - spans[root].start_ns) // LATE:
             return False
         worked = any(
             i != branch and spans[i].category in _WORK and self._ends_ns[i] <= begun_ns
