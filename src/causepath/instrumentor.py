@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from causepath.guard import harmless
 from causepath.hooks import claude_agent, mcp
 from causepath.hooks.carried_context import Carriers
 from causepath.hooks.import_hooks import forget, when_imported
+from causepath.otel.endings import end_of_process, noting
 from causepath.tool_functions import measured_functions
 from causepath.tool_functions.found_tools import FoundTools
 
@@ -73,6 +75,7 @@ class Plugin:
     def _enable(self, tracer_provider: TracerProvider | None) -> None:
         settings = self._settings = config.from_environment()
         self._patches: Patches | None = None
+        self._notes_deadlines = False
         self._hooks: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._found = FoundTools()
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
@@ -141,6 +144,9 @@ class Plugin:
             provider: Provider = importlib.import_module(description).PROVIDER
             telemetry.providers.append(provider)
             self._changed().apply(provider, telemetry)
+            if "asyncio.timeouts" in sys.modules and not self._notes_deadlines:
+                self._notes_deadlines = True
+                self._changed().wrap("asyncio.timeouts", "Timeout._on_timeout", noting)
             self._pipeline.prepare()
 
     @harmless(None)
@@ -196,11 +202,11 @@ class Plugin:
         if telemetry is self._telemetry:
             self._found.measure_module(module, names)
 
-    def _before_end(self) -> None:
+    def _before_end(self, signal_name: str | None) -> None:
         if self._telemetry is not None:
             self._telemetry.write_what_others_left(time.time_ns())
             self._agents.end_open()
-            self._telemetry.end_open(self._pipeline.write_open)
+            self._telemetry.end_open(self._pipeline.write_open, end_of_process(signal_name))
 
 
 _PLUGIN = Plugin()

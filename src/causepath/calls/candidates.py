@@ -21,6 +21,7 @@ from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.endings import ending_of
 from causepath.otel.operation import Operation, detach
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class Candidate(Operation):
         future, self._future = self._future, None
         if future is not None:
             vars(future).pop("cancel", None)
+        if error is not None:
+            self.ending = ending_of(error)
         if isinstance(error, Exception):
             self.error_type = type(error).__qualname__
             self.result = result_of(error)

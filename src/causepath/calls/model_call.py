@@ -17,6 +17,7 @@ from causepath import forks
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.endings import Ending, ending_of, ending_of_type
 from causepath.otel.operation import detach
 from causepath.otel.span_access import write
 from causepath.providers.messages import ModelReply
@@ -76,6 +77,8 @@ class ModelCall:
     _body: Body | None = None
     _closed = False
     _error: str | None = None
+    _ending: Ending | None = None
+    """How it has ended, where that is no error of the provider's."""
     _connecting: Connecting | None = None
     _attempts: Attempts | None = None
     _sent = False
@@ -417,7 +420,7 @@ class ModelCall:
     def _reply_over(self) -> None:
         """The whole reply is known, though its body may not be closed yet."""
         self.is_complete = True
-        self._run.answered, self._run.error = True, None
+        self._run.answered, self._run.ending = True, None
         reply = self._reply
         if reply.tool_calls:
             self._ask_whole_calls()
@@ -509,8 +512,7 @@ class ModelCall:
             return
         # The SDK may have ended its span by now; nothing below a span may outlive it.
         now_ns = self._ended_ns or time.time_ns()
-        if isinstance(error, Exception):
-            self._error = self._provider.read_error(error)
+        self._ended_by(error)
         if self._attempts is not None and self._error is not None and not self.is_complete:
             status = self._provider.read_status(error)
             self._attempts.failed(now_ns, status, self._error, self._connected())
@@ -527,26 +529,35 @@ class ModelCall:
             self._close(error)
 
     @harmless(None)
-    def interrupt(self, write_open: Callable[[Span], None]) -> None:
-        """The process ends before the reply is over. `write_open` writes the span as it is now,
-        where an SDK may still have something to say to it."""
+    def interrupt(self, write_open: Callable[[Span], None], why: Ending) -> None:
+        """The process ends before the reply is over, and `why`. `write_open` writes the span as it
+        is now, where an SDK may still have something to say to it."""
         if self._closed or self._process is not forks.process:
             return
         span = self.span
         if span is not None and not self.is_complete:
             span.set_attribute(semconv.UNFINISHED, True)
+            self._ending, self._error = why, why.error_type
         self._close(None)
         if span is not None and self._native and span.is_recording():
             write_open(span)
             self._telemetry.forget(span.get_span_context())
             self.over(time.time_ns(), self._error)
 
+    def _ended_by(self, error: BaseException) -> None:
+        """An exception ends it. Who leaves a stream wants no more of it, which is no error."""
+        if isinstance(error, Exception):
+            self._error = self._provider.read_error(error)
+        elif not isinstance(error, GeneratorExit):
+            self._ending = ending_of(error)
+            self._error = self._ending.error_type
+
     def _close(self, error: BaseException | None) -> None:
         if self._closed:
             return
         self._closed = True
-        if isinstance(error, Exception) and self._error is None:
-            self._error = self._provider.read_error(error)
+        if error is not None and self._error is None:
+            self._ended_by(error)
         if not self.is_complete:
             self._read_document()
         if self._body is not None:
@@ -616,13 +627,16 @@ class ModelCall:
         body, self._body_sent = self._body_sent, None
         if self._telemetry.runs.call_over(run, end_ns) or run.span is None:
             return  # another call of the run is in progress
-        if error is not None:
+        ending = self._ending or (ending_of_type(error) if error is not None else None)
+        if ending is not None:
             if not run.answered:
                 if self.kwargs or self.args:
                     body = self._provider.read_body(self.args, self.kwargs)
-                self._telemetry.first_call_failed(run, end_ns, error, body)
+                self._telemetry.first_call_failed(run, end_ns, ending, body)
             elif self._own[semconv.TURN] == 1:
-                self._telemetry.end_run(run, end_ns, error)
+                self._telemetry.end_run(run, end_ns, ending)
+            else:
+                run.ending = ending
             # Later in a run, the application may well send the same results again.
             return
         reply = self._reply

@@ -181,6 +181,12 @@ class OpenRuns:
             run.is_over = True
             return self._inferred.pop(id(run), None) is not None
 
+    def unanswered(self, run: Run) -> list[AskedTool]:
+        """Give the tools of its latest reply whose results no request has brought."""
+        with self._lock:
+            asked = list(run.asked.values())
+        return [one for one in asked if one.issuer == asked[-1].issuer]
+
     def idle(self, before_ns: int) -> list[Run]:
         """Lists the inferred runs that nothing has happened in since `before_ns`."""
         with self._lock:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from causepath.calls.candidates import Candidate
     from causepath.calls.strands import Strand
     from causepath.code.application_stack import Standing
+    from causepath.otel.endings import Ending
     from causepath.otel.operation import Operation
     from causepath.providers.messages import ToolCall
 
@@ -57,6 +58,8 @@ class AskedTool:
     ended: bool = False
     """It is over; called again before its result is sent, it is this call once more."""
     failed: bool = False
+    ending: Ending | None = None
+    """The end of the latest call of it, if not its own."""
     about: dict[str, Any] = field(default_factory=dict)
     """Attributes of its span about the arguments."""
     carries: Sequence[SpanContext] = ()
@@ -96,8 +99,10 @@ class Run:
     """The issuer of every tool call id of the run."""
     answered: bool = False
     """There has been a reply."""
-    error: str | None = None
-    """The error it has failed with, if it is over now."""
+    ending: Ending | None = None
+    """The way it has ended, if it is over now and that was not by itself."""
+    stack: tuple[Standing, ...] = ()
+    """The frames that its latest reply came to."""
     outside: Context | None = None
     """The context that was current where the run was opened."""
     is_over: bool = False

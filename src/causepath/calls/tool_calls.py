@@ -118,7 +118,7 @@ class ToolCalls:
     def find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         """A reply asks for these tools: measure the application's functions for them."""
         frames = list(application_frames())
-        stack = standing(frames)
+        stack = run.stack = standing(frames)
         for call in calls:
             asked = run.asked.get(call.id)
             if asked is not None:
@@ -300,8 +300,12 @@ class ToolCalls:
                 span.end(end_time=candidate.end_ns)
             self._telemetry.unended.pop(key, None)  # of the others, nobody hears again
             return
+        ending = candidate.ending
+        if candidate.error_type is None and ending is not None and ending.is_error:
+            candidate.error_type = ending.error_type
         if candidate.error_type is not None:
             candidate.fail(candidate.error_type)
+        asked.ending = ending
         asked.run.touched_ns = max(asked.run.touched_ns, candidate.end_ns)
         asked.ended, asked.failed = True, candidate.error_type is not None
         span.end(end_time=candidate.end_ns)
@@ -558,6 +562,7 @@ class ToolCalls:
                 asked.operation = None
                 asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
                 asked.ended, asked.failed = True, error is not None
+                asked.ending = operation.ending
             self._measure_tool(name, start_ns, end_ns, error)
 
         operation = Operation(span, context, over, read_error)

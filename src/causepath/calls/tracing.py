@@ -7,8 +7,10 @@ current, leaving restores the context in the same frame.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,11 @@ from causepath.calls.retried_calls import FailedRuns, fingerprint
 from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, outermost, run_in
 from causepath.calls.span_watcher import SpanWatcher
 from causepath.calls.tool_calls import ToolCalls
-from causepath.code.application_stack import application_frames, own_frame
+from causepath.code.application_stack import application_frames, own_frame, standing
 from causepath.code.notebooks import notebook_name
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.endings import INTERRUPTED, Ending, ending_of
 from causepath.otel.metrics import Metrics
 from causepath.otel.operation import Operation
 from causepath.otel.span_access import (
@@ -42,7 +45,7 @@ from causepath.otel.span_access import (
 from causepath.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
@@ -386,21 +389,28 @@ class Telemetry:
 
     # -- the end of inferred runs
 
-    def end_run(self, run: Run, end_ns: int, error: str | None = None) -> None:
+    def end_run(self, run: Run, end_ns: int, ending: Ending | None = None) -> None:
         """End the span of an inferred run."""
-        error = error or run.error
         self.tool_calls.settle_run(run)
+        ending = ending or run.ending or self._ending_of_tools(run)
         if run.span is not None and self.runs.ended(run):
-            if error is not None:
-                run.span.set_status(StatusCode.ERROR)
-                run.span.set_attribute(semconv.ERROR_TYPE, error)
+            if ending is not None:
+                write_ending(run.span, ending)
+                end_ns = max(end_ns, run.touched_ns)
             run.span.end(end_time=end_ns)
+            error = ending.error_type if ending is not None and ending.is_error else None
             self._measure_run(run, run.began_ns, end_ns, error)
 
-    def first_call_failed(self, run: Run, end_ns: int, error: str, body: object) -> None:
+    def _ending_of_tools(self, run: Run) -> Ending | None:
+        """How the tools ended that it asked for last, and that nobody has answered."""
+        endings = [asked.ending for asked in self.runs.unanswered(run) if asked.ending is not None]
+        return endings[-1] if endings else None
+
+    def first_call_failed(self, run: Run, end_ns: int, ending: Ending, body: object) -> None:
         """An inferred run has no reply yet. The application may try again."""
-        request = fingerprint(body) if body is not None and error not in FINAL_ERRORS else b""
-        run.error, run.touched_ns = error, end_ns
+        final = ending.error_type in FINAL_ERRORS or ending.error_type == KeyboardInterrupt.__name__
+        request = fingerprint(body) if body is not None and not final else b""
+        run.ending, run.touched_ns = ending, end_ns
         if not request:
             self.end_run(run, end_ns)
             return
@@ -416,7 +426,7 @@ class Telemetry:
         self.tool_calls.settle_all(before)
         before_failed = now_ns - int(min(idle_seconds, RETRY_SECONDS) * 1e9)
         for run in self.runs.idle(before_failed):
-            if run.touched_ns <= before or run.error is not None:
+            if run.touched_ns <= before or (run.ending is not None and not run.answered):
                 self.end_run(run, run.touched_ns)
         self._failed.forget_what_is_over()
 
@@ -439,16 +449,36 @@ class Telemetry:
             self._watch_idle_runs()
 
     @harmless(None)
-    def end_open(self, write_open: Callable[[Span], None]) -> None:
-        """The process ends: what is open is over, as far as it came, and says that."""
+    def end_open(self, write_open: Callable[[Span], None], why: Ending) -> None:
+        """The process ends, and `why`: what is open is over, as far as it came, and says that."""
         for call in list(self._open.values()):
-            call.interrupt(write_open)
+            call.interrupt(write_open, why)
         now_ns = time.time_ns()
+        runs = self.runs.idle(now_ns)
+        for run in filter(_works, runs):
+            run.ending, run.touched_ns = run.ending or why, now_ns
+        self._end_what_an_exception_left(runs, now_ns)
         self.end_idle_runs()
         for span in reversed(list(self.unended.values())):
             if span.is_recording():
                 span.set_attribute(semconv.UNFINISHED, True)
+                write_ending(span, why)
                 span.end(end_time=now_ns)
+
+    def _end_what_an_exception_left(self, runs: Sequence[Run], now_ns: int) -> None:
+        """End the run whose loop the exception that ends the program came through."""
+        error = getattr(sys, "last_value", None)
+        if error is None or hasattr(sys, "ps1"):  # else of an earlier line of a console
+            return
+        through = set(standing(frame for frame, _ in traceback.walk_tb(error.__traceback__)))
+        left = [run for run in runs if run.asked and not through.isdisjoint(run.stack)]
+        if not left:
+            return
+        run = max(left, key=lambda one: one.touched_ns)
+        ending = ending_of(error)
+        self.tool_calls.settle_run(run)
+        if ending.outcome == INTERRUPTED or self._ending_of_tools(run) is None:
+            run.ending, run.touched_ns = run.ending or ending, now_ns
 
     # -- declared runs
 
@@ -491,7 +521,7 @@ class Telemetry:
             self.runs.over(run)
             self._measure_run(run, run.began_ns, end_ns, error)
 
-        return Operation(span, run.parent, over)
+        return DeclaredRun(span, run.parent, over)
 
     # -- metrics
 
@@ -506,6 +536,32 @@ class Telemetry:
             self.metrics.run(
                 semconv.present(attributes), end_ns - start_ns, run.turns, len(run.known)
             )
+
+
+class DeclaredRun(Operation):
+    """A run that the application declares."""
+
+    def ended_by(self, error: BaseException) -> None:
+        if isinstance(error, SystemExit) and not error.code:
+            return  # a program that ends as it should, within its agent
+        super().ended_by(error)
+        if self.ending is not None:
+            write_ending(self.span, self.ending)
+
+
+def write_ending(span: Span, ending: Ending) -> None:
+    """Say how what a span measures has ended; of a run, also in the words of a report."""
+    if attributes_of(span).get(semconv.OPERATION) == "invoke_agent":
+        span.set_attribute(semconv.RUN_OUTCOME, ending.outcome)
+    if ending.is_error:
+        span.set_status(StatusCode.ERROR)
+        if ending.error_type is not None:
+            span.set_attribute(semconv.ERROR_TYPE, ending.error_type)
+
+
+def _works(run: Run) -> bool:
+    """Tell whether a tool of a run is in progress."""
+    return any(asked.operation is not None or asked.open for asked in run.asked.values())
 
 
 def _take_away(provider: Any, watcher: SpanWatcher) -> None:

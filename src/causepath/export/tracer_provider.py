@@ -41,7 +41,7 @@ class Pipeline:
     """Finds the tracer provider in force, and makes one where nobody has."""
 
     def __init__(
-        self, config: Config, given: TracerProvider | None, before_end: Callable[[], None]
+        self, config: Config, given: TracerProvider | None, before_end: Callable[[str | None], None]
     ) -> None:
         self._config = config
         self._given = given
@@ -49,7 +49,7 @@ class Pipeline:
         self._default: SetUp | None = None
         self._tried = False
         self._begin()
-        self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS))
+        self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS, "SIGTERM"))
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
         forks.living.add(self)
@@ -184,14 +184,14 @@ class Pipeline:
         self._termination.disarm()
 
     @harmless(None)
-    def _end(self, seconds: float) -> None:
+    def _end(self, seconds: float, signal_name: str | None = None) -> None:
         until = time.monotonic() + seconds
         if next(self._ends):
             # Several may say at once that the process ends, and each as the last thing it does.
             self._ended.wait(seconds)
             return
         try:
-            self._before_end()
+            self._before_end(signal_name)
             if self._default is not None:
                 _flush(self._default, until)
         finally:

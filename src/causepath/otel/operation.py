@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 from causepath import forks
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.endings import Ending, ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ class Operation:
         self._on_end = on_end
         self._read_error = read_error
         self._error: str | None = None
+        self.ending: Ending | None = None
+        """How it ended, if not by itself."""
         self._process = forks.process
         self._is_over = False
         self.on_result: list[Callable[[object], Callable[[], None] | None]] = []
@@ -81,6 +84,15 @@ class Operation:
         self.span.set_status(StatusCode.ERROR)
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
 
+    def ended_by(self, error: BaseException) -> None:
+        """An exception leaves it. That a generator is closed is no error of it."""
+        told = (
+            self._read_error(error) if self._read_error and isinstance(error, Exception) else None
+        )
+        self.ending = ending = ending_of(error, told)
+        if ending.is_error and ending.error_type is not None:
+            self.fail(ending.error_type)
+
     def give_up(self, end_ns: int, error_type: str) -> None:
         """Nobody waits for it any more: for who asked it is over, and what comes later is not of
         it."""
@@ -96,9 +108,8 @@ class Operation:
         self._is_over = True
         if getattr(self.span, "end_time", None) is not None:
             return  # the end of the process has ended it
-        if isinstance(error, Exception):
-            read_error = self._read_error
-            self.fail(read_error(error) if read_error else type(error).__qualname__)
+        if error is not None:
+            self.ended_by(error)
         end_ns = end_ns or time.time_ns()
         self.span.end(end_time=end_ns)
         if self._on_end is not None:

@@ -25,6 +25,9 @@ RUN_INFERRED = "causepath.run.inferred"
 RUN_OUTERMOST = "causepath.run.outermost"
 """Of a run that is in no other one of this process, whatever else is around it."""
 
+RUN_OUTCOME = "causepath.run.outcome"
+"""Of a run that did not come to its own end: `failed`, `interrupted`, `timed_out`, `unfinished`."""
+
 UNFINISHED = "causepath.unfinished"
 """Of a span that was open when the process ended."""
 

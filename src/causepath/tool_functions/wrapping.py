@@ -96,7 +96,11 @@ class _WhenDone:
             return
         # Not by `exception()`, or nobody would hear of an error that nobody else asks for.
         error = getattr(future, "_exception", None)
-        if error is None and not future.cancelled():
+        if future.cancelled():
+            from concurrent.futures import CancelledError
+
+            error = CancelledError()
+        elif error is None:
             operation.returned(getattr(future, "_result", None))
         operation.end(error)
 
