@@ -19,6 +19,8 @@ LINK_TYPES: Final[Mapping[str, str]] = {
 """How a draft of the GenAI conventions says why a link is there."""
 LINKS: Final = frozenset((LINK, LINK_TYPE))
 RUN_INFERRED: Final = "causepath.run.inferred"
+RUN_OUTCOME: Final = "causepath.run.outcome"
+UNFINISHED: Final = "causepath.unfinished"
 TOOL_INFERRED: Final = "causepath.tool.inferred"
 TOOL_AMBIGUOUS: Final = "causepath.tool.ambiguous"
 USAGE_PARTIAL: Final = "causepath.usage.partial"
@@ -26,6 +28,7 @@ TOOL_READ_ONLY: Final = "causepath.tool.read_only"
 
 # Resources.
 SERVICE_NAME: Final = "service.name"
+PROGRAM: Final = "causepath.program.id"
 HOST: Final = ("host.id", "host.name", "host.ip", "ip", "hostname")
 """What tells two clocks apart, most precise first; the last two are Jaeger's process tags."""
 SDK_NAME: Final = "telemetry.sdk.name"
@@ -682,6 +685,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "partial": (USAGE_PARTIAL,),
     "inferred": (TOOL_INFERRED,),
     "run_inferred": (RUN_INFERRED,),
+    "run_outcome": (RUN_OUTCOME,),
+    "unfinished": (UNFINISHED,),
     "ambiguous": (TOOL_AMBIGUOUS,),
     "read_only": (TOOL_READ_ONLY,),
 }

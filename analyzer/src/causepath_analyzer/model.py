@@ -199,6 +199,10 @@ class Link(Struct, frozen=True, gc=False):
     """Of another trace that it leads into."""
 
 
+RunOutcome = Literal["failed", "interrupted", "timed_out", "unfinished"]
+"""What a run came to that did not end well."""
+
+
 class Span(Struct, frozen=True, gc=False):
     """One span, normalised: no analysis needs to know what it was called where it came from."""
 
@@ -233,6 +237,12 @@ class Span(Struct, frozen=True, gc=False):
     flow: Flow | None = None
     is_inferred: bool = False
     """The run was not declared: whoever wrote the trace took the calls to be one."""
+    program: str | None = None
+    """The start of a program by ``causepath run`` that it belongs to."""
+    run_outcome: RunOutcome | None = None
+    """What whoever wrote the span says that the run came to; ``None`` also where it ended well."""
+    left_open: bool = False
+    """It had not ended when its program did, or nobody has written that it ended."""
 
     @property
     def duration_ns(self) -> int:

@@ -288,7 +288,7 @@ def test_run_reports_on_what_the_program_added(folder: Path) -> None:
     (folder / "causepath-traces.jsonl").write_text(OTHER + "\n")
     done = causepath("run", "--", sys.executable, "agent.py", "3")
     assert (done.returncode, done.stdout) == (3, "the program's own output\n")
-    assert done.stderr.startswith("chat m  100ms  1 model call  trace 0af76519  error\n")
+    assert done.stderr.startswith("chat m  100ms  1 model call  trace 0af76519  failed\n")
 
 
 def test_run_without_traces_says_so(folder: Path) -> None:

@@ -76,6 +76,7 @@ def test_report() -> None:
                 "wall_ns": 1800 * MS,
                 "after_ns": 0,
                 "status": "ok",
+                "error": None,
                 "path": [
                     section("research", 0, 1, "agent", "time"),
                     section("one", 1, 2, "first_token", "time"),
@@ -176,6 +177,7 @@ def test_report() -> None:
                 "p99": 1800 * MS,
                 "mean": 1800 * MS,
             },
+            "endings": {},
         },
     }
     assert by[0] == {
@@ -216,6 +218,7 @@ def test_check() -> None:
         "schema": "causepath.check/2",
         "inputs": INPUTS_JSON,
         "runs": 1,
+        "endings": {},
         "budgets": [
             {
                 "name": "wall",

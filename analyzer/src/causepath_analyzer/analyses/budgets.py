@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from causepath_analyzer.analyses.lacking import is_in_pieces
 from causepath_analyzer.analyses.path.kinds import KINDS, Kind
+from causepath_analyzer.analyses.path.status import Status, endings_of
 from causepath_analyzer.analyses.run import Run
 
 _Emitter = tuple[str | None, str | None]
@@ -50,6 +51,8 @@ def _wall(run: Run) -> Used:
         return Used(None, "times that mean nothing")
     if not run.trace.wall_ns:
         return Used(None, "spans without length")
+    if run.ending.is_cut_short:
+        return Used(run.trace.wall_ns, "runs that did not come to their end")
     return Used(run.trace.wall_ns, "spans that were lost" if is_in_pieces(run.trace) else None)
 
 
@@ -122,6 +125,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "turns": Measure("calls", lambda r: _model_calls(r.usage.turns, r), of_calls=True),
     "cost": Measure("usd", _cost, of_calls=True),
     "findings": Measure("findings", _findings),
+    "failed": Measure("calls", lambda run: Used(int(run.ending.status != "ok"))),
 }
 """By the name that a budget has in settings and on the command line."""
 
@@ -165,6 +169,8 @@ class Check(Struct, frozen=True):
     runs: int
     unread: int
     verdict: Verdict
+    endings: Mapping[Status, int]
+    """How many runs did not end well."""
 
 
 def checked(budgets: Sequence[Budget], runs: Sequence[Run], unread: int = 0) -> Check:
@@ -174,7 +180,7 @@ def checked(budgets: Sequence[Budget], runs: Sequence[Run], unread: int = 0) -> 
     verdicts = {one.verdict for one in found}
     unsure = unread or "inconclusive" in verdicts
     verdict: Verdict = "fail" if "fail" in verdicts else "inconclusive" if unsure else "pass"
-    return Check(found, len(runs), unread, verdict)
+    return Check(found, len(runs), unread, verdict, endings_of(run.ending for run in runs))
 
 
 def _checked(budget: Budget, runs: Sequence[Run], recording: Container[_Emitter]) -> Checked:

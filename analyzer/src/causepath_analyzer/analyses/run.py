@@ -15,6 +15,7 @@ from causepath_analyzer.analyses.path.cost import NO_COST, Cost
 from causepath_analyzer.analyses.path.critical_path import CriticalPath
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
+from causepath_analyzer.analyses.path.status import WELL, Ending, ending
 from causepath_analyzer.analyses.path.usage import Usage
 from causepath_analyzer.analyses.path.wall_time import WallTime
 from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
@@ -38,6 +39,7 @@ class Run(Struct, frozen=True):
     """Rules that failed, whose findings are missing."""
     cost: Cost
     health: Health
+    ending: Ending = WELL
 
     @property
     def spent_usd(self) -> Decimal | None:
@@ -73,6 +75,7 @@ def explained(
         faults=found.faults,
         cost=facts.cost if with_cost else NO_COST,
         health=_health(trace.health, facts.usage, facts.path, found.faults),
+        ending=ending(trace),
     )
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.findings.opportunities import Fault
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added
 from causepath_analyzer.analyses.path.kinds import Kind
+from causepath_analyzer.analyses.path.status import Ending, Status, endings_of
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.ids import shown_id
 from causepath_analyzer.model import NO_SPAN, Health
@@ -27,7 +28,7 @@ class Brief(Struct, frozen=True, array_like=True):
     start_ns: int
     trace_id: str
     wall_ns: int
-    failed: bool
+    ending: Ending
     cost_usd: Decimal | None
     places: tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]
     findings: tuple[tuple[str, Saving, Evidence], ...]
@@ -35,6 +36,11 @@ class Brief(Struct, frozen=True, array_like=True):
     hands_on: bool = False
     """It may be one run with others."""
     faults: tuple[Fault, ...] = ()
+    name: str = ""
+    program: str | None = None
+    is_inferred: bool = False
+    """Nobody declared it to be a run."""
+    model_calls: int = 0
 
 
 class Spread(Struct, frozen=True):
@@ -78,11 +84,22 @@ class Slow(Struct, frozen=True):
     wall_ns: int
 
 
+class Failed(Struct, frozen=True):
+    """A run that did not end well."""
+
+    trace_id: str
+    ending: Ending
+
+
 class Summary(Struct, frozen=True):
     """``cost_usd`` is ``None`` unless the cost of every run is known."""
 
     traces: int
     failed: int
+    """Runs that did not end well."""
+    endings: Mapping[Status, int]
+    """How many runs ended how, those that ended well left out."""
+    last_failed: Failed | None
     wall_ns: Spread
     total_wall_ns: int
     cost_usd: Decimal | None
@@ -94,6 +111,8 @@ class Summary(Struct, frozen=True):
     """Runs that may be one with others."""
     id_length: int
     """So many characters of their ids tell all runs apart."""
+    undeclared: int = 0
+    """Runs of one program that nobody declared; 0 where there are others as well."""
 
 
 def brief(run: Run) -> Brief:
@@ -103,20 +122,27 @@ def brief(run: Run) -> Brief:
         start_ns=trace.start_ns,
         trace_id=trace.trace_id,
         wall_ns=trace.wall_ns,
-        failed=any(trace.spans[i].error is not None for i in trace.roots),
+        ending=run.ending,
         cost_usd=run.spent_usd,
         places=_places(run),
         findings=tuple([(one.code, one.saving, one.evidence) for one in run.findings]),
         health=run.health,
         hands_on=trace.hands_on,
         faults=run.faults,
+        name=trace.spans[trace.main_root].name,
+        program=next((span.program for span in trace.spans if span.program is not None), None),
+        is_inferred=any(trace.spans[i].is_inferred for i in trace.roots),
+        model_calls=run.usage.calls.llm,
     )
 
 
 def summary(runs: Iterable[Brief]) -> Summary:
     """The summary of `runs`, which are looked at once, in order of their start."""
     walls: list[Slow] = []
-    failed = handing = 0
+    handing = 0
+    endings: list[Ending] = []
+    last_failed: Failed | None = None
+    inferred: list[str | None] = []
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
     found: dict[str, list[tuple[str, Saving, Evidence]]] = {}
     faults: dict[str, list[Fault]] = {}
@@ -124,7 +150,11 @@ def summary(runs: Iterable[Brief]) -> Summary:
     healths: list[Health] = []
     for run in runs:
         walls.append(Slow(run.trace_id, run.wall_ns))
-        failed += run.failed
+        endings.append(run.ending)
+        if run.ending.status != "ok":
+            last_failed = Failed(run.trace_id, run.ending)
+        if run.is_inferred:
+            inferred.append(run.program)
         healths.append(run.health)
         handing += run.hands_on
         spent = run.cost_usd
@@ -144,7 +174,9 @@ def summary(runs: Iterable[Brief]) -> Summary:
     ]
     return Summary(
         traces=len(walls),
-        failed=failed,
+        failed=sum(endings_of(endings).values()),
+        endings=endings_of(endings),
+        last_failed=last_failed,
         wall_ns=spread([slow.wall_ns for slow in walls]),
         total_wall_ns=total_ns,
         cost_usd=cost or None,  # nothing is no price, but that of runs without a call
@@ -162,6 +194,9 @@ def summary(runs: Iterable[Brief]) -> Summary:
         health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),
         hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
+        undeclared=len(walls)
+        if len(inferred) == len(walls) and len({*inferred}) == 1 and len(walls) > 1
+        else 0,
     )
 
 

@@ -3,13 +3,16 @@
 import gc
 import os
 import re
-from collections.abc import Sequence
+import select
+import stat
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 from cyclopts import Parameter
 
-from causepath_analyzer.cli.output import Progress, complain_about
+from causepath_analyzer.cli.output import Progress, complain, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.ids import begins_with, shown_id
@@ -22,6 +25,9 @@ from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.read.input.source import STDIN
 from causepath_analyzer.report.formatting import count
 from causepath_analyzer.server_request import is_address
+
+if TYPE_CHECKING:
+    import io
 
 FILE_VARIABLE: Final = "CAUSEPATH_FILE"
 """Where the plugin writes its traces, and so where they are looked for."""
@@ -92,12 +98,49 @@ def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     if paths:
         return paths
     path = os.environ.get(FILE_VARIABLE) or DEFAULT_FILE
+    given = _standard_input()
+    if given == "data":
+        complain("reading standard input")
+        return (STDIN,)
     if not Path(path).exists():
+        pipe = f"; standard input is {_PIPES[given]}" if given else ""
         raise UnreadableInputError(
             f"no {path} here: name a trace file or a folder, "
-            "or record one with `causepath run -- python agent.py`"
+            f"or record one with `causepath run -- python agent.py`{pipe}"
         )
+    if given:
+        complain(f"reading {path}: standard input is {_PIPES[given]}")
     return (path,)
+
+
+_Given = Literal["data", "empty", "silent"]
+_PIPES: Final[Mapping[_Given, str]] = {
+    "empty": "an empty pipe",
+    "silent": "a pipe with nothing in it so far (`-` waits for it)",
+}
+_PATIENCE_MS: Final = 200
+"""A program at the other end of a pipe that was started with this one has written by then, or
+takes its time. CI and cron hand down open pipes that nobody writes to: no reason to wait."""
+
+
+def _standard_input() -> _Given | None:
+    """Tells what a pipe or a redirected file gives; ``None`` if standard input is neither."""
+    try:
+        stream = cast("io.BufferedReader", sys.stdin.buffer)
+        descriptor = stream.fileno()
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return "data" if stream.peek(1) else None
+        if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+            return None
+        if hasattr(select, "poll"):
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLIN)
+            if not waiting.poll(_PATIENCE_MS):
+                return "silent"
+        return "data" if stream.peek(1) else "empty"
+    except (AttributeError, OSError, ValueError):
+        return None  # closed, or something that a program has put in its place
 
 
 def read_inputs(paths: Sequence[str], options: Options, keep: Keep | None = None) -> Reading:

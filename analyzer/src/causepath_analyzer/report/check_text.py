@@ -6,13 +6,14 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Amount, Check, Checked, Unit
 from causepath_analyzer.report.formatting import count, duration, fitted, money, short_id
+from causepath_analyzer.report.summary_text import endings_words
 
 _STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
 
 
 def check_text(check: Check, id_length: int) -> list[Text]:
-    """Writes a line for each budget with its worst run, and one for what was not read of the
-    input; the last line is the verdict."""
+    """Writes a line for each budget with its worst run, and one for runs that did not end
+    well, and one for what was not read of the input; the last line is the verdict."""
     lines = []
     for result in check.budgets:
         line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
@@ -20,6 +21,8 @@ def check_text(check: Check, id_length: int) -> list[Text]:
         lines.append(line)
         if result.why is not None and result.verdict == "inconclusive":
             lines.append(Text(f"{'':<15}not known because of {result.why}", style="note"))
+    if check.endings:
+        lines.append(Text(f"  {endings_words(check.endings)}", style="bad"))
     if check.unread:
         line = Text(f"  {'INCONCLUSIVE':<13}", style=_STYLES["inconclusive"])
         places = count(check.unread, "place was", "places were")

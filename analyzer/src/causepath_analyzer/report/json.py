@@ -12,6 +12,7 @@ from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
+from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
@@ -118,7 +119,9 @@ class _Trace(Struct):
     start_ns: int
     wall_ns: int
     after_ns: int
-    status: str
+    status: Status
+    error: str | None
+    """The type or the message of the error that a run which did not end well ended with."""
     path: list[_Section]
     wall: Mapping[Kind, int]
     sum: Mapping[Category, int]
@@ -158,6 +161,8 @@ class _Summary(Struct):
     traces: int
     wall_ns: Spread
     by: list[_By]
+    endings: Mapping[Status, int]
+    """How many runs did not end well."""
 
 
 class _Report(Struct):
@@ -185,6 +190,7 @@ class _Check(Struct):
     schema: str
     inputs: list[_Input]
     runs: int
+    endings: Mapping[Status, int]
     budgets: list[_Checked]
     verdict: Verdict
     unread: int
@@ -212,6 +218,7 @@ def report_json(inputs: Sequence[Input], traces: Sequence[bytes], summary: Summa
                 )
                 for row in summary.rows
             ],
+            endings=summary.endings,
         ),
     )
     return _written(report)
@@ -228,6 +235,7 @@ def check_json(inputs: Sequence[Input], check: Check) -> bytes:
         schema=CHECK_SCHEMA,
         inputs=_inputs(inputs),
         runs=check.runs,
+        endings=check.endings,
         budgets=[
             _Checked(
                 name=result.budget.name,
@@ -290,7 +298,8 @@ def _trace(run: Run) -> _Trace:
         start_ns=trace.start_ns,
         wall_ns=trace.wall_ns,
         after_ns=trace.after_ns,
-        status="error" if any(spans[i].error is not None for i in trace.roots) else "ok",
+        status=run.ending.status,
+        error=run.ending.error,
         path=[
             _Section(
                 span_id=spans[s.span].span_id if s.span != NO_SPAN else None,

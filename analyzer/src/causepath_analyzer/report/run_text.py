@@ -10,6 +10,7 @@ from causepath_analyzer.analyses.findings.rule import worth_saying
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
+from causepath_analyzer.analyses.path.status import Ending, Status
 from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health, Input
@@ -60,6 +61,7 @@ def run_text(
     """Writes the lines of the report on `run`, which was read from `inputs`; `paths` name them."""
     return [
         _headline(run, marks),
+        *_ending(run),
         Text(),
         *waterfall(run, marks),
         *_hops(run),
@@ -78,7 +80,6 @@ def _headline(run: Run, marks: Marks) -> Text:
     trace = run.trace
     root = trace.spans[trace.main_root]
     name = root.name.removeprefix("invoke_agent ")
-    failed = any(trace.spans[i].error is not None for i in trace.roots)
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
     if run.cost.usd is not None:
@@ -90,13 +91,43 @@ def _headline(run: Run, marks: Marks) -> Text:
     if not calls.llm and not calls.tool:
         facts.append(count(len(trace.spans), "span"))
     tail = "  " + "  ".join([*facts, f"trace {short_id(trace.trace_id)}"]) + "  "
-    status = "error" if failed else "ok"
+    status = status_words(run.ending)
     room = 80 - len(tail) - len(status)
     title = harmless(name, ascii_only=marks.ascii_only) or "(unnamed)"
     line = Text(fitted(title, room).rstrip(), style="title")
     line.append(tail, style="plain")
-    line.append(status, style="bad" if failed else "good")
+    line.append(status, style="good" if run.ending.status == "ok" else "bad")
     return line
+
+
+STATUS_WORDS: Final[Mapping[Status, str]] = {
+    "ok": "ok",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "timed_out": "timed out",
+    "unfinished": "unfinished",
+}
+
+
+def status_words(ending: Ending) -> str:
+    """Says in a word or two how a run ended."""
+    return "killed" if ending.killed else STATUS_WORDS[ending.status]
+
+
+def _ending(run: Run) -> list[Text]:
+    """Says what a run that did not end well came to."""
+    if run.ending.killed:
+        told = "killed: its own span was never written (or it is in another file)"
+    elif run.ending.error not in (None, "error") and run.ending.status != "ok":
+        told = f"{status_words(run.ending)}: {harmless(run.ending.error or '')}"
+    elif run.ending.status == "unfinished":
+        told = "unfinished: its program ended while it went on"
+    else:
+        return []
+    open_spans = [span.name for span in run.trace.spans if span.left_open]
+    if open_spans:
+        told += f", while in {harmless(open_spans[-1])}"
+    return [Text(fitted(told, min(80, cell_len(told))), style="bad")]
 
 
 def _hops(run: Run) -> list[Text]:

@@ -1,11 +1,12 @@
 """The summary of many runs for the terminal: 80 columns, the answer first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.summary import Row, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
@@ -21,7 +22,7 @@ from causepath_analyzer.report.formatting import (
     shell,
     short_id,
 )
-from causepath_analyzer.report.run_text import KIND_WORDS, health_lines
+from causepath_analyzer.report.run_text import KIND_WORDS, STATUS_WORDS, health_lines
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
@@ -55,8 +56,15 @@ def _headline(summary: Summary) -> list[Text]:
         line.append(f"  {money(summary.cost_usd / summary.traces)}/run", style="plain")
     lines = [line]
     if summary.failed:
-        lines.append(Text(f"{count(summary.failed, 'run')} ended with an error", style="bad"))
+        lines.append(Text(endings_words(summary.endings), style="bad"))
     return lines
+
+
+def endings_words(endings: Mapping[Status, int]) -> str:
+    """Says how many runs did not end well: "5 runs did not end well: 4 failed, 1 timed out"."""
+    runs = count(sum(endings.values()), "run")
+    each = ", ".join(f"{number:,} {STATUS_WORDS[status]}" for status, number in endings.items())
+    return f"{runs} did not end well: {each}"
 
 
 def _tables(summary: Summary, marks: Marks) -> list[Text]:

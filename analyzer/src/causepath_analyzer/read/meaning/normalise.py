@@ -27,6 +27,7 @@ from causepath_analyzer.model import (
     LoopKind,
     ModelCall,
     Outcome,
+    RunOutcome,
     Span,
     SpanKind,
     Tokens,
@@ -53,6 +54,7 @@ class Resource(Struct, frozen=True, gc=False):
     service: str | None = None
     host: str = ""
     sdk: str | None = None
+    program: str | None = None
 
 
 class Emitted(Struct, frozen=True, gc=False):
@@ -84,11 +86,12 @@ def resource(attributes: Attributes) -> Resource:
         # Without a host, processes are told apart by their service: two services may be two hosts.
         host=host if host is not None else f"service:{service or ''}",
         sdk=nonempty(attributes.get(names.SDK_NAME)),
+        program=nonempty(attributes.get(names.PROGRAM)),
     )
 
 
 NO_RESOURCE: Final = Resource(host="service:")
-RESOURCE_ATTRIBUTES = frozenset((names.SERVICE_NAME, names.SDK_NAME, *names.HOST))
+RESOURCE_ATTRIBUTES = frozenset((names.SERVICE_NAME, names.SDK_NAME, names.PROGRAM, *names.HOST))
 """Every attribute of a resource that is worth decoding."""
 
 
@@ -168,6 +171,9 @@ def of_parts(
         told.site,
         told.flow,
         told.is_inferred,
+        resource.program,
+        told.run_outcome,
+        told.left_open,
     )
 
 
@@ -219,6 +225,8 @@ class Meaning(Struct, frozen=True, gc=False):
     site: CallSite | None = None
     flow: Flow | None = None
     is_inferred: bool = False
+    run_outcome: RunOutcome | None = None
+    left_open: bool = False
 
 
 def meaning(
@@ -272,6 +280,8 @@ def meaning(
         _site(facts) if "stack" in facts else None,
         _one_of(_FLOWS, facts["flow"]) if "flow" in facts else None,
         "run_inferred" in facts and flag(facts["run_inferred"]) is True,
+        _one_of(_OUTCOMES_OF_RUNS, facts["run_outcome"]) if "run_outcome" in facts else None,
+        "unfinished" in facts and flag(facts["unfinished"]) is True,
     )
 
 
@@ -855,6 +865,7 @@ def _digest_only(value: object) -> Content | None:
 
 
 _FLOWS: Final = frozenset(get_args(Flow))
+_OUTCOMES_OF_RUNS: Final = frozenset(get_args(RunOutcome))
 _OUTCOMES: Final = frozenset(get_args(Outcome))
 _LOOP_KINDS: Final = frozenset(get_args(LoopKind))
 

@@ -295,6 +295,9 @@ def span(
         meaning.site,
         meaning.flow,
         meaning.is_inferred,
+        resource.program,
+        meaning.run_outcome,
+        meaning.left_open,
     )
 
 

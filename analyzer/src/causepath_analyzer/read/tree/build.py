@@ -261,7 +261,7 @@ def _finish(spans: list[Span], parents: list[int], order: list[int]) -> None:
             parent = parents[i]
             limit_ns = spans[parent].ended_ns if parent != NO_SPAN else last_ns
             end_ns = max(min(next_ns.get(i, limit_ns), limit_ns), recorded[i])
-            spans[i] = replace(spans[i], end_ns=end_ns)
+            spans[i] = replace(spans[i], end_ns=end_ns, left_open=True)
 
 
 def _shift(spans: list[Span], parents: list[int], order: list[int], counts: Counts) -> bool:
