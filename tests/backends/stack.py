@@ -45,6 +45,17 @@ def get(url: str, **parameters: object) -> Any:
         return json.load(answer)
 
 
+def post_spans(url: str, resource_spans: Sequence[Mapping[str, Any]]) -> None:
+    """Send spans as OTLP/JSON to what takes OTLP over HTTP at `url`."""
+    request = urllib.request.Request(
+        f"{url}/v1/traces",
+        json.dumps({"resourceSpans": resource_spans}).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
 @dataclass(frozen=True)
 class Jaeger:
     """Jaeger under way."""
@@ -54,6 +65,10 @@ class Jaeger:
     otlp: str
     otlp_http: str
     metrics_url: str
+
+    def send(self, *resource_spans: Mapping[str, Any]) -> None:
+        """Send spans as OTLP/JSON, past the collector."""
+        post_spans(self.otlp_http, resource_spans)
 
     def traces(self, service: str, limit: int = 100) -> list[dict[str, Any]]:
         """The traces of a service, in the form of the API of the page."""
@@ -76,13 +91,7 @@ class Collector:
 
     def send(self, *resource_spans: Mapping[str, Any]) -> None:
         """Send spans as OTLP/JSON."""
-        request = urllib.request.Request(
-            f"{self.http}/v1/traces",
-            json.dumps({"resourceSpans": resource_spans}).encode(),
-            {"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert answer.status == 200
+        post_spans(self.http, resource_spans)
 
     def spans(self) -> list[dict[str, Any]]:
         """The spans in its files, each with the name of its service."""

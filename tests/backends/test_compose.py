@@ -15,6 +15,7 @@ import yaml
 
 from tests.backends.programs import CONFIGURATIONS, defaults, program, versions
 from tests.backends.stack import ROOT
+from tests.backends.test_kept import TRACE_KIB
 
 pytestmark = pytest.mark.backends
 
@@ -132,7 +133,7 @@ def test_jaegers_memory_holds_its_traces() -> None:
     most = int(defaults(CONFIGURATIONS / "jaeger" / "config.yaml")["JAEGER_MAX_TRACES"])
     jaeger = composed()["jaeger"]
     limit_mib = int(jaeger["mem_limit"].removesuffix("g")) * 1024
-    assert most * 330 / 1024 < limit_mib * 0.6
+    assert most * TRACE_KIB / 1024 < limit_mib * 0.9
     assert int(jaeger["environment"]["GOMEMLIMIT"].removesuffix("MiB")) < limit_mib
     collector = composed()["collector"]
     usual = int(defaults(CONFIGURATIONS / "jaeger.yaml")["MEMORY_LIMIT_MIB"])

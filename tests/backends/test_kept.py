@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.backends
 
+TRACE_KIB = 650
+"""What Jaeger needs for a run of 70 spans with prompts, as docker-compose.yml counts on it."""
 AGENT = {"causepath.category": "agent"}
 CALL = {"causepath.category": "llm"}
 
@@ -54,3 +56,18 @@ def test_jaeger_keeps_the_newest_and_gets_what_came_while_it_was_away(tmp_path: 
         jaeger.running.restart()
         jaeger.running.wait_until_ready(jaeger.url)
         assert eventually(lambda: names(jaeger), bool) == ["run while it was away"]
+
+
+@pytest.mark.slow
+def test_a_run_of_70_spans_with_prompts_takes_no_more_memory_than_said(tmp_path: Path) -> None:
+    most = 400
+    # As the example's spans are, with prompts: 3.4 KB each as JSON.
+    attributes = {**CALL, **{f"some.attribute.{number}": "x" * 180 for number in range(12)}}
+    with jaeger_running(tmp_path, JAEGER_MAX_TRACES=str(most)) as jaeger:
+        before = jaeger.running.memory_mib()
+        for _ in range(most * 2 // 20):
+            runs = [span("invoke_agent a", 5, AGENT) for _ in range(20)]
+            calls = [span("chat", 1, attributes, parent=run) for run in runs for _ in range(69)]
+            jaeger.send(of_service("many", *runs, *calls))
+        used = (jaeger.running.memory_mib() - before) * 1024 / most
+    assert used < TRACE_KIB
