@@ -96,6 +96,7 @@ ANALYZER: dict[str, set[str]] = {
         "analyses.proof",
         "model",
     },
+    "analyses.program": {"model"},
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},
     "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run"},

@@ -267,42 +267,10 @@ def test_flags_go_over_the_environment_and_that_over_the_file(
     }
 
 
-WRITER = """
-import os, sys
-print("the program's own output")
-assert os.environ["CAUSEPATH"] == "1"
-with open(os.environ["CAUSEPATH_FILE"], "a") as file:
-    file.write(open("one.jsonl").read())
-sys.exit(int(sys.argv[1]))
-"""
-
-
 def causepath(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "causepath_analyzer", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
-
-
-def test_run_reports_on_what_the_program_added(folder: Path) -> None:
-    (folder / "agent.py").write_text(WRITER)
-    (folder / "causepath-traces.jsonl").write_text(OTHER + "\n")
-    done = causepath("run", "--", sys.executable, "agent.py", "3")
-    assert (done.returncode, done.stdout) == (3, "the program's own output\n")
-    assert done.stderr.startswith("chat m  100ms  1 model call  trace 0af76519  failed\n")
-
-
-def test_run_without_traces_says_so(folder: Path) -> None:
-    done = causepath("run", "--", sys.executable, "-c", "")
-    assert done.returncode == 5
-    assert done.stderr.startswith("causepath: no traces in ")
-    assert causepath("run", "--", sys.executable, "-c", "import sys; sys.exit(7)").returncode == 7
-
-
-def test_run_writes_json(folder: Path) -> None:
-    (folder / "agent.py").write_text(WRITER)
-    done = causepath("run", "--json", "-o", "r.json", "--", sys.executable, "agent.py", "0")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "the program's own output\n", "")
-    assert len(json.loads((folder / "r.json").read_text())["traces"]) == 1
 
 
 def test_a_reader_that_has_seen_enough_costs_no_traceback(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,27 @@ def test_it_is_kept_comes_true_and_is_remembered(capsys: pytest.CaptureFixture[s
     assert "Past error of this\n  kind: 0% (n=1)." in capsys.readouterr().out
     assert invoke(["whatif", "before.jsonl", "--apply", "scale tool=0.5"]) == 0
     assert "not measured" in capsys.readouterr().out
+
+
+def test_old_runs_in_the_same_file_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = Path("before.jsonl").read_text(), Path("after.jsonl").read_text()
+    for number in range(1, 6):  # as the runs of another day
+        after = after.replace(f'"{number:032x}"', f'"{number + 50:032x}"')
+    later = re.sub(r'UnixNano": "(\d+)"', lambda m: f'UnixNano": "{int(m[1]) + 10**15}"', after)
+    assert later != after
+    Path("both.jsonl").write_text(before + later)
+    for options in (["--trace", "3"], []):
+        Path("w.json").unlink(missing_ok=True)
+        invoke(["whatif", "before.jsonl", "--apply", "CP101", "--save", "w.json", *options])
+        capsys.readouterr()
+        # Made from the third run, those before it are old as well.
+        assert invoke(["verify", "w.json", "before.jsonl"]) == (3 if options else 2)
+        told = "3 runs are from before" if options else "all of these runs are from before"
+        assert f"causepath: {told} the prediction" in capsys.readouterr().err
+    assert invoke(["verify", "w.json", "both.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "causepath: 5 runs are from before the prediction, and left out\n"
+    assert out.endswith("Predicted -500ms, measured -500ms, error 0%: inside the range\n")
 
 
 def test_json_of_both(capsys: pytest.CaptureFixture[str]) -> None:

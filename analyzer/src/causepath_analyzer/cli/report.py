@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rule import Rule
+from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.finding_options import (
@@ -143,8 +144,8 @@ def as_text(
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)
 
 
-def as_json(inputs: Sequence[Input], found: Found) -> bytes:
-    """The report on every trace, and their summary."""
+def as_json(inputs: Sequence[Input], found: Found, program: ProgramTime | None = None) -> bytes:
+    """Writes the report on every trace, and their summary."""
     assert not isinstance(found, Trace)
     summed = summary(row.brief for row in found)
-    return report_json(inputs, [row.json for row in found], summed)
+    return report_json(inputs, [row.json for row in found], summed, program)

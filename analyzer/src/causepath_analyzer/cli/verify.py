@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from causepath_analyzer.analyses.predictions.prediction import entry, verified
+from causepath_analyzer.analyses.predictions.prediction import after_the_change, entry, verified
 from causepath_analyzer.cli.inputs import (
     MAX_BYTES,
     FormatOption,
@@ -23,6 +23,7 @@ from causepath_analyzer.cli.output import complain, show, write
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.report.formatting import count
 from causepath_analyzer.report.whatif_json import verify_json
 from causepath_analyzer.report.whatif_text import verify_text
 
@@ -49,7 +50,11 @@ def verify(
     told = read_prediction(file)
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    measured = verified(told, reading.traces)
+    new = after_the_change(told, reading.traces)
+    if len(new) < len(reading.traces):
+        old = count(len(reading.traces) - len(new), "run is", "runs are")
+        complain(f"{old} from before the prediction, and left out")
+    measured = verified(told, new)
     try:
         remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))
     except UsageError as error:  # the comparison itself is done, and can be shown

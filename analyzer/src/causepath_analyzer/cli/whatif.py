@@ -1,5 +1,6 @@
 """``causepath whatif PATHS --apply CHANGE``: what a change would save."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -85,7 +86,11 @@ def whatif(
     if edits:
         known = ledger()
         found = what_if(chosen, edits, lambda kinds: past_errors(known, kinds))
-    told = None if found is None else prediction(found)
+    told = (
+        None
+        if found is None
+        else prediction(found, chosen, datetime.now(UTC).isoformat(timespec="seconds"))
+    )
     curves = profile(chosen) if profile_ else ()
     if save is not None and told is not None:
         write(prediction_json(told), save)

@@ -13,6 +13,7 @@ from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Status
+from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
@@ -170,6 +171,8 @@ class _Report(Struct):
     inputs: list[_Input]
     traces: Sequence[msgspec.Raw]
     summary: _Summary
+    program: ProgramTime | msgspec.UnsetType = msgspec.UNSET
+    """The program that `causepath run` has run."""
 
 
 class _Checked(Struct):
@@ -197,8 +200,13 @@ class _Check(Struct):
     """Places of the input that were not understood, although spans may be there."""
 
 
-def report_json(inputs: Sequence[Input], traces: Sequence[bytes], summary: Summary) -> bytes:
-    """The report in schema `REPORT_SCHEMA` on `traces`, each as `trace_json` wrote it."""
+def report_json(
+    inputs: Sequence[Input],
+    traces: Sequence[bytes],
+    summary: Summary,
+    program: ProgramTime | None = None,
+) -> bytes:
+    """Writes the report in schema `REPORT_SCHEMA` on `traces`, each as `trace_json` wrote it."""
     report = _Report(
         schema=REPORT_SCHEMA,
         inputs=_inputs(inputs),
@@ -220,6 +228,7 @@ def report_json(inputs: Sequence[Input], traces: Sequence[bytes], summary: Summa
             ],
             endings=summary.endings,
         ),
+        program=program if program is not None else msgspec.UNSET,
     )
     return _written(report)
 

@@ -54,6 +54,11 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     """Why there is no range although there are several runs."""
     against: tuple[str, ...] = ()
     """Why the saving is an upper bound."""
+    traces: Mapping[str, int] = {}
+    """The wall of each trace that it was made from. Not in what earlier versions kept."""
+    last_start_ns: int = 0
+    """When the latest of them began."""
+    made_at: str | None = None
 
     @property
     def judged(self) -> Range:
@@ -111,8 +116,10 @@ class Entry(Struct, frozen=True):
     now_ns: int = 0
 
 
-def prediction(found: WhatIf) -> Prediction:
-    """`found` as it is kept."""
+def prediction(
+    found: WhatIf, traces: Sequence[Trace] = (), made_at: str | None = None
+) -> Prediction:
+    """Makes what is kept of `found`, which was made from `traces`."""
     return Prediction(
         schema=PREDICTION_SCHEMA,
         edits=found.edits,
@@ -131,11 +138,35 @@ def prediction(found: WhatIf) -> Prediction:
         answer=None if found.answer is None else _range(found.answer),
         unknown=found.unknown,
         against=found.against,
+        traces={trace.trace_id: trace.wall_ns for trace in traces},
+        last_start_ns=max((trace.start_ns for trace in traces), default=0),
+        made_at=made_at,
     )
 
 
 def _range(estimate: Estimate) -> Range:
     return Range(estimate.now_ns, estimate.then_ns, estimate.low_ns, estimate.high_ns)
+
+
+def after_the_change(told: Prediction, traces: Sequence[Trace]) -> Sequence[Trace]:
+    """Leaves out of `traces` those that `told` was made from, as new ones are appended to the same
+    file. Where there are any of them, others that began before the last of them are as old.
+
+    Raises `UsageError` if nothing is left.
+    """
+    known = [told.traces.get(trace.trace_id) == trace.wall_ns for trace in traces]
+    if not any(known):
+        return traces
+    new = [
+        trace
+        for trace, is_known in zip(traces, known, strict=True)
+        if not is_known and trace.start_ns > told.last_start_ns
+    ]
+    if not new:
+        raise UsageError(
+            "all of these runs are from before the prediction: record some after the change"
+        )
+    return new
 
 
 def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
