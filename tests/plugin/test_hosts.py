@@ -199,6 +199,102 @@ def test_every_run_in_a_pool_is_written_however_the_pool_is_left(
     assert runs_of_both(POOLS, tmp_path, api, method, ending) == times(6)
 
 
+SUB_AGENTS = """
+import functools, json, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+def by_executor(context, function, args):
+    with ProcessPoolExecutor(2, mp_context=context) as workers:
+        return workers.submit(function, *args).result()
+
+def by_pool(context, function, args):
+    with context.Pool(2) as workers:
+        return workers.apply(function, args)
+
+def by_map(context, function, args):
+    with context.Pool(2) as workers:
+        return workers.map(function, args)[0]
+
+WAYS = {"executor": by_executor, "pool": by_pool, "map": by_map}
+
+def delegate(city=""):
+    return agent()
+
+def main(method, way, kind):
+    pooled = functools.partial(WAYS[way], multiprocessing.get_context(method))
+    if kind == "in a run":
+        import causepath
+        with causepath.agent("outer"):
+            print(pooled(agent, ("?",)))
+        return
+    messages = [{"role": "user", "content": "?"}]
+    with anthropic.Anthropic(base_url=os.environ["API"], api_key="x") as client:
+        reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+        (block,) = reply.content
+        found = pooled(TOOLS[block.name], (block.input["city"],))
+        messages.append({"role": "assistant", "content": reply.content})
+        result = {"type": "tool_result", "tool_use_id": block.id, "content": found}
+        messages.append({"role": "user", "content": [result]})
+        print(client.messages.create(model="m", max_tokens=9, messages=messages).stop_reason)
+
+TOOLS = {"get_weather": delegate}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+def tree(folder: Path) -> list[str]:
+    """The spans of the one trace there is, each with those around it."""
+    found = [
+        span
+        for line in (folder / "causepath-traces.jsonl").read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    assert len({span["traceId"] for span in found}) == 1
+    by_id = {span["spanId"]: span for span in found}
+
+    def path(span: dict[str, str]) -> str:
+        around = span.get("parentSpanId")
+        before = path(by_id[around]) + "/" if around else ""
+        return before + span["name"].split()[0]
+
+    return sorted(map(path, found))
+
+
+@pytest.mark.parametrize(
+    ("method", "way"), [("fork", "executor"), ("spawn", "pool"), ("fork", "map")]
+)
+def test_an_agent_in_a_worker_is_part_of_the_tool_that_it_is(
+    method: str, way: str, tmp_path: Path, api: str
+) -> None:
+    runs_of_both(SUB_AGENTS, tmp_path, api, method, way, "as a tool")
+    assert tree(tmp_path) == [
+        "invoke_agent",
+        "invoke_agent/chat",
+        "invoke_agent/chat",
+        "invoke_agent/execute_tool",
+        "invoke_agent/execute_tool/chat",
+        "invoke_agent/execute_tool/chat",
+        "invoke_agent/execute_tool/execute_tool",
+    ]
+
+
+@pytest.mark.parametrize(("method", "way"), [("spawn", "executor"), ("fork", "pool")])
+def test_an_agent_in_a_worker_is_part_of_the_run_that_hands_it_over(
+    method: str, way: str, tmp_path: Path, api: str
+) -> None:
+    runs_of_both(SUB_AGENTS, tmp_path, api, method, way, "in a run")
+    assert tree(tmp_path) == [
+        "invoke_agent",
+        "invoke_agent/chat",
+        "invoke_agent/chat",
+        "invoke_agent/execute_tool",
+    ]
+
+
 STOPPED = """
 import causepath, hashlib, re, sqlite3
 

@@ -222,7 +222,8 @@ def test_an_error_and_a_tool_that_nobody_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_cannot_be_measured_is_inferred(method: str) -> None:
-    """Several calls in a chunk, workers that an initializer may have closed, one that died."""
+    """Several calls in a chunk, workers that an initializer may have closed. One that died has
+    given up its call."""
 
     def carry_out(calls: Any) -> list[Any]:
         given = [call.input["q"] for call in calls]
@@ -248,8 +249,9 @@ def test_what_cannot_be_measured_is_inferred(method: str) -> None:
         tools = [
             line.split("  tool ")[1] for line in recording.text().splitlines() if "  tool " in line
         ]
-    inferred = 3 if method == "fork" else 4
+    inferred = 2 if method == "fork" else 3
     assert sum(tool.startswith("inferred") for tool in tools) == inferred
+    assert sum("error=given_up" in tool for tool in tools) == 1
     assert len(tools) == 4
 
 

@@ -119,6 +119,13 @@ def enclosing_run(context: Context) -> Run | None:
     return run if isinstance(run, Run) else None
 
 
+def below_remote(trace_id: int, span_id: int, flags: int) -> Context:
+    """The context below a span in another process, which is in a run there."""
+    remote = trace.SpanContext(trace_id, span_id, True, trace.TraceFlags(flags))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
+    return otel.set_value(ENCLOSING_KEY, Run(context, (trace_id, span_id)), context)
+
+
 def outermost(context: Context) -> bool | None:
     """Says of a run that begins in this context that none is around it: `True`, or nothing."""
     return True if enclosing_run(context) is None else None

@@ -387,13 +387,17 @@ class ToolCalls:
         args: Any,
         kwargs: Any,
         read_only: bool | None,
-        start_ns: int,
-    ) -> Operation | None:
-        """The span of a tool call that another process has carried out, from when it began."""
-        if asked is not None and asked.measured is not None:
-            return None  # its result has been told already, whatever that was
+    ) -> Operation:
+        """The span of a tool call that another process is to carry out."""
         given = given_by(function, args, kwargs)
-        return self._function_call(name, asked, function, given, read_only, start_ns)
+        return self._function_call(name, asked, function, given, read_only)
+
+    @harmless(None)
+    def nobody(self, operation: Operation, asked: AskedTool | None) -> None:
+        """Nobody has carried it out, so that somebody else may yet."""
+        self._telemetry.unended.pop(key_of(operation.span.get_span_context()), None)
+        if asked is not None and asked.operation is operation:
+            asked.taken, asked.measured, asked.operation = False, None, None
 
     def inferred(
         self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer, *, failed: bool
@@ -525,7 +529,6 @@ class ToolCalls:
         function: Callable[..., Any],
         given: Given,
         read_only: bool | None,
-        start_ns: int | None = None,
     ) -> Operation:
         code = getattr(function, "__code__", None)
         about = {
@@ -534,7 +537,7 @@ class ToolCalls:
             semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
             semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
         }
-        return self._tool(name, asked, given.named, about, start_ns=start_ns)
+        return self._tool(name, asked, given.named, about)
 
     def _tool(
         self,
@@ -543,9 +546,8 @@ class ToolCalls:
         arguments: object,
         about: Mapping[str, Any],
         read_error: Callable[[BaseException], str] | None = None,
-        start_ns: int | None = None,
     ) -> Operation:
-        start_ns = start_ns or time.time_ns()
+        start_ns = time.time_ns()
         attributes = {
             **tool_attributes(name, asked.call.id if asked else None),
             **about,
@@ -563,7 +565,7 @@ class ToolCalls:
                 asked.run.touched_ns = max(asked.run.touched_ns, end_ns)
                 asked.ended, asked.failed = True, error is not None
                 asked.ending = operation.ending
-            self._measure_tool(name, start_ns, end_ns, error)
+            self._measure_tool(name, getattr(span, "start_time", start_ns), end_ns, error)
 
         operation = Operation(span, context, over, read_error)
         if asked is not None:

@@ -3,7 +3,8 @@
 A process pool gives each piece of work a number, which travels with it and with its result. Only
 that number is replaced, and it counts and compares as before: the function, its arguments, its
 result and its exception are pickled as they are without us. When it is read is when the work
-begins, and when it is written again, before the result, is when the work has ended.
+begins, and when it is written again, before the result, is when the work has ended. With it goes
+the span that the work is done below.
 
 Read in worker processes too, so it imports next to nothing.
 """
@@ -12,16 +13,28 @@ from __future__ import annotations
 
 import threading
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+Below = tuple[int, int, int]
+"""The trace id, the span id and the flags of a span in another process."""
+
+join: Callable[[Below], Callable[[], None] | None] = lambda _: None  # noqa: E731
+"""Makes what this thread does go on below that span, where the plugin is enabled. Gives what ends
+that. Set by who wraps the pools of this process."""
 
 
 class Sent(int):
     """In the process that sends the work: `tool` is what the work is the call of."""
 
     tool: str
+    below: Below | None
 
     def __reduce__(self) -> Any:
-        return begun, (int(self), self.tool)
+        return begun, (int(self), self.tool, self.below)
 
 
 class Begun(int):
@@ -35,6 +48,7 @@ class Begun(int):
         if not self.end_ns:  # a result that cannot be pickled is followed by the error that says so
             self.end_ns = time_ns()
             _here.begun = None
+            _leave()
         return done, (int(self), self.start_ns, self.end_ns)
 
 
@@ -47,17 +61,27 @@ class Keywords(dict[str, object]):
 
 class _Here(threading.local):
     begun: Begun | None = None
+    leave: Callable[[], None] | None = None
     times: tuple[int, int] | None = None
 
 
 _here = _Here()
 
 
-def begun(number: int, tool: str) -> Begun:
+def begun(number: int, tool: str, below: Below | None = None) -> Begun:
+    _leave()
+    if below is not None:
+        _here.leave = join(below)
     found = Begun(number)
     found.tool, found.start_ns = tool, time_ns()
     _here.begun = found
     return found
+
+
+def _leave() -> None:
+    leave, _here.leave = _here.leave, None
+    if leave is not None:
+        leave()
 
 
 def about_to_begin() -> dict[str, object]:

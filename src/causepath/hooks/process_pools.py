@@ -12,13 +12,18 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel
+from opentelemetry import trace
+
 from causepath.calls import worker_clock
+from causepath.calls.runs import below_remote, enclosing_run
 from causepath.guard import harmless
-from causepath.otel.operation import Step
+from causepath.otel.operation import Operation, Step, detach
 from causepath.otel.span_access import is_suppressed
+from causepath.tool_functions import measured_functions
 from causepath.tool_functions.measured_functions import Declared, declared
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from causepath.calls.runs import AskedTool
     from causepath.calls.tracing import Telemetry
@@ -52,46 +58,40 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A piece of work that carries out one tool call."""
+    """A piece of work of a run: one that carries out a tool call perhaps."""
 
     telemetry: Telemetry
-    tool: Declared
-    function: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    in_list: bool
-    """Whether its result comes in a list, of one."""
-    asked: AskedTool | None
+    tool: str
+    below: worker_clock.Below | None
+    """The span that it is done below."""
     here: Context
     submitted_ns: int
+    operation: Operation | None = None
+    """The tool call."""
+    asked: AskedTool | None = None
+    in_list: bool = False
+    """Whether its result comes in a list, of one."""
 
     @harmless(None)
     def over(self, times: tuple[int, int] | None, result: Any, error: BaseException | None) -> None:
         """What became of it; `times` are known unless no worker has done it."""
+        if self.operation is None:
+            return
         if times is None:
             self.given_up()
             return
         start_ns = max(times[0], self.submitted_ns)
         with Step(self.here):
-            operation = self.telemetry.tool_calls.elsewhere(
-                self.tool.name,
-                self.asked,
-                self.function,
-                self.args,
-                self.kwargs,
-                self.tool.read_only,
-                start_ns,
-            )
-        if operation is not None:
+            self.operation.began(start_ns)
             if error is None:
-                operation.returned(result[0] if self.in_list else result)
-            operation.end(error, max(times[1], start_ns))
+                self.operation.returned(result[0] if self.in_list else result)
+            self.operation.end(error, max(times[1], start_ns))
 
     @harmless(None)
     def given_up(self) -> None:
-        """Nobody has carried out the call, so that somebody else may yet."""
-        if self.asked is not None:
-            self.asked.taken = False
+        """Nobody has carried out the call."""
+        if self.operation is not None:
+            self.telemetry.tool_calls.nobody(self.operation, self.asked)
 
 
 class ProcessPools:
@@ -100,6 +100,16 @@ class ProcessPools:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._submitting = threading.local()
+        worker_clock.join = self._join
+
+    @harmless(None)
+    def _join(self, below: worker_clock.Below) -> Callable[[], None] | None:
+        """In a worker, which is a process with a plugin of its own."""
+        if measured_functions.telemetry() is not self._telemetry:
+            return None
+        context = below_remote(*below)
+        token = otel.attach(context)
+        return lambda: detach(token)
 
     def wrap(self, module: ModuleType, patches: Patches) -> None:
         """All of a pool's functions, or none where this Python has not all of them."""
@@ -134,8 +144,11 @@ class ProcessPools:
         kwargs: Any,
         here: Context | None = None,
     ) -> Task | None:
-        """What the work is, where it carries out a tool call that can be measured."""
+        """What the work is, where it carries out a tool call that can be measured, or a part of a
+        run."""
         asks, in_list = self._telemetry.runs.asks(), False
+        here = self._telemetry.runs.here() if here is None else here
+        is_of_run = enclosing_run(here) is not None
         told = _of_one(function, args)
         if told is not None:
             (function, args), in_list = told, True
@@ -143,31 +156,26 @@ class ProcessPools:
             args, kwargs = (*function.args, *args), {**function.keywords, **kwargs}
             function = function.func
         tool = declared(function)
-        if not (asks or (tool is not None and not tool.only_asked)):
+        if not (asks or is_of_run or (tool is not None and not tool.only_asked)):
             return None
         if not _reaches(pool):
             return None
         tool = tool or Declared(getattr(function, "__name__", ""), None, only_asked=True)
-        here = self._telemetry.runs.here() if here is None else here
+        now_ns = time.time_ns()
         with Step(here):
             if is_suppressed():
                 return None
-            asked = self._telemetry.tool_calls.asked_elsewhere(tool.name, function, args, kwargs)
-        if asked is not None:
-            tool = replace(tool, name=asked.call.name)
-        elif tool.only_asked:
+            calls = self._telemetry.tool_calls
+            asked = calls.asked_elsewhere(tool.name, function, args, kwargs) if asks else None
+            if asked is None and tool.only_asked:
+                below = _below(trace.get_current_span(here))
+                return Task(self._telemetry, "", below, here, now_ns) if is_of_run else None
+            name = asked.call.name if asked is not None else tool.name
+            operation = calls.elsewhere(name, asked, function, args, kwargs, tool.read_only)
+        if operation is None:
             return None
-        return Task(
-            self._telemetry,
-            tool,
-            function,
-            tuple(args),
-            kwargs,
-            in_list,
-            asked,
-            here,
-            time.time_ns(),
-        )
+        below = _below(operation.span)
+        return Task(self._telemetry, name, below, here, now_ns, operation, asked, in_list)
 
     # -- concurrent.futures
 
@@ -345,7 +353,14 @@ def _reaches(pool: Any) -> bool:
     )
 
 
+def _below(span: Span) -> worker_clock.Below | None:
+    context = span.get_span_context()
+    if not context.is_valid:
+        return None
+    return context.trace_id, context.span_id, int(context.trace_flags)
+
+
 def _sent(number: int, task: Task) -> worker_clock.Sent:
     sent = worker_clock.Sent(number)
-    sent.tool = task.tool.name
+    sent.tool, sent.below = task.tool, task.below
     return sent

@@ -78,6 +78,12 @@ class Operation:
                 if known is not None:
                     known()
 
+    def began(self, start_ns: int) -> None:
+        """It waited until then for somebody to begin it."""
+        span: Any = self.span
+        if hasattr(span, "_start_time"):
+            span._start_time = start_ns  # noqa: SLF001 - there is no public way to say so later
+
     def fail(self, error_type: str) -> None:
         """What the operation does has failed, whether or not that is an exception."""
         self._error = error_type
