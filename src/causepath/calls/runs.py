@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.context import Context
 
 from causepath.content.conversations import Conversations
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.calls.candidates import Candidate
