@@ -17,7 +17,7 @@ FRAMEWORKS_2 := .sdk/frameworks-openai2
 OPENTELEMETRY := $(foreach set,oldest newest mixed,.sdk/opentelemetry-$(set)/.ready)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-sdks test-opentelemetry test-frameworks test-pythons test-backends test-formats backends stack check fuzz bench build requirements clean help
+.PHONY: demo test test-sdks test-opentelemetry test-frameworks test-pythons test-backends test-formats backends stack screenshots check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -62,6 +62,10 @@ test-formats: $(FORMATS)  ## the tests that open exported files with speedscope,
 
 stack: backends $(if $(JAEGER_ASSETS),,$(PHOENIX)/.ready)  ## run the collector, Jaeger and a page here, without Docker
 	$(BIN)/python -m tests.backends.programs stack
+
+screenshots: backends $(PHOENIX)/.ready  ## pages of some runs in SCREENSHOTS (.sdk/screenshots/), made by headless Chromium
+	@command -v chromium >/dev/null || { echo "screenshots: there is no \`chromium\` here (apt-get install chromium)" >&2; exit 2; }
+	SCREENSHOTS=$(or $(SCREENSHOTS),.sdk/screenshots) $(BIN)/python -m pytest -m screenshots tests/backends
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check --no-cache .

@@ -3,7 +3,8 @@
     python -m tests.backends.hosts web http://127.0.0.1:8000
 
 `web` declares its runs inside of its requests, and the second of three fails; `silent` declares
-none; in a `team` the tools of one agent are agents.
+none; in a `team` the tools of one agent are agents; `thirty` is one run of thirty turns, whose
+first tool fails.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import anthropic
 from opentelemetry import trace
 
 import causepath
-from tests.backends.host_script import TOOLS
+from tests.backends.host_script import TOOLS, TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,35 @@ def team(client: anthropic.Anthropic) -> None:
             messages.append({"role": "user", "content": results})
 
 
+def look_up(page: int) -> str:
+    """Give a page; there is none before the first."""
+    return {number: f"page {number}" for number in range(1, TURNS)}[page]
+
+
+def thirty(client: anthropic.Anthropic) -> None:
+    """Let the model look up one page after another."""
+    table = {"look_up": look_up}
+    messages: list[Any] = [{"role": "user", "content": "thirty pages, please"}]
+    schemas: Any = [{"name": name, "input_schema": {"type": "object"}} for name in table]
+    while True:
+        reply = client.messages.create(
+            model="claude-opus-5-5", max_tokens=100, messages=messages, tools=schemas
+        )
+        messages.append({"role": "assistant", "content": reply.content})
+        calls = [block for block in reply.content if block.type == "tool_use"]
+        if not calls:
+            return
+        results: list[dict[str, object]] = []
+        for call in calls:
+            result: dict[str, object] = {"type": "tool_result", "tool_use_id": call.id}
+            try:
+                result["content"] = table[call.name](**call.input)
+            except KeyError as error:
+                result |= {"content": repr(error), "is_error": True}
+            results.append(result)
+        messages.append({"role": "user", "content": results})
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the agents of one host."""
     host, url = arguments
@@ -86,6 +116,8 @@ def main(arguments: Sequence[str]) -> None:
         if host == "team":
             for _ in range(REQUESTS):
                 team(client)
+        elif host == "thirty":
+            thirty(client)
         else:
             requests(client, declared=host == "web")
 
