@@ -112,7 +112,12 @@ class Summary(Struct, frozen=True):
     id_length: int
     """So many characters of their ids tell all runs apart."""
     undeclared: int = 0
-    """Runs of one program that nobody declared; 0 where there are others as well."""
+    """Runs that nobody declared; 0 where there are others as well."""
+    is_one_program: bool = False
+    """All runs are of one start of a program by ``causepath run``."""
+    first_ns: int = 0
+    last_ns: int = 0
+    """When the first and the last run began."""
 
 
 def brief(run: Run) -> Brief:
@@ -142,7 +147,9 @@ def summary(runs: Iterable[Brief]) -> Summary:
     handing = 0
     endings: list[Ending] = []
     last_failed: Failed | None = None
-    inferred: list[str | None] = []
+    inferred: list[str] = []
+    programs: set[str | None] = set()
+    starts: list[int] = []
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
     found: dict[str, list[tuple[str, Saving, Evidence]]] = {}
     faults: dict[str, list[Fault]] = {}
@@ -153,8 +160,10 @@ def summary(runs: Iterable[Brief]) -> Summary:
         endings.append(run.ending)
         if run.ending.status != "ok":
             last_failed = Failed(run.trace_id, run.ending)
+        programs.add(run.program)
+        starts.append(run.start_ns)
         if run.is_inferred:
-            inferred.append(run.program)
+            inferred.append(run.trace_id)
         healths.append(run.health)
         handing += run.hands_on
         spent = run.cost_usd
@@ -194,9 +203,10 @@ def summary(runs: Iterable[Brief]) -> Summary:
         health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),
         hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
-        undeclared=len(walls)
-        if len(inferred) == len(walls) and len({*inferred}) == 1 and len(walls) > 1
-        else 0,
+        undeclared=len(walls) if len(inferred) == len(walls) and len(walls) > 1 else 0,
+        is_one_program=len({*programs}) == 1 and None not in programs,
+        first_ns=min(starts, default=0),
+        last_ns=max(starts, default=0),
     )
 
 

@@ -8,7 +8,17 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 from causepath_analyzer import __version__
-from causepath_analyzer.cli import check, doctor, explain, export, report, run, verify, whatif
+from causepath_analyzer.cli import (
+    check,
+    doctor,
+    explain,
+    export,
+    list_runs,
+    report,
+    run,
+    verify,
+    whatif,
+)
 from causepath_analyzer.cli.output import complain
 from causepath_analyzer.errors import CausepathError, ExitStatus
 
@@ -42,6 +52,7 @@ app.command(check.check, name="check")
 app.command(doctor.doctor, name="doctor")
 app.command(explain.explain, name="explain")
 app.command(export.export, name="export")
+app.command(list_runs.list_runs, name="list")
 app.command(run.run, name="run")
 app.command(verify.verify, name="verify")
 app.command(whatif.whatif, name="whatif")

@@ -22,15 +22,14 @@ from causepath_analyzer.cli.inputs import (
     MaxBytesOption,
     PathArgument,
     Strict,
-    TraceOption,
     named_paths,
-    picked,
     read_inputs,
     read_options,
     status_of,
 )
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.cli.settings import budgets
 from causepath_analyzer.errors import ExitStatus, UsageError
@@ -58,7 +57,7 @@ def check(
     ] = None,
     config: ConfigOption = None,
     json: Json = False,
-    trace: TraceOption = None,
+    selection: Selection = EVERY_RUN,
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -88,7 +87,7 @@ def check(
         )
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, trace)
+    chosen = picked(reading.traces, selection, server)
     others = elsewhere(chosen) if rules else NOWHERE
     runs = [
         explained(entry, with_cost="cost" in names, others=others, rules=rules) for entry in chosen

@@ -15,6 +15,7 @@ from causepath_analyzer.cli.inputs import (
 )
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.report.doctor import doctor_json, doctor_text
 
@@ -26,13 +27,14 @@ def doctor(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    selection: Selection = EVERY_RUN,
     color: ColorOption = "auto",
 ) -> int:
     """Say who wrote the traces, what in them is doubled, missing or unreadable, and what to do."""
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
     skipped = sum(entry.skipped_total or entry.problem is not None for entry in reading.inputs)
-    found = diagnosis(reading.traces, skipped)
+    found = diagnosis(picked(reading.traces, selection, server), skipped)
     if json:
         write(doctor_json(reading.inputs, found), None)
     else:

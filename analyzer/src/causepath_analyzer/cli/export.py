@@ -23,14 +23,13 @@ from causepath_analyzer.cli.inputs import (
     MaxBytesOption,
     PathArgument,
     Strict,
-    TraceOption,
     named_paths,
-    picked,
     read_inputs,
     read_options,
     status_of,
 )
 from causepath_analyzer.cli.output import complain, write
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server, connection
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.export.folded import Weight, folded
@@ -87,7 +86,7 @@ def export(
         Parameter(help="folded: weigh by time on the critical path, or by own time."),
     ] = "path",
     json: Json = False,
-    trace: TraceOption = None,
+    selection: Selection = EVERY_RUN,
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -117,7 +116,7 @@ def export(
     wire = to in ("jaeger", "otlp")
     keep = (lambda name, data: kept.append((name, data))) if wire else None
     reading = read_inputs(named, options, keep)
-    chosen = picked(reading.traces, trace)
+    chosen = picked(reading.traces, selection, server)
     others = elsewhere(chosen)
     runs = [explained(t, with_cost=wire, others=others, rules=rules) for t in chosen]
     if wire:

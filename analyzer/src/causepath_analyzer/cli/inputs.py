@@ -15,15 +15,13 @@ from cyclopts import Parameter
 from causepath_analyzer.cli.output import Progress, complain, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
-from causepath_analyzer.ids import begins_with, shown_id
 from causepath_analyzer.jobs.file_parts import shares
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
-from causepath_analyzer.model import Input, Trace
+from causepath_analyzer.model import Input
 from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
 from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.read.input.source import STDIN
-from causepath_analyzer.report.formatting import count
 from causepath_analyzer.server_request import is_address
 
 if TYPE_CHECKING:
@@ -52,9 +50,6 @@ Strict = Annotated[
 ]
 Json = Annotated[
     bool, Parameter(negative="", show_default=False, help="Print JSON of a versioned schema.")
-]
-TraceOption = Annotated[
-    str | None, Parameter(name="--trace", metavar="ID", help="Only the trace whose id starts so.")
 ]
 FormatOption = Annotated[
     str | None,
@@ -201,24 +196,3 @@ def status_of(inputs: Sequence[Input], paths: Sequence[str], *, strict: bool) ->
         if strict and (entry.skipped_total or entry.problem is not None):
             return ExitStatus.UNREADABLE
     return ExitStatus.FINE
-
-
-def picked(traces: Sequence[Trace], trace_id: str | None) -> Sequence[Trace]:
-    """The trace whose id starts with `trace_id`, or all. Raises `UsageError` if not exactly one."""
-    if trace_id is None:
-        return traces
-    ids = [trace.trace_id for trace in traces]
-    run_of = {part: trace.trace_id for trace in traces for part in (trace.trace_id, *trace.joined)}
-    found = sorted({run_of[part] for part in begins_with(run_of, trace_id)})
-    if len(found) == 1:
-        return [trace for trace in traces if trace.trace_id == found[0]]
-    if found:
-        raise UsageError(
-            f"{count(len(found), 'trace')} start with {trace_id}: "
-            f"{', '.join(map(shown_id, found[:3]))}, ..."
-        )
-    more = ", ..." if len(ids) > 3 else ""
-    raise UsageError(
-        f"no trace starts with {trace_id}; there are {len(ids):,}: "
-        f"{', '.join(map(shown_id, ids[:3]))}{more}"
-    )

@@ -24,15 +24,14 @@ from causepath_analyzer.cli.inputs import (
     MaxBytesOption,
     PathArgument,
     Strict,
-    TraceOption,
     named_paths,
-    picked,
     read_inputs,
     read_options,
     read_together,
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked, picked_rows
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.ids import begins_with
@@ -74,7 +73,7 @@ JobsOption = Annotated[
 def report(
     *paths: PathArgument,
     json: Json = False,
-    trace: TraceOption = None,
+    selection: Selection = EVERY_RUN,
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -88,13 +87,11 @@ def report(
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
     named = named_paths(paths)
-    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-        raise UsageError(f"--jobs {jobs}: there can be 1 to {MOST_JOBS} processes")
     rules = wanted_rules(findings, config)
     codes = tuple(rule.code for rule in rules)
     task = Task(read_options(named, format, max_bytes, server), with_json=json, codes=codes)
-    inputs, found = _found(named, task, jobs, trace)
-    shown = (*named, *as_typed(server))
+    inputs, found = _found(named, task, jobs, selection, server)
+    shown = (*named, *as_typed(server), *selection.as_typed())
     if json:
         write(as_json(inputs, found), output)
     elif output is not None:
@@ -109,12 +106,20 @@ Found = Trace | Sequence[Row]
 
 
 def _found(
-    paths: Sequence[str], task: Task, jobs: int | None, trace: str | None
+    paths: Sequence[str], task: Task, jobs: int | None, selection: Selection, server: Server
 ) -> tuple[Sequence[Input], Found]:
-    """What became of every file in `paths`, and what was found in them."""
-    team = read_together(paths, task, jobs)
+    """Reads `paths`, and tells what became of every file and what was found in the runs picked."""
+    team = read_together(paths, task, checked_jobs(jobs))
+    trace = selection.trace
     if team is not None:
         with team:
+            if selection not in (EVERY_RUN, Selection(trace=trace)) or server.since is not None:
+                rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
+                if len(rows) > 1 or task.with_json:
+                    return team.inputs, rows
+                # The whole of the one that is left was dropped with the others.
+                only_one = Selection(trace=rows[0].brief.trace_id)
+                return _found(paths, task, jobs, only_one, NO_SERVER)
             found = team.trace_ids if trace is None else begins_with(team.lead, trace)
             only = {team.lead[trace_id] for trace_id in found}
             with suppress(NotApartError):
@@ -123,7 +128,27 @@ def _found(
                 if trace is None:
                     return team.inputs, team.rows()
     reading = read_inputs(paths, task.options)
-    return reading.inputs, found_in(picked(reading.traces, trace), task)
+    return reading.inputs, found_in(picked(reading.traces, selection, server), task)
+
+
+def checked_jobs(jobs: int | None) -> int | None:
+    """Raises `UsageError` if there cannot be so many processes."""
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs {jobs}: there can be 1 to {MOST_JOBS} processes")
+    return jobs
+
+
+def rows_in(
+    paths: Sequence[str], task: Task, jobs: int | None, selection: Selection, server: Server
+) -> tuple[Sequence[Input], Sequence[Row]]:
+    """Reads `paths`, and tells what became of every file, with a row for each run picked."""
+    team = read_together(paths, task, checked_jobs(jobs))
+    if team is not None:
+        with team, suppress(NotApartError):
+            rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
+            return team.inputs, rows
+    reading = read_inputs(paths, task.options)
+    return reading.inputs, rows_of(picked(reading.traces, selection, server), task)
 
 
 def found_in(traces: Sequence[Trace], task: Task) -> Found:

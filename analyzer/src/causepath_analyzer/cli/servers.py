@@ -40,7 +40,11 @@ class Server:
     ] = None
     since: Annotated[
         str | None,
-        Parameter(metavar="AGO", help="Traces since then: 30m, 2d, 2026-11-21T08:00. Default 1h."),
+        Parameter(
+            metavar="AGO",
+            help="Runs that began since then: 30m, 2d, 2026-11-21T08:00; of files as well. "
+            "Default 1h of a server.",
+        ),
     ] = None
     limit: Annotated[
         int | None,
@@ -80,7 +84,11 @@ NO_SERVER: Final = Server()
 
 def wanted(server: Server, paths: Sequence[str]) -> Wanted:
     """What `server` and the environment say. Raises `UsageError` if no path is an address."""
-    given = [field.name for field in fields(server) if getattr(server, field.name)]
+    given = [
+        field.name
+        for field in fields(server)
+        if getattr(server, field.name) and field.name != "since"
+    ]
     if given and not any(map(is_address, paths)):
         raise UsageError(
             f"--{given[0].replace('_', '-')} is for servers, and {paths[0]} is none: "
@@ -90,7 +98,7 @@ def wanted(server: Server, paths: Sequence[str]) -> Wanted:
         raise UsageError(f"--limit {server.limit}: ask for one trace or more")
     return Wanted(
         service=server.service,
-        since_ns=None if server.since is None else _since_ns(server.since),
+        since_ns=None if server.since is None else instant_ns("--since", server.since),
         limit=server.limit,
         connection=connection(server),
     )
@@ -112,7 +120,8 @@ def as_typed(server: Server) -> tuple[str, ...]:
     return tuple(word for name, value in told if value is not None for word in (name, str(value)))
 
 
-def _since_ns(text: str) -> int:
+def instant_ns(flag: str, text: str) -> int:
+    """Reads a time, or how long ago it was. Raises `UsageError`, which names `flag`, for others."""
     span = _DURATION.fullmatch(text.strip())
     if span is not None and span[2]:
         return time.time_ns() - int(float(span[1]) * _SECONDS[span[2].lower()] * 1e9)
@@ -120,7 +129,7 @@ def _since_ns(text: str) -> int:
         then = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(
-            f"--since {text}: no time; write it like 1h, 30m, 2d or 2026-11-21T08:00"
+            f"{flag} {text}: no time; write it like 1h, 30m, 2d or 2026-11-21T08:00"
         ) from None
     # As everywhere in a terminal, a time without a zone is the user's own.
     return int(

@@ -21,6 +21,7 @@ from causepath_analyzer.cli.inputs import (
 from causepath_analyzer.cli.ledger import read_prediction, remember
 from causepath_analyzer.cli.output import complain, show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.report.formatting import count
@@ -39,6 +40,7 @@ def verify(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    selection: Selection = EVERY_RUN,
     color: ColorOption = "auto",
 ) -> int:
     """Compare a prediction with the traces after the change, and remember how right it was.
@@ -50,9 +52,10 @@ def verify(
     told = read_prediction(file)
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    new = after_the_change(told, reading.traces)
-    if len(new) < len(reading.traces):
-        old = count(len(reading.traces) - len(new), "run is", "runs are")
+    chosen = picked(reading.traces, selection, server)
+    new = after_the_change(told, chosen)
+    if len(new) < len(chosen):
+        old = count(len(chosen) - len(new), "run is", "runs are")
         complain(f"{old} from before the prediction, and left out")
     measured = verified(told, new)
     try:

@@ -17,9 +17,7 @@ from causepath_analyzer.cli.inputs import (
     MaxBytesOption,
     PathArgument,
     Strict,
-    TraceOption,
     named_paths,
-    picked,
     read_inputs,
     read_options,
     status_of,
@@ -27,6 +25,7 @@ from causepath_analyzer.cli.inputs import (
 from causepath_analyzer.cli.ledger import ledger
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.whatif_json import prediction_json, whatif_json
@@ -56,7 +55,7 @@ def whatif(
         str | None, Parameter(metavar="FILE", help="Write the prediction for `causepath verify`.")
     ] = None,
     json: Json = False,
-    trace: TraceOption = None,
+    selection: Selection = EVERY_RUN,
     strict: Strict = False,
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
@@ -81,7 +80,7 @@ def whatif(
         raise UsageError("--save keeps a prediction, which needs --apply")
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, trace)
+    chosen = picked(reading.traces, selection, server)
     found = None
     if edits:
         known = ledger()

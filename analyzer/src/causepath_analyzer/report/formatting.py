@@ -3,6 +3,7 @@
 import re
 import shlex
 import unicodedata
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +19,8 @@ _HARMFUL: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _MS: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
+_DATED: Final = 10**9 * _SECOND // 2
+_LAST_DATE: Final = 10**10 * _SECOND
 
 
 def harmless(text: str, *, ascii_only: bool = False) -> str:
@@ -62,6 +65,14 @@ def duration(ns: int) -> str:
         return f"{minutes}m{rest // _SECOND:02d}s"
     hours = ns / (60 * _MINUTE)
     return f"{hours:.1f}h" if hours < 1000 else f"{hours:.0f}h"
+
+
+def moment(ns: int) -> str:
+    """Writes when something was, as a clock on the wall here shows it: "2026-11-28 10:55:12". Empty
+    where times do not count from 1970, or nobody knows."""
+    if not _DATED < ns < _LAST_DATE:
+        return ""
+    return datetime.fromtimestamp(ns // _SECOND).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def hours(ns: int) -> str:

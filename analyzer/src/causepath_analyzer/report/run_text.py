@@ -19,6 +19,7 @@ from causepath_analyzer.report.formatting import (
     duration,
     fitted,
     harmless,
+    moment,
     money,
     percent,
     saved,
@@ -61,6 +62,7 @@ def run_text(
     """Writes the lines of the report on `run`, which was read from `inputs`; `paths` name them."""
     return [
         _headline(run, marks),
+        *_when(run),
         *_ending(run),
         Text(),
         *waterfall(run, marks),
@@ -112,6 +114,11 @@ STATUS_WORDS: Final[Mapping[Status, str]] = {
 def status_words(ending: Ending) -> str:
     """Says in a word or two how a run ended."""
     return "killed" if ending.killed else STATUS_WORDS[ending.status]
+
+
+def _when(run: Run) -> list[Text]:
+    began = moment(run.trace.start_ns)
+    return [Text(f"began {began}", style="note")] if began else []
 
 
 def _ending(run: Run) -> list[Text]:

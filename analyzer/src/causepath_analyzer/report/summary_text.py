@@ -15,6 +15,7 @@ from causepath_analyzer.report.formatting import (
     fitted,
     harmless,
     hours,
+    moment,
     money,
     operation,
     percent,
@@ -22,7 +23,7 @@ from causepath_analyzer.report.formatting import (
     shell,
     short_id,
 )
-from causepath_analyzer.report.run_text import KIND_WORDS, STATUS_WORDS, health_lines
+from causepath_analyzer.report.run_text import KIND_WORDS, STATUS_WORDS, health_lines, status_words
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
@@ -55,6 +56,9 @@ def _headline(summary: Summary) -> list[Text]:
     if summary.cost_usd is not None:
         line.append(f"  {money(summary.cost_usd / summary.traces)}/run", style="plain")
     lines = [line]
+    first, last = moment(summary.first_ns), moment(summary.last_ns)
+    if first and last:
+        lines.append(Text(f"began {first} to {last}", style="note"))
     if summary.failed:
         lines.append(Text(endings_words(summary.endings), style="bad"))
     return lines
@@ -107,7 +111,7 @@ def _place(row: Row, summary: Summary, marks: Marks) -> str:
 
 def _opportunities(summary: Summary) -> list[Text]:
     if not summary.opportunities:
-        return [Text("Opportunities: none found")]
+        return [Text("Opportunities: none found"), *_undeclared(summary)]
     lines = [
         Text(
             f"{'Opportunities (each alone)':<47}{'runs':>5}{'mean saved':>12}{'total':>8}",
@@ -125,6 +129,32 @@ def _opportunities(summary: Summary) -> list[Text]:
     return lines
 
 
+def _undeclared(summary: Summary) -> list[Text]:
+    """Tells how what belongs together becomes one run, where nobody has said what does."""
+    if not summary.undeclared:
+        return []
+    program = " of one program" if summary.is_one_program else ""
+    runs = f"These {count(summary.undeclared, 'run')}{program}"
+    return [
+        Text(f"{runs} are single chains of calls, and what is", style="note"),
+        Text(
+            'between them is in none. Declare what is one run: with causepath.agent("name"): ...',
+            style="note",
+        ),
+    ]
+
+
+def _failed(summary: Summary, where: str) -> list[Text]:
+    """Names the last run that did not end well, and the command that lists all of them."""
+    last = summary.last_failed
+    if last is None:
+        return []
+    line = Text(f"Failed: {short_id(last.trace_id, summary.id_length)} ", style="bad")
+    line.append(f"{status_words(last.ending)}, the last one", style="plain")
+    line.append(f"  (causepath list {where} --failed)", style="note")
+    return [line]
+
+
 def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
     ids = [short_id(slow.trace_id, summary.id_length) for slow in summary.slowest]
@@ -136,5 +166,6 @@ def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     return [
         *(apart if summary.hands_on else ()),
         Text(f"Slowest: {slowest}"),
+        *_failed(summary, where),
         Text(f"Next: causepath {where} --trace {ids[0]}", style="note"),
     ]

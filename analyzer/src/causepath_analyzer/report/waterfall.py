@@ -26,6 +26,8 @@ class Marks(Struct, frozen=True):
     on: str
     off: str
     ascii_only: bool
+    width: int = 80
+    """Columns that there are."""
 
 
 BLOCKS: Final = Marks("█", "░", False)

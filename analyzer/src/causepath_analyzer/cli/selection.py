@@ -1,0 +1,169 @@
+"""The options that pick runs: by id, by how they ended, by name, by time, the slowest, the last."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, Final, TypeVar
+
+from cyclopts import Group, Parameter
+from msgspec import Struct
+
+from causepath_analyzer.analyses.path.status import ending
+from causepath_analyzer.analyses.summary import Brief
+from causepath_analyzer.cli.servers import Server, instant_ns
+from causepath_analyzer.errors import NoTracesError, UsageError
+from causepath_analyzer.ids import begins_with, shown_id
+from causepath_analyzer.model import Trace
+from causepath_analyzer.report.formatting import count
+
+_GROUP: Final = Group("Picking runs")
+_ANY: Final = frozenset("*?[")
+
+
+@Parameter(name="*", group=_GROUP)
+@dataclass(frozen=True)
+class Selection:
+    """Which of the runs that were read are wanted; all of these have to be true of a run."""
+
+    trace: Annotated[
+        str | None, Parameter(metavar="ID", help="Only the trace whose id starts so.")
+    ] = None
+    last: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Only the one that began last.")
+    ] = False
+    failed: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Only runs that did not end well.")
+    ] = False
+    name: Annotated[
+        str | None,
+        Parameter(metavar="TEXT", help="Only runs whose name has TEXT in it; or a pattern with *."),
+    ] = None
+    slowest: Annotated[int | None, Parameter(metavar="N", help="Only the N slowest.")] = None
+    until: Annotated[
+        str | None, Parameter(metavar="AGO", help="Only runs that began before; see --since.")
+    ] = None
+
+    def as_typed(self) -> tuple[str, ...]:
+        """Gives the options as they are typed, to be shown in a command."""
+        told = (
+            ("--trace", self.trace),
+            ("--name", self.name),
+            ("--slowest", self.slowest),
+            ("--until", self.until),
+        )
+        flags = (("--last", self.last), ("--failed", self.failed))
+        return (
+            *(flag for flag, is_set in flags if is_set),
+            *(word for flag, value in told if value is not None for word in (flag, str(value))),
+        )
+
+
+EVERY_RUN: Final = Selection()
+
+
+class Glance(Struct, frozen=True):
+    """What runs are picked by."""
+
+    trace_ids: tuple[str, ...]
+    name: str
+    start_ns: int
+    wall_ns: int
+    failed: Callable[[], bool]
+
+
+T = TypeVar("T")
+
+
+def picked(traces: Sequence[Trace], selection: Selection, server: Server) -> Sequence[Trace]:
+    """Picks of `traces`. Raises `UsageError` or `NoTracesError` if none is left."""
+    return _picked(traces, _of_trace, selection, server)
+
+
+def picked_rows(
+    briefs: Sequence[T], of: Callable[[T], Brief], selection: Selection, server: Server
+) -> Sequence[T]:
+    """Picks of what `of` tells the briefs of; of runs in several traces it knows the first id."""
+    return _picked(briefs, lambda one: _of_brief(of(one)), selection, server)
+
+
+def _of_trace(trace: Trace) -> Glance:
+    return Glance(
+        (trace.trace_id, *trace.joined),
+        trace.spans[trace.main_root].name,
+        trace.start_ns,
+        trace.wall_ns,
+        lambda: ending(trace).status != "ok",
+    )
+
+
+def _of_brief(brief: Brief) -> Glance:
+    return Glance(
+        (brief.trace_id,),
+        brief.name,
+        brief.start_ns,
+        brief.wall_ns,
+        lambda: brief.ending.status != "ok",
+    )
+
+
+def _picked(
+    every: Sequence[T], glance: Callable[[T], Glance], selection: Selection, server: Server
+) -> Sequence[T]:
+    if selection.slowest is not None and selection.slowest < 1:
+        raise UsageError(f"--slowest {selection.slowest}: ask for one run or more")
+    since_ns = None if server.since is None else instant_ns("--since", server.since)
+    until_ns = None if selection.until is None else instant_ns("--until", selection.until)
+    if selection == EVERY_RUN and since_ns is None:
+        return every
+    seen = [(one, glance(one)) for one in every]
+    if selection.trace is not None:
+        seen = _by_id(seen, selection.trace)
+    left = [
+        (one, told)
+        for one, told in seen
+        if (selection.name is None or _is_named(told.name, selection.name))
+        and (since_ns is None or told.start_ns >= since_ns)
+        and (until_ns is None or told.start_ns < until_ns)
+        and (not selection.failed or told.failed())
+    ]
+    if selection.slowest is not None:
+        slowest = sorted(left, key=lambda pair: -pair[1].wall_ns)[: selection.slowest]
+        left = [pair for pair in left if any(pair is one for one in slowest)]
+    if selection.last:
+        left = left[-1:]
+    if not left:
+        raise NoTracesError(
+            f"none of {count(len(seen), 'run')} is picked by {_told(selection, server)}"
+        )
+    return [one for one, _ in left]
+
+
+def _told(selection: Selection, server: Server) -> str:
+    since = () if server.since is None else ("--since", server.since)
+    return " ".join((*selection.as_typed(), *since))
+
+
+def _is_named(name: str, wanted: str) -> bool:
+    if _ANY.isdisjoint(wanted):
+        return wanted.lower() in name.lower()
+    short = name.removeprefix("invoke_agent ")
+    return any(fnmatchcase(one.lower(), wanted.lower()) for one in (name, short))
+
+
+def _by_id(seen: list[tuple[T, Glance]], trace_id: str) -> list[tuple[T, Glance]]:
+    """Picks the run that a trace with an id that starts so is a part of."""
+    run_of = {part: told.trace_ids[0] for _, told in seen for part in told.trace_ids}
+    found = sorted({run_of[part] for part in begins_with(run_of, trace_id)})
+    if len(found) == 1:
+        return [(one, told) for one, told in seen if told.trace_ids[0] == found[0]]
+    if found:
+        raise UsageError(
+            f"{count(len(found), 'trace')} start with {trace_id}: "
+            f"{', '.join(map(shown_id, found[:3]))}, ..."
+        )
+    ids = [told.trace_ids[0] for _, told in seen]
+    more = ", ..." if len(ids) > 3 else ""
+    raise UsageError(
+        f"no trace starts with {trace_id}; there are {len(ids):,}: "
+        f"{', '.join(map(shown_id, ids[:3]))}{more}"
+    )

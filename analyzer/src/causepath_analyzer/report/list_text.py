@@ -1,0 +1,109 @@
+"""Runs as a list: a line for each."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from rich.text import Text
+
+from causepath_analyzer.analyses.path.status import Status
+from causepath_analyzer.analyses.summary import Brief, id_length
+from causepath_analyzer.model import Input
+from causepath_analyzer.report.formatting import (
+    duration,
+    fitted,
+    harmless,
+    moment,
+    money,
+    short_id,
+)
+from causepath_analyzer.report.run_text import status_words
+from causepath_analyzer.report.waterfall import Marks
+
+SCHEMA: Final = "causepath.list/1"
+_BESIDE: Final = 45
+"""Columns of everything but the name and the id."""
+
+
+def list_text(briefs: Sequence[Brief], marks: Marks) -> list[Text]:
+    """Writes a line for each of `briefs`, as wide as there is room."""
+    length = id_length([one.trace_id for one in briefs])
+    has_dates = any(moment(one.start_ns) for one in briefs)
+    beside = _BESIDE + (21 if has_dates else 0)
+    room = max(8, min(60, marks.width - beside - length + 10))
+    time = f"{'began':<21}" if has_dates else ""
+    title = f"{time}{fitted('run', room)} {'wall':>8} {'cost':>9}  {'status':<12}trace"
+    return [
+        Text(title, style="title"),
+        *(_row(one, room, length, marks, dated=has_dates) for one in briefs),
+    ]
+
+
+def _row(one: Brief, room: int, length: int, marks: Marks, *, dated: bool) -> Text:
+    name = harmless(one.name.removeprefix("invoke_agent "), ascii_only=marks.ascii_only)
+    cost = "" if not one.cost_usd else money(one.cost_usd)
+    line = Text(f"{moment(one.start_ns):<21}" if dated else "", style="note")
+    line.append(
+        f"{fitted(name or '(unnamed)', room)} {duration(one.wall_ns):>8} {cost:>9}  ", style="plain"
+    )
+    words = status_words(one.ending)
+    line.append(f"{words:<12}", style="good" if one.ending.status == "ok" else "bad")
+    line.append(short_id(one.trace_id, length), style="plain")
+    return line
+
+
+class _Run(Struct):
+    trace_id: str
+    name: str
+    start_ns: int
+    wall_ns: int
+    cost_usd: str | None
+    status: Status
+    error: str | None
+    model_calls: int
+
+
+class _Input(Struct):
+    path: str
+    format: str | None
+    spans: int
+    skipped_total: int
+    problem: str | None
+
+
+class _List(Struct):
+    schema: str
+    inputs: list[_Input]
+    runs: list[_Run]
+
+
+def list_json(inputs: Sequence[Input], briefs: Sequence[Brief]) -> bytes:
+    """Writes the list in schema `SCHEMA`. Fields may be added, not changed."""
+    written = _List(
+        SCHEMA,
+        [
+            _Input(
+                entry.path,
+                entry.format,
+                entry.spans,
+                entry.skipped_total,
+                None if entry.problem is None else str(entry.problem),
+            )
+            for entry in inputs
+        ],
+        [
+            _Run(
+                one.trace_id,
+                one.name,
+                one.start_ns,
+                one.wall_ns,
+                None if one.cost_usd is None else f"{one.cost_usd:f}",
+                one.ending.status,
+                one.ending.error,
+                one.model_calls,
+            )
+            for one in briefs
+        ],
+    )
+    return msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"

@@ -1,0 +1,165 @@
+"""Finding one's run: the options that pick runs, and the list of them."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from causepath_analyzer.cli import invoke
+from causepath_analyzer.errors import ExitStatus
+
+S = 1_000_000_000
+START = 1_764_000_000 * S
+RUNS = (  # name, begins after s, lasts s, outcome
+    ("research", 0, 4, None),
+    ("triage", 100, 9, "failed"),
+    ("research", 200, 2, "timed_out"),
+    ("Research", 300, 7, None),
+)
+
+
+def line(number: int, name: str, after: int, lasts: int, outcome: str | None) -> str:
+    attributes = [{"key": "causepath.category", "value": {"stringValue": "agent"}}]
+    if outcome is not None:
+        attributes += [{"key": "causepath.run.outcome", "value": {"stringValue": outcome}}]
+    span = {
+        "traceId": f"{number:x}" * 32,
+        "spanId": f"{number:016x}",
+        "name": f"invoke_agent {name}",
+        "startTimeUnixNano": str(START + after * S),
+        "endTimeUnixNano": str(START + (after + lasts) * S),
+        "attributes": attributes,
+    }
+    scopes = [{"scope": {"name": "causepath"}, "spans": [span]}]
+    return json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": scopes}]}) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("CAUSEPATH"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    lines = [line(number, *run) for number, run in enumerate(RUNS, start=1)]
+    (tmp_path / "t.jsonl").write_text("".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", [(), ("--jobs", "2")])
+@pytest.mark.parametrize(
+    ("options", "picked"),
+    [
+        ((), "1234"),
+        (("--last",), "4"),
+        (("--failed",), "23"),
+        (("--failed", "--last"), "3"),
+        (("--name", "research"), "134"),
+        (("--name", "re*h"), "134"),
+        (("--name", "invoke_agent tri*"), "2"),
+        (("--slowest", "2"), "24"),
+        (("--slowest", "9"), "1234"),
+        (("--slowest", "1", "--name", "research"), "4"),
+        (("--since", "2025-11-24T16:01:40Z"), "234"),
+        (("--until", "2025-11-24T16:01:40Z"), "1"),
+        (("--since", "2025-11-24T16:01:40Z", "--until", "2025-11-24T16:04:00+00:00"), "23"),
+        (("--until", "1h"), "1234"),
+        (("--trace", "2"), "2"),
+        (("--trace", "2", "--failed"), "2"),
+    ],
+)
+def test_runs_are_picked(
+    options: tuple[str, ...],
+    picked: str,
+    jobs: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert invoke(["list", "t.jsonl", "--json", *options, *jobs]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "causepath.list/1"
+    assert "".join(run["trace_id"][0] for run in told["runs"]) == picked
+    assert invoke(["t.jsonl", "--json", *options, *jobs]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "".join(run["trace_id"][0] for run in told["traces"]) == picked
+    assert invoke(["t.jsonl", *options, *jobs]) == 0
+    told = capsys.readouterr().out
+    name = RUNS[int(picked) - 1][0] if len(picked) == 1 else f"{len(picked)} runs"
+    assert told.startswith(f"{name}  ")
+    if len(picked) == 1:  # and so does the next command
+        assert all(option in told.splitlines()[-1] for option in options if option != "Z")
+
+
+@pytest.mark.parametrize(
+    "command", ["check --max wall=1h", "doctor", "whatif --profile", "export --to csv"]
+)
+def test_every_command_picks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verb, *rest = command.split()
+    assert invoke([verb, "t.jsonl", *rest, "--failed", "--last"]) == 0
+    assert invoke([verb, "t.jsonl", *rest, "--name", "nobody"]) == ExitStatus.NO_TRACES
+    assert capsys.readouterr().err.endswith("none of 4 runs is picked by --name nobody\n")
+
+
+def test_the_list_reads_like_this(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["list", "t.jsonl"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "began                run                  wall      cost  status      trace",
+        "2025-11-24 16:00:00  research            4.00s            ok          11111111",
+        "2025-11-24 16:01:40  triage              9.00s            failed      22222222",
+        "2025-11-24 16:03:20  research            2.00s            timed out   33333333",
+        "2025-11-24 16:05:00  Research            7.00s            ok          44444444",
+    ]
+
+
+def test_a_summary_names_the_slowest_and_the_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["t.jsonl"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "began 2025-11-24 16:00:00 to 2025-11-24 16:05:00",
+        "2 runs did not end well: 1 failed, 1 timed out",
+    ]
+    assert lines[-3:] == [
+        "Slowest: 22222222 9.00s  44444444 7.00s  11111111 4.00s",
+        "Failed: 33333333 timed out, the last one  (causepath list t.jsonl --failed)",
+        "Next: causepath t.jsonl --trace 22222222",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--slowest", "0"), "--slowest 0: ask for one run or more"),
+        (("--until", "soon"), "--until soon: no time; write it like 1h"),
+        (("--since", "soon"), "--since soon: no time; write it like 1h"),
+    ],
+)
+def test_what_is_no_choice_is_refused(
+    options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["t.jsonl", *options]) == ExitStatus.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_runs_that_nobody_declared_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inferred = {"key": "causepath.run.inferred", "value": {"boolValue": True}}
+    for program in (None, "p"):
+        lines = []
+        for number in (1, 2, 3):
+            told = json.loads(line(number, "chat", number, 1, None))
+            told["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].append(inferred)
+            if program is not None:
+                key = {"key": "causepath.program.id", "value": {"stringValue": program}}
+                told["resourceSpans"][0]["resource"]["attributes"] = [key]
+            lines.append(json.dumps(told) + "\n")
+        (folder / "u.jsonl").write_text("".join(lines))
+        assert invoke(["u.jsonl"]) == 0
+        out = capsys.readouterr().out
+        assert f"These 3 runs{' of one program' if program else ''} are single chains" in out
+        assert 'with causepath.agent("name")' in out
+    (folder / "u.jsonl").write_text("".join([*lines, line(4, "declared", 9, 1, None)]))
+    assert invoke(["u.jsonl"]) == 0
+    assert "are single chains" not in capsys.readouterr().out
