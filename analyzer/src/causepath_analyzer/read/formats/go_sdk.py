@@ -10,10 +10,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.formats import values
+from causepath_analyzer.read.formats import sdk_spans, values
 from causepath_analyzer.read.meaning import normalise
 
 
@@ -78,41 +77,29 @@ _KINDS: Final[tuple[SpanKind, ...]] = (
     "consumer",
 )
 _ERROR: Final = "Error"
-_EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
-    """The spans of `document`, one or a list of them; ``None`` if Go's SDK did not print it."""
+    """Reads the spans of `document`, one or a list; ``None`` if Go's SDK did not print it."""
     if not all(mark in document for mark in _MARKS):
         return None
-    raws = values.listed(document, "Spans")
-    if raws is None:
+    return sdk_spans.read_each(document, "Spans", _SPAN, where, _span)
+
+
+def _span(wire: _Span, where: str) -> Found | None:
+    context = wire.SpanContext
+    if context is None:
         return None
-    found: list[Found] = []
-    is_ours = False
-    for wire in values.decoded(raws, _SPAN, where, "a span"):
-        if isinstance(wire, Skipped):
-            found.append(wire)
-        elif wire.SpanContext is None:
-            found.append(Skipped(where, "an object without the context of a span"))
-        else:
-            is_ours = True
-            found.append(_span(wire, wire.SpanContext, where))
-    return found if is_ours else None
-
-
-def _span(wire: _Span, context: _Context, where: str) -> Found:
     identity = span_id(context.SpanID)
     start_ns = values.time_ns(wire.StartTime)
     if not identity or not context.TraceID or start_ns is None:
-        return Skipped(where, f"span {identity or wire.Name or '?'} without id or start time")
+        return sdk_spans.without_id_or_start(identity, wire.Name, where)
     if start_ns <= 0:
         return Skipped(where, f"span {identity} without times: the exporter was told to leave them")
-    understood: values.Attributes = {}
-    for event in wire.Events or ():
-        understood |= values.noted([(event.Name, values.time_ns(event.Time))])
-        if event.Name == names.EXCEPTION:
-            understood |= values.attributes(_mapping(event.Attributes), _EXCEPTION)
+    understood = sdk_spans.told_by_events(
+        ((event.Name, values.time_ns(event.Time), event.Attributes) for event in wire.Events or ()),
+        _mapping,
+    )
     understood |= values.attributes(_mapping(wire.Attributes))
     scope = wire.InstrumentationScope or wire.InstrumentationLibrary or _Scope()
     end_ns = values.time_ns(wire.EndTime)
@@ -127,9 +114,7 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
         wire.Status is not None and wire.Status.Code == _ERROR,
         tuple(_links(wire.Links, trace_id(context.TraceID))),
     )
-    resource = normalise.resource(
-        values.attributes(_mapping(wire.Resource), normalise.RESOURCE_ATTRIBUTES)
-    )
+    resource = sdk_spans.resource(_mapping(wire.Resource))
     return normalise.span(emitted, understood, resource, scope.Name or "", scope.Version or None)
 
 
@@ -148,12 +133,11 @@ def _kind(kind: int | None) -> SpanKind:
 def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:
     for link in links or ():
         if link.SpanContext is not None and link.SpanContext.SpanID:
-            told = values.attributes(_mapping(link.Attributes), names.LINKS)
-            away = trace_id(link.SpanContext.TraceID) if link.SpanContext.TraceID else ""
-            yield Link(
-                span_id(link.SpanContext.SpanID),
-                normalise.why_linked(told),
-                away if away != here else "",
+            yield sdk_spans.link(
+                link.SpanContext.SpanID,
+                link.SpanContext.TraceID,
+                _mapping(link.Attributes),
+                here,
             )
 
 

@@ -11,10 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.model import Link, SpanKind
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.formats import values
+from causepath_analyzer.read.formats import sdk_spans, values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
 
@@ -87,34 +86,25 @@ _SPANS: Final = (b'"_spanContext"', b'"traceId"')
 _KINDS: Final[tuple[SpanKind, ...]] = ("internal", "server", "client", "producer", "consumer")
 _FAILED: Final = 2
 _SECOND: Final = 1_000_000_000
-_EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
-    """The spans of `document`, one or a list of them; ``None`` if it is of another SDK."""
+    """Reads the spans of `document`, one or a list; ``None`` if it is of another SDK."""
     if not all(mark in document for mark in _MARKS) or not any(m in document for m in _SPANS):
         return None
-    raws = values.listed(document, "spans")
-    if raws is None:
-        return None
-    found: list[Found] = []
-    is_ours = False
-    for wire in values.decoded(raws, _SPAN, where, "a span"):
-        if isinstance(wire, Skipped):
-            found.append(wire)
-        elif wire.spanContext is not None and values.present(wire.startTime):
-            is_ours = True
-            start_ns = _pair(wire.startTime)
-            end_ns = None if wire.ended is False else _pair(wire.endTime)
-            found.append(_span(wire, wire.spanContext, start_ns, end_ns, where))
-        elif wire.timestamp is not None and wire.id is not None and values.present(wire.duration):
-            is_ours = True
-            start_ns = values.time_ns(wire.timestamp)
-            end_ns = None if start_ns is None else _after(start_ns, wire.duration)
-            found.append(_span(wire, _Context(wire.traceId, wire.id), start_ns, end_ns, where))
-        else:
-            found.append(Skipped(where, "an object without the context of a span"))
-    return found if is_ours else None
+    return sdk_spans.read_each(document, "spans", _SPAN, where, _either)
+
+
+def _either(wire: _Span, where: str) -> Found | None:
+    """Reads a span as it was dumped, or as the console exporter prints it."""
+    if wire.spanContext is not None and values.present(wire.startTime):
+        end_ns = None if wire.ended is False else _pair(wire.endTime)
+        return _span(wire, wire.spanContext, _pair(wire.startTime), end_ns, where)
+    if wire.timestamp is not None and wire.id is not None and values.present(wire.duration):
+        start_ns = values.time_ns(wire.timestamp)
+        end_ns = None if start_ns is None else _after(start_ns, wire.duration)
+        return _span(wire, _Context(wire.traceId, wire.id), start_ns, end_ns, where)
+    return None
 
 
 def _span(
@@ -122,12 +112,11 @@ def _span(
 ) -> Found:
     identity = span_id(context.spanId)
     if not identity or not context.traceId or start_ns is None:
-        return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
-    understood: values.Attributes = {}
-    for event in wire.events or ():
-        understood |= values.noted([(event.name, _pair(event.time))])
-        if event.name == names.EXCEPTION:
-            understood |= values.attributes(values.mapping(event.attributes), _EXCEPTION)
+        return sdk_spans.without_id_or_start(identity, wire.name, where)
+    understood = sdk_spans.told_by_events(
+        ((event.name, _pair(event.time), event.attributes) for event in wire.events or ()),
+        values.mapping,
+    )
     understood |= values.attributes(values.mapping(wire.attributes))
     scope = wire.instrumentationScope or wire.instrumentationLibrary or _Scope()
     emitted = normalise.Emitted(
@@ -147,7 +136,7 @@ def _span(
 
 
 def _pair(raw: Raw) -> int | None:
-    """The instant in `raw`, seconds and nanoseconds."""
+    """Reads the instant in `raw`, seconds and nanoseconds."""
     if not values.present(raw):
         return None
     try:
@@ -183,11 +172,8 @@ def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:
     for link in links or ():
         context = _context(link.context)
         if context.spanId:
-            told = values.attributes(values.mapping(link.attributes), names.LINKS)
-            away = trace_id(context.traceId) if context.traceId else ""
-            yield Link(
-                span_id(context.spanId), normalise.why_linked(told), away if away != here else ""
-            )
+            told = values.mapping(link.attributes)
+            yield sdk_spans.link(context.spanId, context.traceId, told, here)
 
 
 def _resource(wire: _Resource | None) -> normalise.Resource:
@@ -201,7 +187,7 @@ def _resource(wire: _Resource | None) -> normalise.Resource:
             told = {}
     for raw in (wire.attributes, wire.plainAttributes, wire.syncAttributes):
         told = told or values.mapping(raw)
-    return normalise.resource(values.attributes(told, normalise.RESOURCE_ATTRIBUTES))
+    return sdk_spans.resource(told)
 
 
 FORMAT = JsonFormat("javascript-sdk", read)

@@ -12,10 +12,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.model import Link, SpanKind
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
-from causepath_analyzer.read.formats import monocle, values
+from causepath_analyzer.read.formats import monocle, sdk_spans, values
 from causepath_analyzer.read.formats.values import Id, Number
 from causepath_analyzer.read.meaning import normalise
 
@@ -76,36 +75,25 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
     "producer": "producer",
     "consumer": "consumer",
 }
-_EXCEPTION: Final = frozenset((names.EXCEPTION_TYPE,))
 _NO_RESOURCE: Final = normalise.resource({})
 
 
 def read(document: bytes, where: str) -> list[Found] | None:
-    """The spans of `document`, a span, a list of them or an object with one; else ``None``."""
+    """Reads the spans of `document`, one, a list of them or an object with some; else ``None``."""
     if _MARK.search(document) is None:
         return None
-    raws = values.listed(document, "spans")
-    if raws is None:
+    return sdk_spans.read_each(document, "spans", _SPAN, where, _span)
+
+
+def _span(wire: _Span, where: str) -> Found | None:
+    context = wire.context
+    if context is None or values.present(wire.span_kind):
         return None
-    found: list[Found] = []
-    is_ours = False
-    for wire in values.decoded(raws, _SPAN, where, "a span"):
-        if isinstance(wire, Skipped):
-            found.append(wire)
-        elif wire.context is None or values.present(wire.span_kind):
-            found.append(Skipped(where, "an object without the context of a span"))
-        else:
-            is_ours = True
-            found.append(_span(wire, wire.context, where))
-    return found if is_ours else None
-
-
-def _span(wire: _Span, context: _Context, where: str) -> Found:
     identity = span_id(values.hex_id(context.span_id, 16))
     start_ns = values.time_ns(wire.start_time)
     trace = values.hex_id(context.trace_id, 32)
     if not identity or not trace or start_ns is None:
-        return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
+        return sdk_spans.without_id_or_start(identity, wire.name, where)
     parent = wire.parent_id
     if parent is None and wire.parent is not None:
         parent = wire.parent.span_id
@@ -123,26 +111,27 @@ def _span(wire: _Span, context: _Context, where: str) -> Found:
     )
     resource = _NO_RESOURCE
     if wire.resource is not None:
-        resource = normalise.resource(
-            values.attributes(wire.resource.attributes, normalise.RESOURCE_ATTRIBUTES)
-        )
+        resource = sdk_spans.resource(wire.resource.attributes)
     scope = wire.instrumentation_scope or wire.instrumentation_info
     understood = values.attributes(wire.attributes)
     if wire.attributes is not None and monocle.VERSION in wire.attributes:
         events = ((event.name, event.attributes) for event in wire.events or ())
         understood |= monocle.told(wire.attributes, events)
     if wire.events:
-        understood |= values.noted((e.name, values.time_ns(e.timestamp)) for e in wire.events)
-        for event in wire.events:
-            if event.name == names.EXCEPTION:
-                told = values.attributes(values.mapping(event.attributes), _EXCEPTION)
-                understood = told | understood
+        told = sdk_spans.told_by_events(
+            (
+                (event.name, values.time_ns(event.timestamp), event.attributes)
+                for event in wire.events
+            ),
+            values.mapping,
+        )
+        understood = told | understood
     name, version = (scope.name, scope.version) if scope is not None else (None, None)
     return normalise.span(emitted, understood, resource, name or "", version or None)
 
 
 def _kind(kind: Id) -> SpanKind:
-    """From ``SpanKind.CLIENT`` or ``client``."""
+    """Reads ``SpanKind.CLIENT`` or ``client``."""
     said = kind.rpartition(".")[2].lower() if isinstance(kind, str) else ""
     return _KINDS.get(said, "internal")
 
@@ -150,11 +139,9 @@ def _kind(kind: Id) -> SpanKind:
 def _links(links: "list[_Link] | tuple[()]", here: str) -> Iterator[Link]:
     for link in links:
         if link.context is not None:
-            told = values.attributes(link.attributes, names.LINKS)
-            identity = span_id(values.hex_id(link.context.span_id, 16))
-            said = values.hex_id(link.context.trace_id, 32)
-            away = trace_id(said) if said else ""
-            yield Link(identity, normalise.why_linked(told), away if away != here else "")
+            identity = values.hex_id(link.context.span_id, 16)
+            trace = values.hex_id(link.context.trace_id, 32)
+            yield sdk_spans.link(identity, trace, link.attributes, here)
 
 
 FORMAT = JsonFormat("python-sdk", read)

@@ -357,60 +357,101 @@ def _model_call(
     *,
     rest_of_stream: bool = False,
 ) -> ModelCall:
-    model = unquoted(facts.get("model"))
-    said = unquoted(facts.get("provider"))
-    ttft_ns = _time_to_first_token(start_ns, attributes, facts, said)
-    used = tokens(attributes, facts, resource)
-    too_little = is_input_partial(facts, used)
-    return ModelCall(
-        model=model,
-        provider=_provider(said, model),
-        tokens=used,
-        ttft_ns=ttft_ns,
-        finish_reasons=_finish_reasons(facts.get("finish")) if "finish" in facts else (),
-        streamed=streamed(name, attributes, facts, scope, ttft_ns),
-        turn=whole(facts.get("turn")) if "turn" in facts else None,
-        issued=content.issued(facts, attributes),
-        response_id=response_id(facts.get("response_id"), name),
-        opening=content.opening(facts),
-        blocks=blocks(facts) if "blocks" in facts else None,
-        rest_of_stream=rest_of_stream,
-        said=content.lines(facts.get("first_output")) if "first_output" in facts else b"",
-        heard=content.lines(facts.get("third_message")) if "third_message" in facts else b"",
-        partial=is_partial(facts, used) or too_little,
-        partial_input=too_little,
-        generated_ns=generated(facts),
+    ttft_ns = _time_to_first_token(start_ns, attributes, facts, unquoted(facts.get("provider")))
+    return call_of(
+        _words_of_call(facts, rest_of_stream=rest_of_stream),
+        name,
+        facts,
+        attributes,
+        tokens(attributes, facts, resource),
+        ttft_ns,
+        streamed(name, attributes, facts, scope, ttft_ns),
+        stopped=_stopped(facts),
     )
 
 
-def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) -> ModelCall | None:
-    """What a step says of the calls in it, if it says how many tokens they took."""
-    used = tokens(attributes, facts, resource)
-    if used is None:
-        return None
+def _words_of_call(facts: Facts, *, rest_of_stream: bool = False) -> ModelCall:
+    """Reads what many model calls say in the same words."""
     model = unquoted(facts.get("model"))
     return ModelCall(
         model=model,
         provider=_provider(unquoted(facts.get("provider")), model),
-        tokens=used,
-        finish_reasons=_finish_reasons(facts.get("finish")),
-        response_id=response_id(facts.get("response_id"), name),
-        partial="partial" in facts and flag(facts["partial"]) is True,
+        finish_reasons=_finish_reasons(facts["finish"]) if "finish" in facts else (),
+        rest_of_stream=rest_of_stream,
     )
 
 
-def is_partial(facts: Facts, used: Tokens | None) -> bool:
-    """Whether the emitter says that it did not count to the end, or counted too few tokens for the
-    text of the reply."""
+def _stopped(facts: Facts) -> bool:
+    """Tells whether the emitter says that it did not count to the end."""
+    return "partial" in facts and flag(facts["partial"]) is True
+
+
+def call_of(
+    words: ModelCall,
+    name: str,
+    facts: Facts,
+    attributes: Attributes,
+    used: Tokens | None,
+    ttft_ns: int | None,
+    was_streamed: bool | None,
+    *,
+    stopped: bool,
+) -> ModelCall:
+    """Adds to the `words` of a model call what `facts` say of it alone.
+
+    It used as many tokens as were `used`, counted to the end unless this was `stopped`.
+    """
+    too_little = _has_more_input(facts, used)
+    return ModelCall(
+        words.model,
+        words.provider,
+        used,
+        ttft_ns,
+        words.finish_reasons,
+        was_streamed,
+        whole(facts["turn"]) if "turn" in facts else None,
+        content.issued(facts, attributes),
+        response_id(facts["response_id"], name) if "response_id" in facts else None,
+        content.opening(facts),
+        blocks(facts) if "blocks" in facts else None,
+        words.rest_of_stream,
+        content.lines(facts["first_output"]) if "first_output" in facts else b"",
+        content.lines(facts["third_message"]) if "third_message" in facts else b"",
+        too_little or (used is not None and (stopped or _has_more_output(facts, used))),
+        too_little,
+        generated(facts),
+    )
+
+
+def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) -> ModelCall | None:
+    """Reads what a step says of the calls in it, if it says how many tokens they took."""
+    used = tokens(attributes, facts, resource)
+    return sum_of(_words_of_call(facts), name, facts, used, stopped=_stopped(facts))
+
+
+def sum_of(
+    words: ModelCall, name: str, facts: Facts, used: Tokens | None, *, stopped: bool
+) -> ModelCall | None:
+    """Adds to the `words` of a step what `facts` say of the calls in it; ``None`` if no tokens."""
     if used is None:
-        return False
-    if "partial" in facts and flag(facts["partial"]) is True:
-        return True
+        return None
+    return ModelCall(
+        words.model,
+        words.provider,
+        used,
+        finish_reasons=words.finish_reasons,
+        response_id=response_id(facts["response_id"], name) if "response_id" in facts else None,
+        partial=stopped,
+    )
+
+
+def _has_more_output(facts: Facts, used: Tokens) -> bool:
+    """Tells whether fewer tokens were counted than the text of the reply has."""
     return "first_output" in facts and _is_too_long((facts["first_output"],), used.output)
 
 
-def is_input_partial(facts: Facts, used: Tokens | None) -> bool:
-    """Whether there were fewer tokens counted than the text of the request has."""
+def _has_more_input(facts: Facts, used: Tokens | None) -> bool:
+    """Tells whether fewer tokens were counted than the text of the request has."""
     given = [facts[fact] for fact in _GIVEN if fact in facts]
     return used is not None and bool(given) and _is_too_long(given, used.input)
 
@@ -828,33 +869,45 @@ _PYTHON_ENUM: Final = "FinishReason."
 
 
 def _tool_call(name: str, facts: Facts) -> ToolCall:
-    return ToolCall(
+    words = ToolCall(
         nonempty(facts.get("tool_name")) or _TOOL_PREFIX.sub("", name).removesuffix(_CALLED),
-        nonempty(facts.get("call_id")),
-        "inferred" in facts and flag(facts["inferred"]) is True,
-        flag(facts["read_only"]) if "read_only" in facts else None,
-        arguments(facts),
-        result(facts),
-        _one_of(_OUTCOMES, facts["outcome"]) if "outcome" in facts else None,
-        places(facts),
-        (whole(facts["ambiguous"]) or 0) if "ambiguous" in facts else 0,
+        inferred="inferred" in facts and flag(facts["inferred"]) is True,
+        read_only=flag(facts["read_only"]) if "read_only" in facts else None,
+        outcome=_one_of(_OUTCOMES, facts["outcome"]) if "outcome" in facts else None,
+        ambiguous=(whole(facts["ambiguous"]) or 0) if "ambiguous" in facts else 0,
+    )
+    return tool_call_of(words, facts)
+
+
+def tool_call_of(words: ToolCall, facts: Facts) -> ToolCall:
+    """Adds to the `words` of a tool call, which many have in common, what `facts` say of it."""
+    return ToolCall(
+        words.name,
+        nonempty(facts["call_id"]) if "call_id" in facts else None,
+        words.inferred,
+        words.read_only,
+        _arguments(facts),
+        _result(facts),
+        words.outcome,
+        _places(facts),
+        words.ambiguous,
     )
 
 
-def arguments(facts: Facts) -> Content | None:
-    """The arguments of a tool call, or no more than the digest that the emitter told."""
+def _arguments(facts: Facts) -> Content | None:
+    """Reads the arguments of a tool call, or their digest if the emitter told no more."""
     recorded = content.arguments(facts["in"]) if "in" in facts else None
     return recorded or _digest_only(facts.get("blocks"))
 
 
-def result(facts: Facts) -> Content | None:
-    """The result of a tool call, likewise."""
+def _result(facts: Facts) -> Content | None:
+    """Reads the result of a tool call, likewise."""
     recorded = content.result(facts["out"]) if "out" in facts else None
     return recorded or _digest_only(facts.get("blocks_out"))
 
 
-def places(facts: Facts) -> tuple[str, ...]:
-    """What the arguments of a tool call name, as digests."""
+def _places(facts: Facts) -> tuple[str, ...]:
+    """Reads what the arguments of a tool call name, as digests."""
     return _texts(facts["places"]) or () if "places" in facts else ()
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, ModelCall, Span, SpanKind, Tokens, ToolCall
-from causepath_analyzer.read.meaning import content, normalise
+from causepath_analyzer.read.meaning import normalise
 from causepath_analyzer.read.meaning.normalise import Facts, Meaning
 
 Raw = Any
@@ -302,7 +302,7 @@ def span(
 
 
 def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed | None:
-    """What a span of `shape` with the attributes `pairs` says of its own; ``None`` where one of
+    """Reads what a span of `shape` with the attributes `pairs` says of its own; ``None`` if one of
     them is out of the ordinary."""
     facts: Facts = {}
     if shape.read is not None:
@@ -320,11 +320,13 @@ def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed |
     if model_call is not None:
         model_call = _model_call(shape, model_call, facts, start_ns)
     if tool_call is not None:
-        tool_call = _tool_call(tool_call, facts)
+        tool_call = normalise.tool_call_of(tool_call, facts)
     if known.repeats is not None and known.category == "llm":
         repeats = model_call  # or of calls in it, which only the whole trace can tell
     elif shape.may_sum and not normalise.USED.isdisjoint(facts):
-        repeats = _sum(shape, known.repeats or _NOTHING_KNOWN, facts)
+        words = known.repeats or _NOTHING_KNOWN
+        used = _tokens(shape, words, facts)
+        repeats = normalise.sum_of(words, shape.name, facts, used, stopped=shape.is_partial)
     return (
         model_call,
         tool_call,
@@ -334,38 +336,7 @@ def completed(shape: Shape, pairs: Sequence[Pair], start_ns: int) -> Completed |
     )
 
 
-def _tool_call(known: ToolCall, facts: Facts) -> ToolCall:
-    return ToolCall(
-        known.name,
-        normalise.nonempty(facts["call_id"]) if "call_id" in facts else None,
-        known.inferred,
-        known.read_only,
-        normalise.arguments(facts),
-        normalise.result(facts),
-        known.outcome,
-        normalise.places(facts),
-        known.ambiguous,
-    )
-
-
 _NOTHING_KNOWN: Final = ModelCall()
-
-
-def _sum(shape: Shape, known: ModelCall, facts: Facts) -> ModelCall | None:
-    """What a step says of the calls in it."""
-    tokens = _tokens(shape, known, facts)
-    if tokens is None:
-        return None
-    return ModelCall(
-        known.model,
-        known.provider,
-        tokens,
-        finish_reasons=known.finish_reasons,
-        response_id=normalise.response_id(facts["response_id"], shape.name)
-        if "response_id" in facts
-        else None,
-        partial=shape.is_partial,
-    )
 
 
 def _tokens(shape: Shape, known: ModelCall, facts: Facts) -> Tokens | None:
@@ -387,26 +358,15 @@ def _model_call(shape: Shape, known: ModelCall, facts: Facts, start_ns: int) -> 
         streamed = normalise.streamed(shape.name, told, told, shape.scope, ttft_ns)
     else:
         streamed = shape.streamed if ttft_ns is None else shape.streamed_at
-    used = _tokens(shape, known, facts)
-    too_little = normalise.is_input_partial(facts, used)
-    return ModelCall(
-        known.model,
-        known.provider,
-        used,
+    return normalise.call_of(
+        known,
+        shape.name,
+        facts,
+        facts,
+        _tokens(shape, known, facts),
         ttft_ns,
-        known.finish_reasons,
         streamed,
-        normalise.whole(facts["turn"]) if "turn" in facts else None,
-        content.issued(facts, facts),
-        normalise.response_id(facts["response_id"], shape.name) if "response_id" in facts else None,
-        content.opening(facts),
-        normalise.blocks(facts) if "blocks" in facts else None,
-        False,
-        content.lines(facts["first_output"]) if "first_output" in facts else b"",
-        content.lines(facts["third_message"]) if "third_message" in facts else b"",
-        shape.is_partial or too_little or normalise.is_partial(facts, used),
-        too_little,
-        normalise.generated(facts),
+        stopped=shape.is_partial,
     )
 
 
