@@ -88,6 +88,7 @@ class Collector:
     traces_file: Path
     metrics_url: str
     self_metrics_url: str
+    health_url: str
 
     def send(self, *resource_spans: Mapping[str, Any]) -> None:
         """Send spans as OTLP/JSON."""
@@ -190,6 +191,7 @@ def collector_running(
             traces_file,
             f"http://127.0.0.1:{metrics}/metrics",
             f"http://127.0.0.1:{self_metrics}/metrics",
+            f"http://127.0.0.1:{health}",
         )
 
 

@@ -619,6 +619,16 @@ def lost(url: str, expression: str) -> dict[Labels, float]:
     return {labels: value for labels, value in asked(url, expression).items() if value}
 
 
+def added_up(url: str, expression: str) -> dict[Labels, float]:
+    """Add the values up: the report has the cost of a run, not of each model."""
+    found = asked(url, expression)
+    assert {model for (model,) in found} == {"claude-opus-5-5", "claude-haiku-4-5"}
+    return whole(sum(found.values()))
+
+
+LOOKS = {"Spans lost": lost, "Cost by model": added_up}
+
+
 def test_every_panel_is_compared() -> None:
     titles = [panel["title"] for panel in PANELS_SHOWN]
     assert sorted(titles) == sorted({*PANELS, *ASKED_BUT_NOT_COMPARED})
@@ -635,14 +645,12 @@ def test_a_panel_shows_what_the_analyzer_says_of_the_same_spans(
     answers = [answer(watched) for answer in PANELS[panel["title"]]]
     assert len(queries) == len(answers)
     for query, answer in zip(queries, answers, strict=True):
-        look = lost if panel["title"] == "Spans lost" else asked
+        look = LOOKS.get(panel["title"], asked)
         found = eventually(
             lambda query=query, look=look: look(watched.url, query),
             lambda found, answer=answer: set(found) == set(answer),
             seconds=10,
         )
-        if panel["title"] == "Cost by model":
-            found = whole(sum(found.values()))
         if any(isinstance(value, tuple) for value in answer.values()):
             assert {
                 labels: answer[labels]
@@ -666,6 +674,60 @@ def test_a_counter_begins_at_0_so_that_its_first_event_counts(watched: Watched) 
         assert 0 in values[:2]
         assert table(watched.url, f"sum(increase({counter}[1h] anchored))") == {(): values[-1]}
         assert values[-1] > 0
+
+
+def test_a_collector_that_is_started_again_loses_no_count(tmp_path: Path, jaeger: Jaeger) -> None:
+    calls = 'traces_span_metrics_calls_total{span_name="chat m-1"}'
+    with (
+        collector_running(tmp_path / "c", "metrics", METRICS_INTERVAL="1s") as collector,
+        prometheus_running(tmp_path / "p", collector, jaeger) as url,
+    ):
+
+        def counted() -> list[float]:
+            counters = (calls, "causepath_tokens_input_total")
+            return [
+                value
+                for counter in counters
+                for _, value in ask(url, f"sum(increase({counter}[1h] anchored))")
+            ]
+
+        collector.send(runs(5))
+        assert eventually(counted, [5, 500].__eq__) == [5, 500]
+        collector.running.stop()
+        collector.running.restart()
+        collector.running.wait_until_ready(collector.health_url)
+        collector.send(runs(5))
+        assert eventually(counted, [10, 1_000].__eq__) == [10, 1_000]
+
+
+def test_names_without_end_are_counted_as_one_and_what_is_too_much_is_told(
+    tmp_path: Path,
+) -> None:
+    named = [span(f"GET /users/{number}", 1, {}) for number in range(500)]
+    tool = {"causepath.category": "tool"}
+    tools = [
+        span(f"execute_tool {number}", 1, {**tool, "gen_ai.tool.name": f"{number}"})
+        for number in range(11_000)
+    ]
+    with collector_running(tmp_path, "metrics", METRICS_INTERVAL="1s") as collector:
+
+        def counted() -> dict[str, int]:
+            with urllib.request.urlopen(collector.metrics_url, timeout=10) as answer:
+                text = answer.read().decode()
+            lines = re.findall(r"(?m)^traces_span_metrics_calls_total{(.*)} (\S+)$", text)
+            found: dict[str, int] = defaultdict(int)
+            for labels, count in lines:
+                name = re.findall(r'otel_metric_overflow|span_name="(\w+)', labels)[0]
+                found[name or "overflow"] += int(float(count))
+            return dict(found)
+
+        collector.send(of_service("s", *named))
+        assert eventually(counted, {"other": 500}.__eq__) == {"other": 500}
+        for start in range(0, len(tools), 1_000):
+            collector.send(of_service("s", *tools[start : start + 1_000]))
+        found = eventually(counted, lambda found: sum(found.values()) == 11_500)
+        assert found["other"] == 500
+        assert 900 < found["overflow"] <= 1_001
 
 
 def test_a_point_of_the_dashboard_leads_to_its_trace_in_jaeger(watched: Watched) -> None:
