@@ -33,8 +33,8 @@ def test_the_time_of_a_stream_is_waited_or_held(steps: list[tuple[int, int]]) ->
     for held_ns, waited_ns in steps:
         since_ns = now_ns + held_ns
         now_ns = since_ns + waited_ns
-        pace.came(now_ns)
-        pace.waited(now_ns - since_ns)
+        pace.note(since_ns)
+        pace.note(now_ns)
         pace.was_no_chunk()
     found = pace.attributes(START_NS)
     (first_held, first_waited), *others = steps

@@ -22,6 +22,7 @@ from causepath.otel.operation import detach
 from causepath.otel.span_access import write
 from causepath.providers.messages import ModelReply
 from causepath.providers.provider import CONTENT, FACTS, LAST
+from causepath.replies.reply_body import ObservedBody
 from causepath.replies.stream_pace import Pacing, connecting
 
 if TYPE_CHECKING:
@@ -344,8 +345,6 @@ class ModelCall:
             self._reply = reply
             self._reply_over()
         elif not response.is_read:
-            from causepath.replies.reply_body import ObservedBody
-
             self.pace = Pacing()
             self._streams = True
             self._headers = response.headers

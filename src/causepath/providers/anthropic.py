@@ -11,6 +11,7 @@ from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, o
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
 from causepath.providers.provider import (
+    ALIKE,
     CONTENT,
     FACTS,
     LAST,
@@ -282,7 +283,7 @@ def _usage(usage: Any) -> Usage:
 def look_at_event(event: Any) -> int:
     kind = event.type
     if kind == "content_block_delta":
-        return CONTENT | FACTS if event.delta.type == "input_json_delta" else CONTENT
+        return CONTENT | (FACTS if event.delta.type == "input_json_delta" else ALIKE)
     return FACTS | LAST if kind == "message_stop" else FACTS
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.providers.fields import fields_of, get, items
 from causepath.providers.messages import Block
 from causepath.providers.prompt import Key, Prompt, key_of
+from causepath.providers.provider import ALIKE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -141,23 +142,26 @@ class StreamedBlocks:
         """What an event with such a piece is."""
 
     def event(self, event: Any) -> int:
+        try:  # another piece of the block, as nearly all of the thousands are
+            self._keep(event.delta.__dict__[self._field])
+        except (AttributeError, KeyError):
+            return self._other_event(event)
+        return self._is
+
+    def _other_event(self, event: Any) -> int:
         kind = event.type
         if kind == "content_block_delta":
             delta = event.delta.__dict__
-            piece = delta.get(self._field)
-            if piece is not None:
-                self._keep(piece)
-                return self._is
             field = PIECES.get(delta["type"])
             if field in delta and delta[field] is not None:
-                self._field, self._is = field, self._look_at_event(event)
+                self._field, self._is = field, self._look_at_event(event) & ~ALIKE
                 self._keep(delta[field])
         elif kind == "content_block_start":
             self._close()
             self._open = fields_of(event.content_block)
         elif kind == "content_block_stop":
             self._close()
-        return self._look_at_event(event)
+        return self._look_at_event(event) & ~ALIKE
 
     def blocks(self) -> list[Block]:
         self._close()
@@ -166,7 +170,7 @@ class StreamedBlocks:
     def _close(self) -> None:
         if self._open is None:
             return
-        fields, text = dict(self._open), "".join(self._pieces)
+        fields, text = dict(self._open), "".join(filter(None, self._pieces))
         self._open = self._field = None
         self._pieces.clear()
         if text:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
 from causepath.providers.messages import ModelReply, ModelRequest, ToolCall, Usage
 from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
-from causepath.providers.provider import CONTENT, FACTS, LAST, Provider
+from causepath.providers.provider import ALIKE, CONTENT, FACTS, LAST, Provider
 from causepath.providers.stainless import (
     body_of,
     body_options,
@@ -247,7 +247,7 @@ def look_at_event(event: Any) -> int:
             what |= CONTENT | FACTS
         return what | FACTS | LAST if choice.finish_reason else what
     if kind.endswith(".delta"):
-        return CONTENT
+        return CONTENT | ALIKE
     if kind in ENDED or kind == "error":
         return FACTS | LAST
     return FACTS if kind in ("response.created", "response.output_item.done") else 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.providers.fields import fields_of, items, parsed, text
 from causepath.providers.messages import Block
 from causepath.providers.prompt import Key, Prompt, key_of, plain_key
+from causepath.providers.provider import ALIKE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ class StreamedBlocks:
             for choice in event.choices or ():
                 if choice.index == 0:
                     self._chunk(choice.delta)
-        return self._look_at_event(event)
+        return self._look_at_event(event) & ~ALIKE
 
     def _chunk(self, delta: Any) -> None:
         if delta.content:

@@ -26,6 +26,10 @@ LAST = 4
 """The event ends the reply."""
 
 
+ALIKE = 8
+"""And further events of its class are the same, until one of another class comes."""
+
+
 class Seam(Enum):
     """The meaning of a patched function of an SDK. One function may be several of these: it is then
     the target of each, the inner ones first."""
@@ -97,7 +101,8 @@ class BlockReader(Protocol):
     """The blocks of a streamed reply, from its events."""
 
     def event(self, event: Any) -> int:
-        """Takes an event in, and says what `look_at_event` says of it."""
+        """Takes an event in, and says what `look_at_event` says of it, but for `ALIKE`: it has to
+        see every one."""
 
     def blocks(self) -> list[Block]:
         """The blocks that have come, the last one perhaps in part."""
@@ -144,7 +149,8 @@ class Provider(NamedTuple):
     block_reader: Callable[[Callable[[Any], int]], BlockReader]
     """Made of `look_at_event`."""
     look_at_event: Callable[[Any], int]
-    """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`."""
+    """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`; or
+    `CONTENT | ALIKE`."""
     read_data: Callable[[bytes], Any]
     """From the data of a server-sent event, as it came, to an event as of the EVENTS seam; `None`
     where it is none. For replies that the application forwards without parsing them."""

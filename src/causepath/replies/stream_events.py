@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from causepath.guard import report
-from causepath.providers.provider import CONTENT
+from causepath.providers.provider import ALIKE, CONTENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -22,7 +22,7 @@ class Reader(Protocol):
     """Who wants to know. No method raises, but `look`; `closed` may be called more than once."""
 
     pace: Pacing
-    """Is told of each event by whoever fetches it."""
+    """Is told the times of each event by whoever fetches it."""
     look: Callable[[Any], int]
     """Sees each event, and says what it is, as `Provider.look_at_event` does."""
 
@@ -46,23 +46,19 @@ def observed_events(
     if reader is None:
         yield from events
         return
-    pace, look = reader.pace, reader.look
-    came, waited = pace.came, pace.waited
-    pace.is_waiting, since = True, perf_counter_ns()
+    look, note, alike = reader.look, reader.pace.note, None
+    note(perf_counter_ns())
     try:
         for event in events:
-            now = perf_counter_ns()
-            came(now)
-            waited(now - since)
-            pace.is_waiting = False
-            try:
-                what = look(event)
-                if what != CONTENT:
-                    reader.told(event, what)
-            except Exception:
-                report(__name__)
+            note(perf_counter_ns())
+            if type(event) is not alike:
+                try:
+                    what = look(event)
+                    alike = None if what == CONTENT else _told(reader, event, what)
+                except Exception:
+                    report(__name__)
             yield event
-            pace.is_waiting, since = True, perf_counter_ns()
+            note(perf_counter_ns())
     except BaseException as error:
         _left(reader, error)
         raise
@@ -82,31 +78,35 @@ async def observed_async_events(
         async for event in events:
             yield event
         return
-    pace, look = reader.pace, reader.look
-    came, waited = pace.came, pace.waited
-    pace.is_waiting, since = True, perf_counter_ns()
+    look, note, alike = reader.look, reader.pace.note, None
+    note(perf_counter_ns())
     try:
         async for event in events:
-            now = perf_counter_ns()
-            came(now)
-            waited(now - since)
-            pace.is_waiting = False
-            try:
-                what = look(event)
-                if what != CONTENT:
-                    reader.told(event, what)
-            except Exception:
-                report(__name__)
+            note(perf_counter_ns())
+            if type(event) is not alike:
+                try:
+                    what = look(event)
+                    alike = None if what == CONTENT else _told(reader, event, what)
+                except Exception:
+                    report(__name__)
             yield event
-            pace.is_waiting, since = True, perf_counter_ns()
+            note(perf_counter_ns())
     except BaseException as error:
         _left(reader, error)
         raise
     _left(reader)
 
 
+def _told(reader: Reader, event: Any, what: int) -> type | None:
+    """Gives the class of what need not be looked at, if there is one now."""
+    if what == CONTENT | ALIKE:
+        return type(event)
+    reader.told(event, what)
+    return None
+
+
 def _left(reader: Reader, error: BaseException | None = None) -> None:
     """Nobody fetches events any more."""
-    reader.pace.is_waiting = False
+    reader.pace.was_left()
     if not isinstance(error, GeneratorExit):
         reader.closed(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 from causepath.guard import harmless
@@ -23,29 +24,36 @@ class Pacing:
     when somebody asks.
     """
 
-    __slots__ = ("_arrived", "_others", "_waits_ns", "came", "is_waiting", "waited")
+    __slots__ = ("_others", "_times", "note")
 
     def __init__(self) -> None:
         from array import array  # not before there is a stream
 
-        self._arrived, self._waits_ns = array("q"), array("q")
+        self._times = array("q")
+        """By turns: since when the consumer waited for an event, and when that came."""
         self._others: list[int] = []
         """Which events are no piece of the answer, by their number."""
-        self.came: Callable[[int], None] = self._arrived.append
-        """An event came at this time."""
-        self.waited: Callable[[int], None] = self._waits_ns.append
-        """The consumer had waited for it so long."""
-        self.is_waiting = False
+        self.note: Callable[[int], None] = self._times.append
+        """The consumer begins to wait for an event, or the event that it waits for comes."""
+
+    @property
+    def is_waiting(self) -> bool:
         """Whether the consumer waits for an event now."""
+        return len(self._times) % 2 == 1
+
+    def was_left(self) -> None:
+        """The consumer waits for no event any more."""
+        if self.is_waiting:
+            self._times.pop()
 
     def was_no_chunk(self) -> None:
         """The latest event was no piece of the answer."""
-        self._others.append(len(self._arrived) - 1)
+        self._others.append(len(self._times) // 2 - 1)
 
     def came_unasked(self, now: int) -> None:
         """An event came at this time, and nobody knows since when it was waited for."""
-        self.waited(now - self._arrived[-1] if self._arrived else 0)
-        self.came(now)
+        self.note(self._times[-1] if self._times else now)
+        self.note(now)
 
     def first_chunk(self) -> int | None:
         """When the first piece of the answer came."""
@@ -54,22 +62,25 @@ class Pacing:
             if number != first:
                 break
             first += 1
-        return self._arrived[first] if first < len(self._arrived) else None
+        arrived = self._times[1::2]
+        return arrived[first] if first < len(arrived) else None
 
     def chunk_gaps_ns(self) -> list[int]:
         """The times between pieces of the answer."""
         others = set(self._others)
-        chunks = [at for number, at in enumerate(self._arrived) if number not in others]
+        chunks = [at for number, at in enumerate(self._times[1::2]) if number not in others]
         return [later - earlier for earlier, later in pairwise(chunks)]
 
     def attributes(self, start: int) -> dict[str, Any]:
         """What the span of a call says of it that began at `start`."""
-        if not self._arrived:
+        arrived = self._times[1::2]
+        if not arrived:
             return {}
-        first, last, waits_ns = self._arrived[0], self._arrived[-1], self._waits_ns[1:]
+        first, last = arrived[0], arrived[-1]
+        waits_ns = [*map(sub, arrived[1:], self._times[2::2])]
         found = {
-            semconv.STREAM_EVENTS: len(self._arrived),
-            semconv.STREAM_CHUNKS: len(self._arrived) - len(self._others),
+            semconv.STREAM_EVENTS: len(arrived),
+            semconv.STREAM_CHUNKS: len(arrived) - len(self._others),
             semconv.STREAM_FIRST_EVENT_MS: (first - start) / 1e6,
             semconv.STREAM_LAST_EVENT_MS: (last - start) / 1e6,
             semconv.STREAM_LONGEST_GAP_MS: max(waits_ns, default=0) / 1e6,
