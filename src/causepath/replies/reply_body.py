@@ -25,7 +25,7 @@ class ObservedBody:
         own(self, "_reader", reader)
         own(self, "stream_observer", getattr(body, "stream_observer", None))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return self._body.__class__
 

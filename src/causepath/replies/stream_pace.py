@@ -41,6 +41,7 @@ class Pacing:
         """Whether the consumer waits for an event now."""
         return len(self._times) % 2 == 1
 
+    @harmless(None)
     def was_left(self) -> None:
         """The consumer waits for no event any more."""
         if self.is_waiting:
