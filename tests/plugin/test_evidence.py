@@ -256,6 +256,17 @@ def test_a_system_prompt_is_the_same_as_text_and_as_blocks() -> None:
     assert items(system="Be brief.") == items(system=[block("text", text="Be brief.")])
 
 
+@given(st.text(max_size=20), st.integers(4_000, 5_000), st.integers(0, 3_999))
+def test_every_character_of_a_large_text_counts(start: str, size: int, place: int) -> None:
+    text = (start * size + "x" * size)[:size]
+    other = f"{text[:place]}{'y' if text[place] != 'y' else 'z'}{text[place + 1 :]}"
+    one, same, changed = [
+        digested(Digests(b"key"), {"messages": [user(said)]}) for said in (text, f"{text}", other)
+    ]
+    assert one == same != changed
+    assert one != digested(Digests(b"another"), {"messages": [user(text)]})
+
+
 def test_another_key_gives_other_digests() -> None:
     body = {"messages": [user("a")]}
     assert digested(Digests(b"one"), body) != digested(Digests(b"other"), body)
@@ -498,11 +509,60 @@ def test_a_call_is_linked_to_whose_answer_it_carries(
 
 def test_the_more_a_call_is_given_the_less_is_looked_for_in_it() -> None:
     text = f"{LONG} {OTHER}"
-    found = [Pieces.given([text], before * 1024) for before in (0, 8, 32, 256)]
+    found = [Pieces.given([text], before * 1024) for before in (0, 8, 16, 256)]
     line, both = {hash(text.strip("."))}, {hash(one.strip(".")) for one in (text, LONG, OTHER)}
     assert [one.wholes for one in found] == [line] * 4
     assert [one.parts for one in found] == [both, both, line, set()]
-    assert [bool(one.phrases) for one in found] == [True, False, False, False]
+    assert [bool(one.phrases_in) for one in found] == [True, False, False, False]
+
+
+def document(about: str, lines: int) -> str:
+    return "\n".join(
+        f"{n}: a line of a long document about {about}, line {n}" for n in range(lines)
+    )
+
+
+REPORT = document("foxes", 60)
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "second", "expected"),
+    [
+        pytest.param("a", REPORT, "{0}\n{answer}\n{1}", [("2", "1")], id="deep inside"),
+        pytest.param("a", REPORT, "{0}\n{1}", [], id="not in there"),
+        pytest.param("{0}", REPORT, "{0}\n{answer}\n{1}", [("2", "1")], id="not of what it read"),
+        pytest.param("{0}\n{answer}\n{1}", REPORT, "{0}\n{answer}\n{1}", [], id="it was quoted"),
+        pytest.param(
+            "{0}\n{answer}\n{1}",
+            f"{REPORT}\n{document('hens', 60)}",
+            f"{{0}}\n{document('hens', 60)}\n{{1}}",
+            [("2", "1")],
+            id="beside what was quoted",
+        ),
+    ],
+)
+def test_an_answer_is_found_in_a_very_long_text(
+    first: str, answer: str, second: str, expected: list[tuple[str, str]], recording: Recording
+) -> None:
+    texts = {"answer": REPORT}
+    parts = document("boxes", 1_500), document("liquor", 1_500)
+    with served(Reply(answer), Reply("ok")) as client, causepath.agent("a"):
+        ask(client, first.format(*parts, **texts))
+        ask(client, second.format(*parts, **texts))
+    assert linked(recording) == expected
+
+
+def test_what_was_given_and_is_forgotten_may_be_where_an_answer_is_from(
+    recording: Recording,
+) -> None:
+    """A later run is given the same: nobody knows any more whether the first call was, too."""
+    text = f"{document('boxes', 1_500)}\n{REPORT}\n{document('liquor', 1_500)}"
+    with served(Reply(REPORT), Reply("ok"), Reply("ok")) as client:
+        for prompt in (text, text, REPORT):
+            with causepath.agent("a"):
+                ask(client, prompt)
+    links = [len(span.links) for span in recording.spans() if span.name.startswith("chat")]
+    assert links == [0, 0, 1]  # a whole answer is its author's
 
 
 def test_a_line_that_was_given_first_is_nobodys_answer(recording: Recording) -> None:
@@ -692,7 +752,8 @@ def test_what_is_remembered_does_not_grow() -> None:
     producer = SpanContext(1, 2, is_remote=False)
     for number in range(200):
         lines = [f"{number} a line that is long enough to tell {n}" for n in range(2_000)]
-        flow.sources(Pieces.given(["\n".join(lines)]), 1)
+        text = "\n".join(lines)
+        flow.sources(Pieces.given([text]), [text], 1)
         flow.produced(Pieces.output(line[::-1] for line in lines), producer, set())
         digested(digests_, {"messages": [user(line) for line in lines[:200]]})
     assert len(flow) <= 4 * 3 * MAX_LINES
@@ -823,7 +884,7 @@ def test_no_request_is_too_strange(bodies: list[dict[str, Any]]) -> None:
             isinstance(one, str) for item in blocks for one in (item.role, item.kind, item.name)
         )
         told = evidence.given(span, conversations, prompt, {})
-        evidence.answered(span, told, blocks)
+        evidence.answered(span, told, blocks, conversations.unread)
         said = content.asked(blocks)
         assert said is not None
         content.answered(said, output_blocks(body))

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from causepath.providers.provider import ALIKE, CONTENT, FACTS
+from causepath.replies.reply_body import ObservedBody
+from causepath.replies.stream_events import observed_async_events, observed_events
 from causepath.replies.stream_pace import Pacing
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Failure, InOrder, Reply, Usage
@@ -58,6 +61,94 @@ def test_where_nobody_says_since_when_it_waits_it_has_waited_all_the_time() -> N
 
 def test_a_call_without_events_says_nothing_of_them() -> None:
     assert Pacing().attributes(0) == {}
+
+
+class Text:
+    """A piece of a text."""
+
+
+class Other:
+    """Anything else."""
+
+
+class Looks:
+    """A reader that says of each event what it is told to, and notes which it has seen."""
+
+    def __init__(self, what: dict[type, int]) -> None:
+        self.pace = Pacing()
+        self.seen: list[str] = []
+        self.what = what
+        self.ended: list[BaseException | None] = []
+
+    def look(self, event: object) -> int:
+        self.seen.append(type(event).__name__)
+        return self.what[type(event)]
+
+    def told(self, event: object, what: int) -> None:
+        if not what & CONTENT:
+            self.pace.was_no_chunk()
+
+    def reading(self) -> None: ...
+
+    def closed(self, error: BaseException | None = None) -> None:
+        self.ended.append(error)
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"),
+    [
+        pytest.param({Text: CONTENT, Other: FACTS}, ["Other", *["Text"] * 3, "Other", "Text"]),
+        pytest.param({Text: CONTENT | ALIKE, Other: FACTS}, ["Other", "Text", "Other", "Text"]),
+        pytest.param({Text: CONTENT | ALIKE, Other: CONTENT}, ["Other", "Text", "Other", "Text"]),
+    ],
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_events_that_are_alike_are_looked_at_once(
+    what: dict[type, int], seen: list[str], *, is_async: bool
+) -> None:
+    events = [Other(), Text(), Text(), Text(), Other(), Text()]
+    reader = Looks(what)
+
+    async def fetched() -> list[Any]:
+        async def of() -> Any:
+            for event in events:
+                yield event
+
+        return [event async for event in observed_async_events(of(), lambda: reader)]
+
+    if is_async:
+        assert asyncio.run(fetched()) == events
+    else:
+        assert list(observed_events(iter(events), lambda: reader)) == events
+    assert (reader.seen, reader.ended) == (seen, [None])
+    told = reader.pace.attributes(0)
+    assert told["causepath.stream.events"] == 6
+    assert told["causepath.stream.chunks"] == 6 - 2 * (what[Other] == FACTS)
+    assert not reader.pace.is_waiting
+
+
+def test_a_body_is_of_the_same_kind_and_has_the_same_attributes() -> None:
+    class Body:
+        size = 3
+
+        def __iter__(self) -> Any:
+            yield from (b"a", b"b")
+
+        def close(self) -> None:
+            self.size = 0
+
+    body, reader = Body(), Looks({})
+    observed: Any = ObservedBody(body, reader)
+    assert isinstance(observed, Body)
+    assert (observed.size, observed.stream_observer, repr(observed)) == (3, None, repr(body))
+    assert [*observed] == [b"a", b"b"]
+    assert reader.ended == [None]
+    observed.size = 4
+    assert body.size == 4
+    observed.close()
+    assert (body.size, reader.ended) == (0, [None, None])
+    with pytest.raises(AttributeError, match="nothing"):
+        observed.nothing  # noqa: B018
 
 
 def chats(recording: Recording) -> Sequence[ReadableSpan]:

@@ -64,11 +64,15 @@ class Conversations:
 
     def __init__(self) -> None:
         self.calls: list[Told] = []
+        self.unread: list[str] = []
+        """Texts that they were given, not all lines of which are known, while the run goes on."""
 
     def forget_texts(self) -> None:
         """The run is over. Should it go on all the same, nobody knows what it had been given."""
         for told in self.calls:
             told.log.clear()
+        self.unread.clear()  # whoever has it knows by that that it is forgotten
+        self.unread = []
 
     def given(self, span_id: int, items: list[str]) -> tuple[Told, int, Told | None, bool]:
         """Compare a new call with the earlier ones, and remember it.

@@ -15,7 +15,7 @@ from causepath.content import word_sources
 from causepath.content.conversations import MAX_LISTED, Conversations, Logged, Told
 from causepath.content.data_flow import DataFlow
 from causepath.content.digests import Digests
-from causepath.content.fingerprints import WHOLE, Pieces, tells
+from causepath.content.fingerprints import WHOLE, Pieces, lines_of, tells
 from causepath.content.named_places import places_in
 from causepath.content.outcomes import outcome_of
 from causepath.content.plain_data import leaves_in, texts_in
@@ -96,7 +96,7 @@ class Evidence:
         if new:
             blocks = prompt.blocks(kept)
             _log(told, blocks, results)
-            self._recognise(blocks, kept, told, context, results)
+            self._recognise(blocks, kept, told, context, results, conversations.unread)
         sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
         if sources:
             linked = _link(span, chain.from_iterable(sources), {context.span_id})
@@ -116,10 +116,12 @@ class Evidence:
         told: Told,
         context: SpanContext,
         results: Mapping[str, SpanContext],
+        unread: list[str],
     ) -> None:
         """Find out whose outputs are in `blocks`, which a call is given, the latest first. `first`
         is the number of the first of them."""
         characters = 0
+        given: list[tuple[int, list[str], Pieces]] = []
         for number in range(len(blocks) - 1, -1, -1):
             block = blocks[number]
             if block.kind in ("tool_use", "image"):
@@ -127,23 +129,35 @@ class Evidence:
             texts = _texts_of((block,))
             tool = results.get(block.id) if block.kind == "tool_result" else None
             if tool is not None:
-                self._flow.produced(Pieces.output(texts), tool, set())
+                if not self._flow.knows(texts, tool):
+                    self._flow.produced(Pieces.output(texts), tool, set())
                 continue
-            given = Pieces.given(texts, characters)
+            given.append((number, texts, Pieces.given(texts, characters)))
             characters += sum(map(len, texts))
-            found = self._flow.sources(given, context.trace_id, told.sources)
+        for _, _, pieces in given:
+            unread += pieces.sampled
+        # Most of a long prompt is older than where phrases are looked for, and nobody's.
+        older = [pieces for _, _, pieces in given if not pieces.phrases_in]
+        if older and self._flow.has_none(older):
+            given = [one for one in given if one[2].phrases_in]
+        for number, texts, pieces in given:
+            found = self._flow.sources(pieces, texts, context.trace_id, told.sources)
             others = [one for one in found if one.span_id not in told.sources]
             if others:
                 told.carried[first + number] = others
 
-    def answered(self, span: Span, told: Told, blocks: Sequence[Block]) -> dict[str, Any]:
-        """What a model call answered, as attributes of its span."""
+    def answered(
+        self, span: Span, told: Told, blocks: Sequence[Block], unread: list[str]
+    ) -> dict[str, Any]:
+        """What a model call answered, as attributes of its span. `unread` are those of its run's
+        conversations."""
         keys = [*map(key_of, blocks)]
         items = self._digests.items(keys, lambda start: blocks[start:])
         told.answer(items)
         texts = _texts_of(blocks)
         if texts:
-            self._flow.produced(Pieces.output(texts), span.get_span_context(), told.sources)
+            output = Pieces.output(texts, unread)
+            self._flow.produced(output, span.get_span_context(), told.sources, unread)
         # What it asks tools for it does not say: the links of these tell.
         answers = [block for block in blocks if block.kind != "tool_use"]
         said = word_sources.kept(chain.from_iterable(map(_texts_of_block, answers)))
@@ -180,11 +194,11 @@ class Evidence:
     ) -> Pieces:
         """Link a tool to those whose output its arguments carry, but for the call that asked."""
         context = span.get_span_context()
-        found = Pieces.given(texts_in(arguments))
+        texts = [*texts_in(arguments)]
+        found = Pieces.given(texts)
         asked = {issuer.span_id} if issuer is not None else set()
-        linked = _link(
-            span, self._flow.sources(found, context.trace_id, asked, remember=False), asked
-        )
+        sources = self._flow.sources(found, texts, context.trace_id, asked, remember=False)
+        linked = _link(span, sources, asked)
         if issuer is None:
             write(span, self._named(Block("tool", "arguments", arguments, name), arguments))
             earlier = self._said_in(context.trace_id)
@@ -201,6 +215,8 @@ class Evidence:
         lines that it was given are not its output."""
         found = Pieces.output(texts_in(result))
         found.parts.difference_update(given.parts)
+        for text in given.sampled:
+            found.parts.difference_update(map(hash, lines_of(text)))
         said, heard = word_sources.kept(_leaves(result)), word_sources.kept(_leaves(arguments))
         returned = Said(
             span.get_span_context(), partial(iter, heard) if heard is not None else None, said
