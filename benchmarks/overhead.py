@@ -1,8 +1,9 @@
 """What tracing costs: `python benchmarks/overhead.py`, in about three minutes.
 
-Six variants of the same calls, taken in turns so that a slow moment of the machine hits all of
-them: no tracing at all, the SDK's own spans only, ours over the SDK's own, and ours on a client
-that writes none; ours without and with digests of what is said. The API is a transport in this
+Seven variants of the same calls, taken in turns so that a slow moment of the machine hits all of
+them: no tracing at all, the SDK's own spans only ("native"), OpenTelemetry's GenAI instrumentation
+only (where `make .sdk/beside/.ready` has put it), ours on a client that writes none, and ours over
+the SDK's own; ours without and with digests of what is said. The API is a transport in this
 process, and spans go through a batch processor to an exporter that drops them. What is counted is
 the processor time of the calling thread, so that a busy machine disturbs less, with memory that the
 process keeps. Nothing here fails for being slow: the numbers are for reading.
@@ -20,6 +21,8 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -98,12 +101,17 @@ TOOLS = [
     for name in ("search", "read", "save", "delete")
 ]
 
+ANSWER = """The text that you have asked me for says this:
+- somebody said something, and that is the first thing to know of it.
+- Somebody else may say the same again, which makes the second thing.
+Is there anything else that you would like to know of these?"""
+
 MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
     "model": "m",
-    "content": [{"type": "text", "text": "Hello."}],
+    "content": [{"type": "text", "text": ANSWER}],
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "usage": {"input_tokens": 12, "output_tokens": 5},
@@ -253,6 +261,7 @@ class Variant:
     ours: bool
     native: bool
     digests: bool = False
+    genai: bool = False
 
 
 PLAIN = Variant("none", ours=False, native=False)
@@ -261,7 +270,23 @@ OVER = Variant("over native", ours=True, native=True)
 OVER_DIGESTS = Variant("over native, digests", ours=True, native=True, digests=True)
 ALONE = Variant("alone", ours=True, native=False)
 ALONE_DIGESTS = Variant("alone, digests", ours=True, native=False, digests=True)
-VARIANTS = (PLAIN, NATIVE, OVER, OVER_DIGESTS, ALONE, ALONE_DIGESTS)
+GENAI = Variant("OpenTelemetry's GenAI", ours=False, native=False, genai=True)
+
+GENAI_MODULE = "opentelemetry.instrumentation.genai.anthropic"
+BESIDE = REPOSITORY / ".sdk" / "beside"
+if BESIDE.exists():
+    sys.path.append(str(BESIDE))  # the last: it has its own copies of what is installed
+
+
+def is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+OTHERS = (GENAI,) if is_there(GENAI_MODULE) else ()
+VARIANTS = (PLAIN, NATIVE, *OTHERS, ALONE, ALONE_DIGESTS, OVER, OVER_DIGESTS)
 
 SDK_WRITES_SPANS = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
 
@@ -276,9 +301,15 @@ def in_force(variant: Variant) -> Iterator[None]:
     if variant.ours:
         os.environ["CAUSEPATH_DIGESTS"] = "on" if variant.digests else "off"
         causepath.instrument()
+    theirs = None
+    if variant.genai:
+        theirs = importlib.import_module(GENAI_MODULE).AnthropicInstrumentor()
+        theirs.instrument(tracer_provider=provider)
     try:
         yield
     finally:
+        if theirs is not None:
+            theirs.uninstrument()
         causepath.uninstrument()
         provider.shutdown()
 
@@ -548,23 +579,30 @@ def added(found: Measured, by: Variant, to: Variant) -> tuple[float, float]:
 
 
 HEADER = (
-    f"{'':<26}{'':>12}{'ours over native':>21}{'ours alone':>21}\n"
-    f"{'microseconds':<26}{'none':>5}{'native':>7}{'no digests':>11}{'digests':>10}"
-    f"{'no digests':>11}{'digests':>10}"
+    f"{'':<26}{'':>6}{'native':>11}{'GenAI':>11}{'ours alone':>22}{'ours over native':>22}\n"
+    f"{'microseconds':<26}{'none':>6}{'':>11}{'':>11}{'no digests':>11}{'digests':>11}"
+    f"{'no digests':>11}{'digests':>11}"
+)
+
+COLUMNS = (
+    (NATIVE, PLAIN),
+    (GENAI, PLAIN),
+    (ALONE, PLAIN),
+    (ALONE_DIGESTS, PLAIN),
+    (OVER, NATIVE),
+    (OVER_DIGESTS, NATIVE),
 )
 
 
 def row(name: str, found: Measured) -> str:
-    """What the calls take, and what ours add to that."""
-    micro = [median(found[variant]) * 1e6 for variant in (PLAIN, NATIVE)]
-    digits = 2 if micro[0] < 100 else 0
-    pairs = ((OVER, NATIVE), (OVER_DIGESTS, NATIVE), (ALONE, PLAIN), (ALONE_DIGESTS, PLAIN))
-    told = [added(found, by, to) for by, to in pairs]
-    columns = "".join(
-        f"{f'{more:+.{digits}f} {times:.2f}':>{width}}"
-        for (more, times), width in zip(told, (11, 10, 11, 10), strict=True)
-    )
-    return f"{name:<26}{micro[0]:5.{digits}f}{micro[1]:7.{digits}f}{columns}"
+    """What the calls take, and what each variant adds to that or to the SDK's own spans."""
+    none = median(found[PLAIN]) * 1e6
+    digits = 2 if none < 100 else 0
+    columns = ""
+    for by, to in COLUMNS:
+        more, times = added(found, by, to) if by in found else (0.0, 0.0)
+        columns += f"{f'{more:+.{digits}f} {times:.2f}' if times else '-':>11}"
+    return f"{name:<26}{none:6.{digits}f}{columns}"
 
 
 def main() -> None:
