@@ -20,7 +20,12 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 import causepath
 from causepath.config import ContentSettings
-from causepath.content.conversations import MAX_COMPARED, MAX_CONVERSATIONS, Conversations
+from causepath.content.conversations import (
+    MAX_COMPARED,
+    MAX_CONVERSATIONS,
+    MAX_UNREAD,
+    Conversations,
+)
 from causepath.content.data_flow import MAX_LINES, DataFlow
 from causepath.content.digests import MAX_REMEMBERED, Digests
 from causepath.content.fingerprints import Pieces
@@ -422,6 +427,20 @@ def test_a_conversation_of_any_length_takes_bounded_memory() -> None:
     assert all(len(call.blocks) <= MAX_COMPARED for call in conversations.calls)
 
 
+@given(st.lists(st.integers(1, 2 * MAX_UNREAD), max_size=20))
+def test_the_texts_of_a_run_that_are_kept_are_the_latest_and_few(sizes: list[int]) -> None:
+    conversations, forgotten = Conversations(), []
+    for size in sizes:
+        before = conversations.unread
+        conversations.read_in_part(["x" * size])
+        forgotten += [before] if conversations.unread is not before else []
+        assert conversations.unread[-1] == "x" * size
+        assert sum(map(len, conversations.unread)) <= max(size, MAX_UNREAD)
+    assert conversations.unread_count == len(sizes)
+    conversations.forget_texts()
+    assert [*forgotten, conversations.unread] == [[]] * (len(forgotten) + 1)
+
+
 @pytest.mark.parametrize("value", ["off", " OFF ", "0", "no", "false"])
 def test_off_is_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAUSEPATH_DIGESTS", value)
@@ -550,6 +569,20 @@ def test_an_answer_is_found_in_a_very_long_text(
         ask(client, first.format(*parts, **texts))
         ask(client, second.format(*parts, **texts))
     assert linked(recording) == expected
+
+
+def test_who_was_given_too_much_to_be_kept_is_known_by_whole_answers_only(
+    recording: Recording,
+) -> None:
+    quoted = f"{REPORT}\n{document('boxes', 10_000)}\n{document('liquor', 25_000)}"
+    assert len(quoted) > MAX_UNREAD
+    with served(Reply(f"So:\n{REPORT}"), Reply("ok")) as client, causepath.agent("a"):
+        ask(
+            client,
+            [{"type": "text", "text": part} for part in (quoted[:500_000], quoted[500_000:])],
+        )
+        ask(client, f"{document('hens', 1_500)}\n{REPORT}\n{document('pens', 1_500)}")
+    assert linked(recording) == []
 
 
 def test_what_was_given_and_is_forgotten_may_be_where_an_answer_is_from(
@@ -884,7 +917,7 @@ def test_no_request_is_too_strange(bodies: list[dict[str, Any]]) -> None:
             isinstance(one, str) for item in blocks for one in (item.role, item.kind, item.name)
         )
         told = evidence.given(span, conversations, prompt, {})
-        evidence.answered(span, told, blocks, conversations.unread)
+        evidence.answered(span, told, blocks, conversations)
         said = content.asked(blocks)
         assert said is not None
         content.answered(said, output_blocks(body))

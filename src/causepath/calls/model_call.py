@@ -482,8 +482,8 @@ class ModelCall:
             self._answer = {}
             if self._told is not None and self._telemetry.evidence is not None:
                 answered = self._telemetry.evidence.answered
-                unread = self._run.conversations.unread
-                self._answer.update(answered(self.span, self._told, blocks, unread))
+                conversations = self._run.conversations
+                self._answer.update(answered(self.span, self._told, blocks, conversations))
             self._answer.update(self._record_reply(blocks) or {})
         return self._answer or {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from opentelemetry.trace import SpanContext
 
     from causepath.providers.messages import Block
@@ -17,6 +19,9 @@ MAX_COMPARED = 4_096
 
 MAX_SOURCES = 1_000
 """Spans that a conversation remembers to have been given something of."""
+
+MAX_UNREAD = 1024 * 1024
+"""Characters of the texts of a run, not all lines of which are known, that are kept."""
 
 MAX_CONVERSATIONS = 8
 """Calls of a run that a later one may carry on with, as several conversations may take turns."""
@@ -64,6 +69,8 @@ class Conversations:
 
     def __init__(self) -> None:
         self.calls: list[Told] = []
+        self._unread_size = self.unread_count = 0
+        """The latter counts those that are forgotten, too: then nobody can say what was given."""
         self.unread: list[str] = []
         """Texts that they were given, not all lines of which are known, while the run goes on."""
 
@@ -71,8 +78,21 @@ class Conversations:
         """The run is over. Should it go on all the same, nobody knows what it had been given."""
         for told in self.calls:
             told.log.clear()
+        self._forget_unread()
+
+    def _forget_unread(self) -> None:
         self.unread.clear()  # whoever has it knows by that that it is forgotten
         self.unread = []
+        self._unread_size = 0
+
+    def read_in_part(self, texts: Iterable[str]) -> None:
+        """Remember texts as `unread`, in the place of others where they are too many."""
+        for text in texts:
+            if self._unread_size + len(text) > MAX_UNREAD:
+                self._forget_unread()
+            self._unread_size += len(text)
+            self.unread_count += 1
+            self.unread.append(text)
 
     def given(self, span_id: int, items: list[str]) -> tuple[Told, int, Told | None, bool]:
         """Compare a new call with the earlier ones, and remember it.

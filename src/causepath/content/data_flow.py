@@ -152,14 +152,17 @@ class DataFlow:
         output: Pieces,
         producer: SpanContext,
         sources: AbstractSet[int],
-        unread: list[str] | None = None,
+        unread: tuple[list[str], int] = ([], 0),
     ) -> None:
-        """Somebody put out `output`, who was given what the spans `sources` had put out, and the
-        texts `unread`, not all lines of which are known. Whoever owns the list empties it."""
+        """Somebody put out `output`, who was given what the spans `sources` had put out.
+
+        `unread`: texts that may have been given, not all lines of which are known, and how many
+        there were of them. Whoever owns the list empties it.
+        """
         alone = (producer,)
         with self._lock:
-            if unread:
-                self._unread[producer.span_id] = unread, len(unread)
+            if unread[1]:
+                self._unread[producer.span_id] = unread
             for key in output.wholes:
                 others = self._wholes.get(key)
                 self._wholes[key] = (

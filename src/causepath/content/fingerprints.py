@@ -99,17 +99,18 @@ class Pieces(NamedTuple):
         return found
 
     @staticmethod
-    def output(texts: Iterable[str], unread: Sequence[str] = ()) -> Pieces:
-        """Of an output, to be found again: by no phrase of what may stand in `unread` texts."""
+    def output(texts: Iterable[str], unread: Sequence[str] | None = ()) -> Pieces:
+        """Of an output, to be found again: by no phrase of what may stand in `unread` texts, where
+        `None` is whatever they may be."""
         found = Pieces(set(), set(), [], {}, [])
-        is_short = sum(map(len, unread)) <= MAX_SEARCHED
+        is_short = unread is not None and sum(map(len, unread)) <= MAX_SEARCHED
         for text in texts:
             if len(text) > MAX_LINES_OUT:
                 found._whole(text)
                 continue
             sentences = found._add(text, cut=len(text) <= MAX_SENTENCES_OUT)
             for sentence in {*sentences[:1], *sentences[-1:]}:
-                if not is_short or any(sentence in one for one in unread):
+                if not is_short or any(sentence in one for one in unread or ()):
                     continue
                 ends = sentence
                 if len(sentence) > 2 * EDGE:

@@ -96,7 +96,7 @@ class Evidence:
         if new:
             blocks = prompt.blocks(kept)
             _log(told, blocks, results)
-            self._recognise(blocks, kept, told, context, results, conversations.unread)
+            self._recognise(blocks, kept, told, context, results, conversations)
         sources = [found for n, found in told.carried.items() if n >= kept or not carries_on]
         if sources:
             linked = _link(span, chain.from_iterable(sources), {context.span_id})
@@ -116,7 +116,7 @@ class Evidence:
         told: Told,
         context: SpanContext,
         results: Mapping[str, SpanContext],
-        unread: list[str],
+        conversations: Conversations,
     ) -> None:
         """Find out whose outputs are in `blocks`, which a call is given, the latest first. `first`
         is the number of the first of them."""
@@ -135,7 +135,7 @@ class Evidence:
             given.append((number, texts, Pieces.given(texts, characters)))
             characters += sum(map(len, texts))
         for _, _, pieces in given:
-            unread += pieces.sampled
+            conversations.read_in_part(pieces.sampled)
         # Most of a long prompt is older than where phrases are looked for, and nobody's.
         older = [pieces for _, _, pieces in given if not pieces.phrases_in]
         if older and self._flow.has_none(older):
@@ -147,17 +147,17 @@ class Evidence:
                 told.carried[first + number] = others
 
     def answered(
-        self, span: Span, told: Told, blocks: Sequence[Block], unread: list[str]
+        self, span: Span, told: Told, blocks: Sequence[Block], conversations: Conversations
     ) -> dict[str, Any]:
-        """What a model call answered, as attributes of its span. `unread` are those of its run's
-        conversations."""
+        """What a model call answered, as attributes of its span."""
         keys = [*map(key_of, blocks)]
         items = self._digests.items(keys, lambda start: blocks[start:])
         told.answer(items)
         texts = _texts_of(blocks)
         if texts:
-            output = Pieces.output(texts, unread)
-            self._flow.produced(output, span.get_span_context(), told.sources, unread)
+            unread, count = conversations.unread, conversations.unread_count
+            output = Pieces.output(texts, unread if len(unread) >= count else None)
+            self._flow.produced(output, span.get_span_context(), told.sources, (unread, count))
         # What it asks tools for it does not say: the links of these tell.
         answers = [block for block in blocks if block.kind != "tool_use"]
         said = word_sources.kept(chain.from_iterable(map(_texts_of_block, answers)))
