@@ -87,7 +87,7 @@ class Block(Struct, frozen=True, gc=False):
 
 
 class Blocks(Struct, frozen=True, gc=False):
-    """What a model was given and what it answered, as digests.
+    """The blocks that a model was given and that it answered, as digests.
 
     ``given`` are the new blocks only: the first ``kept`` are those of the call with the span id
     ``previous``, what that was given and then what it answered. ``unlisted`` more were given.
@@ -101,7 +101,7 @@ class Blocks(Struct, frozen=True, gc=False):
 
 
 class ModelCall(Struct, frozen=True, gc=False):
-    """What is known of one request to a model. ``None`` means nobody said."""
+    """The facts about one request to a model. ``None`` means nobody said."""
 
     model: str | None = None
     provider: str | None = None
@@ -157,7 +157,7 @@ them have; ``until``: it may be left before its end, perhaps for what a call has
 
 
 class CallSite(Struct, frozen=True, gc=False):
-    """Where the application makes a call."""
+    """The place where the application makes a call."""
 
     stack: tuple[str, ...]
     """The application's lines, each ``file:line function:column``, the nearest first; of many the
@@ -172,7 +172,7 @@ Outcome = Literal["failure", "verdict"]
 
 
 class ToolCall(Struct, frozen=True, gc=False):
-    """What is known of one tool call."""
+    """The facts about one tool call."""
 
     name: str | None = None
     call_id: str | None = None
@@ -254,7 +254,7 @@ class Span(Struct, frozen=True, gc=False):
 
 
 class Health(Struct, frozen=True, gc=False):
-    """What had to be mended before a trace could be read as one tree."""
+    """The repairs that a trace needed before it could be read as one tree."""
 
     spans: int = 0
     merged: int = 0
@@ -323,11 +323,11 @@ class Trace(Struct, frozen=True, gc=False):
 
     @property
     def main_root(self) -> int:
-        """The root the trace is named after: the longest, of equals the first."""
+        """Finds the root the trace is named after: the longest, of equals the first."""
         return max(self.roots, key=lambda i: (self.spans[i].duration_ns, -i))
 
     def top_down(self) -> Sequence[int]:
-        """All span numbers, every parent before its children."""
+        """Orders all span numbers so that every parent comes before its children."""
         order = list(self.roots)
         for index in order:
             order.extend(self.children[index])
@@ -344,7 +344,7 @@ class Skipped(Struct, frozen=True, gc=False):
 
 
 class Input(Struct, frozen=True):
-    """What became of one file. ``problem`` is set if nothing at all came out of it."""
+    """The outcome of reading one file. ``problem`` is set if nothing at all came out of it."""
 
     path: str
     format: str | None

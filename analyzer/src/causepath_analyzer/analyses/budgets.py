@@ -28,14 +28,15 @@ class Budget(Struct, frozen=True):
 
 
 class Used(Struct, frozen=True):
-    """How much of something a run used (``None``: not known), and if that may be more, ``why``."""
+    """The amount of something that a run used (``None``: not known), and if that may be more,
+    ``why``."""
 
     amount: Amount | None
     why: str | None = None
 
 
 class Measure(Struct, frozen=True):
-    """What can be budgeted: its unit, and how much of it a run used."""
+    """A thing that can be budgeted: its unit, and how much of it a run used."""
 
     unit: Unit
     of: Callable[[Run], Used]

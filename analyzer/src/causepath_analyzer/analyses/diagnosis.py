@@ -18,7 +18,7 @@ Status = Literal["ok", "note", "bad"]
 
 
 class Emitter(Struct, frozen=True):
-    """Who wrote spans, and which calls it knows of."""
+    """An instrumentation that wrote spans, and the calls it knows of."""
 
     scope: str | None
     version: str | None
@@ -327,7 +327,7 @@ _RULES: Final = (
 
 
 def diagnosis(traces: Iterable[Trace], skipped: int = 0) -> Diagnosis:
-    """What is wrong with `traces`, in whose input `skipped` parts were not understood."""
+    """Looks for what is wrong with `traces`, in whose input `skipped` parts were not understood."""
     found = _Found(skipped=skipped)
     emitters: dict[tuple[str, str], list[int]] = {}
     for trace in traces:
@@ -360,7 +360,7 @@ def diagnosis(traces: Iterable[Trace], skipped: int = 0) -> Diagnosis:
 
 
 def _recorded(trace: Trace) -> tuple[set[str], set[str]]:
-    """Ids of the spans that record a call of a model, and of a tool, merged ones included."""
+    """Finds the ids of spans that record a call of a model, and of a tool, merged ones included."""
     models = {span.span_id for span in trace.spans if span.category == "llm"}
     tools = {span.span_id for span in trace.spans if span.category == "tool"}
     for merge in reversed(trace.merges):  # what was merged first may have been merged again

@@ -25,35 +25,35 @@ class Facts:
 
     @cached_property
     def kinds(self) -> SpanKinds:
-        """What the spans are."""
+        """Tells what each span is."""
         return span_kinds(self.trace)
 
     @cached_property
     def causes(self) -> Causes:
-        """Which call asked for which tool, and the tree that these causes make."""
+        """Tells which call asked for which tool, and the tree that these causes make."""
         return causes(self.trace, self.kinds)
 
     @property
     def flow(self) -> DataFlow:
-        """What reached which span."""
+        """Tells what reached which span."""
         return self.causes.flow
 
     @cached_property
     def path(self) -> CriticalPath:
-        """What was waited for at each instant."""
+        """Tells what was waited for at each instant."""
         return critical_path(self.trace, self.kinds, self.causes)
 
     @cached_property
     def wall(self) -> WallTime:
-        """The wall time by kind."""
+        """Divides the wall time by kind."""
         return wall_time(self.trace, self.kinds, self.path)
 
     @cached_property
     def usage(self) -> Usage:
-        """Calls, turns and tokens."""
+        """Counts calls, turns and tokens."""
         return usage(self.flow)
 
     @cached_property
     def cost(self) -> Cost:
-        """The price of the calls; the table of prices is loaded when this is first asked for."""
+        """Prices the calls; the table of prices is loaded when this is first asked for."""
         return cost_of(self.usage.models, self.trace.start_ns)

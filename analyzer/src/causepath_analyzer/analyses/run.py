@@ -43,7 +43,8 @@ class Run(Struct, frozen=True):
 
     @property
     def spent_usd(self) -> Decimal | None:
-        """The cost, which without model calls is nothing; ``None`` if it is not wholly known."""
+        """Gives the cost, which without model calls is nothing; ``None`` if it is not wholly
+        known."""
         if not self.usage.models and not self.usage.calls.llm:
             return Decimal(0)
         return self.cost.usd if self.cost.is_whole else None

@@ -121,7 +121,7 @@ class Summary(Struct, frozen=True):
 
 
 def brief(run: Run) -> Brief:
-    """What `summary` needs of `run`."""
+    """Keeps what `summary` needs of `run`."""
     trace = run.trace
     return Brief(
         start_ns=trace.start_ns,
@@ -142,7 +142,7 @@ def brief(run: Run) -> Brief:
 
 
 def summary(runs: Iterable[Brief]) -> Summary:
-    """The summary of `runs`, which are looked at once, in order of their start."""
+    """Sums up `runs`, which are looked at once, in order of their start."""
     walls: list[Slow] = []
     handing = 0
     endings: list[Ending] = []
@@ -211,19 +211,19 @@ def summary(runs: Iterable[Brief]) -> Summary:
 
 
 def id_length(trace_ids: Sequence[str]) -> int:
-    """How many characters, eight or more, tell `trace_ids` apart."""
+    """Counts how many characters, eight or more, tell `trace_ids` apart."""
     ordered = sorted(set(map(shown_id, trace_ids)))
     return max(8, max((_common(*pair) for pair in pairwise(ordered)), default=0) + 1)
 
 
 def _common(one: str, other: str) -> int:
-    """How many characters two strings have in common at their start."""
+    """Counts how many characters two strings have in common at their start."""
     pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def spread(values: Sequence[int]) -> Spread:
-    """How `values` are spread."""
+    """Tells how `values` are spread."""
     ordered = sorted(values)
     if not ordered:
         return Spread(0, 0, 0, 0)
@@ -245,7 +245,7 @@ _BY: Final = ("kind", "operation", "agent", "turn")
 def _places(
     run: Run,
 ) -> tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int], Mapping[str, int]]:
-    """Time on the critical path of `run` in ns by each of `_BY`."""
+    """Adds up time on the critical path of `run` in ns by each of `_BY`."""
     starts = [*_turn_starts(run), _NEVER]
     turn, since_ns = 0, run.trace.start_ns
     roles: dict[str, int] = {}
@@ -290,13 +290,13 @@ def _add(sums: dict[str, int], key: str, amount: int) -> None:
 
 
 def _turn_starts(run: Run) -> Sequence[int]:
-    """When the turns of the longest conversation of `run` start."""
+    """Finds when the turns of the longest conversation of `run` start."""
     longest = max(run.usage.conversations, key=lambda one: len(one.calls), default=None)
     return () if longest is None else sorted(run.trace.spans[i].start_ns for i in longest.calls)
 
 
 def _role(turn: int, turns: int) -> str:
-    """The role of one of so many turns: its call, its tools, and what follows them."""
+    """Names the role of one of so many turns: its call, its tools, and what follows them."""
     if not turns:
         return "none"
     if turn == 0:
@@ -307,7 +307,7 @@ def _role(turn: int, turns: int) -> str:
 
 
 def _agents(run: Run) -> Sequence[str]:
-    """For each span the name of the agent it works for: the nearest one above, else the root."""
+    """Names, for each span, the agent it works for: the nearest one above, else the root."""
     spans, parents = run.trace.spans, run.trace.parents
     names = [""] * len(spans)
     for i in run.kinds.top_down:
@@ -318,7 +318,7 @@ def _agents(run: Run) -> Sequence[str]:
 
 
 def _model(run: Run, span: int, kind: Kind) -> str:
-    """The model that was called with `span`, and the phase of the call."""
+    """Names the model that was called with `span`, and the phase of the call."""
     call = run.trace.spans[run.kinds.calls[span]]
     model = (call.model_call and call.model_call.model) or call.name
     return model if kind == "llm" else f"{model} {_PHASES[kind]}"

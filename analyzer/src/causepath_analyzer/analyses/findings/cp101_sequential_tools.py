@@ -51,7 +51,7 @@ def sequential_tools(facts: Facts) -> list[Candidate]:
 
 
 def _apart(trace: Trace, group: Sequence[int]) -> Iterator[Sequence[int]]:
-    """`group` without those whose place in the order may matter, which part the others.
+    """Splits `group` where the place of a call in the order may matter, and leaves that call out.
 
     Calls of one tool that changes something keep theirs unless each names a place of its own; so
     do calls that are equal, whose results must differ for something else, and two that name one
@@ -95,7 +95,7 @@ _PAUSE_NS: Final = 20_000_000
 
 
 def _of_one_reply(trace: Trace, causes: Causes, group: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Those of `group` that one reply asked for, as far as the trace can tell.
+    """Splits `group` by the reply that asked for its tools, as far as the trace can tell.
 
     A span that is said to be a model call may be what several calls wrote their attributes onto.
     So where nothing but its place says who asked for a tool, what comes after a pause, in which the

@@ -92,7 +92,7 @@ def _in_sequence(
     family: Sequence[int],
     inner: dict[int, tuple[int, ...]],
 ) -> Iterator[Sequence[int]]:
-    """Calls of the agent's own code, each directly behind the one before; adds to `inner`."""
+    """Finds calls of the agent's own code, each directly behind the one before; adds to `inner`."""
     calls: list[int] = []
     for i in family:
         follows = not calls or trace.spans[i].start_ns >= trace.spans[calls[-1]].ended_ns
@@ -121,7 +121,7 @@ def _is_call(trace: Trace, kinds: SpanKinds, causes: Causes, i: int) -> bool:
 
 
 def _calls_inside(trace: Trace, kinds: SpanKinds, causes: Causes, step: int) -> tuple[int, ...]:
-    """The calls below `step`, if nothing is there but calls of the agent's own code."""
+    """Finds the calls below `step`, if nothing is there but calls of the agent's own code."""
     found = []
     waiting = list(trace.children[step])
     looked_at = 0
@@ -142,7 +142,7 @@ def _calls_inside(trace: Trace, kinds: SpanKinds, causes: Causes, step: int) -> 
 def _groups(
     flow: DataFlow, calls: Sequence[int], others: Elsewhere, inner: Inner
 ) -> Iterator[_Group]:
-    """The groups in `calls`: from each call on the longest of single calls or of rounds."""
+    """Finds the groups in `calls`: from each call on the longest of single calls or of rounds."""
     keys = [key_of(flow.trace, i) for i in calls]
     repeats = {steps: _repeats(keys, steps) for steps in range(2, _MOST_STEPS + 1)}
     at = 0
@@ -163,7 +163,8 @@ def _groups(
 
 
 def _repeats(keys: Sequence[object], steps: int) -> list[int]:
-    """For each place how many keys from there on come again `steps` later, without a gap."""
+    """Counts, for each place, how many keys from there on come again `steps` later without a
+    gap."""
     found = [0] * len(keys)
     for at in range(len(keys) - steps - 1, -1, -1):
         found[at] = found[at + 1] + 1 if keys[at] == keys[at + steps] else 0
@@ -171,14 +172,14 @@ def _repeats(keys: Sequence[object], steps: int) -> list[int]:
 
 
 def _nth(values: Sequence[T], at: int, n: int, steps: int) -> Sequence[T]:
-    """Round `n` of those that begin `at` a place."""
+    """Gives round `n` of those that begin `at` a place."""
     return values[at + n * steps : at + (n + 1) * steps]
 
 
 def _independent(
     flow: DataFlow, branches: Iterator[tuple[int, ...]], others: Elsewhere, inner: Inner
 ) -> _Group:
-    """As many of `branches`, from the first on, as need nothing of each other."""
+    """Takes as many of `branches`, from the first on, as need nothing of each other."""
     group = [next(branches)]
     since = group[0][0]
     keys = [_keys(flow.trace, group[0], inner)]
@@ -205,12 +206,13 @@ def _independent(
 
 
 def _keys(trace: Trace, branch: Iterable[int], inner: Inner) -> list[str]:
-    """Equal for rounds of a loop: their calls are made from equal call stacks."""
+    """Names the calls of a branch, alike for rounds of a loop, which are made from equal call
+    stacks."""
     return [key_of(trace, i) for i in _inside(branch, inner)]
 
 
 def _inside(branch: Iterable[int], inner: Inner) -> Iterator[int]:
-    """The calls that `branch` is about."""
+    """Lists the calls that `branch` is about."""
     for i in branch:
         yield from inner.get(i, (i,))
 

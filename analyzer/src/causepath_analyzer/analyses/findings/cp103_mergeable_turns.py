@@ -67,7 +67,8 @@ def mergeable_turns(facts: Facts) -> list[Candidate]:
 
 
 def _pairs(tools: dict[int, list[int]], causes: Causes) -> Iterator[tuple[int, int]]:
-    """Calls that asked for tools, each with the next call of its agent if that did as well."""
+    """Finds calls that asked for tools, each with the next call of its agent if that did as
+    well."""
     for first in sorted(tools):
         answers = {causes.answered_by[i] for i in tools[first]}
         second = answers.pop() if len(answers) == 1 else NO_SPAN
@@ -76,14 +77,15 @@ def _pairs(tools: dict[int, list[int]], causes: Causes) -> Iterator[tuple[int, i
 
 
 class _Written:
-    """How long replies took to write, once the model had begun to."""
+    """The time that replies took to write, once the model had begun to."""
 
     def __init__(self, trace: Trace, kinds: SpanKinds, causes: Causes) -> None:
         self._trace, self._kinds, self._causes = trace, kinds, causes
         self._paces: dict[str, Pace | None] | None = None
 
     def ns(self, call: int) -> tuple[int | None, bool]:
-        """The time, ``None`` if nothing tells it, and whether it is worked out from the pace."""
+        """Gives the time, ``None`` if nothing tells it, and whether it is worked out from the
+        pace."""
         span = self._trace.spans[call]
         began = first_token_ns(self._trace, self._kinds, call)
         if began is not None:

@@ -34,7 +34,8 @@ class Fault(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """What rules found in a run, by code, whatever it saves; and which of them failed."""
+    """The candidates of a run by the code of their rule, whatever they save, and the rules that
+    failed."""
 
     by_code: Mapping[str, Sequence[Candidate]]
     faults: tuple[Fault, ...] = ()

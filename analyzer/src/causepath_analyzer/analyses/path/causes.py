@@ -56,7 +56,7 @@ class Causes(Struct, frozen=True):
 
 
 def causes(trace: Trace, kinds: SpanKinds) -> Causes:
-    """The causes in `trace`, whose spans mean `kinds`, and the tree they make."""
+    """Finds the causes in `trace`, whose spans mean `kinds`, and the tree they make."""
     spans = trace.spans
     issuers, answered_by = [NO_SPAN] * len(spans), [NO_SPAN] * len(spans)
     how: list[How | None] = [None] * len(spans)
@@ -83,8 +83,8 @@ def causes(trace: Trace, kinds: SpanKinds) -> Causes:
 
 
 class _Evidence:
-    """Who can have asked for a tool: spans by id, model calls by the tool calls they issued and in
-    order of time, for agents that make one call at a time.
+    """The spans and calls that can have asked for a tool: spans by id, model calls by the tool
+    calls they issued and in order of time, for agents that make one call at a time.
 
     ``next_call[i]`` is the call after call *i* among those of its agent, else `NO_SPAN`.
     """
@@ -115,7 +115,7 @@ class _Evidence:
                 self.next_call[call] = later
 
     def issuer(self, tool: int) -> tuple[int, How | None]:
-        """The call that asked for `tool`, and how that is known."""
+        """Finds the call that asked for `tool`, and how that is known."""
         span, calls = self._trace.spans[tool], self._calls
         for link in span.links:
             linked = self._numbered().get(link.span_id, NO_SPAN)
@@ -192,8 +192,8 @@ def _take_tools_out(
 
 
 def _next_call_ns(trace: Trace, kinds: SpanKinds, call: int) -> int:
-    """When the next model call beside `call` begins. If that is after a tool which `call` asked
-    for, and before `call` ends, its reply had been read long before: it was closed late."""
+    """Finds when the next model call beside `call` begins. If that is after a tool which `call`
+    asked for, and before `call` ends, its reply had been read long before: it was closed late."""
     parent = trace.parents[call]
     family = trace.children[parent] if parent != NO_SPAN else trace.roots
     later = family[bisect_right(family, call) :]
@@ -202,7 +202,7 @@ def _next_call_ns(trace: Trace, kinds: SpanKinds, call: int) -> int:
 
 
 def _beside(trace: Trace, call: int, tool: int) -> bool:
-    """Whether `tool` starts inside `call`, which is its sibling."""
+    """Tells whether `tool` starts inside `call`, which is its sibling."""
     asked, span = trace.spans[call], trace.spans[tool]
     siblings = trace.parents[call] == trace.parents[tool]
     return siblings and asked.start_ns < span.start_ns < asked.ended_ns
@@ -213,7 +213,7 @@ _SAME_START: Final = 16
 
 
 class _Open:
-    """Of spans added in order of start the one that started last and still runs.
+    """The span that started last and still runs, among spans added in order of start.
 
     Asked at instants that never go back, so what has ended is dropped for good.
     """
@@ -226,7 +226,7 @@ class _Open:
         self._spans.append(span)
 
     def latest(self, at_ns: int) -> int:
-        """The number of that span, which started before `at_ns`, else `NO_SPAN`."""
+        """Finds the number of that span, which started before `at_ns`, else `NO_SPAN`."""
         spans, started_ns, ended_ns = self._spans, self._started_ns, self._ended_ns
         while spans and ended_ns[spans[-1]] <= at_ns:
             spans.pop()
@@ -237,7 +237,7 @@ class _Open:
 
 
 def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
-    """Every parent with its children; the roots are the children of `NO_SPAN`."""
+    """Groups all spans by parent; the roots are the children of `NO_SPAN`."""
     yield NO_SPAN, trace.roots
     for parent, family in enumerate(trace.children):
         if family:
@@ -245,7 +245,8 @@ def _families(trace: Trace) -> Iterator[tuple[int, Sequence[int]]]:
 
 
 def _hang_servers_below_clients(trace: Trace, known: Causes, parents: list[int]) -> None:
-    """Also a request inside one that another layer of the same server recorded."""
+    """Hangs servers below their clients, and a request below one that another layer of the same
+    server recorded."""
     spans = trace.spans
     for _, family in _families(trace):
         if len(family) < 2 or not any(spans[i].kind == "server" for i in family):
@@ -347,14 +348,14 @@ _MOST_STEPS: Final = 500_000
 
 
 def _goes_on(span: Span, around: Span, clock_ns: int) -> bool:
-    """Whether the task `span` begins inside `around` and ends well after it."""
+    """Tells whether the task `span` begins inside `around` and ends well after it."""
     late_ns = max(clock_ns, span.duration_ns // LATE)
     inside = around.start_ns + clock_ns < span.start_ns < around.ended_ns - late_ns
     return span.category in TASKS and inside and span.ended_ns > around.ended_ns + late_ns
 
 
 def _overlap(trace: Trace, family: Sequence[int]) -> bool:
-    """Whether any of `family`, in order of start, starts before an earlier one has ended."""
+    """Tells whether any of `family`, in order of start, starts before an earlier one has ended."""
     latest_ns = trace.spans[family[0]].start_ns
     for i in family:
         span = trace.spans[i]

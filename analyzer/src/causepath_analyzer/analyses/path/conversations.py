@@ -27,7 +27,7 @@ class Conversation(Struct, frozen=True):
     calls: tuple[int, ...]
 
     def tokens(self, trace: Trace) -> Tokens:
-        """What its calls used."""
+        """Adds up what its calls used."""
         total = Tokens()
         for i in self.calls:
             call = trace.spans[i].model_call
@@ -84,7 +84,8 @@ _ALIKE = 0.6
 
 
 def _with_plans(trace: Trace, groups: list[list[int]]) -> list[list[int]]:
-    """Calls made once to lay a plan join the conversation whose first answer is that plan."""
+    """Lets a call that was made once to lay a plan join the conversation whose first answer is that
+    plan."""
     plans = {group[0]: _said(trace, group[0]) for group in groups if len(group) == 1}
     plans = {call: said for call, said in plans.items() if said}
     if not plans:
@@ -120,7 +121,7 @@ def _digests(lines: bytes) -> set[bytes]:
 
 
 class _Agents:
-    """What each call works for: the nearest agent or tool around it. Passes every span once."""
+    """The nearest agent or tool around each call, for which it works. Passes every span once."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace

@@ -81,7 +81,7 @@ class CriticalPath(Struct, frozen=True):
 
 
 def critical_path(trace: Trace, kinds: SpanKinds, causes: Causes) -> CriticalPath:
-    """The critical path of `trace`, whose spans mean `kinds` and have `causes`."""
+    """Finds the critical path of `trace`, whose spans mean `kinds` and have `causes`."""
     walk = _Walk(trace, causes)
     stretches = walk.stretches()
     if not stretches:  # a trace without length
@@ -138,7 +138,7 @@ class _Walk:
         self._disordered = False
 
     def stretches(self) -> list[Stretch]:
-        """The stretches from the start to the end of the run, in order of time."""
+        """Finds the stretches from the start to the end of the run, in order of time."""
         starts, ends, roots = self._starts, self._ends, self._roots
         start_ns = self._trace.start_ns
         if len(roots) == 1 and starts[roots[0]] == start_ns and ends[roots[0]] == self._t:
@@ -182,7 +182,7 @@ class _Walk:
             self._t = until
 
     def _outside_their_roots(self) -> list[int]:
-        """What runs before its root begins or after it has ended, and waits for nobody."""
+        """Finds what runs before its root begins or after it has ended, and waits for nobody."""
         starts, ends, parents = self._starts, self._ends, self._parents
         root = list(range(len(starts)))
         found = []
@@ -260,15 +260,15 @@ class _Walk:
         self._t = t
 
     def _entered(self, span: int, stop: int, t: int) -> Family:
-        """`span` with what it can have waited for between `stop` and *t*."""
+        """Gives `span` with what it can have waited for between `stop` and *t*."""
         if span in self._idle and not self._idling:
             working = [*self._below[span], *self._elsewhere(span, stop, t)]
             return self.waiting.family(span, sorted(working), stop, t)
         return self.waiting.family(span, self._below[span], stop, t)
 
     def _worker(self, parent: int, poll: int, start: int, end: int) -> int:
-        """What a poll was waiting for: of the siblings that worked between `start` and `end` the
-        one whose end is nearest to its own, else `NO_SPAN`."""
+        """Finds what a poll was waiting for: of the siblings that worked between `start` and `end`
+        the one whose end is nearest to its own, else `NO_SPAN`."""
         ends = self._ends
         working = self.waiting.running(parent, start, end)
         return min(
@@ -282,7 +282,8 @@ class _Walk:
         )
 
     def _elsewhere(self, wait: int, stop: int, t: int) -> Iterator[int]:
-        """What runs between `stop` and *t* and is neither above nor below `wait`: the outermost."""
+        """Finds what runs between `stop` and *t* and is neither above nor below `wait`: the
+        outermost."""
         above = {wait}
         at = self._parents[wait]
         while at != NO_SPAN:
@@ -316,7 +317,7 @@ class _Walk:
                     families.append(self._below[i])
 
     def _known_extents(self) -> list[int]:
-        """When the last span in each subtree ends."""
+        """Finds when the last span in each subtree ends."""
         if self._extents is None:
             extents = list(self._ends)
             starts, parents = self._starts, self._parents
@@ -330,7 +331,7 @@ class _Walk:
 
 
 def _begun(family: Sequence[int], starts: Sequence[int], t: int) -> int:
-    """How many of `family`, in order of start, began before *t*."""
+    """Counts how many of `family`, in order of start, began before *t*."""
     low, high = 0, len(family)
     while low < high:
         middle = (low + high) // 2
@@ -344,7 +345,8 @@ def _begun(family: Sequence[int], starts: Sequence[int], t: int) -> int:
 def _path(
     trace: Trace, kinds: SpanKinds, causes: Causes, stretches: Sequence[Stretch], walk: _Walk
 ) -> CriticalPath:
-    """`stretches` with what they were spent on and why; whether they tile the wall is checked."""
+    """Labels `stretches` with what they were spent on and why; checks whether they tile the
+    wall."""
     units, calls, own = kinds.units, kinds.calls, kinds.own
     sections: list[Section] = []
     add = sections.append
@@ -417,7 +419,8 @@ def _path(
 
 
 class _Tried:
-    """Which model and tool calls failed and were tried again, and the pauses of their parents."""
+    """The model and tool calls that failed and were tried again, and the pauses of their
+    parents."""
 
     def __init__(self, found: Sequence[Retry]) -> None:
         self.failed = frozenset(retry.failed for retry in found)
@@ -430,7 +433,8 @@ class _Tried:
             pauses.sort()
 
     def pauses(self, span: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, bool]]:
-        """Own time of `span` in parts, and whether each is the pause before a retry."""
+        """Divides own time of `span`, and tells of each part whether it is the pause before a
+        retry."""
         at = start_ns
         pauses = self.pausing.get(span, ())
         place = max(0, bisect_right(pauses, (start_ns, start_ns)) - 1)
@@ -448,8 +452,8 @@ class _Tried:
 
 
 def generated_until_ns(trace: Trace, call: int) -> int | None:
-    """When a model call had generated its reply, where that was over long before the call was: then
-    its consumer held the stream, at one time or another, or left it open."""
+    """Finds when a model call had generated its reply, if that was over long before the call was:
+    then its consumer held the stream, at one time or another, or left it open."""
     span = trace.spans[call]
     told = span.model_call
     if told is None or told.generated_ns is None or span.end_ns is None:
@@ -459,7 +463,8 @@ def generated_until_ns(trace: Trace, call: int) -> int | None:
 
 
 def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:
-    """When the first token came in the model call that `span` is part of, if anybody said."""
+    """Finds when the first token came in the model call that `span` is part of, if the trace says
+    it."""
     call = kinds.calls[span]
     if call == NO_SPAN:
         return None
@@ -471,7 +476,7 @@ def first_token_ns(trace: Trace, kinds: SpanKinds, span: int) -> int | None:
 
 
 def _edge(flow: DataFlow, causes: Causes, before: int, unit: int) -> Edge:
-    """Why the call `unit` comes after the call `before` on the path, which is another one."""
+    """Tells why the call `unit` comes after the call `before` on the path, which is another one."""
     issuer = causes.issuers[unit]
     if issuer != NO_SPAN:
         same_reply = before != NO_SPAN and causes.issuers[before] == issuer

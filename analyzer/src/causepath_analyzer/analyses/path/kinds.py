@@ -64,7 +64,7 @@ class SpanKinds(Struct, frozen=True):
 
 
 def span_kinds(trace: Trace) -> SpanKinds:
-    """What every span of `trace` is part of."""
+    """Tells what every span of `trace` is part of."""
     spans, parents = trace.spans, trace.parents
     own: list[Kind] = ["other"] * len(spans)
     calls = [NO_SPAN] * len(spans)

@@ -87,7 +87,7 @@ def retries(flow: DataFlow, calls: Sequence[int]) -> tuple[Retry, ...]:
 
 
 def _whole(trace: Trace, failed: int) -> int:
-    """The outermost step that failed with `failed` and holds nothing else, else that call."""
+    """Finds the outermost step that failed with `failed` and holds nothing else, else that call."""
     above = trace.parents[failed]
     while (
         above != NO_SPAN
@@ -103,7 +103,7 @@ _STEPS: Final = ("chain", "other")
 
 
 def _first_call(trace: Trace, calls: Sequence[int], step: int) -> int:
-    """The call that `step` begins with, or is."""
+    """Finds the call that `step` begins with, or is."""
     while trace.spans[step].category in _STEPS and calls[step] != step and trace.children[step]:
         step = trace.children[step][0]
     return step
@@ -112,7 +112,7 @@ def _first_call(trace: Trace, calls: Sequence[int], step: int) -> int:
 def _again(
     trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, whole: int, taken: set[int]
 ) -> tuple[int, int]:
-    """The call that tries `failed` again and what is around it, else `NO_SPAN`."""
+    """Finds the call that tries `failed` again and what is around it, else `NO_SPAN`."""
     spans = trace.spans
     parent, ended_ns = trace.parents[whole], spans[whole].ended_ns
     family = trace.children[parent] if parent != NO_SPAN else trace.roots
@@ -138,14 +138,15 @@ _MOST_LOOKED_AT: Final = 128
 
 
 def _may_be(trace: Trace, calls: Sequence[int], failed: int, later: int) -> bool:
-    """Whether `later`, of which is not known what it asks for, can be `failed` tried again."""
+    """Tells whether `later` can be `failed` tried again, if it is not known what `later` asks
+    for."""
     return calls[failed] == failed and calls[later] == later and _one_model(trace, failed, later)
 
 
 def _same(
     trace: Trace, calls: Sequence[int], flow: DataFlow, failed: int, later: int
 ) -> bool | None:
-    """Whether both ask one model or tool for the same; ``None`` where that is not known."""
+    """Tells whether both ask one model or tool for the same; ``None`` where that is not known."""
     if calls[failed] == failed:
         if calls[later] != later or not _one_model(trace, failed, later):
             return False
@@ -168,8 +169,8 @@ def _same(
 
 
 def _beside(trace: Trace, calls: Sequence[int], flow: DataFlow, again: int, other: int) -> bool:
-    """Whether `other`, which began before `again`, belongs to another branch: it goes on while
-    `again` runs, or asks a model for something else."""
+    """Tells whether `other`, which began before `again`, belongs to another branch: it goes on
+    while `again` runs, or asks a model for something else."""
     spans = trace.spans
     if spans[other].ended_ns > spans[again].start_ns:
         return True
@@ -178,7 +179,8 @@ def _beside(trace: Trace, calls: Sequence[int], flow: DataFlow, again: int, othe
 
 
 def _one_model(trace: Trace, failed: int, later: int) -> bool:
-    """Whether both calls are of one model: a failed one has the name that was asked for only."""
+    """Tells whether both calls are of one model: a failed one has the name that was asked for
+    only."""
     one, other = (_model(trace, i) for i in (failed, later))
     return one == other or _unreleased(one) == _unreleased(other)
 

@@ -13,7 +13,7 @@ from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Span, Tokens
 
 
 class Calls(Struct, frozen=True):
-    """How often a model and a tool were called."""
+    """The number of calls of a model and of tools."""
 
     llm: int
     tool: int
@@ -45,12 +45,12 @@ class Usage(Struct, frozen=True):
 
     @property
     def is_counted(self) -> bool:
-        """Whether every token of the calls that were seen is in the sum."""
+        """Tells whether every token of the calls that were seen is in the sum."""
         return not (self.partial or self.uncounted or self.contradictory)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not known of the counts, in words."""
+        """Says what is not known of the counts, in words."""
         told = []
         if self.sums:
             of = "an agent or step" if self.sums == 1 else f"{self.sums:,} agents or steps"
@@ -116,19 +116,21 @@ def usage(flow: DataFlow) -> Usage:
 
 
 def _is_uncounted(call: ModelCall) -> bool:
-    """Whether nobody said what a call used, which had an answer: there is none for no tokens."""
+    """Tells whether no tokens are told of a call that had an answer: there is none for no
+    tokens."""
     return call.tokens is None or call.tokens == NO_TOKENS
 
 
 def _is_partial(call: ModelCall, span: Span) -> bool:
-    """Whether a call used more than was counted: all that has an answer was given something."""
+    """Tells whether a call used more than was counted: all that has an answer was given
+    something."""
     tokens = call.tokens
     half = tokens is not None and (tokens.input == 0) != (tokens.output == 0)
     return call.partial or (half and span.error is None)
 
 
 def contradicts_itself(tokens: Tokens) -> bool:
-    """Whether a part is larger than the whole, or the whole than any model can take."""
+    """Tells whether a part is larger than the whole, or the whole than any model can take."""
     return (
         tokens.cache_read + tokens.cache_write > tokens.input
         or tokens.reasoning > tokens.output
@@ -145,15 +147,15 @@ _LEAST_NS_PER_TOKEN: Final = 25_000
 
 
 def is_hasty(call: ModelCall, duration_ns: int) -> bool:
-    """Whether a call with an answer took less time than any model needs for it: its span was not
-    open while the model worked."""
+    """Tells whether a call with an answer took less time than any model needs for it: its span was
+    not open while the model worked."""
     written = call.tokens.output if call.tokens is not None else 0
     return written > 0 and duration_ns < max(_LEAST_NS, written * _LEAST_NS_PER_TOKEN)
 
 
 def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, ModelCall], set[int]]:
-    """The steps whose sums count, as they say more than all that lies in them, and the calls that
-    are in these sums."""
+    """Finds the steps whose sums count, as they say more than all that lies in them, and the calls
+    that are in these sums."""
     spans, parents = trace.spans, trace.parents
     below: dict[int, Tokens] = {}
     """What lies in a span and was counted; the others have no entry."""
@@ -208,7 +210,7 @@ _MOST_COMPARED: Final = 64
 def _is_told_beside(
     trace: Trace, step: int, calls: Mapping[int, ModelCall], ordered: Sequence[int]
 ) -> bool:
-    """Whether calls that lie in the time of `step` but not below it say what they used: some
+    """Tells whether calls that lie in the time of `step` but not below it say what they used: some
     emitters lose what is around a call. `ordered` are the numbers of `calls` in order of start."""
     spans, parents = trace.spans, trace.parents
     start_ns, end_ns = spans[step].start_ns, spans[step].ended_ns
@@ -236,7 +238,8 @@ def _added(counts: Sequence[Tokens]) -> Tokens:
 
 
 def _turns(trace: Trace, calls: dict[int, ModelCall]) -> int:
-    """Counted by our own plugin, else the calls with the fewest tools and agents around them."""
+    """Counts turns: as our own plugin did, else the calls with the fewest tools and agents around
+    them."""
     counted = {call.turn for call in calls.values() if call.turn is not None}
     if counted:
         return max(counted)

@@ -44,7 +44,7 @@ _DEEP: Final = 64
 
 
 class Waiting:
-    """What is known of the spans of one trace, in the tree ``below`` that causes corrected."""
+    """The spans of one trace, as waiting sees them, in the tree ``below`` that causes corrected."""
 
     def __init__(self, trace: Trace, causes: Causes, below: Sequence[Sequence[int]]) -> None:
         self.starts, self.ends = causes.started_ns, causes.ends_ns
@@ -57,14 +57,14 @@ class Waiting:
         self._steps = 0
 
     def top_down(self) -> list[int]:
-        """All span numbers, every parent before its children."""
+        """Orders all span numbers so that every parent comes before its children."""
         order = [i for i, parent in enumerate(self.parents) if parent == NO_SPAN]
         for i in order:
             order.extend(self._below[i])
         return order
 
     def holds_task(self, span: int) -> bool:
-        """Whether `span` is a task, or one is below it."""
+        """Tells whether `span` is a task, or one is below it."""
         if self._tasks is None:
             spans, parents = self._trace.spans, self.parents
             tasks = [span.category in TASKS for span in spans]
@@ -75,7 +75,7 @@ class Waiting:
         return self._tasks[span]
 
     def late_ns(self, span: int, *, at_end: bool = False) -> int:
-        """By how much `span` may be closed late: after its sibling began, or `at_end` after its
+        """Bounds how late `span` may be closed: after its sibling began, or `at_end` after its
         parent ended or was cut."""
         length_ns = self.ends[span] - self.starts[span]
         if self.holds_task(span):
@@ -90,7 +90,7 @@ class Waiting:
         return max(self._trace.resolution_ns, late_ns)
 
     def given(self, span: int) -> frozenset[int]:
-        """The spans whose output `span` was given, as far as links, ids and digests say."""
+        """Finds the spans whose output `span` was given, as far as links, ids and digests say."""
         known = self._given.get(span)
         if known is None:
             if self._carried is None:
@@ -105,7 +105,8 @@ class Waiting:
         return known
 
     def below(self, span: int, parent: int) -> int:
-        """`span` or what is above it, as far as that is a child of `parent`; else `NO_SPAN`."""
+        """Climbs from `span` to the child of `parent` that it lies in; `NO_SPAN` if it lies in
+        none."""
         for _ in range(_DEEP):
             if span == NO_SPAN or self.parents[span] == parent:
                 return span
@@ -113,8 +114,8 @@ class Waiting:
         return NO_SPAN
 
     def family(self, span: int, children: Sequence[int], stop: int, t: int) -> "Family":
-        """`span`, which ends or is cut at `t`, with those of its `children`, in order of start,
-        that run between `stop` and `t`."""
+        """Gathers `span`, which ends or is cut at `t`, and those of its `children`, in order of
+        start, that run between `stop` and `t`."""
         starts, ends, background = self.starts, self.ends, self._trace.background
         running: list[int] = []
         in_order = True
@@ -138,7 +139,7 @@ class Waiting:
     def beside(
         self, span: int, start_ns: int, end_ns: int, cut: set[int]
     ) -> Sequence[tuple[int, int, int]]:
-        """Own time of `span` in parts: start, end and a task that ran below it, else `NO_SPAN`.
+        """Divides own time of `span`: start, end and a task that ran below it, else `NO_SPAN`.
 
         Of tasks that the walk `cut` the rest is a late end; those that go on after the run were not
         waited for.
@@ -181,7 +182,7 @@ class Waiting:
                     yield begin_ns, stop_ns, i
 
     def running(self, parent: int, start_ns: int, end_ns: int) -> Iterator[int]:
-        """The children of `parent` that run between `start_ns` and `end_ns`."""
+        """Finds the children of `parent` that run between `start_ns` and `end_ns`."""
         starts, ends, below = self.starts, self.ends, self._below[parent]
         if len(below) <= _FEW:
             for i in below:
@@ -200,7 +201,7 @@ class Waiting:
                 yield below[place]
 
     def alone_ns(self, span: int, start_ns: int, end_ns: int) -> int:
-        """How long nothing below `span` runs between `start_ns` and `end_ns`."""
+        """Tells how long nothing below `span` runs between `start_ns` and `end_ns`."""
         alone_ns, at = 0, start_ns
         starts, ends = self.starts, self.ends
         for i in sorted(self.running(span, start_ns, end_ns)):
@@ -237,7 +238,7 @@ class Family:
         self._done = _NONE_YET  # polls that handed over
 
     def waited_for(self, t: int) -> int:
-        """The child that `span` can have waited for at `t`, else `NO_SPAN`."""
+        """Finds the child that `span` can have waited for at `t`, else `NO_SPAN`."""
         ended, late = self._ended, self._late
         if not self.overlapped and (not ended or self._waiting.ends[ended[-1]] <= t):
             # Nothing is open, as it is most of the time.
@@ -278,7 +279,8 @@ class Family:
         self._next = child
 
     def _still_open(self, t: int) -> tuple[int, int, int]:
-        """Of those that go on after `t` the one whose output was used, or that was begun last."""
+        """Picks, of those that go on after `t`, the one whose output was used, or that was begun
+        last."""
         waiting = self._waiting
         starts, ends = waiting.starts, waiting.ends
         if self._next == NO_SPAN:

@@ -25,7 +25,7 @@ class WallTime(Struct, frozen=True):
 
 
 def wall_time(trace: Trace, kinds: SpanKinds, path: CriticalPath) -> WallTime:
-    """The wall time of `trace` by what it was spent on."""
+    """Divides the wall time of `trace` by what it was spent on."""
     on_path: dict[Kind, int] = {}
     for section in path.sections:
         spent = section.end_ns - section.start_ns

@@ -44,7 +44,7 @@ Lean = Literal[-1, 0, 1]
 
 
 class Guesses(Struct):
-    """Of tools that are started on a guess at every model call."""
+    """Counts of tools that are started on a guess at every model call."""
 
     runs: int = 0
     calls: int = 0
@@ -53,7 +53,7 @@ class Guesses(Struct):
 
 
 class Notes(Struct):
-    """What to say about all runs, gathered while each is edited."""
+    """Things to say about all runs, gathered while each is edited."""
 
     said: dict[str, None] = field(default_factory=dict)
     assumed: dict[str, None] = field(default_factory=dict)
@@ -173,7 +173,7 @@ def note_side_by_side(run: Studied, spans: Sequence[int], notes: Notes) -> None:
 
 
 def _found(run: Studied, change: Apply) -> Sequence[Change]:
-    """What the findings of a code would do to `run`."""
+    """Lists what the findings of a code would do to `run`."""
     found = run.found.by_code.get(change.code, ())
     changes = [candidate.change for candidate in found if candidate.change is not None]
     return [
@@ -182,7 +182,7 @@ def _found(run: Studied, change: Apply) -> Sequence[Change]:
 
 
 def _groups(run: Studied, change: Together) -> Sequence[Change]:
-    """What a selector names, below one parent and one after the other, is to run together."""
+    """Groups what a selector names, below one parent and one after the other, to run together."""
     known = run.causes
     groups: dict[tuple[int, int], list[int]] = {}
     for span in selected(run.trace, run.kinds, known, change.what):
@@ -197,7 +197,8 @@ def _groups(run: Studied, change: Together) -> Sequence[Change]:
 
 
 def _repeats(run: Studied, found: Sequence[int]) -> Sequence[int]:
-    """Calls that came again after an equal one had ended: equal arguments, and results if known."""
+    """Finds calls that came again after an equal one had ended: equal arguments, and results if
+    known."""
     spans = run.trace.spans
     flow = run.facts.flow
     blocks = tool_blocks(run.trace, run.causes)
@@ -221,7 +222,8 @@ def _repeats(run: Studied, found: Sequence[int]) -> Sequence[int]:
 
 
 def _asked(flow: DataFlow, blocks: Mapping[int, Exchange], span: int) -> tuple[object, object]:
-    """What a call was given and what it returned, to be compared; ``None`` where not known."""
+    """Tells what a call was given and what it returned, to be compared; ``None`` where not
+    known."""
     told = flow.trace.spans[span]
     if told.tool_call is not None:
         known = blocks.get(span, _UNKNOWN)
@@ -281,7 +283,7 @@ def _shrink(
     notes: Notes,
     lean: Lean,
 ) -> int:
-    """Fewer tokens, and as much less time as the slope of the call's model says."""
+    """Takes tokens away, and as much time as the slope of the call's model says."""
     tokens = change.factor.as_integer_ratio()
     count = 0
     for i in selected(run.trace, run.kinds, run.causes, change.what):
@@ -323,7 +325,7 @@ def _shrink(
 
 
 def _far_out(line: Line, size: float) -> bool:
-    """Whether a call of this `size` is so far from all that were seen that it matters."""
+    """Tells whether a call of this `size` is so far from all that were seen that it matters."""
     outside = max(line.smallest - size, size - line.largest, 0)
     return outside * line.slope_ns * 20 > line.at(size)
 
@@ -335,7 +337,7 @@ def _size(line: Line, change: Shrink, sizes: Sizes) -> int | None:
 
 
 def _ratio(line: Line, change: Shrink, size: int, lean: Lean, part_ns: float) -> float:
-    """How many times as long the part of a call takes that takes `part_ns`.
+    """Works out how many times as long the part of a call takes that takes `part_ns`.
 
     No more than in proportion: the time for nothing is not below nothing.
     """
@@ -348,7 +350,7 @@ def _ratio(line: Line, change: Shrink, size: int, lean: Lean, part_ns: float) ->
 
 
 def _slope(change: Shrink, name: str, line: Line) -> str:
-    """What is taken to hold of a model, as these traces show it."""
+    """Says what is taken to hold of a model, as these traces show it."""
     what = "the first token of" if change.side == "input" else "a reply of"
     each = 1000 if change.side == "input" else 100
     slope, low, high = (
@@ -364,7 +366,7 @@ def _slope(change: Shrink, name: str, line: Line) -> str:
 def _fixed_parts(
     run: Studied, change: Scale, models: Mapping[str, ModelTime]
 ) -> Mapping[str, None]:
-    """What a smaller prompt would leave of first tokens that are scaled as a whole."""
+    """Says what a smaller prompt would leave of first tokens that are scaled as a whole."""
     told: dict[str, None] = {}
     for i in selected(run.trace, run.kinds, run.causes, change.what):
         call = run.trace.spans[i].model_call

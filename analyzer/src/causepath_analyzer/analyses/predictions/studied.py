@@ -34,17 +34,17 @@ class Studied(Struct, frozen=True):
 
     @property
     def trace(self) -> Trace:
-        """The run itself."""
+        """Gives the run itself."""
         return self.facts.trace
 
     @property
     def kinds(self) -> SpanKinds:
-        """What its spans are."""
+        """Tells what its spans are."""
         return self.facts.kinds
 
     @property
     def causes(self) -> Causes:
-        """Which call asked for which tool."""
+        """Tells which call asked for which tool."""
         return self.facts.causes
 
 

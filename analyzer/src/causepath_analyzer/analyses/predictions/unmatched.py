@@ -35,7 +35,7 @@ _MOST = 12
 
 
 def unmatched(change: Edit, runs: Sequence[Studied], models: Mapping[str, ModelTime]) -> str:
-    """Why `change` changed nothing in `runs`, and what could be changed."""
+    """Says why `change` changed nothing in `runs`, and what could be changed."""
     if isinstance(change, Apply):
         return f"{change.code}: {_not_found(change.code, runs)}"
     if isinstance(change, NoRetries):
@@ -68,7 +68,7 @@ def unmatched(change: Edit, runs: Sequence[Studied], models: Mapping[str, ModelT
 
 
 def _not_found(code: str, runs: Sequence[Studied]) -> str:
-    """Why there is nothing of the finding `code` to apply."""
+    """Says why there is nothing of the finding `code` to apply."""
     failed = [fault for run in runs for fault in run.found.faults]
     if failed:
         return f"its rule failed, please report this: {failed[0].why}"
@@ -99,7 +99,7 @@ def _nothing_to_stream(runs: Sequence[Studied]) -> str:
 
 
 def _names_nothing(wanted: Selector, runs: Sequence[Studied]) -> str:
-    """Which part of `wanted` names nothing, and what would be named."""
+    """Says which part of `wanted` names nothing, and what would be named."""
     named = Selector(wanted.category, wanted.pattern)
     placed = Selector(wanted.category, wanted.pattern, wanted.place)
     by_name = _all(runs, named)
@@ -127,7 +127,7 @@ def _names_nothing(wanted: Selector, runs: Sequence[Studied]) -> str:
 
 
 def _alike(wanted: Selector, operations: Sequence[str]) -> Mapping[str, str]:
-    """The operations by their names: those of the category of `wanted`, else all of them."""
+    """Finds the operations by their names: those of the category of `wanted`, else all of them."""
     pairs = [(name.partition(":")[2], name) for name in operations]
     same = {name: whole for name, whole in pairs if whole.startswith(f"{wanted.of}:")}
     return same if nearest(wanted.pattern, list(same)) else dict(pairs)

@@ -147,7 +147,7 @@ def what_if(
     edits: Sequence[Edit],
     past: Callable[[Sequence[str]], PastErrors] | None = None,
 ) -> WhatIf:
-    """All of `traces` with all of `edits`.
+    """Replays all of `traces` with all of `edits`.
 
     Raises `UsageError` for an edit that finds nothing to change, with what there is.
     """
@@ -223,7 +223,7 @@ def what_if(
 
 
 def _blurred(told: Estimate, unknown: Sequence[str]) -> Estimate:
-    """`told` without a range, where the times are not known."""
+    """Takes the range from `told`, if the times are not known."""
     return Estimate(told.now_ns, told.then_ns, None, None) if unknown else told
 
 
@@ -233,7 +233,7 @@ def _doubt(
     models: Mapping[str, ModelTime],
     notes: Notes,
 ) -> Doubt:
-    """How far off the times may be that edits put in for others."""
+    """Works out how far off the times may be that edits put in for others."""
     off_ns = notes.off_ns / len(runs)
     if _wants(edits, Shrink):
         ends = [
@@ -250,7 +250,7 @@ def _doubt(
 
 
 def _of_answers(doubt: Doubt, notes: Notes, runs: int) -> Doubt:
-    """`doubt`, and how far off the first tokens may be that others took."""
+    """Adds to `doubt` how far off the first tokens may be that others took."""
     return replace(
         doubt,
         off_ns=doubt.off_ns + notes.answer_off_ns / runs,
@@ -266,7 +266,7 @@ _NINE_OF_TEN: Final = 3.29
 def _answer(
     run: Studied, call: int, one: Edited, models: Mapping[str, ModelTime] | None
 ) -> tuple[int | None, int | None]:
-    """When the answer of `call`, the last one of `run`, begins to be seen, now and then."""
+    """Finds when the answer of `call`, the last one of `run`, begins to be seen, now and then."""
     if call == NO_SPAN or call in one.changes.dropped:
         return None, None
     return begins_ns(run, call), would_begin_ns(run, call, one.changes, one.times, models)
@@ -283,7 +283,8 @@ def _answers(
 
 
 def answers_begin_ns(traces: Sequence[Trace]) -> int | None:
-    """When the last answer begins to be seen in a typical one of `traces`, if all of them say."""
+    """Finds when the last answer begins to be seen in a typical one of `traces`, if all of them
+    say."""
     found = []
     for trace in traces:
         run = studied(trace)
@@ -296,7 +297,7 @@ def answers_begin_ns(traces: Sequence[Trace]) -> int | None:
 
 
 def agents(traces: Sequence[Trace]) -> dict[str, int]:
-    """How many runs each agent has in `traces`."""
+    """Counts how many runs each agent has in `traces`."""
     counted: dict[str, int] = {}
     for trace in traces:
         name = trace.spans[trace.main_root].name.removeprefix("invoke_agent ")
@@ -305,7 +306,7 @@ def agents(traces: Sequence[Trace]) -> dict[str, int]:
 
 
 def median_turns(traces: Sequence[Trace]) -> int:
-    """The turns of a typical run."""
+    """Counts the turns of a typical run."""
     found = []
     for trace in traces:
         kinds = span_kinds(trace)
@@ -318,14 +319,14 @@ def _middle(values: Sequence[int]) -> int:
 
 
 def _turns(turns: Turns, one: Edited) -> int:
-    """How many of `turns` are left."""
+    """Counts how many of `turns` are left."""
     unpaid = {i for i, call in one.changes.calls.items() if call.tokens is NO_TOKENS}
     gone = one.changes.dropped | one.changes.merged | unpaid
     return sum(call not in gone for call in turns.outermost())
 
 
 def _sized(edits: Sequence[Edit]) -> bool:
-    """Whether any of `edits` asks how long calls of other sizes, or of other models, take."""
+    """Tells whether any of `edits` asks how long calls of other sizes, or of other models, take."""
     return _wants(edits, OtherModel, Shrink, Stream) or any(
         isinstance(change, Scale) and change.what.category == "llm.first_token" for change in edits
     )
@@ -336,7 +337,7 @@ def _wants(edits: Sequence[Edit], *kinds: type[Edit]) -> bool:
 
 
 def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, ModelTime]:
-    """How long calls of each model take, if any of `edits` asks for it."""
+    """Learns how long calls of each model take, if any of `edits` asks for it."""
     return model_times(runs) if _sized(edits) else {}
 
 
@@ -359,7 +360,7 @@ def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
 
 
 def _path(trace: Trace) -> tuple[Place, ...]:
-    """The operations that `trace` waited for most, largest share first."""
+    """Finds the operations that `trace` waited for most, largest share first."""
     kinds = span_kinds(trace)
     path = critical_path(trace, kinds, causes(trace, kinds))
     spent: dict[str, int] = {}

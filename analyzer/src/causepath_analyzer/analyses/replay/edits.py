@@ -151,12 +151,12 @@ _UNITS_NS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
 def _category(text: str) -> str:
-    """What a selector begins with."""
+    """Reads what a selector begins with."""
     return re.split("[:@#=]", text, maxsplit=1)[0]
 
 
 def edit(text: str) -> Edit:
-    """The edit that `text` writes down. Raises `UsageError` if it is none."""
+    """Reads the edit that `text` writes down. Raises `UsageError` if it is none."""
     verb, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     if not rest and _category(verb) in SELECTABLE:
@@ -208,7 +208,7 @@ def _shrink(text: str, what: str, value: str) -> Shrink:
 
 
 def kind_of(change: Edit) -> str:
-    """What sort of change it is; predictions of one sort are held to account together."""
+    """Tells what sort of change it is; predictions of one sort are held to account together."""
     if isinstance(change, Apply):
         return change.code
     if isinstance(change, Scale) and "." in change.what.category:
@@ -225,7 +225,7 @@ def _tag(change: Edit) -> str:
 
 
 def described(change: Edit) -> str:
-    """`change` as it is typed."""
+    """Writes `change` as it is typed."""
     if isinstance(change, Apply):
         return change.code if change.limit is None else f"{change.code}={change.limit}"
     if isinstance(change, NoRetries | Stream):
@@ -462,7 +462,7 @@ class Editing:
             self.changes.calls[call] = replace(told, tokens=_shrunk(told.tokens, side, tokens))
 
     def scaled(self, call: int, phase: str) -> float:
-        """How many times as long `phase` of `call` takes by now."""
+        """Tells how many times as long `phase` of `call` takes by now."""
         ratio = 1.0
         for one, (numerator, denominator) in self._factors.get(call, ()):
             if one == phase:
@@ -470,7 +470,7 @@ class Editing:
         return ratio
 
     def done(self) -> Changes:
-        """Everything together."""
+        """Puts everything together."""
         sooner: dict[int, int] = {}  # how much, of first tokens
         if self._factors:
             plan, gaps = self._plan, self.changes.gaps
@@ -503,7 +503,8 @@ class Editing:
     def _scaled(
         self, event: int, owner: int, factors: Sequence[tuple[str, Factor]]
     ) -> tuple[int, int]:
-        """The new gap of `event`, and how much sooner the first token comes because of it."""
+        """Works out the new gap of `event`, and how much sooner the first token comes because of
+        it."""
         gap, whole = self._gap(event), self._plan.gaps[event]
         first = first_token_ns(self._plan.trace, self._kinds, owner)
         if first is None or event in self.changes.gates:
@@ -524,14 +525,14 @@ class Editing:
         return before + behind + held, was - before
 
     def told(self, call: int) -> ModelCall | None:
-        """What is known of the model call `call`, as far as it is edited."""
+        """Tells what is known of the model call `call`, as far as it is edited."""
         return self.changes.calls.get(call, self._plan.trace.spans[call].model_call)
 
     # -- look-ups
 
     def _pool(self, tools: Sequence[int]) -> int:
-        """How many of `tools`, which ran one by one, can run at once: as many as other replies
-        show to be the most, where some of their tools waited for others to end; else all."""
+        """Counts how many of `tools`, which ran one by one, can run at once: as many as other
+        replies show to be the most, if some of their tools waited for others to end; else all."""
         causes = self._plan.causes
         limits = {slot.limit for slot in self._plan.slots.values()}
         if not limits or any(causes.issuers[i] == NO_SPAN for i in tools):
@@ -547,7 +548,8 @@ class Editing:
         return self.changes.gaps.get(event, self._plan.gaps[event])
 
     def _held_up(self, span: int, start_ns: int) -> int:
-        """How much of the end of `span` waited for nothing that had begun before `start_ns`."""
+        """Measures how much of the end of `span` waited for nothing that had begun before
+        `start_ns`."""
         plan = self._plan
         events = 2 * len(plan.trace.spans)
         before = [
@@ -558,7 +560,7 @@ class Editing:
         return plan.times[end_of(span)] - max(before, default=start_ns)
 
     def _without(self, gates: Gates, ends: set[int]) -> Gates:
-        """`gates` without `ends`, looking into joins."""
+        """Takes `ends` out of `gates`, looking into joins."""
         kept: list[int] = []
         events = 2 * len(self._plan.trace.spans)
         for gate in gates:
@@ -569,7 +571,8 @@ class Editing:
         return tuple(kept)
 
     def _with_parts(self, span: int) -> list[int]:
-        """`span` and what is part of it: of a model call its attempts, not the tools inside."""
+        """Lists `span` and what is part of it: of a model call its attempts, not the tools
+        inside."""
         calls = self._kinds.calls
         found = [span]
         for i in found:
@@ -593,7 +596,7 @@ class Editing:
         return sorted(parts)
 
     def _retries(self, call: int) -> Sequence[int]:
-        """Failed attempts and pauses of `call`."""
+        """Lists failed attempts and pauses of `call`."""
         spans = self._plan.trace.spans
         return [i for i in self._plan.below.get(call, ()) if spans[i].category == "retry"]
 
@@ -616,7 +619,7 @@ def scale_of(plan: Schedule, kinds: SpanKinds, change: Scale, editing: Editing) 
 
 
 def outermost(parents: Sequence[int], spans: Sequence[int]) -> Sequence[int]:
-    """`spans` without those that lie below another one of them."""
+    """Leaves out those of `spans` that lie below another one of them."""
     wanted = set(spans)
     found = []
     for span in spans:

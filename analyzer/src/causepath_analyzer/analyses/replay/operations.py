@@ -49,18 +49,18 @@ class Selector(Struct, frozen=True):
 
     @property
     def narrowed(self) -> str:
-        """What narrows it beyond the name."""
+        """Tells what narrows it beyond the name."""
         place = f"@{self.place}" if self.place else ""
         return f"{place}#{self.turn}" if self.turn else place
 
     @property
     def of(self) -> str:
-        """The category without the phase."""
+        """Gives the category without the phase."""
         return self.category.partition(".")[0]
 
 
 def selector(text: str) -> Selector:
-    """The selector that `text` writes down. Raises `UsageError` if it is none."""
+    """Reads the selector that `text` writes down. Raises `UsageError` if it is none."""
     parts = _PARTS.fullmatch(text.strip())
     category = parts["category"].strip() if parts is not None else text.strip()
     if parts is None or category not in SELECTABLE:
@@ -79,12 +79,12 @@ def selector(text: str) -> Selector:
 
 
 def nearest(text: str, names: Sequence[str]) -> Sequence[str]:
-    """Which of `names` are most like `text`, if any is."""
+    """Finds those of `names` that are most like `text`, if any is."""
     return get_close_matches(text, list(dict.fromkeys(names)), n=3, cutoff=0.55)
 
 
 def name_of(trace: Trace, kinds: SpanKinds, span: int) -> str:
-    """What `span` is called in a selector."""
+    """Tells what `span` is called in a selector."""
     told = trace.spans[span]
     if told.tool_call is not None and told.tool_call.name:
         return told.tool_call.name
@@ -94,7 +94,7 @@ def name_of(trace: Trace, kinds: SpanKinds, span: int) -> str:
 
 
 def selected(trace: Trace, kinds: SpanKinds, causes: Causes, wanted: Selector) -> Sequence[int]:
-    """The spans of `trace` that `wanted` names, each model call once, in order of start."""
+    """Finds the spans of `trace` that `wanted` names, each model call once, in order of start."""
     turns = Turns(trace, kinds, causes) if wanted.turn else None
     found = []
     for i, span in enumerate(trace.spans):
@@ -120,7 +120,8 @@ def _named(name: str, pattern: str) -> bool:
 
 
 def around(trace: Trace, kinds: SpanKinds, span: int) -> Sequence[str]:
-    """The names of the steps around `span` up to the nearest agent, else to what is around all."""
+    """Finds the names of the steps around `span` up to the nearest agent, else to what is around
+    all."""
     found = []
     above = trace.parents[span]
     while above != NO_SPAN:
@@ -134,12 +135,12 @@ def around(trace: Trace, kinds: SpanKinds, span: int) -> Sequence[str]:
 
 
 def line_of(trace: Trace, span: int) -> str:
-    """Where the code is that made the call `span`: "agent.py:41", empty if nobody said."""
+    """Tells where the code is that made the call `span`: "agent.py:41", empty if nobody said."""
     return _code(trace, span)[0].rpartition("/")[2]
 
 
 def _code(trace: Trace, span: int) -> tuple[str, str]:
-    """File with line and function of the code that made the call `span`."""
+    """Reads file with line, and function, of the code that made the call `span`."""
     where = (trace.spans[span].where or "").replace("\\", "/")
     told = _WHERE.fullmatch(where)
     return (told["code"], told["function"] or "") if told is not None else (where, "")
@@ -173,12 +174,12 @@ class Turns:
                 self._number[i] = len(turns)
 
     def _agent(self, span: int) -> int:
-        """Whom `span` works for; all calls without anything around them are of one agent."""
+        """Tells whom `span` works for; all calls without anything around them are of one agent."""
         agent = self._kinds.agents[span]
         return agent if agent != span else NO_SPAN
 
     def has(self, span: int, wanted: str) -> bool:
-        """Whether `span` belongs to the turn `wanted` of its agent."""
+        """Tells whether `span` belongs to the turn `wanted` of its agent."""
         call = self.of(span)
         if call == NO_SPAN:
             return False
@@ -189,12 +190,12 @@ class Turns:
         return self._number[call] == (1 if wanted == "first" else int(wanted))
 
     def count(self, span: int) -> int:
-        """The number of turns that the agent of `span` has."""
+        """Counts the turns that the agent of `span` has."""
         call = self.of(span)
         return 0 if call == NO_SPAN else len(self._of_agent[self._agent(call)])
 
     def of(self, span: int) -> int:
-        """The call whose turn `span` belongs to, `NO_SPAN` if it came before the first."""
+        """Finds the call whose turn `span` belongs to, `NO_SPAN` if it came before the first."""
         asked = self._issuers[span]
         call = asked if asked != NO_SPAN else span
         while call in self._again:
@@ -206,26 +207,27 @@ class Turns:
         return turns[before] if before >= 0 else NO_SPAN
 
     def asks(self, call: int) -> bool:
-        """Whether the reply of `call` asks for tools."""
+        """Tells whether the reply of `call` asks for tools."""
         told = self._trace.spans[call].model_call
         return call in self._asking or (
             told is not None and (bool(told.issued) or "tool_call" in told.finish_reasons)
         )
 
     def outermost(self) -> Sequence[int]:
-        """The calls of the outermost agents that make any, one per turn."""
+        """Finds the calls of the outermost agents that make any, one per turn."""
         depth = {agent: self._depth(agent) for agent in self._of_agent}
         least = min(depth.values(), default=0)
         found = (calls for agent, calls in self._of_agent.items() if depth[agent] == least)
         return [call for calls in found for call in calls]
 
     def last_answer(self) -> int:
-        """The last one of them; `NO_SPAN` if there is none."""
+        """Finds the last one of them; `NO_SPAN` if there is none."""
         calls = self.outermost()
         return self._last(calls) if calls else NO_SPAN
 
     def _last(self, calls: Sequence[int]) -> int:
-        """Of `calls` the one that ends last, but for what goes on after the end of the run."""
+        """Picks, of `calls`, the one that ends last, but for what goes on after the end of the
+        run."""
         spans, end_ns = self._trace.spans, self._trace.end_ns
         within = [i for i in calls if spans[i].ended_ns <= end_ns]
         return max(within or calls, key=lambda i: (spans[i].ended_ns, -i))
@@ -239,12 +241,12 @@ class Turns:
 
 
 def operation_of(trace: Trace, kinds: SpanKinds, span: int) -> str:
-    """The selector of exactly the operation that `span` is."""
+    """Writes the selector of exactly the operation that `span` is."""
     return f"{trace.spans[span].category}:{name_of(trace, kinds, span)}"
 
 
 def operations(trace: Trace, kinds: SpanKinds) -> dict[str, int]:
-    """Every operation of `trace`, as its selector, and the time it took in all."""
+    """Lists every operation of `trace`, as its selector, and the time it took in all."""
     spent: dict[str, int] = {}
     for i, span in enumerate(trace.spans):
         if span.category == "llm" and kinds.calls[i] not in (i, NO_SPAN):

@@ -35,7 +35,7 @@ class Curve(Struct, frozen=True):
 
 
 def profile(traces: Sequence[Trace]) -> tuple[Curve, ...]:
-    """The curves of the operations that matter most in `traces`, steepest first."""
+    """Draws the curves of the operations that matter most in `traces`, steepest first."""
     spent: dict[str, int] = {}
     runs = []
     for trace in traces:
@@ -66,7 +66,7 @@ def profile(traces: Sequence[Trace]) -> tuple[Curve, ...]:
 
 
 def _targets(trace: Trace, kinds: SpanKinds, known: Causes) -> dict[str, list[int]]:
-    """The operations of `trace` with their spans; model calls by phase where it is known."""
+    """Finds the operations of `trace` with their spans; model calls by phase where it is known."""
     found: dict[str, list[int]] = {}
     failed = {retry.failed for retry in retries(known.flow, kinds.calls)}
     for i, span in enumerate(trace.spans):

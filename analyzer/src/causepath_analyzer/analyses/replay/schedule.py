@@ -132,7 +132,7 @@ class Replayed(Struct, frozen=True):
 
 
 def owned_by(plan: Schedule, span: int) -> Sequence[int]:
-    """The events whose gaps are own time of `span`."""
+    """Finds the events whose gaps are own time of `span`."""
     asked = plan.streamed.get(span, ())
     starts = [start_of(i) for i in (*plan.below.get(span, ()), *asked)]
     cuts = plan.cuts.get(span, ())
@@ -148,12 +148,12 @@ def end_of(span: int) -> int:
 
 
 def schedule(trace: Trace, causes: Causes) -> Schedule:
-    """The schedule of `trace`, whose `causes` are known."""
+    """Builds the schedule of `trace`, whose `causes` are known."""
     return _Building(trace, causes).schedule()
 
 
 def replayed(plan: Schedule, changes: Changes | None = None) -> Replayed:
-    """All times of `plan` with `changes`."""
+    """Works out all times of `plan` with `changes`."""
     if changes is None or changes.nothing:
         times = _run(plan, 0, plan.gates, plan.gaps, plan.slots, {}, reorder=False)
     else:
@@ -190,7 +190,8 @@ def _run(
     *,
     reorder: bool,
 ) -> list[int]:
-    """The times of all events; those before the place `first` in the order are taken as known.
+    """Works out the times of all events; those before the place `first` in the order are taken as
+    known.
 
     With `reorder` gates, slots and joins may name events that came later: these are then taken
     first. Events in a circle come as they came: what held them last does not hold them. The moment
@@ -259,7 +260,8 @@ def _due(
     slots: Mapping[int, Slot],
     joins: Mapping[int, tuple[Gates, int]],
 ) -> Sequence[int]:
-    """`event` after everything it depends on that is not done yet; all of it is marked as done."""
+    """Lists everything that `event` depends on and that is not done yet, then `event`; marks all of
+    it as done."""
     due: list[int] = []
     looking: set[int] = set()
     stack = [event]
@@ -296,7 +298,7 @@ def _needs(
 
 
 def _free(times: Sequence[int], slot: Slot) -> int:
-    """When fewer than ``limit`` of the spans run that came first."""
+    """Tells when fewer than ``limit`` of the spans run that came first."""
     return sorted([times[end] for end in slot.ends], reverse=True)[slot.limit - 1]
 
 
@@ -396,7 +398,7 @@ class _Building:
         )
 
     def _in_order(self, order: Sequence[int], gates: Sequence[Gates] | None = None) -> bool:
-        """Whether every event in `order` comes after its gates."""
+        """Tells whether every event in `order` comes after its gates."""
         place = {event: n for n, event in enumerate(order)}
         held = enumerate(self._gates if gates is None else gates)
         return all(place[gate] < place[event] for event, by in held for gate in by)
@@ -413,7 +415,8 @@ class _Building:
         return depth
 
     def _in_time(self) -> list[int]:
-        """All events by time: at one instant ends, from the bottom up, then starts from the top.
+        """Finds all events by time: at one instant ends, from the bottom up, then starts from the
+        top.
 
         The ends of spans without length come after their starts, a join after what it joins.
         """
@@ -468,7 +471,7 @@ class _Building:
         return (event,)
 
     def _family(self, parent: int, family: Sequence[int]) -> None:
-        """The gates of the children of `parent`, and of its end."""
+        """Finds the gates of the children of `parent`, and of its end."""
         starts, ends, gates, owners = self._starts, self._ends, self._gates, self._owners
         base: Gates = () if parent == NO_SPAN else (start_of(parent),)
         if self._in_a_row(parent, family, base):
@@ -533,7 +536,8 @@ class _Building:
             self._hold_end(parent, family, soft)
 
     def _in_a_row(self, parent: int, family: Sequence[int], base: Gates) -> bool:
-        """What `_family` does, if the children of `parent` are calls that just follow each other.
+        """Does what `_family` does, if the children of `parent` are calls that just follow each
+        other.
 
         So it is most of the time: every one is then held by the end of the one before.
         """
@@ -561,7 +565,7 @@ class _Building:
         return True
 
     def _base(self, parent: int, child: int, gates: Gates) -> Gates:
-        """`gates` of a child, or what holds it where the times of its parent cannot."""
+        """Gives `gates` of a child, or what holds it where the times of its parent cannot."""
         if parent == NO_SPAN:
             return gates
         starts = self._starts
@@ -575,7 +579,7 @@ class _Building:
         return gates
 
     def _waited(self, child: int, parent: int) -> bool:
-        """Whether `child` had ended when `parent` did."""
+        """Tells whether `child` had ended when `parent` did."""
         end, parent_end = self._ends[child], self._ends[parent]
         if end != parent_end:
             return end < parent_end
@@ -623,7 +627,8 @@ class _Building:
         self._gates[end_of(parent)] = held_by
 
     def _streaming_issuer(self, i: int, running: Sequence[tuple[int, bool, int]]) -> int:
-        """The sibling call that asked for tool `i` and goes on while it runs, else `NO_SPAN`."""
+        """Finds the sibling call that asked for tool `i` and goes on while it runs, else
+        `NO_SPAN`."""
         if self._trace.spans[i].category != "tool" or not running:
             return NO_SPAN
         issuer = self._causes.issuers[i]
@@ -637,8 +642,8 @@ class _Building:
         return max(streams, key=self._starts.__getitem__, default=NO_SPAN)
 
     def _polls(self, family: Sequence[int]) -> set[int]:
-        """Spans that only waited for a sibling: those that end with it are held by its end, the
-        others, which are returned, hold nobody."""
+        """Lets spans that only waited for a sibling be held by its end if they end with it; gives
+        the others, which hold nobody."""
         starts, ends, spans = self._starts, self._ends, self._trace.spans
         workers = [i for i in family if spans[i].category != "wait"]
         begun = [starts[i] for i in workers]
@@ -665,7 +670,7 @@ class _Building:
         return soft
 
     def _follow_causes(self) -> None:
-        """Links, ids and answers hold across families and lanes."""
+        """Lets links, ids and answers hold across families and lanes."""
         causes, spans = self._causes, self._trace.spans
         for tool, call in enumerate(causes.answered_by):
             if call != NO_SPAN:
@@ -683,8 +688,8 @@ class _Building:
                         self._also(i, source, given=link.why in ("tool_result", "content"))
 
     def _also(self, span: int, source: int, *, given: bool = False) -> None:
-        """`span` cannot start before `source` has ended, if that is how it was; or if it was
-        `given` what that put out, before it had that."""
+        """Lets `span` start only after `source` has ended, if that is how it was; or, if it was
+        `given` what that put out, not before it had that."""
         end, start = self._ends[source], self._starts[span]
         if end > start:
             siblings = self._causes.parents[span] == self._causes.parents[source]
@@ -743,7 +748,7 @@ def tools_of_replies(trace: Trace, causes: Causes) -> Sequence[Sequence[int]]:
 
 
 def most_at_once(trace: Trace, group: Sequence[int]) -> int:
-    """How many of the spans in `group`, in order of start, ran at one instant."""
+    """Counts how many of the spans in `group`, in order of start, ran at one instant."""
     running: list[int] = []
     most = 0
     for i in group:
@@ -755,7 +760,7 @@ def most_at_once(trace: Trace, group: Sequence[int]) -> int:
 
 
 def new_trace(plan: Schedule, changes: Changes, times: Replayed) -> Trace:
-    """The trace as it would have been: what every other analysis can look at."""
+    """Builds the trace as it would have been, at which every other analysis can look."""
     trace = plan.trace
     kept = [i for i in range(len(trace.spans)) if i not in changes.dropped]
     if not kept:

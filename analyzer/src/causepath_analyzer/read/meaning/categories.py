@@ -418,15 +418,15 @@ _BEEAI_EVENT: Final = re.compile(r"\.(?:update|partial_update|success|finish|err
 
 
 def of(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
-    """The category of the span `name`, from its attributes and the scope that emitted it."""
+    """Finds the category of the span `name`, from its attributes and the scope that emitted it."""
     if scope == _BEEAI and _BEEAI_EVENT.search(name):
         return "other"  # what happened in a call, which the span "start" covers
     return _said(name, attributes) or _unsaid(name, kind, attributes, scope)
 
 
 def is_guessed(name: str, attributes: Mapping[str, object], scope: str) -> bool:
-    """Whether a span is a model call only because of its name, or as it has a model and counts of
-    tokens: a step that says what the calls in it used looks alike."""
+    """Tells whether a span is a model call only because of its name, or as it has a model and
+    counts of tokens: a step that says what the calls in it used looks alike."""
     operation = attributes.get(names.OPERATION)
     return (
         _LANGFUSE not in attributes
@@ -439,12 +439,12 @@ def is_guessed(name: str, attributes: Mapping[str, object], scope: str) -> bool:
 
 
 def only_counts(name: str) -> bool:
-    """Whether a span of that name counts the tokens of a text before a model gets it."""
+    """Tells whether a span of that name counts the tokens of a text before a model gets it."""
     return _COUNTING.search(name) is not None
 
 
 def _said(name: str, attributes: Mapping[str, object]) -> Category | None:
-    """The category that an attribute names, if one does."""
+    """Finds the category that an attribute names, if one does."""
     said = attributes.keys() & _KNOWN.keys()
     if not said:
         return None
@@ -466,7 +466,7 @@ def _said(name: str, attributes: Mapping[str, object]) -> Category | None:
 
 
 def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: str) -> Category:
-    """The category of a span that names none."""
+    """Finds the category of a span that names none."""
     present = attributes.keys()
     if name == names.HAYSTACK_COMPONENT:
         end = _COMPONENT.search(str(attributes.get(names.COMPONENT_TYPE)))
@@ -510,7 +510,7 @@ def _unsaid(name: str, kind: SpanKind, attributes: Mapping[str, object], scope: 
 
 
 def _is_database(attributes: Mapping[str, object]) -> bool:
-    """Whether the other side is named after a database, as OpenTracing's emitters do."""
+    """Tells whether the other side is named after a database, as OpenTracing's emitters do."""
     for name in names.PEER:
         said = attributes.get(name)
         if isinstance(said, str) and _DATABASES.search(said):
@@ -523,8 +523,8 @@ def _models(attributes: Mapping[str, object]) -> str:
 
 
 def _of_operation(attributes: Mapping[str, object], name: str) -> Category | None:
-    """What an operation that no convention lists says of a span that names a model or who serves
-    it; of spans without one, what its name says."""
+    """Tells what an operation that no convention lists says of a span that names a model or who
+    serves it; of spans without one, what its name says."""
     said = attributes.get(names.OPERATION)
     if not isinstance(said, str) or not said:
         said = name
@@ -538,14 +538,15 @@ def _of_operation(attributes: Mapping[str, object], name: str) -> Category | Non
 
 
 def _llm_or_step(name: str) -> Category:
-    """What is said to be a model call may be what is around one, or before it."""
+    """Tells a model call from what is around one or before it, which may be called so as well."""
     if name.startswith(_AGENT):
         return "agent"  # what a call in it said was written onto it by mistake
     return "chain" if name.endswith(_PREPARES) else "llm"
 
 
 def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:
-    """A tool that asks a person takes as long as they like: no tool's time."""
+    """Tells a tool from one that asks a person, which takes as long as they like: no tool's
+    time."""
     tool = next((attributes[n] for n in names.TOOL_NAME if n in attributes), None)
     called = tool if isinstance(tool, str) else name.removeprefix("execute_tool ")
     if called == _MERGED:
@@ -555,7 +556,7 @@ def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:
 
 @lru_cache(maxsize=4096)
 def of_name(name: str) -> Category:
-    """The last resort: what a span is called, where nothing else says what it is."""
+    """Guesses from the name of a span, as the last resort, where nothing else says what it is."""
     known = _NAMES.get(name)
     if known is not None:
         return known

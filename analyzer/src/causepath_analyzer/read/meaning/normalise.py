@@ -49,7 +49,7 @@ Facts = dict[str, object]
 
 
 class Resource(Struct, frozen=True, gc=False):
-    """What all spans of one process have in common."""
+    """The facts that all spans of one process have in common."""
 
     service: str | None = None
     host: str = ""
@@ -76,7 +76,7 @@ class Emitted(Struct, frozen=True, gc=False):
 
 
 def resource(attributes: Attributes) -> Resource:
-    """The resource that `attributes` describe; unnamed services have no name."""
+    """Reads the resource that `attributes` describe; unnamed services have no name."""
     service = nonempty(attributes.get(names.SERVICE_NAME))
     host = next((h for name in names.HOST if (h := nonempty(attributes.get(name)))), None)
     if service is not None and service.startswith("unknown_service"):
@@ -102,7 +102,7 @@ def span(
     scope: str,
     scope_version: str | None = None,
 ) -> Span:
-    """The span `emitted` with everything its attributes say, in our words."""
+    """Makes the span `emitted` with everything its attributes say, in our words."""
     return of_parts(
         emitted.trace_id,
         emitted.span_id,
@@ -135,7 +135,7 @@ def of_parts(
     scope: str,
     scope_version: str | None,
 ) -> Span:
-    """The same as `span` from the parts of an `Emitted`, for readers of millions of them."""
+    """Makes the same as `span` from the parts of an `Emitted`, for readers of millions of them."""
     if len(attributes) <= _FEW:
         told = _meaning_of_few(name, kind, start_ns, failed, attributes, resource, scope)
     else:
@@ -191,7 +191,7 @@ def _meaning_of_few(
     resource: Resource,
     scope: str,
 ) -> "Meaning":
-    """The same as `meaning` for spans that say little, and so the same again and again."""
+    """Gives the same as `meaning` for spans that say little, and so the same again and again."""
     key = (name, kind, failed, scope, resource.sdk, *attributes.items())
     try:
         known = _few.get(key)
@@ -207,7 +207,7 @@ def _meaning_of_few(
 
 
 class Meaning(Struct, frozen=True, gc=False):
-    """What the attributes of a span say. Spans of equal attributes can share one."""
+    """The meaning of a span's attributes. Spans of equal attributes can share one."""
 
     category: Category
     error: str | None = None
@@ -238,7 +238,7 @@ def meaning(
     resource: Resource,
     scope: str,
 ) -> Meaning:
-    """What `attributes` say about the span `name`."""
+    """Reads what `attributes` say about the span `name`."""
     category = categories.of(name, kind, attributes, scope)
     facts = facts_of(attributes)
     filled = None
@@ -286,7 +286,7 @@ def meaning(
 
 
 def _filled(template: str, attributes: Attributes) -> str | None:
-    """The name that Logfire makes a message of, with what is known of its parts put in."""
+    """Writes the name that Logfire makes a message of, with what is known of its parts put in."""
     if "{" not in template:
         return None
 
@@ -303,7 +303,7 @@ _PART: Final = re.compile(r"\{([a-z_.\[\]]{1,40})(?:![rs])?\}")
 
 
 def may_sum(category: Category, name: str) -> bool:
-    """Whether a span may be around several calls and repeat the sum of their tokens."""
+    """Tells whether a span may be around several calls and repeat the sum of their tokens."""
     return category in _SUMMING and not categories.only_counts(name)
 
 
@@ -319,7 +319,7 @@ def _pending_parent(value: object) -> str:
 
 
 def why_linked(attributes: Attributes) -> str | None:
-    """Why a link is there, if one of its `attributes` says so."""
+    """Reads why a link is there, if one of its `attributes` says so."""
     why = nonempty(attributes.get(names.LINK))
     if why is None:
         said = attributes.get(names.LINK_TYPE)
@@ -328,7 +328,8 @@ def why_linked(attributes: Attributes) -> str | None:
 
 
 def session(said: object) -> str | None:
-    """The conversation. Some give the id of the reply before, which is another one every turn."""
+    """Reads the conversation. Some give the id of the reply before, which is another one every
+    turn."""
     found = nonempty(said)
     return None if found is None or found.startswith("resp_") else found
 
@@ -463,8 +464,8 @@ _MOST_IN_A_TOKEN: Final = 30
 
 
 def _is_too_long(texts: Sequence[object], counted: int) -> bool:
-    """Whether `texts` have more characters than so many tokens can stand for; an image in a text
-    has any number."""
+    """Tells whether `texts` have more characters than so many tokens can stand for; an image in a
+    text has any number."""
     length = sum([len(text) for text in texts if isinstance(text, str)])
     if length <= max(_LONG_TEXT, _MOST_IN_A_TOKEN * counted):
         return False
@@ -472,7 +473,7 @@ def _is_too_long(texts: Sequence[object], counted: int) -> bool:
 
 
 def blocks(facts: Facts) -> Blocks | None:
-    """What the model was given and what it answered, where every block of it can be read."""
+    """Reads what the model was given and what it answered, if every block of it can be read."""
     given = _list_of_blocks(facts.get("blocks"))
     answered = _list_of_blocks(facts.get("blocks_out", ()))
     if given is None or answered is None:
@@ -484,7 +485,8 @@ def blocks(facts: Facts) -> Blocks | None:
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
-    """The texts in a list, which Jaeger and Zipkin write as JSON text; ``None`` if one is none."""
+    """Reads the texts in a list, which Jaeger and Zipkin write as JSON text; ``None`` if one is
+    none."""
     if isinstance(value, str):
         try:
             value = _TEXTS.decode(value)
@@ -496,7 +498,7 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _list_of_blocks(value: object) -> tuple[Block, ...] | None:
-    """The blocks in a list; ``None`` if one is none."""
+    """Reads the blocks in a list; ``None`` if one is none."""
     texts = _texts(value)
     if texts is None:
         return None
@@ -516,7 +518,7 @@ _TEXTS: Final = msgspec.json.Decoder(list[str])
 
 @lru_cache(maxsize=1024)
 def _provider(said: str | None, model: str | None) -> str | None:
-    """The provider in the words of the current convention."""
+    """Names the provider in the words of the current convention."""
     if said is None:
         return None
     lower = said.lower()
@@ -532,7 +534,8 @@ def _provider(said: str | None, model: str | None) -> str | None:
 
 
 def response_id(said: object, name: str) -> str | None:
-    """The id of the reply. Claude Code puts that of the request there, which nobody else knows."""
+    """Reads the id of the reply. Claude Code puts that of the request there, which nobody else
+    knows."""
     found = nonempty(said)
     claude_code = name.startswith(names.CLAUDE_CODE)
     return None if found is None or claude_code or found.startswith("req_") else found
@@ -612,7 +615,7 @@ PLAIN_COUNTS: Final = frozenset(
 
 
 def plain_tokens(facts: dict[str, Any]) -> Tokens:
-    """What `tokens` gives where both sums are known, and all that is told are `PLAIN_COUNTS` that
+    """Gives what `tokens` does if both sums are known, and all that is told are `PLAIN_COUNTS` that
     are counts."""
     return _summed_up(
         facts["input"],
@@ -656,7 +659,7 @@ def _summed_up(
 def _thinks_beside(
     counted: int, produced: int, cached: int, reasoning: int, total: int | None, facts: Facts
 ) -> bool:
-    """Whether what a model thought is no part of its output, as Google and xAI count."""
+    """Tells whether what a model thought is no part of its output, as Google and xAI count."""
     sums = counted + produced + reasoning, counted + produced + reasoning + cached
     if total in sums and total != counted + produced:
         return True
@@ -741,7 +744,8 @@ _NUMBER: Final = msgspec.json.Decoder(int | float | str | None)
 
 
 def _of_reply(said: object) -> Facts:
-    """The model, the reason to end and the counts that stand somewhere in the JSON of a reply.
+    """Reads the model, the reason to end and the counts that stand somewhere in the JSON of a
+    reply.
 
     What other attributes say of these is less.
     """
@@ -763,7 +767,7 @@ _REPLY_USAGE: Final = re.compile(r'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]{0,2000}\}){
 
 
 def _json_counts(text: object, *, nested: bool = False) -> dict[str, int]:
-    """The counts in JSON text; empty for anything else. Some write JSON in JSON.
+    """Reads the counts in JSON text; empty for anything else. Some write JSON in JSON.
 
     With `nested`, also the parts of a count that OpenAI puts into an object beside it.
     """
@@ -800,7 +804,7 @@ def _time_to_first_token(
 
 
 def ttft_told_otherwise(start_ns: int, facts: Facts, provider: str | None) -> int | None:
-    """The time to the first token where no attribute with a unit of its own tells it."""
+    """Reads the time to the first token if no attribute with a unit of its own tells it."""
     if "server_ttft" in facts:
         framework = (provider or "").lower().replace("_", "-")
         unit_ns = names.MILLISECOND if framework == names.STRANDS else names.SECOND
@@ -836,7 +840,8 @@ def nanoseconds(value: object, unit_ns: int) -> int | None:
 
 
 def generated(facts: Facts) -> int | None:
-    """How long a streamed reply took, without what its consumer held it up, if somebody says."""
+    """Works out how long a streamed reply took, without what its consumer held it up, if that is
+    told."""
     if "stream_last" not in facts:
         return None
     last_ns = nanoseconds(facts["stream_last"], _MILLISECOND)
@@ -912,7 +917,7 @@ def _places(facts: Facts) -> tuple[str, ...]:
 
 
 def _digest_only(value: object) -> Content | None:
-    """What is known of arguments or a result that the emitter has told by its digest."""
+    """Reads what is known of arguments or a result that the emitter has told by its digest."""
     blocks = _list_of_blocks(value) if value is not None else None
     return Content(blocks[0].digest, blocks[0].size) if blocks else None
 
@@ -946,7 +951,7 @@ _TOOL_PREFIX: Final = re.compile(r"^(?:execute_tool|(?:MCP send )?tools/call|run
 
 
 def _error(failed: bool, facts: Facts) -> str | None:
-    """What went wrong: a type, else a message; that something did is for the wire to say."""
+    """Reads what went wrong: a type, else a message; that something did is for the wire to say."""
     if "error_type" in facts:
         kind = nonempty(facts["error_type"])
         if kind is not None:
@@ -975,12 +980,13 @@ def _where(facts: Facts) -> str | None:
 
 
 def nonempty(value: object) -> str | None:
-    """A non-empty string; emitters write "unknown" as an empty one."""
+    """Reads a text that is not empty; emitters write "unknown" as an empty one."""
     return value if isinstance(value, str) and value else None
 
 
 def unquoted(value: object) -> str | None:
-    """A text that MLflow and Langfuse may have written as JSON text: ``"LLM"`` with its quotes."""
+    """Reads a text that MLflow and Langfuse may have written as JSON text: ``"LLM"`` with its
+    quotes."""
     text = nonempty(value)
     if text is not None and text[:1] == '"' and text[-1:] == '"':
         try:
@@ -994,7 +1000,7 @@ _QUOTED: Final = msgspec.json.Decoder(str)
 
 
 def flag(value: object) -> bool | None:
-    """A yes or no that may arrive as text; ``None`` if it is neither."""
+    """Reads a yes or no that may arrive as text; ``None`` if it is neither."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -1016,7 +1022,7 @@ def _number(value: object) -> float | None:
 
 
 def _count(value: object) -> int | None:
-    """A number of tokens; nobody used less than none."""
+    """Reads a number of tokens; nobody used less than none."""
     if type(value) is int and 0 <= value < _NO_INT:
         return value
     if value is None:
@@ -1026,7 +1032,7 @@ def _count(value: object) -> int | None:
 
 
 def whole(value: object) -> int | None:
-    """A count or a time that may arrive as number or text; ``None`` if it is neither.
+    """Reads a count or a time that may arrive as number or text; ``None`` if it is neither.
 
     Text of digits is read exactly: nanoseconds since the epoch do not fit into a float.
     """

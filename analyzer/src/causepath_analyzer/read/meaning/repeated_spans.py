@@ -38,7 +38,7 @@ Read = Callable[[list[Raw]], Iterable[object] | None]
 
 
 class Values(Struct, frozen=True):
-    """How a format's values are read.
+    """The ways to read a format's values.
 
     ``plain(value)`` names the type of the value if it is text or number and nothing else;
     ``reader(types)`` reads values of these types at once, and gives ``None`` if one is of another,
@@ -58,7 +58,7 @@ _NOTHING: Final[Completed] = (None, None, None, None, None)
 
 
 class Shape(Struct, frozen=True, gc=False):
-    """What is known of all spans with the same names of attributes and the same words.
+    """The facts that all spans with the same names of attributes and the same words share.
 
     ``meaning`` lacks the facts that are ``free``, whose values stand ``at`` these places among the
     attributes and are read together by ``read``, and those of ``rest``, each with how it is read
@@ -97,7 +97,8 @@ class Shape(Struct, frozen=True, gc=False):
 
 
 class Layout(Struct, frozen=True, gc=False):
-    """Which of the attributes with certain names are words, and their shapes by the words."""
+    """The places of words among the attributes with certain names, and their shapes by the
+    words."""
 
     words: tuple[int, ...]
     free: tuple[tuple[str, int], ...]
@@ -119,11 +120,11 @@ class Known:
         """Spans repeat each other, so that looking them up is worth it."""
 
     def layout(self, keys: tuple[str, ...]) -> Layout:
-        """The layout of attributes with the names `keys`."""
+        """Gives the layout of attributes with the names `keys`."""
         return self.layouts.get(keys) or self.new_layout(keys)
 
     def new_layout(self, keys: tuple[str, ...]) -> Layout:
-        """The layout of attributes with the names `keys`, which were not seen before."""
+        """Makes the layout of attributes with the names `keys`, which were not seen before."""
         if not self._may_learn() or len(keys) > _MOST_NAMES or len(set(keys)) < len(keys):
             return NO_LAYOUT
         words = tuple(at for at, key in enumerate(keys) if key in _WORDS)
@@ -246,7 +247,7 @@ Emitters = dict[tuple[str, str | None], Known]
 
 
 def known_of(emitters: Emitters, scope: str, resource: normalise.Resource, values: Values) -> Known:
-    """What is known of the spans of `scope`, of which `emitters` remembers not too many."""
+    """Gives what is known of the spans of `scope`, of which `emitters` remembers not too many."""
     found = emitters.get((scope, resource.sdk))
     if found is None:
         if len(emitters) >= _MOST_EMITTERS:
@@ -268,7 +269,7 @@ def span(
     scope: str | None,
     version: str | None,
 ) -> Span:
-    """A span of `shape` with facts of its `own`."""
+    """Makes a span of `shape` with facts of its `own`."""
     meaning = shape.meaning
     model_call, tool_call, session, user, repeats = own
     return Span(

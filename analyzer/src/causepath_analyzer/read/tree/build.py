@@ -34,7 +34,7 @@ class Counts(Struct):
 
 
 def build(spans: Sequence[Span]) -> Trace:
-    """The trace of `spans`, which all have one trace id. There is at least one.
+    """Builds the trace of `spans`, which all have one trace id. There is at least one.
 
     Repairs, in this order:
 
@@ -107,7 +107,7 @@ def build(spans: Sequence[Span]) -> Trace:
 
 
 def well_formed(spans: Sequence[Span]) -> tuple[list[Span], list[int]] | None:
-    """The tree of spans that need no repair, in one pass; ``None`` where any may need one.
+    """Builds the tree of spans that need no repair, in one pass; ``None`` if any may need one.
 
     Every span has ended, its id is its own, its parent is here, begins before it and is still
     there when it begins, and on another host also when it ends.
@@ -138,7 +138,7 @@ def well_formed(spans: Sequence[Span]) -> tuple[list[Span], list[int]] | None:
 
 
 def mended(spans: Sequence[Span], counts: Counts) -> tuple[list[Span], list[int]]:
-    """The tree of any spans, after the repairs that `build` lists."""
+    """Builds the tree of any spans, after the repairs that `build` lists."""
     kept = _without_duplicates([_ended(span, counts) for span in spans], counts)
     kept.sort(key=_ORDER)
     parents = _parents(kept, counts)
@@ -315,7 +315,7 @@ def _rehang(spans: list[Span], parents: list[int], order: list[int], counts: Cou
 
 
 class Worked:
-    """Which spans are, or hold, a task: what an agent waits for."""
+    """The spans that are, or hold, a task: what an agent waits for."""
 
     def __init__(self, spans: Sequence[Span], parents: Sequence[int], order: Sequence[int]) -> None:
         self._holds = [span.category in TASKS for span in spans]
@@ -333,7 +333,8 @@ class Worked:
                 self._holds[parents[i]] = True
 
     def only_after(self, span: int, root: int) -> bool:
-        """Whether `span`, which begins after `root` has ended, is the work that `root` was for.
+        """Tells whether `span`, which begins after `root` has ended, is the work that `root` was
+        for.
 
         It is if it has tasks and `root` had none; in a trace of services, whoever goes on does.
         """
@@ -341,7 +342,8 @@ class Worked:
 
 
 def _outside(span: Span, parent: Span) -> bool:
-    """Whether the two have no instant in common; a span without length may touch its parent."""
+    """Tells whether the two have no instant in common; a span without length may touch its
+    parent."""
     if span.start_ns == span.ended_ns:
         return not parent.start_ns <= span.start_ns <= parent.ended_ns
     return span.start_ns >= parent.ended_ns or span.ended_ns <= parent.start_ns
@@ -356,7 +358,7 @@ def _covers_start(ancestor: Span, span: Span) -> bool:
 def _children(
     parents: Sequence[int],
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-    """The children of every span, in order, and the roots."""
+    """Groups the children of every span, in order, and the roots."""
     roots: list[int] = []
     below: dict[int, list[int]] = {}
     for i, parent in enumerate(parents):
@@ -375,7 +377,7 @@ def _children(
 def _ended_by_a_flush(
     spans: list[Span], children: tuple[tuple[int, ...], ...], ends: list[int]
 ) -> bool:
-    """Whether all spans were ended by one flush, so that no duration means anything.
+    """Tells whether all spans were ended by one flush, so that no duration means anything.
 
     A chain of nested calls ends all at once by right: only several leaves that started far apart
     and end together give a flush away.
@@ -427,7 +429,7 @@ def _seconds(ns: int) -> str:
 
 
 def _disagreement(layers: Layers) -> Iterable[str]:
-    """One note on the calls whose records have different counts of tokens."""
+    """Writes one note on the calls whose records have different counts of tokens."""
     found = [
         f"{m.kept_tokens.input:,}/{m.kept_tokens.output:,} and "
         f"{m.merged_tokens.input:,}/{m.merged_tokens.output:,}"

@@ -84,7 +84,7 @@ class _Hanging:
         return True
 
     def _holds(self, span: int) -> bool:
-        """Whether `span` may hold others: it does, or only contains."""
+        """Tells whether `span` may hold others: it does, or only contains."""
         return bool(self._recorded[span]) or self._spans[span].category in SOFT
 
     def _place(self, lost: Sequence[int]) -> int:
@@ -104,7 +104,7 @@ class _Hanging:
         return min(shared, key=lambda i: (self._spans[i].duration_ns, -i), default=NO_SPAN)
 
     def _around(self, lost: Sequence[int], start_ns: int, end_ns: int) -> Iterator[int]:
-        """The containers that hold the time of `lost`, none of them below these."""
+        """Finds the containers that hold the time of `lost`, none of them below these."""
         spans, near_ns = self._spans, self._clock_ns
         last = max(lost, key=lambda i: spans[i].ended_ns)
         late_ns = max(near_ns, spans[last].duration_ns // LATE)
@@ -130,7 +130,7 @@ class _Hanging:
             above = self._parents[above]
 
     def _busy(self, container: int, start_ns: int, end_ns: int) -> bool:
-        """Whether a child of `container` runs between `start_ns` and `end_ns`."""
+        """Tells whether a child of `container` runs between `start_ns` and `end_ns`."""
         spans = self._spans
         first_ns, last_ns = start_ns + self._clock_ns, end_ns - self._clock_ns
         if container not in self._busy_until:

@@ -47,7 +47,7 @@ def run_end(
     children: Sequence[Sequence[int]],
     roots: Sequence[int],
 ) -> RunEnd:
-    """When the run of `spans` has ended; `ends_ns` of spans that last longer are changed."""
+    """Finds when the run of `spans` has ended; changes `ends_ns` of spans that last longer."""
     last_ns = max(ends_ns)
     if len(roots) == 1 and ends_ns[roots[0]] == last_ns:
         return RunEnd(last_ns)
@@ -68,7 +68,7 @@ def run_end(
 
 
 def _asks_alike(one: Span, other: Span) -> bool:
-    """Whether two model calls are known to have been given the same."""
+    """Tells whether two model calls are known to have been given the same."""
     first, second = one.model_call, other.model_call
     if first is None or second is None:
         return False
@@ -130,7 +130,7 @@ class _Looking:
         return max(self._ends_ns[i] for i in waiting)
 
     def _begun_last(self, root: int) -> Iterator[int]:
-        """`root` and, downwards, what was started last before it ended."""
+        """Lists `root` and, downwards, what was started last before it ended."""
         spans, end_ns = self._spans, self._ends_ns[root]
         i = root
         while True:
@@ -146,15 +146,15 @@ class _Looking:
             i = below[at - 1]
 
     def _in_a_call(self, chain: Sequence[int], span: int) -> bool:
-        """Whether `span` is a model call or a step of one, such as its request over HTTP."""
+        """Tells whether `span` is a model call or a step of one, such as its request over HTTP."""
         around = chain[: chain.index(span) + 1]
         kinds = [self._spans[i].category for i in around]
         owner = next((kind for kind in reversed(kinds) if kind in ("agent", *TASKS)), None)
         return owner == "llm"
 
     def _went_on(self, root: int) -> int:
-        """The child that begins after `root` and goes on with what was asked for in it: a tool, or
-        a call that was given a tool's result."""
+        """Finds the child that begins after `root` and goes on with what was asked for in it: a
+        tool, or a call that was given a tool's result."""
         spans, end_ns = self._spans, self._ends_ns[root]
         family = self._children[root]
         later = [i for i in family if spans[i].start_ns >= end_ns and self._ends_ns[i] > end_ns]
@@ -174,7 +174,8 @@ class _Looking:
         return NO_SPAN
 
     def _answered_otherwise(self, root: int, chain: Sequence[int]) -> bool:
-        """Whether `root` ended with the reply of another call, made beside the one that is open.
+        """Tells whether `root` ended with the reply of another call, made beside the one that is
+        open.
 
         So it is where several models are asked for the same, and the first to answer is taken.
         """
@@ -206,7 +207,7 @@ class _Looking:
         return worked and not linked
 
     def _all_the_work(self, root: int, branch: int) -> bool:
-        """Whether nothing but `branch`, which holds a model call, was done below `root`."""
+        """Tells whether nothing but `branch`, which holds a model call, was done below `root`."""
         end_ns = self._ends_ns[root]
         waiting = [
             i
