@@ -124,7 +124,7 @@ def test_a_large_run_stays_readable() -> None:
     text = plain(run_text(explained(build(spans)), BLOCKS, ["t"]))
     assert text.count("|\n") <= ROWS + 1
     assert len(text.splitlines()) < ROWS + 20
-    assert "more spans not shown" in text
+    assert "more spans (--all shows them)" in text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_large_run_stays_readable() -> None:
               tool a      |-|       asked_by=m inferred
               tool b        ||      asked_by=m inferred
             """,
-            "none to be seen, as only the windows of its tools are known",
+            "none to be seen, as its tools' own times are not known",
         ),
         ("agent run  |-----|\n  tool a    ||\n  tool b     |", "none found"),
     ],

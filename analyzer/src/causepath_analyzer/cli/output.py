@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal
 
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 from rich.theme import Theme
@@ -23,7 +24,9 @@ _THEME: Final = Theme(
     {
         "title": "bold",
         "plain": "not bold",
-        "path": "cyan",
+        "path": "blue",
+        "model": "cyan",
+        "tool": "green",
         "off": "bright_black",
         "note": "bright_black",
         "good": "green",
@@ -49,10 +52,11 @@ def complain_about(messages: Iterable[str]) -> None:
 
 
 def show(lines: Iterable[Text], color: Color, *, stream: IO[str] | None = None) -> None:
-    """Prints `lines` as they are: they fit 80 columns, except for paths and commands."""
+    """Prints `lines`, those that are too long for the terminal on several; commands stay whole."""
     out = stream if stream is not None else sys.stdout
     _survive_encoding(out)
     colored = color == "always" or (color == "auto" and _wants_color(out))
+    width = columns(out)
     drawn = io.StringIO()  # rich would handle a broken pipe in its own way
     console = Console(
         file=drawn,
@@ -63,11 +67,38 @@ def show(lines: Iterable[Text], color: Color, *, stream: IO[str] | None = None) 
         highlight=False,
         markup=False,
         emoji=False,
-        width=80,
+        width=width,
     )
     for line in lines:
-        console.print(line, soft_wrap=True)
+        for part in _wrapped(line, width, console):
+            console.print(part, soft_wrap=True)
     out.write(drawn.getvalue())
+
+
+def _wrapped(line: Text, width: int, console: Console) -> Iterable[Text]:
+    if line.cell_len <= width or line.plain.startswith("Next: "):
+        return (line,)
+    indent = len(line.plain) - len(line.plain.lstrip()) + 2
+    first, *rest = line.wrap(console, width)
+    tail = Text(" ").join(rest)
+    parts = tail.wrap(console, width - indent)
+    for part in parts:
+        part.pad_left(indent)
+    return (first, *parts)
+
+
+_LEAST_COLUMNS: Final = 60
+_MOST_COLUMNS: Final = 200
+COLUMNS: Final = 80
+
+
+def columns(out: IO[str]) -> int:
+    """Tells how many columns `out` has: those of its terminal within reason, else 80."""
+    try:
+        wide = os.get_terminal_size(out.fileno()).columns if out.isatty() else 0
+    except (OSError, ValueError):
+        wide = 0
+    return max(_LEAST_COLUMNS, min(_MOST_COLUMNS, wide)) if wide else COLUMNS
 
 
 def save(lines: Iterable[Text], path: str) -> None:
@@ -88,19 +119,29 @@ def write(data: bytes, path: str | None) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def marks(*, ascii_only: bool, stream: IO[str] | None = None) -> Marks:
-    """Block characters where `stream` (standard output) has them, else plain ones."""
+def marks(
+    *, ascii_only: bool, stream: IO[str] | None = None, every_row: bool = False, saved: bool = False
+) -> Marks:
+    """Gives block characters where `stream` (standard output) has them, else plain ones, and its
+    width; or that of a file, if the text is `saved`."""
     out: IO[str] = stream if stream is not None else sys.stdout
+    wide = COLUMNS if saved else columns(out)
     encoding = getattr(out, "encoding", None) or "utf-8"
     try:
         (BLOCKS.on + BLOCKS.off).encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        return ASCII
-    return ASCII if ascii_only else BLOCKS
+        ascii_only = True
+    drawn = ASCII if ascii_only else BLOCKS
+    return replace(drawn, width=wide, every_row=every_row)
 
 
 def _wants_color(out: IO[str]) -> bool:
-    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Follows no-color.org, force-color.org and bixense.com/clicolors: who wants none wins."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return out.isatty() and os.environ.get("CLICOLOR") != "0" and os.environ.get("TERM") != "dumb"
 
 
 def _survive_encoding(out: IO[str]) -> None:

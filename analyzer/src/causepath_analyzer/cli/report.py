@@ -54,6 +54,10 @@ AsciiOption = Annotated[
         name="--ascii", negative="", show_default=False, help="Draw with ASCII characters only."
     ),
 ]
+AllOption = Annotated[
+    bool,
+    Parameter(name="--all", negative="", show_default=False, help="Show every row of a long run."),
+]
 OutputOption = Annotated[
     str | None, Parameter(name=["--output", "-o"], metavar="FILE", help="Write to FILE instead.")
 ]
@@ -82,6 +86,7 @@ def report(
     config: ConfigOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
+    all_: AllOption = False,
     output: OutputOption = None,
     jobs: JobsOption = None,
 ) -> int:
@@ -95,9 +100,11 @@ def report(
     if json:
         write(as_json(inputs, found), output)
     elif output is not None:
-        save(as_text(inputs, found, shown, marks(ascii_only=ascii_only), rules), output)
+        kind = marks(ascii_only=ascii_only, every_row=all_, saved=True)
+        save(as_text(inputs, found, shown, kind, rules), output)
     else:
-        show(as_text(inputs, found, shown, marks(ascii_only=ascii_only), rules), color)
+        kind = marks(ascii_only=ascii_only, every_row=all_)
+        show(as_text(inputs, found, shown, kind, rules), color)
     return status_of(inputs, named, strict=strict)
 
 

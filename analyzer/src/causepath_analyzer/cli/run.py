@@ -26,6 +26,7 @@ from causepath_analyzer.cli.inputs import (
 )
 from causepath_analyzer.cli.output import complain, complain_about, marks, save, show, write
 from causepath_analyzer.cli.report import (
+    AllOption,
     AsciiOption,
     ColorOption,
     OutputOption,
@@ -54,6 +55,7 @@ def run(
     findings: FindingOptions = EVERY_FINDING,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
+    all_: AllOption = False,
     output: OutputOption = None,
 ) -> int:
     """Run a program with the causepath plugin on, then report on what it did.
@@ -107,7 +109,7 @@ def run(
         write(as_json(reading.inputs, found, spent), output)
         return status
     out = None if output is not None else sys.stderr
-    kind = marks(ascii_only=ascii_only, stream=out)
+    kind = marks(ascii_only=ascii_only, stream=out, every_row=all_, saved=output is not None)
     lines = [*program_text(spent), *as_text(reading.inputs, found, shown, kind, rules)]
     if output is not None:
         save(lines, output)

@@ -67,6 +67,13 @@ def duration(ns: int) -> str:
     return f"{hours:.1f}h" if hours < 1000 else f"{hours:.0f}h"
 
 
+def alike(ns: int, whole_ns: int) -> str:
+    """Writes a part of `whole_ns` in the unit of the whole: "0.50s" of five seconds."""
+    if not _SECOND <= whole_ns < 1_000 * _SECOND or not 0 < ns < _SECOND:
+        return duration(ns)
+    return "<0.01s" if ns < 5 * _MS else f"{ns / _SECOND:.2f}s"
+
+
 def moment(ns: int) -> str:
     """Writes when something was, as a clock on the wall here shows it: "2026-11-28 10:55:12". Empty
     where times do not count from 1970, or nobody knows."""

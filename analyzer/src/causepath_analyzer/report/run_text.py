@@ -15,6 +15,7 @@ from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health, Input
 from causepath_analyzer.report.formatting import (
+    alike,
     count,
     duration,
     fitted,
@@ -32,7 +33,7 @@ from causepath_analyzer.report.waterfall import Marks, lane, waterfall
 KIND_WORDS: Final[Mapping[Kind, str]] = {
     "first_token": "waiting for first token",
     "generation": "generating output",
-    "llm": "model calls (unsplit)",
+    "llm": "model calls (no TTFT)",
     "tool": "tools",
     "retrieval": "retrieval",
     "embedding": "embeddings",
@@ -63,12 +64,12 @@ def run_text(
     return [
         _headline(run, marks),
         *_when(run),
-        *_ending(run),
+        *_ending(run, marks),
         Text(),
         *waterfall(run, marks),
-        *_hops(run),
+        *_waits(run),
         Text(),
-        *_wall(run),
+        *_wall(run, marks),
         Text(),
         *_opportunities(run, marks),
         Text(),
@@ -76,6 +77,9 @@ def run_text(
         *health_lines(run.health, inputs),
         *_next(run, paths),
     ]
+
+
+_SHORTEST_TITLE: Final = 12
 
 
 def _headline(run: Run, marks: Marks) -> Text:
@@ -86,17 +90,19 @@ def _headline(run: Run, marks: Marks) -> Text:
     facts = [duration(trace.wall_ns)]
     if run.cost.usd is not None:
         facts.append(f"{_least(run)}{money(run.cost.usd)}")
-    if calls.llm:
-        facts.append(count(calls.llm, "model call"))
-    if calls.tool:
-        facts.append(count(calls.tool, "tool"))
+    numbers = [(calls.llm, "model call"), (calls.tool, "tool")]
     if not calls.llm and not calls.tool:
-        facts.append(count(len(trace.spans), "span"))
-    tail = "  " + "  ".join([*facts, f"trace {short_id(trace.trace_id)}"]) + "  "
-    status = status_words(run.ending)
-    room = 80 - len(tail) - len(status)
+        numbers = [(len(trace.spans), "span")]
+    counted = [count(number, what) for number, what in numbers if number]
     title = harmless(name, ascii_only=marks.ascii_only) or "(unnamed)"
-    line = Text(fitted(title, room).rstrip(), style="title")
+    status = status_words(run.ending)
+    while True:
+        tail = "  " + "  ".join([*facts, *counted, f"trace {short_id(trace.trace_id)}"]) + "  "
+        room = marks.width - len(tail) - len(status)
+        if room >= min(_SHORTEST_TITLE, cell_len(title)) or not counted:
+            break
+        counted.pop()  # what the rows below tell as well
+    line = Text(fitted(title, max(4, room)).rstrip(), style="title")
     line.append(tail, style="plain")
     line.append(status, style="good" if run.ending.status == "ok" else "bad")
     return line
@@ -121,7 +127,7 @@ def _when(run: Run) -> list[Text]:
     return [Text(f"began {began}", style="note")] if began else []
 
 
-def _ending(run: Run) -> list[Text]:
+def _ending(run: Run, marks: Marks) -> list[Text]:
     """Says what a run that did not end well came to."""
     if run.ending.killed:
         told = "killed: its own span was never written (or it is in another file)"
@@ -134,10 +140,10 @@ def _ending(run: Run) -> list[Text]:
     open_spans = [span.name for span in run.trace.spans if span.left_open]
     if open_spans:
         told += f", while in {harmless(open_spans[-1])}"
-    return [Text(fitted(told, min(80, cell_len(told))), style="bad")]
+    return [Text(fitted(told, min(marks.width, cell_len(told))), style="bad")]
 
 
-def _hops(run: Run) -> list[Text]:
+def _waits(run: Run) -> list[Text]:
     """What held each call on the path that came after another one."""
     held: dict[Edge, int] = {}
     before = NO_SPAN
@@ -150,11 +156,11 @@ def _hops(run: Run) -> list[Text]:
         before = unit
     if not held or run.trace.untrusted:
         return []
-    told = ", ".join(f"{held[edge]} by {words}" for edge, words in _EDGES.items() if edge in held)
-    return [Text(f"  hops between calls: {told}", style="note")]
+    told = ", ".join(f"{words} {held[edge]}" for edge, words in _EDGES.items() if edge in held)
+    return [Text(f"  waits between calls, known by: {told}", style="note")]
 
 
-def _wall(run: Run) -> list[Text]:
+def _wall(run: Run, marks: Marks) -> list[Text]:
     wall = max(1, run.trace.wall_ns)
     if run.trace.untrusted:
         return [
@@ -165,13 +171,15 @@ def _wall(run: Run) -> list[Text]:
     for kind, spent in run.wall.path.items():
         total = run.wall.kind_sums.get(kind)
         # The own time of agents is no sum of spans: they contain everything else.
-        beside = duration(total) if total is not None and kind not in ("agent", "other") else ""
-        row = f"  {KIND_WORDS[kind]:<29}{duration(spent):>8}{percent(spent / wall):>8}{beside:>9}"
+        beside = alike(total, wall) if total is not None and kind not in ("agent", "other") else ""
+        row = (
+            f"  {KIND_WORDS[kind]:<29}{alike(spent, wall):>8}{percent(spent / wall):>8}{beside:>9}"
+        )
         lines.append(Text(row.rstrip()))
-    return [*lines, *_outside(run), *_tokens(run)]
+    return [*lines, *_outside(run, marks), *_tokens(run)]
 
 
-def _outside(run: Run) -> list[Text]:
+def _outside(run: Run, marks: Marks) -> list[Text]:
     """What is to be said of time that no call took: whose it was, and what it may have been."""
     path = run.wall.path
     lines = []
@@ -181,13 +189,13 @@ def _outside(run: Run) -> list[Text]:
         )
         lines.append(Text(roots, style="note"))
     if run.trace.after_ns:
-        lines.append(Text(f"  {_after(run)}", style="note"))
+        lines.append(Text(f"  {_after(run, marks)}", style="note"))
     if path.get("agent", 0) * 20 >= run.trace.wall_ns > 0:
         lines.append(
             Text("  not measured here: own code, or calls that nothing instruments", style="note")
         )
     if path.get("beside", 0) * 20 >= run.trace.wall_ns > 0:
-        lines.append(Text(f"  {_branches(run)}", style="note"))
+        lines.append(Text(f"  {_branches(run, marks)}", style="note"))
     alone = run.path.alone_ns
     most = max(alone, key=alone.__getitem__, default=NO_SPAN)
     if not alone or 2 * alone[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
@@ -199,19 +207,22 @@ def _outside(run: Run) -> list[Text]:
         return [*lines, Text(told, style="note")]
     name = harmless(run.trace.spans[most].name)
     tail = f" itself took {duration(alone[most])}: trace what it does there"
-    return [*lines, Text(f"  {fitted(name, 78 - len(tail)).rstrip()}{tail}", style="note")]
+    return [
+        *lines,
+        Text(f"  {fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}", style="note"),
+    ]
 
 
-def _after(run: Run) -> str:
+def _after(run: Run, marks: Marks) -> str:
     """What goes on after the run, longest, and whether it ran while nothing else was seen to."""
     trace = run.trace
     later = [i for i, span in enumerate(trace.spans) if span.ended_ns > trace.end_ns]
     last = max(later, key=lambda i: trace.spans[i].ended_ns)
     tail = f" goes on for {duration(trace.after_ns)} after the run: not in the wall"
-    return f"{fitted(harmless(trace.spans[last].name), 78 - len(tail)).rstrip()}{tail}"
+    return f"{fitted(harmless(trace.spans[last].name), marks.width - 2 - len(tail)).rstrip()}{tail}"
 
 
-def _branches(run: Run) -> str:
+def _branches(run: Run, marks: Marks) -> str:
     """Which call ran in most of the time that a branch beside it took."""
     beside: dict[int, int] = {}
     for section in run.path.sections:
@@ -220,7 +231,8 @@ def _branches(run: Run) -> str:
             beside[section.beside] = beside.get(section.beside, 0) + length
     most = max(beside, key=beside.__getitem__)
     tail = f" ran for {duration(beside[most])} with no sign of a wait for it"
-    return f"{fitted(harmless(run.trace.spans[most].name), 78 - len(tail)).rstrip()}{tail}"
+    name = harmless(run.trace.spans[most].name)
+    return f"{fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}"
 
 
 def _tokens(run: Run) -> list[Text]:
@@ -247,35 +259,44 @@ def _least(run: Run) -> str:
     return "" if whole else "at least "
 
 
+_BESIDE_TITLE: Final = 35
+_LONGEST_TITLE: Final = 72
+
+
 def _opportunities(run: Run, marks: Marks) -> list[Text]:
     if run.trace.untrusted and not run.findings:
         return [Text("Opportunities: none computed, the times in this trace mean nothing")]
     if not run.findings:
         return [Text(f"Opportunities: {_why_none(run)}")]
-    lines = [Text(f"{'Opportunities':<45}{'saves':>8}{'':>8}  evidence", style="title")]
+    room = min(marks.width - _BESIDE_TITLE, _LONGEST_TITLE)
+    lines = [Text(f"{'Opportunities':<{room}}{'saves':>8}{'':>8}  evidence", style="title")]
     for number, finding in enumerate(run.findings[:_OPPORTUNITIES]):
         letter = f" ({lane(number)})" if lane(number) else ""
-        what = fitted(f"  {finding.code} {finding.title}{letter}", 45)
+        what = fitted(f"  {finding.code} {finding.title}{letter}", room)
         share = "" if finding.share is None else percent(finding.share)
-        line = Text(f"{what}{saved(finding.saving):>8}{share:>8}")
+        ns = finding.saving.ns
+        saves = saved(finding.saving) if ns is None else alike(ns, run.trace.wall_ns)
+        line = Text(f"{what}{saves:>8}{share:>8}")
         bound = ", at most" if finding.at_most else ""
         line.append(f"  {finding.evidence}{bound}", style="good")
         if finding.saving.ns is not None and finding.saving.usd is not None:
             line.append(f", {money(finding.saving.usd)}")
         lines.append(line)
         names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
-        detail = fitted(f"        {names}", min(80, 8 + cell_len(names)))
+        detail = fitted(f"        {names}", min(marks.width, 8 + cell_len(names)))
         if finding.where is not None:
             place = harmless(finding.where, ascii_only=marks.ascii_only)
-            detail += "  at " + tail_of_path(place, 80 - 5 - cell_len(detail))
+            detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))
         lines.append(Text(detail, style="note"))
     if len(run.findings) > _OPPORTUNITIES:
         lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
     if sum(finding.share is not None for finding in run.findings) > 1:
         share = percent(run.together_ns / max(1, run.trace.wall_ns))
         then = duration(run.trace.wall_ns - run.together_ns)
-        what = fitted("  all together", 45)
-        lines.append(Text(f"{what}{duration(run.together_ns):>8}{share:>8}  -> {then}"))
+        what = fitted("  all together", room)
+        lines.append(
+            Text(f"{what}{alike(run.together_ns, run.trace.wall_ns):>8}{share:>8}  -> {then}")
+        )
     return lines
 
 
@@ -290,7 +311,7 @@ def _why_none(run: Run) -> str:
     lengths = sorted(span.duration_ns for span in tools)
     if worth_saying(sum(lengths[:-1]), run.trace.wall_ns):
         if all(span.tool_call is None or span.tool_call.inferred for span in tools):
-            return "none to be seen, as only the windows of its tools are known"
+            return "none to be seen, as its tools' own times are not known"
         if all(issuer == NO_SPAN for issuer in run.causes.issuers):
             return "none to be seen; which reply asked for which tool is not known"
     return "none found"
@@ -348,8 +369,8 @@ def _next(run: Run, paths: Sequence[str]) -> list[Text]:
         command = f"causepath explain {first.code}"
         if first.replayed:
             command += f" | causepath whatif {where} --apply {first.code}"
+    elif any(span.category in CALLS for span in run.trace.spans):
+        command = f"causepath whatif {where} --profile"
     else:
-        # A budget a tenth above what the run took: what one would set to keep it.
-        seconds = max(1, -(-run.trace.wall_ns * 11 // 10_000_000_000))
-        command = f'causepath check {where} --max "wall={seconds}s"'
+        command = f"causepath doctor {where}"
     return [Text(f"Next: {command}", style="note")]

@@ -10,6 +10,7 @@ from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.summary import Row, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
+    alike,
     count,
     duration,
     fitted,
@@ -27,6 +28,8 @@ from causepath_analyzer.report.run_text import KIND_WORDS, STATUS_WORDS, health_
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
+_LEFT = 40
+_SIDE_BY_SIDE = 76
 
 
 def summary_text(
@@ -38,7 +41,7 @@ def summary_text(
         Text(),
         *_tables(summary, marks),
         Text(),
-        *_opportunities(summary),
+        *_opportunities(summary, marks),
         Text(),
         *health_lines(summary.health, inputs),
         *_slowest(summary, paths),
@@ -75,51 +78,67 @@ def _tables(summary: Summary, marks: Marks) -> list[Text]:
     kinds = [row for row in summary.rows if row.by == "kind"][:_ROWS]
     places = [row for row in summary.rows if row.by == "operation"][:_ROWS]
     total = hours(summary.total_wall_ns)
-    lines = [
-        Text(
-            f"{fitted(f'Wall time, {total}', 25)}{'share':>6}{'p95/run':>9}   "
-            f"{'Top places on the path':<25}{'share':>6}{'runs':>6}",
-            style="title",
-        )
-    ]
-    for kind, place in zip_longest(kinds, places):
-        left = _kind(kind) if kind is not None else " " * 40
-        lines.append(Text((left + (_place(place, summary, marks) if place else "")).rstrip()))
+    title = f"{fitted(f'Wall time, {total}', _LEFT - 15)}{'share':>6}{'p95/run':>9}"
+    left = [title, *(_kind(one, summary) for one in kinds)]
+    if marks.width < _SIDE_BY_SIDE:
+        room = marks.width - 17
+        right = [_places_title(room), *(_place(one, summary, marks, room) for one in places)]
+        lines = [Text(row.rstrip()) for row in (*left, *right)]
+        lines[len(left)].stylize("title")
+    else:
+        room = min(60, marks.width - _LEFT - 17)
+        right = [_places_title(room), *(_place(one, summary, marks, room) for one in places)]
+        both = zip_longest(left, right, fillvalue="")
+        lines = [Text(f"{fitted(one, _LEFT)}{other}".rstrip()) for one, other in both]
+    lines[0].stylize("title")
     return [*lines, *_turns(summary)]
 
 
-_TURNS = ("before", "first", "middle", "last", "only", "none")
+_TURNS = (
+    ("before", "before any"),
+    ("first", "first"),
+    ("middle", "middle"),
+    ("last", "last"),
+    ("only", "the only"),
+    ("none", "runs without"),
+)
 
 
 def _turns(summary: Summary) -> list[Text]:
     """How the wall time is spread over the turns of a conversation, if there are several."""
     rows = {row.key: row for row in summary.rows if row.by == "turn"}
-    told = [f"{role} {percent(rows[role].share)}" for role in _TURNS if role in rows]
-    return [Text(f"By turn: {', '.join(told)}", style="note")] if len(told) > 1 else []
+    told = [f"{words} {percent(rows[role].share)}" for role, words in _TURNS if role in rows]
+    return [Text(f"Wall by model turn: {', '.join(told)}", style="note")] if len(told) > 1 else []
 
 
-def _kind(row: Row) -> str:
+def _kind(row: Row, summary: Summary) -> str:
     words = next(words for kind, words in KIND_WORDS.items() if kind == row.key)
-    return f"{fitted(f'  {words}', 25)}{percent(row.share):>6}{duration(row.p95_ns):>9}"
+    p95 = alike(row.p95_ns, summary.wall_ns.p95)
+    return f"{fitted(f'  {words}', 25)}{percent(row.share):>6}{p95:>9}"
 
 
-def _place(row: Row, summary: Summary, marks: Marks) -> str:
+def _places_title(room: int) -> str:
+    return f"   {'Top places on the path':<{room + 2}}{'share':>6}{'runs':>6}"
+
+
+def _place(row: Row, summary: Summary, marks: Marks, room: int) -> str:
     name = harmless(operation(row.key), ascii_only=marks.ascii_only) or "(unnamed)"
     runs = percent(row.runs / summary.traces)
-    return f"     {fitted(name, 23)}{percent(row.share):>6}{runs:>6}"
+    return f"     {fitted(name, room)}{percent(row.share):>6}{runs:>6}"
 
 
-def _opportunities(summary: Summary) -> list[Text]:
+def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
     if not summary.opportunities:
         return [Text("Opportunities: none found"), *_undeclared(summary)]
+    room = min(marks.width - 35, 72)
     lines = [
         Text(
-            f"{'Opportunities (each alone)':<47}{'runs':>5}{'mean saved':>12}{'total':>8}",
+            f"{'Opportunities (each alone)':<{room}}{'runs':>5}{'mean saved':>12}{'total':>8}",
             style="title",
         )
     ]
     for found in summary.opportunities:
-        title = fitted(f"  {found.code} {RULES[found.code].title}", 47)
+        title = fitted(f"  {found.code} {RULES[found.code].title}", room)
         runs = percent(found.runs / summary.traces)
         mean = saved(found.saving, found.runs)
         total = saved(found.saving) if found.saving.ns is None else hours(found.saving.ns)
@@ -158,7 +177,7 @@ def _failed(summary: Summary, where: str) -> list[Text]:
 def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
     ids = [short_id(slow.trace_id, summary.id_length) for slow in summary.slowest]
-    walls = [duration(slow.wall_ns) for slow in summary.slowest]
+    walls = [alike(slow.wall_ns, summary.wall_ns.p95) for slow in summary.slowest]
     fitting = max(1, 70 // (summary.id_length + 10))
     slowest = "  ".join(map(" ".join, list(zip(ids, walls, strict=True))[:fitting]))
     hand = count(summary.hands_on, "of these runs hands", "of these runs hand")

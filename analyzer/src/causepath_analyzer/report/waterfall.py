@@ -1,6 +1,7 @@
 """One run as rows of bars over its wall time: what it waited for solid, the rest light."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -8,14 +9,15 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.model import NO_SPAN, Span
-from causepath_analyzer.report.formatting import count, duration, fitted, harmless, operation
+from causepath_analyzer.model import NO_SPAN, Category, Span
+from causepath_analyzer.report.formatting import alike, count, duration, fitted, harmless, operation
 
 ROWS: Final = 24
 """More rows nobody reads; what is left out is said."""
 _LABEL: Final = 25
-_BAR: Final = 32
-_NOTE: Final = 11
+_NOTE: Final = 10
+_BESIDE: Final = 13
+"""Columns that are neither label nor bar nor note."""
 _DEPTH: Final = 4
 _CALLS: Final = ("llm", "tool", "retry", "agent")
 
@@ -28,6 +30,20 @@ class Marks(Struct, frozen=True):
     ascii_only: bool
     width: int = 80
     """Columns that there are."""
+    every_row: bool = False
+    """Nothing is folded, however many rows there are."""
+
+    @property
+    def label(self) -> int:
+        return _LABEL + (self.width - 80) // 3
+
+    @property
+    def note(self) -> int:
+        return _NOTE + max(0, (self.width - 80) // 6)
+
+    @property
+    def bar(self) -> int:
+        return self.width - _BESIDE - self.label - self.note
 
 
 BLOCKS: Final = Marks("█", "░", False)
@@ -35,18 +51,33 @@ ASCII: Final = Marks("#", "-", True)
 
 
 def waterfall(run: Run, marks: Marks) -> list[Text]:
-    """At most `ROWS` rows in order of the tree, the scale below them, and what was left out."""
+    """Draws at most `ROWS` rows in order of the tree, and says below the scale what is folded."""
     tree = _Tree(run)
-    shown, hidden = _chosen(run, tree)
+    shown, hidden = _chosen(run, tree, every=marks.every_row)
     lanes = _lanes(run)
     depth = tree.depth_among(shown)
     lines = [_row(run, tree, i, depth[i], marks, lanes) for i in shown]
     lines.append(_scale(run, marks))
     if hidden:
-        on_path = sum(tree.own_ns[i] for i in hidden)
-        what = f"  {count(len(hidden), 'more span')} not shown"
-        lines.append(Text(what + (f", {duration(on_path)} of the path" if on_path else "")))
+        lines.append(_folded(run, tree, hidden, marks))
     return lines
+
+
+def _folded(run: Run, tree: "_Tree", hidden: Sequence[int], marks: Marks) -> Text:
+    """Says what is not shown: how many spans, how much of the path, and what they are called."""
+    on_path = sum(tree.own_ns[i] for i in hidden)
+    what = f"  {count(len(hidden), 'more span')} (--all shows them)"
+    if on_path:
+        what += f", {alike(on_path, run.trace.wall_ns)} of the path"
+    names = Counter(operation(run.trace.spans[i].name) for i in hidden).most_common()
+    each = [f"{number:,} {harmless(name, ascii_only=marks.ascii_only)}" for name, number in names]
+    line = f"{what}: {', '.join(each[:_NAMED])}"
+    if len(each) > _NAMED:
+        line += ", ..."
+    return Text(fitted(line, min(marks.width, cell_len(line))), style="note")
+
+
+_NAMED: Final = 4
 
 
 class _Tree:
@@ -97,13 +128,13 @@ class _Tree:
         ]
 
 
-def _chosen(run: Run, tree: _Tree) -> tuple[list[int], list[int]]:
+def _chosen(run: Run, tree: _Tree, *, every: bool) -> tuple[list[int], list[int]]:
     """The spans to show, in order of display, and those to hide."""
     trace = run.trace
     candidates = tree.order
     if len(trace.roots) == 1 and len(trace.spans) > 1:
         candidates = candidates[1:]  # the root is in the headline
-    if len(candidates) <= ROWS:
+    if every or len(candidates) <= ROWS:
         return candidates, []
     # Wrappers that only wait for what is below them say nothing of their own.
     noticeable = trace.wall_ns // 200
@@ -142,11 +173,23 @@ def _row(run: Run, tree: _Tree, i: int, depth: int, marks: Marks, lanes: dict[in
     line.append(_label(span, indent, marks))
     line.append(" |")
     for char, on_path in _bar(run, span, tree.on_path(i), marks):
-        line.append(char, style="path" if on_path else "off")
-    line.append(f"|{duration(span.duration_ns):>7} ")
-    line.append(_note(span, lanes.get(i, ""), marks), style="note")
+        line.append(char, style=_style(span) if on_path else "off")
+    line.append(f"|{alike(span.duration_ns, run.trace.wall_ns):>7} ")
+    line.append(_note(span, lanes.get(i, ""), marks), style="note" if span.error is None else "bad")
     line.rstrip()
     return line
+
+
+_STYLES: Final[Mapping[Category, str]] = {
+    "llm": "model",
+    "tool": "tool",
+    "retrieval": "tool",
+    "retry": "bad",
+}
+
+
+def _style(span: Span) -> str:
+    return "bad" if span.error is not None else _STYLES.get(span.category, "path")
 
 
 def _label(span: Span, indent: str, marks: Marks) -> str:
@@ -155,8 +198,9 @@ def _label(span: Span, indent: str, marks: Marks) -> str:
     name = harmless(operation(said), ascii_only=marks.ascii_only) or "(unnamed)"
     turn = span.model_call.turn if span.model_call is not None else None
     tail = f" #{turn}" if turn is not None else ""
-    room = _LABEL - len(indent) - len(tail)
-    return fitted(indent + (fitted(name, room) if cell_len(name) > room else name) + tail, _LABEL)
+    room = marks.label - len(indent) - len(tail)
+    short = fitted(name, room) if cell_len(name) > room else name
+    return fitted(indent + short + tail, marks.label)
 
 
 def _note(span: Span, letter: str, marks: Marks) -> str:
@@ -166,32 +210,33 @@ def _note(span: Span, letter: str, marks: Marks) -> str:
     elif span.model_call is not None and span.model_call.ttft_ns is not None:
         notes.append(f"TTFT {span.model_call.ttft_ns / 1e9:.2f}")
     elif span.tool_call is not None and span.tool_call.inferred:
-        notes.append("window")
+        notes.append("at most")
     text = " ".join(notes)
-    return fitted(text, _NOTE).rstrip() if cell_len(text) > _NOTE else text
+    return fitted(text, marks.note).rstrip() if cell_len(text) > marks.note else text
 
 
 def _bar(
     run: Run, span: Span, on_path: Sequence[tuple[int, int]], marks: Marks
 ) -> list[tuple[str, bool]]:
-    """One character per cell, and whether it stands for time on the path."""
+    """Gives one character per cell, and whether it stands for time on the path."""
+    width = marks.bar
     start, wall = run.trace.start_ns, max(1, run.trace.wall_ns)
-    first = min(_BAR - 1, (span.start_ns - start) * _BAR // wall)
-    last = min(_BAR - 1, max(first, -(-(span.ended_ns - start) * _BAR // wall) - 1))
-    covered = [0] * _BAR
+    first = min(width - 1, (span.start_ns - start) * width // wall)
+    last = min(width - 1, max(first, -(-(span.ended_ns - start) * width // wall) - 1))
+    covered = [0] * width
     for begin, end in on_path:
-        cell = min(_BAR - 1, (begin - start) * _BAR // wall)
-        while cell < _BAR and start + cell * wall // _BAR < end:
-            left = max(begin, start + cell * wall // _BAR)
-            covered[cell] += max(0, min(end, start + (cell + 1) * wall // _BAR) - left)
+        cell = min(width - 1, (begin - start) * width // wall)
+        while cell < width and start + cell * wall // width < end:
+            left = max(begin, start + cell * wall // width)
+            covered[cell] += max(0, min(end, start + (cell + 1) * wall // width) - left)
             cell += 1
     cells = []
-    for cell in range(_BAR):
+    for cell in range(width):
         if not first <= cell <= last:
             cells.append((" ", False))
             continue
-        left = max(span.start_ns, start + cell * wall // _BAR)
-        right = min(span.ended_ns, start + (cell + 1) * wall // _BAR)
+        left = max(span.start_ns, start + cell * wall // width)
+        right = min(span.ended_ns, start + (cell + 1) * wall // width)
         on = covered[cell] > 0 and 2 * covered[cell] >= right - left
         cells.append((marks.on if on else marks.off, on))
     return cells
@@ -200,6 +245,8 @@ def _bar(
 def _scale(run: Run, marks: Marks) -> Text:
     total = duration(run.trace.wall_ns)
     legend = f"{marks.on} on the path  {marks.off} off"
-    line = Text(" " * (_LABEL + 4))
-    line.append("0s" + f"{legend:^{_BAR - 2 - len(total)}}" + total, style="note")
+    if len(legend) + len(total) + 6 > marks.bar:
+        legend = f"{marks.on} path"
+    line = Text(" " * (marks.label + 4))
+    line.append("0s" + f"{legend:^{marks.bar - 2 - len(total)}}" + total, style="note")
     return line
