@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.backends.spans import of_service, span
-from tests.backends.stack import Jaeger, collector_running, eventually, jaeger_running
+from tests.backends.stack import Jaeger, collector_running, eventually, jaeger_running, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,18 @@ def test_jaeger_keeps_the_newest_and_gets_what_came_while_it_was_away(tmp_path: 
         jaeger.running.restart()
         jaeger.running.wait_until_ready(jaeger.url)
         assert eventually(lambda: names(jaeger), bool) == ["run while it was away"]
+
+
+def test_behind_a_proxys_path_jaeger_is_asked_at_the_address_that_the_browser_shows(
+    tmp_path: Path,
+) -> None:
+    run = span("invoke_agent a", 5, AGENT)
+    with jaeger_running(tmp_path, JAEGER_BASE_PATH="/tools/jaeger") as jaeger:
+        jaeger.send(of_service("proxied", run))
+        page = f"{jaeger.url}/tools/jaeger"
+        for address in (f"{page}/trace/{run['traceId']}", f"{page}/search?service=proxied"):
+            (found,) = report(address)["traces"]
+            assert found["trace_id"] == run["traceId"]
 
 
 @pytest.mark.slow
