@@ -158,11 +158,45 @@ def test_every_import_is_in_the_table(
 
 @pytest.mark.parametrize("table", [PLUGIN, ANALYZER], ids=["plugin", "analyzer"])
 def test_the_table_has_no_circle(table: dict[str, set[str]]) -> None:
-    floors = dict(table)
-    while floors:
-        lowest = {room for room, below in floors.items() if not (below - {room}) & floors.keys()}
-        assert lowest, f"a circle among {sorted(floors)}"
-        floors = {room: below for room, below in floors.items() if room not in lowest}
+    assert _circle(table) == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "folder"), [("causepath", "src"), ("causepath_analyzer", "analyzer/src")]
+)
+def test_no_modules_import_one_another_in_a_circle(package: str, folder: str) -> None:
+    """Inside a room neither, and not for the sake of types either."""
+    root = ROOT / folder / package
+    modules = {}
+    for path in root.rglob("*.py"):
+        name = path.relative_to(root).with_suffix("").parts
+        name = name[:-1] if len(name) > 1 and name[-1] == "__init__" else name
+        modules[".".join(name)] = {".".join(target) for _, target in _imports(path, package)}
+    assert _circle(modules) == set()
+
+
+def test_a_circle_is_found_wherever_it_is() -> None:
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == {
+        "a",
+        "b",
+        "c",
+        "d",
+    }
+    assert _circle({"a": {"b", "c"}, "b": {"c"}, "c": {"c"}}) == set()
+
+
+def _circle(below: dict[str, set[str]]) -> set[str]:
+    """Lists what imports one another in a circle, and what imports that."""
+    floors = dict(below)
+    while lowest := {one for one, under in floors.items() if not (under - {one}) & floors.keys()}:
+        floors = {one: under for one, under in floors.items() if one not in lowest}
+    return set(floors)
+
+
+def test_nothing_in_calls_imports_their_wiring() -> None:
+    for path in (ROOT / "src/causepath/calls").glob("*.py"):
+        imported = {target for _, target in _imports(path, "causepath")}
+        assert ("calls", "telemetry") not in imported, path
 
 
 def test_the_halves_share_no_code() -> None:

@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from causepath.calls.open_runs import declaring_generator
+from causepath.calls.declared_runs import declaring_generator
 from causepath.guard import harmless
 from causepath.tool_functions import measured_functions
 
@@ -131,4 +131,4 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
 @harmless(None)
 def _open_run(name: str, generator: FrameType | None = None) -> Operation | None:
     active = measured_functions.telemetry()
-    return None if active is None else active.agent_run(name, generator)
+    return None if active is None else active.run_spans.declared(name, generator)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from causepath import config
-from causepath.calls.tracing import Telemetry
+from causepath.calls.telemetry import Telemetry
 from causepath.code import frameworks
 from causepath.export.tracer_provider import Pipeline
 from causepath.guard import harmless
@@ -57,11 +57,11 @@ class Plugin:
                 self.enabled = True
                 self._enable(tracer_provider)
                 return
-            if self._telemetry is not None and self._telemetry.content is not None:
-                self._telemetry.content.redact = self._redact
+            if self._telemetry is not None and self._telemetry.words.content is not None:
+                self._telemetry.words.content.redact = self._redact
             if self._telemetry is not None and tracer_provider is not None:
                 self._pipeline.give(tracer_provider)
-                self._telemetry.attend(tracer_provider)
+                self._telemetry.tracing.attend(tracer_provider)
 
     @harmless(None)
     def disable(self) -> None:
@@ -84,18 +84,18 @@ class Plugin:
             self._found if settings.find_tools else None,
         )
         measured_functions.telemetry = lambda: self._telemetry
-        self._pipeline.when_set(telemetry.attend, telemetry.set_up_for_others)
+        self._pipeline.when_set(telemetry.tracing.attend, telemetry.tracing.set_up_for_others)
         for module, description in PROVIDERS.items():
             self._when_imported(module, functools.partial(self._patch, telemetry, description))
-        sessions = mcp.Sessions(telemetry)
+        sessions = mcp.Sessions(telemetry.tool_calls)
         for name, caller in mcp.CALLERS.items():
             self._when_imported(
                 name, functools.partial(self._patch_mcp, telemetry, sessions, caller)
             )
-        agents = self._agents = claude_agent.ClaudeSessions(telemetry)
+        agents = self._agents = claude_agent.ClaudeSessions(telemetry.run_spans)
         for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
             self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
-        carriers = Carriers(lambda: telemetry.runs, self._found.handed_over)
+        carriers = Carriers(telemetry.runs, self._found.handed_over)
         for name in carriers.modules:
             self._when_imported(name, functools.partial(self._patch_carrier, telemetry, carriers))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
@@ -131,16 +131,17 @@ class Plugin:
     def _patch(self, telemetry: Telemetry, description: str, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
-            if self._settings.digests and telemetry.evidence is None:
+            if self._settings.digests and telemetry.words.evidence is None:
                 from causepath.content.digest_key import digest_key
                 from causepath.content.provenance import Evidence
 
-                telemetry.evidence = Evidence(digest_key(self._settings.digest_key))
-            if self._settings.content is not None and telemetry.content is None:
+                telemetry.words.evidence = Evidence(digest_key(self._settings.digest_key))
+            if self._settings.content is not None and telemetry.words.content is None:
                 from causepath.content.recording import Content
 
-                digest = telemetry.evidence.digest if telemetry.evidence is not None else None
-                telemetry.content = Content(self._settings.content, self._redact, digest)
+                evidence = telemetry.words.evidence
+                digest = evidence.digest if evidence is not None else None
+                telemetry.words.content = Content(self._settings.content, self._redact, digest)
             provider: Provider = importlib.import_module(description).PROVIDER
             telemetry.providers.append(provider)
             self._changed().apply(provider, telemetry)
@@ -188,7 +189,9 @@ class Plugin:
         if telemetry is self._telemetry:
             from causepath.hooks.frameworks import Frameworks
 
-            self._frameworks = self._frameworks or Frameworks(telemetry)
+            self._frameworks = self._frameworks or Frameworks(
+                telemetry.runs, telemetry.run_spans, telemetry.tool_calls
+            )
             self._frameworks.wrap(module, self._changed())
 
     def _changed(self) -> Patches:
@@ -204,7 +207,7 @@ class Plugin:
 
     def _before_end(self, signal_name: str | None) -> None:
         if self._telemetry is not None:
-            self._telemetry.write_what_others_left(time.time_ns())
+            self._telemetry.open_calls.write_what_others_left(time.time_ns())
             self._agents.end_open()
             self._telemetry.end_open(self._pipeline.write_open, end_of_process(signal_name))
 

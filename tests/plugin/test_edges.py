@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -18,7 +19,7 @@ from anthropic.types import Message
 from opentelemetry.sdk.trace import TracerProvider
 
 import causepath
-from causepath.calls import runs
+from causepath.calls import open_runs
 from causepath.tool_functions import measured_functions
 from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
@@ -63,8 +64,9 @@ def registries() -> dict[str, int]:
     active = measured_functions.telemetry()
     assert active is not None
     kept = {
-        "open": active._open,
-        **{k: v for k, v in vars(active.runs).items() if k not in ("_lock", "quiet")},
+        "open": active.open_calls._open,
+        "declared": active.runs.declared._by_frame,
+        **{k: v for k, v in vars(active.runs).items() if isinstance(v, Sized)},
     }
     return {name: len(value) for name, value in kept.items() if len(value)}
 
@@ -151,7 +153,7 @@ def test_nothing_is_kept_of_calls_after_the_provider_was_shut_down(
 
 def test_runs_that_nobody_continues_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forced tool call as a structured answer is never answered by the application."""
-    monkeypatch.setattr(runs, "MAX_OPEN_RUNS", 3)
+    monkeypatch.setattr(open_runs, "MAX_OPEN_RUNS", 3)
     with (
         MessagesApi(ASKS) as api,
         Recording() as recording,
@@ -167,7 +169,7 @@ def test_runs_that_nobody_continues_are_bounded(monkeypatch: pytest.MonkeyPatch)
 def test_tool_calls_that_nobody_answers_are_bounded_below_other_spans(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(open_runs, "MAX_REMEMBERED", 3)
     with (
         MessagesApi(ASKS) as api,
         Recording(),

@@ -20,7 +20,7 @@ from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usag
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.telemetry import Telemetry
     from tests.support.recording import Recording
 
 HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
@@ -300,9 +300,9 @@ def test_a_run_that_is_left_ends_when_it_last_did_something(
     ask(client, [{"role": "user", "content": "?"}])
     assert [span.name for span in recording.spans()] == ["chat m"]
     active = active_telemetry()
-    active.end_idle_runs(idle_seconds=3600)
+    active.run_spans.end_idle(idle_seconds=3600)
     assert len(recording.spans()) == 1
-    active.end_idle_runs()
+    active.run_spans.end_idle()
     chat, run = recording.spans()
     assert run.name == "invoke_agent test_runs"
     assert run.end_time == chat.end_time

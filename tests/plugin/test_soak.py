@@ -193,8 +193,8 @@ def soak(seconds: float, is_async: bool) -> Watching:
         gc.collect()
         active = measured_functions.telemetry()
         assert active is not None
-        active.end_idle_runs()
-        assert not active._open
+        active.run_spans.end_idle()
+        assert not active.open_calls._open
         assert not active.runs._inferred
         assert not active.others._open
     return watching

@@ -55,7 +55,7 @@ class Recording:
         """The spans as indented lines; an inferred run that goes on is ended first."""
         active = measured_functions.telemetry()
         if active is not None:
-            active.end_idle_runs()
+            active.run_spans.end_idle()
         return "\n".join(lines(self.spans()))
 
 

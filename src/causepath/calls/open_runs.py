@@ -6,34 +6,24 @@ This is bookkeeping only; spans are opened and closed elsewhere.
 from __future__ import annotations
 
 import inspect
-import sys
 import threading
 from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.context import Context
 
+from causepath.calls.announced_tool import told_in
+from causepath.calls.declared_runs import DeclaredRuns
 from causepath.calls.matching import CALL_IDS, Here, is_equal, is_made_again, which
-from causepath.calls.runs import (
-    ENCLOSING_KEY,
-    MAX_DEPTH,
-    RUN_KEY,
-    AskedTool,
-    Run,
-    enclosing_run,
-    is_within,
-)
-from causepath.calls.strands import strand
+from causepath.calls.runs import AskedTool, Run, run_in
 from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from types import FrameType
 
+    from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
     from causepath.calls.matching import Given
@@ -72,56 +62,10 @@ class OpenRuns:
         """The (trace id, span id) of the spans that calls of runs hang on."""
         self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
         self._inferred: dict[int, Run] = {}
-        self._declared_in: dict[int, list[Run]] = {}
-        """The runs that generators declare, by the ids of their frames."""
-        self.quiet: Callable[[str], None] = lambda _: None
+        self.declared = DeclaredRuns()
+        self.here = self.declared.here
+        self.quiet: Callable[[str], None] = _ignore
         """Called with a name that nothing asks for any more."""
-
-    # -- where the code is that runs now
-
-    def here(self) -> Context:
-        """Finds the context that a call belongs to now: the current one, but not of a run that
-        has ended, nor, for the consumer of a generator, of the run that the generator declares; and
-        of that run, whatever is current, where the generator is on the stack."""
-        context = otel.get_current()
-        run = enclosing_run(context)
-        while run is not None and (run.is_over or _has_left(run)):
-            context = _around(context, run)
-            run = enclosing_run(context)
-        if self._declared_in:
-            declared = self._declared_on_stack()
-            if declared is not None and not is_within(run, declared):
-                return declared.parent
-        return context
-
-    def declare_in(self, frame: FrameType, run: Run) -> None:
-        """Notes that a generator declares a run, whose steps may come from anywhere."""
-        run.frame, run.strand = frame, strand()
-        with self._lock:
-            self._declared_in.setdefault(id(frame), []).append(run)
-
-    def over(self, run: Run) -> None:
-        """Notes that the span of a run has ended."""
-        run.is_over = True
-        frame, run.frame = run.frame, None
-        if frame is not None:
-            with self._lock:
-                declared = self._declared_in.get(id(frame), [])
-                if run in declared:
-                    declared.remove(run)
-                if not declared:
-                    self._declared_in.pop(id(frame), None)
-
-    def _declared_on_stack(self) -> Run | None:
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
-        for _ in range(MAX_DEPTH):
-            if frame is None:
-                return None
-            for run in reversed(self._declared_in.get(id(frame), ())):
-                if run.frame is frame:
-                    return run
-            frame = frame.f_back
-        return None
 
     # -- runs
 
@@ -168,7 +112,15 @@ class OpenRuns:
         for run in self._inferred.values():
             run.span = None
         self._inferred.clear()
-        self._declared_in.clear()
+        self.declared.clear()
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        with self._lock:
+            self.quiet = _ignore
+            for kept in (self._by_call_id, self._by_parent, self._asked_by_name, self._inferred):
+                kept.clear()
+        self.declared.clear()
 
     def ended(self, run: Run) -> bool:
         """Stops watching an inferred run; gives false if it had ended before."""
@@ -279,17 +231,24 @@ class OpenRuns:
         name: str,
         by: int,
         given: Given,
-        key: tuple[int, int] | None,
         *,
         qualified: bool = False,
+        context: Context | None = None,
     ) -> AskedTool | None:
         """Takes the asked-for call that a call carries out, so that no other one takes it.
 
-        `by` is the id of its function, 0 if that is not known; `key` is that of `Here`. If
-        `function` already carried out a call whose result has not been sent, this is a retry of
-        that call. With `qualified`, the model may know the tool by a longer name
-        (`server__search` for `search`); then the arguments have to be equal.
+        `by` is the id of its function, 0 if that is not known. The call is made in `context`, or
+        else here. If a framework has announced the call, its id decides. If the function already
+        carried out a call whose result has not been sent, this is a retry of that call. With
+        `qualified`, the model may know the tool by a longer name (`server__search` for `search`);
+        then the arguments have to be equal.
         """
+        context = self.here() if context is None else context
+        told = told_in(context)
+        call_id = told.call_id if told is not None and told.name == name else None
+        if call_id is not None and self.issuer(call_id) is not None:
+            return self.take_by_id(call_id)
+        here = self._place(context, is_near=bool(by))
         with self._lock:
             named = self._asked_by_name.get(name, ())
             asked = [a for a in named if not a.taken and not a.open]
@@ -297,7 +256,6 @@ class OpenRuns:
                 asked = [a for a in self._asked_as(name) if is_equal(a.call.input, given)]
             asked += [a for a in named if a.ended and by and a.function == by]
             open_now = [a for a in asked if not a.ended or a.failed]
-            here = _here(key, is_near=bool(by))
             taken, _ = which(asked, open_now, given, here, strict=False)
             if taken is not None:
                 taken.taken, taken.ended, taken.function = True, False, by
@@ -308,7 +266,6 @@ class OpenRuns:
         name: str,
         by: object,
         given: Given,
-        key: tuple[int, int] | None,
         inside: Collection[object],
         around: Collection[object] = (),
         *,
@@ -320,8 +277,8 @@ class OpenRuns:
         It is made `inside` calls of which that is not known, and with all of those `around`. One
         function makes no call twice, but after it failed, or if its arguments say so.
         """
+        here = self._place(self.here())
         with self._lock:
-            here = _here(key)
             named = self._asked_by_name.get(name, ())
             asked = [a for a in named if not a.taken and (not a.open or a in inside)]
             done = [
@@ -362,6 +319,15 @@ class OpenRuns:
                     return asked
             return None
 
+    def _place(self, context: Context, *, is_near: bool = True) -> Here:
+        current = trace.get_current_span(context).get_span_context()
+        key = None
+        if current.is_valid:
+            key = current.trace_id, current.span_id
+            run = run_in(context) or self.below(key)
+            key = run.key if run else key
+        return Here(key, threading.get_ident(), _frames, is_near=is_near)
+
     def _told_by(self, value: Any) -> AskedTool | None:
         if isinstance(value, str):
             return self.issuer(value)
@@ -397,51 +363,8 @@ class OpenRuns:
                 self.quiet(asked.call.name)
 
 
-def _here(key: tuple[int, int] | None, *, is_near: bool = True) -> Here:
-    return Here(key, threading.get_ident(), _frames, is_near=is_near)
+def _ignore(name: str) -> None: ...
 
 
 def _frames() -> set[Standing]:
     return set(standing(application_frames()))
-
-
-def declaring_generator(frame: FrameType | None) -> FrameType | None:
-    """Finds the generator whose code declares a run in `frame`; none if that is no generator.
-
-    One that is a context manager declares it for the code that uses that.
-    """
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if module not in ("causepath", "contextlib"):
-            if not frame.f_code.co_flags & GENERATOR:
-                return None
-            caller = frame.f_back
-            if caller is None or caller.f_globals.get("__name__") != "contextlib":
-                return frame
-        frame = frame.f_back
-    return None
-
-
-def _has_left(run: Run) -> bool:
-    """Tells whether a generator that declares the run waits for its consumer, which is here.
-
-    Tasks, say, that it began before are other strands, and still its own.
-    """
-    if run.frame is None or run.strand != strand():
-        return False
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
-    for _ in range(MAX_DEPTH):
-        if frame is None:
-            return True
-        if frame is run.frame:
-            return False
-        frame = frame.f_back
-    return False
-
-
-def _around(context: Context, run: Run) -> Context:
-    """Gives the context without the run: if something else goes on in it, that alone."""
-    span = trace.get_current_span(context)
-    if run.is_over and span.is_recording() and span.get_span_context()[:2] != run.key:
-        return otel.set_value(ENCLOSING_KEY, None, otel.set_value(RUN_KEY, None, context))
-    return run.outside or Context()

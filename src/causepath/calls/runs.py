@@ -121,7 +121,7 @@ def enclosing_run(context: Context) -> Run | None:
 
 
 def below_remote(trace_id: int, span_id: int, flags: int) -> Context:
-    """The context below a span in another process, which is in a run there."""
+    """Makes the context below a span in another process, which is in a run there."""
     remote = trace.SpanContext(trace_id, span_id, True, trace.TraceFlags(flags))
     context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
     return otel.set_value(ENCLOSING_KEY, Run(context, (trace_id, span_id)), context)

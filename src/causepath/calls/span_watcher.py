@@ -1,10 +1,11 @@
 """Every span of a provider as it starts and ends: a category for it, and the causes we know of.
 
-What an SDK writes itself is adopted, not written again.
+A span that an SDK writes itself is adopted, not written again.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -12,7 +13,7 @@ from opentelemetry import context as otel
 from causepath.calls.announced_tool import told_in
 from causepath.calls.model_call import IN_PROGRESS
 from causepath.calls.runs import outermost
-from causepath.calls.tool_spans import tool_call_links, tool_of
+from causepath.calls.tool_spans import tool_of
 from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.categories import category
@@ -20,15 +21,24 @@ from causepath.otel.span_access import (
     SCOPE,
     attributes_of,
     is_client,
+    key_of,
     name_of,
     scope_of,
 )
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.foreign_spans import OtherSpans
+    from causepath.calls.foreign_tools import ForeignTools
+    from causepath.calls.open_calls import OpenCalls
+    from causepath.calls.open_runs import OpenRuns
+    from causepath.calls.possible_calls import PossibleCalls
+    from causepath.calls.run_spans import RunSpans
+    from causepath.content.call_words import Words
+    from causepath.otel.metrics import Metrics
+    from causepath.providers.provider import Provider
 
 
 class SpanWatcher:
@@ -38,25 +48,71 @@ class SpanWatcher:
     not a dependency of ours.
     """
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry: Telemetry | None = telemetry
+    def __init__(self, spans: WatchedSpans) -> None:
+        self._spans: WatchedSpans | None = spans
 
     @harmless(None)
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        telemetry = self._telemetry
+        if self._spans is not None:
+            self._spans.started(span, parent_context)
+
+    @harmless(None)
+    def _on_ending(self, span: Any) -> None:
+        if self._spans is not None:
+            self._spans.ending(span)
+
+    @harmless(None)
+    def on_end(self, span: Any) -> None:
+        if self._spans is not None:
+            self._spans.ended(span)
+
+    @harmless(None)
+    def shutdown(self) -> None:
+        self._spans = None
+
+    @harmless(True)
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        return True
+
+
+class WatchedSpans:
+    """The spans of all providers that we attend, whoever writes them."""
+
+    def __init__(
+        self,
+        runs: OpenRuns,
+        run_spans: RunSpans,
+        open_calls: OpenCalls,
+        others: OtherSpans,
+        possible: PossibleCalls,
+        tools: ForeignTools,
+        words: Words,
+        metrics: Metrics,
+        providers: list[Provider],
+    ) -> None:
+        self._runs = runs
+        self._run_spans = run_spans
+        self._open_calls = open_calls
+        self._others = others
+        self._possible = possible
+        self._tools = tools
+        self._words = words
+        self._metrics = metrics
+        self._providers = providers
+
+    def started(self, span: Span, parent_context: Context | None) -> None:
+        """Adopts or categorises a span as it starts."""
         call = IN_PROGRESS.get()
-        if telemetry is None:
-            return
-        telemetry.tool_calls.began(span)
+        self._possible.began(span)
         if call is not None and call.adopts(span):
             return
         scope = scope_of(span)
         if scope == SCOPE:
-            telemetry.began(span)
+            self._open_calls.began(span)
             return
-        for provider in telemetry.providers:
+        for provider in self._providers:
             if provider.native is not None and scope.startswith(provider.native.scope):
-                _adopt(telemetry, span)
+                self._adopt(span)
                 return
         attributes = attributes_of(span)
         found = attributes.get(semconv.CATEGORY)
@@ -65,82 +121,71 @@ class SpanWatcher:
             if found is not None:
                 span.set_attribute(semconv.CATEGORY, found)
         may_be_call = found == "llm" or (found is None and _is_named_like_call(span))
-        if not may_be_call and not telemetry.runs.asks():
+        if not may_be_call and not self._runs.asks():
             return
         here = otel.get_current() if parent_context is None else parent_context
         if may_be_call:
-            telemetry.others.started(span, here, says_so=found == "llm")
+            self._others.started(span, here, says_so=found == "llm")
         elif found == "tool" or _is_named_so(span, here):
-            telemetry.tool_calls.adopt(span, here)
+            self._tools.adopt(span, here)
 
-    @harmless(None)
-    def _on_ending(self, span: Any) -> None:
-        """The last moment for what is known late: the category of a span whose attributes came
-        after its start, and of a stream that the application left, what had come of it.
+    def _adopt(self, span: Span) -> None:
+        """Completes a span that an SDK starts for one of its own operations."""
+        attributes = attributes_of(span)
+        operation = attributes.get(semconv.OPERATION)
+        if operation == "execute_tool":
+            self._tools.adopt_native(span)
+        elif operation == "invoke_agent":
+            span.update_name("invoke_agent")
+            if outermost(self._runs.here()):
+                span.set_attribute(semconv.RUN_OUTERMOST, True)
+        found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
+        span.set_attribute(semconv.CATEGORY, found)
+
+    def ending(self, span: Any) -> None:
+        """Adds what is known late: the category of a span whose attributes came after its start,
+        and of a stream that the application left, what had come of it.
 
         Its attributes are sealed by now, so this writes below the seal; should an OpenTelemetry
         release store them differently, such a span goes without a category.
         """
-        if self._telemetry is None:
-            return
         attributes = span._attributes._dict  # noqa: SLF001
-        call = self._telemetry.in_progress(span.context)
+        call = self._open_calls.in_progress(span.context)
         late = {} if call is None or call.is_complete else call.known_late()
         if semconv.CATEGORY not in attributes:
             found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
             if found == "tool":
-                late |= self._telemetry.tool_calls.adopt_late(span)
+                late |= self._tools.adopt_late(span)
             late[semconv.CATEGORY] = found
         for name, value in late.items():
             if name not in attributes:
                 attributes[name] = value
 
-    @harmless(None)
-    def on_end(self, span: Any) -> None:
-        if self._telemetry is not None:
-            self._telemetry.span_ended(span)
-
-    @harmless(None)
-    def shutdown(self) -> None:
-        self._telemetry = None
-
-    @harmless(True)
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        return True
-
-
-def _adopt(telemetry: Telemetry, span: Span) -> None:
-    """Complete a span that an SDK starts for one of its own operations."""
-    attributes = attributes_of(span)
-    operation = attributes.get(semconv.OPERATION)
-    if operation == "execute_tool":
-        tool, call_id = attributes.get(semconv.TOOL_NAME), attributes.get(semconv.TOOL_CALL_ID)
-        if isinstance(tool, str):
-            span.update_name(f"execute_tool {tool}")
-        asked = telemetry.runs.issuer(call_id) if isinstance(call_id, str) else None
-        if asked is not None:
-            asked.taken = True
-            asked.measured = span.get_span_context()
-            for link in tool_call_links(asked):
-                span.add_link(link.context, link.attributes)
-            telemetry.tool_calls.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
-    elif operation == "invoke_agent":
-        span.update_name("invoke_agent")
-        if outermost(telemetry.runs.here()):
-            span.set_attribute(semconv.RUN_OUTERMOST, True)
-    found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
-    span.set_attribute(semconv.CATEGORY, found)
+    def ended(self, span: Any) -> None:
+        """Lets nothing new hang on a span that has ended, and ends the call that it is of."""
+        context: SpanContext = span.context
+        key = key_of(context)
+        if self._others.open:
+            self._others.ended(key)
+        call = self._open_calls.ended(key)
+        if call is not None:
+            call.over(span.end_time or time.time_ns(), attributes_of(span).get(semconv.ERROR_TYPE))
+        elif self._metrics.wanted():
+            self._tools.measure_native(span)
+        self._run_spans.span_ended(key, context)
+        if span.parent is None and self._words.evidence is not None:
+            self._words.evidence.forget_texts(context.trace_id)
 
 
 def _is_named_like_call(span: Span) -> bool:
-    """As the conventions have it. What kind of span it is, some say right after they began it."""
+    """Tells a name as the conventions have it, as some libraries say what a span is only later."""
     name = name_of(span)
     return name == "chat" or name.startswith("chat ")
 
 
 def _is_named_so(span: Span, here: Context) -> bool:
-    """Whether a span that does not say yet what it is has the name of a tool's: that of the
-    conventions, or that of the tool which a framework says is about to be carried out."""
+    """Tells a span that is named like a tool's, before it says what it is: as the conventions have
+    it, or after the tool which a framework says is about to be carried out."""
     told = told_in(here)
     return name_of(span).startswith("execute_tool ") or (
         told is not None and told.name == tool_of(span)

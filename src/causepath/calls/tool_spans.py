@@ -1,16 +1,30 @@
-"""The spans of tool calls: the attributes and links that they have, whoever begins them."""
+"""The spans of tool calls: their attributes and links, their begin and their end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import Link
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
 
+from causepath.calls.runs import RUN_KEY
+from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.span_access import attributes_of, name_of, take_away
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from causepath.calls.open_runs import OpenRuns
     from causepath.calls.runs import AskedTool
+    from causepath.calls.tracing import Tracing
+    from causepath.content.call_words import Words
+    from causepath.otel.metrics import Metrics
+    from causepath.otel.operation import Operation
 
 OF_TOOLS = (
     semconv.OPERATION,
@@ -58,3 +72,64 @@ def tool_of(span: Any) -> str:
     said = (attributes.get(name) for name in TOOL_NAMES)
     own = name_of(span).removeprefix("execute_tool ")
     return next((name for name in said if isinstance(name, str)), own)
+
+
+class ToolSpans:
+    """The begin and the end of a tool's span, whatever tells that it is a tool."""
+
+    def __init__(self, tracing: Tracing, runs: OpenRuns, words: Words, metrics: Metrics) -> None:
+        self._tracing = tracing
+        self._runs = runs
+        self._words = words
+        self._metrics = metrics
+
+    def begin(
+        self,
+        name: str,
+        asked: AskedTool | None,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        start_ns: int,
+    ) -> tuple[Span, Context]:
+        """Begins a span of a tool, and makes the context inside it."""
+        parent = self._runs.here()
+        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
+            parent = asked.run.parent
+        span = self._tracing.tracer().start_span(
+            f"execute_tool {name}",
+            context=parent,
+            kind=SpanKind.INTERNAL,
+            attributes=semconv.present(attributes),
+            links=links,
+            start_time=start_ns,
+        )
+        # What the tool asks a model for is a conversation of its own.
+        return span, otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
+
+    @harmless(None)
+    def look_at(
+        self, operation: Operation, name: str, asked: AskedTool | None, given: object
+    ) -> None:
+        """Looks at what a tool is given and gives back: whose output that is, and what is new."""
+        span, evidence = operation.span, self._words.evidence
+        if evidence is not None and span.is_recording():
+            pieces = evidence.tool_given(span, name, given, asked.issuer if asked else None)
+            operation.on_result.append(lambda it: evidence.tool_returned(span, pieces, given, it))
+        content = self._words.content
+        if content is not None:
+            own = asked.call.input if asked is not None and asked.call.input is not None else given
+            content.write(span, semconv.TOOL_ARGUMENTS, own)
+            operation.on_result.append(lambda it: content.write(span, semconv.TOOL_RESULT, it))
+
+    def record(self, span: Span, asked: AskedTool, name: str, value: object) -> None:
+        """Records what is said, if content is asked for and the SDK does not in its own way."""
+        if self._words.content is not None and not asked.run.native_content:
+            self._words.content.write(span, name, value)
+
+    @harmless(None)
+    def measure(self, name: str, start_ns: int, end_ns: int, error: str | None) -> None:
+        """Counts a tool call that was seen from its start to its end."""
+        if self._metrics.wanted():
+            attributes = {**tool_attributes(name, None), semconv.ERROR_TYPE: error}
+            attributes.pop(semconv.CATEGORY)
+            self._metrics.tool_call(semconv.present(attributes), end_ns - start_ns)

@@ -40,7 +40,7 @@ BEGIN_WORKERS = NOT_THE_APPLICATION | {"logging", "multiprocessing", "queue", "s
 class Carriers:
     """What hands work to threads, patched: `modules` are the places, one module each."""
 
-    def __init__(self, runs: Callable[[], OpenRuns], handed_over: Callable[[object], None]) -> None:
+    def __init__(self, runs: OpenRuns, handed_over: Callable[[object], None]) -> None:
         self._runs = runs
         self._handed_over = handed_over
         """Told of each function that a thread is to call, while tools are asked for."""
@@ -60,7 +60,7 @@ class Carriers:
     @harmless(None)
     def _carried(self) -> Context | None:
         """The context to go on in, where there is a run to go on with."""
-        here = self._runs().here()
+        here = self._runs.here()
         return here if enclosing_run(here) is not None else None
 
     # -- threads and timers
@@ -78,7 +78,7 @@ class Carriers:
         if str(module).partition(".")[0] in BEGIN_WORKERS:
             return
         context, origin = self._carried(), origin_here(beginner)
-        if self._runs().asks():
+        if self._runs.asks():
             self._handed_over(getattr(thread, "_target", None))
         if (context is None and origin is None) or "_set_ident" in vars(thread):
             return
@@ -114,7 +114,7 @@ class Carriers:
 
     @harmless(None)
     def _give_future(self, future: Any, args: Any) -> None:
-        if args and self._runs().asks():
+        if args and self._runs.asks():
             # Since Python 3.14 the function comes with its arguments.
             self._handed_over(args[0][0] if type(args[0]) is tuple else args[0])
         context = self._carried()

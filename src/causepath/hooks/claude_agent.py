@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.run_spans import RunSpans
     from causepath.otel.operation import Operation
 
 TRANSPORT = "claude_agent_sdk._internal.transport.subprocess_cli"
@@ -33,8 +33,8 @@ NAME = "claude-agent"
 class ClaudeSessions:
     """The runs of the sessions that are open."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def __init__(self, run_spans: RunSpans) -> None:
+        self._run_spans = run_spans
         self._open: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictionary()
 
     def connect(self, original: Any) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ class ClaudeSessions:
 
     @harmless(None)
     def _opened(self, transport: Any) -> None:
-        operation = None if transport in self._open else self._telemetry.undeclared_run(NAME)
+        operation = None if transport in self._open else self._run_spans.undeclared(NAME)
         if operation is not None:
             self._open[transport] = operation
             weakref.finalize(transport, _dropped, operation).atexit = False

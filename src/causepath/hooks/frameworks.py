@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.open_runs import OpenRuns
+    from causepath.calls.run_spans import RunSpans
+    from causepath.calls.tool_calls import ToolCalls
     from causepath.hooks.patches import Patches
     from causepath.otel.operation import Operation
     from causepath.tool_functions.class_methods import Methods
@@ -112,8 +114,10 @@ READERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Carries]] = {
 class Frameworks:
     """The frameworks that this process has imported, and what was wrapped in them for good."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def __init__(self, runs: OpenRuns, run_spans: RunSpans, tool_calls: ToolCalls) -> None:
+        self._runs = runs
+        self._run_spans = run_spans
+        self._tool_calls = tool_calls
         self._methods: Methods | None = None
 
     def wrap(self, module: ModuleType, patches: Patches) -> None:
@@ -135,12 +139,12 @@ class Frameworks:
 
             @harmless(None)
             def opened(args: Any, kwargs: Any) -> Any:
-                if not self._telemetry.runs.asks():
+                if not self._runs.asks():
                     return None
                 given = named_arguments(original, args, kwargs)
                 call = read(args[0] if has_self else None, given)
                 if not call.inner:
-                    return self._telemetry.tool_calls.of_framework(
+                    return self._tool_calls.of_framework(
                         call.name, call.call_id, original, call.arguments
                     )
                 for name in call.inner:
@@ -157,7 +161,7 @@ class Frameworks:
         @harmless(None)
         def opened(args: Any, kwargs: Any) -> Operation | None:  # noqa: ARG001
             name = getattr(args[0], "name", None)
-            return self._telemetry.undeclared_run(name if isinstance(name, str) else "agent")
+            return self._run_spans.undeclared(name if isinstance(name, str) else "agent")
 
         return inside(original, opened)
 

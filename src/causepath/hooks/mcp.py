@@ -16,7 +16,7 @@ from causepath.otel import semconv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.tool_calls import ToolCalls
     from causepath.otel.operation import Operation
 
 CALLERS = {
@@ -36,8 +36,8 @@ MAX_HINTS = 10_000
 class Sessions:
     """What the servers have said of their tools, and the wrappers that need to know it."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def __init__(self, tool_calls: ToolCalls) -> None:
+        self._tool_calls = tool_calls
         self._read_only: weakref.WeakKeyDictionary[Any, dict[str, bool]] = (
             weakref.WeakKeyDictionary()
         )
@@ -69,7 +69,7 @@ class Sessions:
         arguments = kwargs.get("arguments", arguments)
         if not isinstance(name, str):
             return None
-        return self._telemetry.tool_calls.of_mcp(
+        return self._tool_calls.of_mcp(
             name,
             arguments if isinstance(arguments, Mapping) else {},
             self._is_read_only(caller, name),

@@ -21,7 +21,7 @@ from causepath.replies.stream_events import observed_async_events, observed_even
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.telemetry import Telemetry
     from causepath.providers.provider import Provider, Response, Target
 
 MARK = "__causepath_wrapped__"
@@ -141,7 +141,7 @@ def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Begi
 
     def call(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         client, *given = args
-        found = telemetry.model_call(provider, client, tuple(given), kwargs)
+        found = telemetry.model_calls.begin(provider, client, tuple(given), kwargs)
         if found is None:
             return None if IN_PROGRESS.get() is None else Around(_NoCall(), args, kwargs)
         found.is_async = target.is_async
@@ -185,11 +185,11 @@ def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Begi
         return Around(found, args, kwargs, found.returned)
 
     def span(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
-        telemetry.set_up()
+        telemetry.tracing.set_up()
         return None
 
     if target.seam is Seam.CALL:
-        return call  # which nothing can go wrong in: `model_call` is harmless itself
+        return call  # which nothing can go wrong in: `begin` is harmless itself
     ways: dict[Seam, Beginning] = {
         Seam.BODY: body,
         Seam.RESPONSE: response,

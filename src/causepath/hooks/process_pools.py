@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from causepath.calls.runs import AskedTool
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.telemetry import Telemetry
     from causepath.hooks.patches import Patches
 
 EXECUTOR = "concurrent.futures.process"

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
+
+from causepath.otel import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
+    from causepath.otel.endings import Ending
     from causepath.providers.provider import Provider
 
 Key = tuple[int, int]
@@ -106,3 +109,13 @@ def is_native(provider: Provider, span: Any) -> bool:
 
 def is_client(span: Any) -> bool:
     return getattr(span, "kind", None) is SpanKind.CLIENT
+
+
+def write_ending(span: Span, ending: Ending) -> None:
+    """Says how what a span measures has ended; of a run, also in the words of a report."""
+    if attributes_of(span).get(semconv.OPERATION) == "invoke_agent":
+        span.set_attribute(semconv.RUN_OUTCOME, ending.outcome)
+    if ending.is_error:
+        span.set_status(StatusCode.ERROR)
+        if ending.error_type is not None:
+            span.set_attribute(semconv.ERROR_TYPE, ending.error_type)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """Who wants to know. No method raises, but `look`; `closed` may be called more than once."""
 
-    pace: Pacing
-    """Is told the times of each event by whoever fetches it."""
-    look: Callable[[Any], int]
-    """Sees each event, and says what it is, as `Provider.look_at_event` does."""
+    @property
+    def pace(self) -> Pacing:
+        """Gives what is told the times of each event by the code that fetches it."""
+
+    @property
+    def look(self) -> Callable[[Any], int]:
+        """Gives what sees each event, and says what it is, as `Provider.look_at_event` does."""
 
     def told(self, event: Any, what: int) -> None:
         """An event that is more than a piece of the answer, or no piece of it."""

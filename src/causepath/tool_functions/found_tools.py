@@ -12,7 +12,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-from causepath.calls.tool_calls import Called
+from causepath.calls.possible_calls import Called
 from causepath.code import static_attributes
 from causepath.code.frames import variables
 from causepath.guard import harmless
@@ -186,7 +186,7 @@ def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate |
     if active is None or function is None:
         return None
     called = Called(teller, function.__qualname__, teller.plain, teller.serial)
-    return active.tool_calls.may_be(name, called, given, strict=strict)
+    return active.possible_calls.may_be(name, called, given, strict=strict)
 
 
 def _tables(frame: Frame) -> Iterator[dict[str, Any]]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from causepath import forks
 from causepath.calls.matching import given_by
-from causepath.calls.tool_calls import Called
+from causepath.calls.possible_calls import Called
 from causepath.guard import harmless, or_itself
 from causepath.tool_functions.wrapping import MEASURED, inside, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from causepath.calls.tracing import Telemetry
+    from causepath.calls.telemetry import Telemetry
     from causepath.otel.operation import Operation
 
 
@@ -90,7 +90,7 @@ def run_of_agent(
             return None
         given = given_by(function, args, kwargs)
         for tool in (about.name, *about.also):
-            found = active.tool_calls.may_be(tool, Called(about, name, code), given)
+            found = active.possible_calls.may_be(tool, Called(about, name, code), given)
             if found is not None:
                 return found
         return None
