@@ -40,7 +40,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
         ("two.jsonl", 0, "2 runs", ""),
         ("two.jsonl --trace 0af", 0, "chat m", ""),
         ("two.jsonl --trace 0AF7651916CD43DD8448EB211C80319C", 0, "chat m", ""),
-        (".", 0, "2 runs", "causepath: text.txt:1: not JSON: invalid character (byte 0)\n"),
+        (".", 0, "2 runs", "causepath: text.txt:1: text, no trace\n"),
         ("one.jsonl --json", 0, '"schema": "causepath.report/2"', ""),
         (
             "cut.jsonl",
@@ -61,7 +61,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
             "chat m",
             "causepath: gone.jsonl: no such file or folder\n",
         ),
-        ("text.txt", 4, "", "causepath: text.txt:1: not JSON: invalid character (byte 0)\n"),
+        ("text.txt", 5, "", "causepath: text.txt:1: text, no trace\n"),
         ("logs.json", 5, "", "causepath: logs.json: OTLP logs, no traces\n"),
         ("empty", 5, "", "causepath: empty: a folder without files\n"),
         (
@@ -83,7 +83,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
             "one.jsonl --colour",
             2,
             "",
-            "causepath: unknown option --colour; for a file of this name write ./--colour\n",
+            "causepath: unknown option --colour; did you mean --color?\n",
         ),
         ("--version", 0, f"{__version__}\n", ""),
         ("--help", 0, "Exit status: 0 fine, 1 budget broken", ""),

@@ -78,7 +78,7 @@ def test_a_folder_is_gone_through_and_a_trace_may_be_in_many_files(tmp_path: Pat
         (Path(entry.path).name, entry.spans, str(entry.problem) if entry.problem else None)
         for entry in reading.inputs
     ] == [
-        ("README.md", 0, f"{tmp_path}/README.md:1: not JSON: invalid character (byte 0)"),
+        ("README.md", 0, f"{tmp_path}/README.md:1: text, no trace"),
         ("one.json", 1, None),
         ("two.json", 1, None),
     ]
@@ -96,7 +96,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, UnreadableInputError, "{}: no such file or folder"),
         (b"", NoTracesError, "{}: empty"),
         (b" \n ", NoTracesError, "{}: empty"),
-        (b"hello\n", UnreadableInputError, "{}:1: not JSON: invalid character (byte 0)"),
+        (b"hello\n", NoTracesError, "{}:1: text, no trace"),
         (b"\xff\xfe{\x00", UnreadableInputError, "{}:byte 0: UTF-16 text: save it as UTF-8"),
         (b"\x1f\x8b\x08\x00", UnreadableInputError, "{}:end: cut off or damaged: "),
         (

@@ -128,7 +128,7 @@ Span #0
         (JAVA.split("\n", 1)[1], "output of Java's logging exporter"),
         (DEBUG, "output of the collector's debug exporter"),
         (DEBUG.split("\n", 2)[2], "output of the collector's debug exporter"),
-        ("I met Activity.TraceId: in a novel\n", "not JSON"),
+        ("I met Activity.TraceId: in a novel\n", "text, no trace"),
     ],
 )
 def test_texts(text: str, expected: str) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from cyclopts import App, CycloptsError
+from cyclopts import UnknownOptionError as UnknownOptionOfParser
 
 from causepath_analyzer import __version__
 from causepath_analyzer.cli import (
     check,
+    completion,
     doctor,
     explain,
     export,
@@ -19,6 +21,8 @@ from causepath_analyzer.cli import (
     verify,
     whatif,
 )
+from causepath_analyzer.cli.inputs import UnknownOptionError
+from causepath_analyzer.cli.meant import refuse_option, understood
 from causepath_analyzer.cli.output import complain
 from causepath_analyzer.errors import CausepathError, ExitStatus
 
@@ -49,6 +53,7 @@ app = App(
 app.default(report.report)
 app.command(report.report, name="report")
 app.command(check.check, name="check")
+completion.command(app)
 app.command(doctor.doctor, name="doctor")
 app.command(explain.explain, name="explain")
 app.command(export.export, name="export")
@@ -63,15 +68,41 @@ def main() -> None:
     sys.exit(invoke(sys.argv[1:]))
 
 
-def invoke(arguments: Sequence[str]) -> int:
-    """Runs the command with `arguments` and gives its exit status."""
+def _called(arguments: Sequence[str]) -> object:
     try:
-        status = app(
+        return app(
             list(arguments),
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
         )
+    except UnknownOptionError as error:
+        refuse_option(str(error), _options())
+        raise
+    except UnknownOptionOfParser as error:
+        if error.token is not None and error.token.keyword is not None:
+            refuse_option(error.token.keyword, _options())
+        raise
+
+
+def _options() -> list[str]:
+    """Lists the options that commands have."""
+    commands = [app[name] for name in app if not name.startswith("-")]
+    return sorted(
+        {
+            name
+            for command in commands
+            for argument in command.assemble_argument_collection()
+            for name in argument.names
+            if name.startswith("-")
+        }
+    )
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Runs the command with `arguments` and gives its exit status."""
+    try:
+        status = _called(understood(arguments, (name for name in app if not name.startswith("-"))))
         sys.stdout.flush()
     except CycloptsError as error:
         complain(f"{error}".strip())

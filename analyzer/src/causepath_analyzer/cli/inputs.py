@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 from cyclopts import Parameter
 
+from causepath_analyzer.cli.meant import refuse_program
 from causepath_analyzer.cli.output import Progress, complain, complain_about
 from causepath_analyzer.cli.servers import Server, wanted
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
@@ -72,6 +73,10 @@ MAX_BYTES: Final = "8G"
 _SIZE: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
+class UnknownOptionError(UsageError):
+    """An option that there is not; the command line says which ones there are."""
+
+
 def read_options(
     paths: Sequence[str], format_name: str | None, max_bytes: str, server: Server
 ) -> Options:
@@ -89,7 +94,8 @@ def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     """`paths`, or the file the plugin writes. Raises `UnreadableInputError` if it is not there."""
     for path in paths:
         if path.startswith("-") and path != STDIN:
-            raise UsageError(f"unknown option {path}; for a file of this name write ./{path}")
+            raise UnknownOptionError(path)
+        refuse_program(path)
     if paths:
         return paths
     path = os.environ.get(FILE_VARIABLE) or DEFAULT_FILE

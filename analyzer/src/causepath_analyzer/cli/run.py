@@ -22,6 +22,7 @@ from causepath_analyzer.cli.inputs import (
     DEFAULT_FILE,
     FILE_VARIABLE,
     Json,
+    UnknownOptionError,
     complaints,
 )
 from causepath_analyzer.cli.output import complain, complain_about, marks, save, show, write
@@ -66,6 +67,8 @@ def run(
     """
     if not command:
         raise UsageError("run what? Write: causepath run -- python agent.py")
+    if command[0].startswith("-"):
+        raise UnknownOptionError(command[0])
     rules = wanted_rules(findings)
     file = Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE).absolute()
     before = file.stat().st_size if file.exists() else 0

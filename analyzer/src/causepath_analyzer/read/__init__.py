@@ -394,7 +394,9 @@ def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> Caus
     if skipped:
         # What is wrong with the file explains what is wrong in it.
         first = reader.lost[0] if reader.lost else reader.named or skipped[0]
-        kind = NoTracesError if reader.is_json or reader.format else UnreadableInputError
+        is_text = reader.has_words and not reader.has_riddles and not reader.lost
+        known = reader.is_json or reader.format or is_text
+        kind = NoTracesError if known else UnreadableInputError
         return kind(f"{path}:{_short(first.where)}: {first.why}")
     what = ", ".join(sorted(reader.signals)) or "a trace file without a span"
     return NoTracesError(f"{path}: {what}")

@@ -249,6 +249,9 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
             "a web page, no trace: is it the address of the API?",
         ),
         (rb"\s*<\?xml", "XML, no trace in any format that causepath reads"),
+        (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP", "a picture, no trace"),
+        (rb"%PDF-", "a PDF, no trace"),
+        (rb"\x7fELF|MZ[^\n]{30}|\xca\xfe\xba\xbe", "a program, no trace"),
         (rb"PAR1", "a Parquet file: export it as JSON lines"),
         (
             rb"\xfd7zXZ\0|BZh[1-9]|7z\xbc\xaf|\x04\x22\x4d\x18",
@@ -261,7 +264,10 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
         (rb"(?:[^\n{\[]*\t)?Resource(?:Trace|Span)s? ?#\d+\b", _DEBUG),
         (rb"\s*(?:(?:Scope|InstrumentationLibrary)Spans|Span) #\d+\s*$", _DEBUG),
         (rb"\s+Trace ID\s+: [0-9a-f]{32}", _DEBUG),
-        (rb"[\w.\"]+(?:,[\w. \"]+){2,}\r?$", "a table (CSV), no trace export: export JSON"),
+        (
+            rb"[\w.\" -]+(?:[,;\t][\w.: \"-]+){2,}\r?$",
+            "a table (CSV), no trace export: export JSON",
+        ),
     )
 )
 _CONSOLE: Final = Look(
@@ -339,3 +345,19 @@ def text_looks_like(document: bytes) -> Look | None:
     if _JAVASCRIPT.match(document):
         return _CONSOLE
     return next((look for pattern, look in _TEXTS if pattern.match(document)), None)
+
+
+_WORDS: Final = (
+    (
+        re.compile(
+            rb"\s*\[?(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d|(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b)"
+        ),
+        "lines of a log, no trace",
+    ),
+    (re.compile(rb"[#>*A-Za-z][^\n\"{}\[\]\x00-\x08]*\s*\Z"), "text, no trace"),
+)
+
+
+def words_look_like(document: bytes) -> str | None:
+    """Tells if `document` is a line of words, which explains nothing if more is in the file."""
+    return next((what for pattern, what in _WORDS if pattern.match(document)), None)

@@ -34,7 +34,7 @@ from causepath_analyzer.read.formats import (
     zipkin,
 )
 from causepath_analyzer.read.formats.inspected import as_json
-from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like
+from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like, words_look_like
 from causepath_analyzer.read.input.documents import CUT_OFF, Document, documents
 from causepath_analyzer.read.input.source import MOST_BYTES, knows_its_size, lost
 from causepath_analyzer.read.input.torn_documents import Whole, opening_of, whole_documents
@@ -97,6 +97,7 @@ class Recogniser:
 
     ``format`` is the name of the first format that gave something, ``signals`` are other things
     of OpenTelemetry that were passed over, ``is_json`` whether any document was JSON at all,
+    ``has_words`` whether lines of it are words, ``has_riddles`` whether others are nothing known,
     ``lost`` what was missing in the stream itself, ``named`` the first thing in it that was no
     trace, but is known for what it is.
     """
@@ -116,6 +117,8 @@ class Recogniser:
         self.signals: set[str] = set()
         self.is_json = False
         self.is_empty = False
+        self.has_words = False
+        self.has_riddles = False
         self.lost: Sequence[Skipped] = ()
         self.named: Skipped | None = None
         self._opening = b""
@@ -169,6 +172,11 @@ class Recogniser:
                     return found
                 look = text_looks_like(document.data)
                 if look is None:
+                    words = words_look_like(document.data)
+                    if words is not None:
+                        self.has_words = True
+                        return [Skipped(where, words)]
+                    self.has_riddles = True
                     why = _not_json(error)
                     is_last = not document.data.endswith(b"\n")
                     return [Skipped(where, why, is_last and why == CUT_OFF)]
