@@ -430,15 +430,16 @@ def stack() -> None:
             f"files: {Path(values.get('TRACES_FILE', '-')).parent}; logs: {logs}"
         )
         print("until Ctrl-C", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build, or run the stack; a ProgramError becomes one line and status 2."""
     try:
         if arguments == ["stack"]:
-            stack()
+            # Ctrl-C ends it at any time, also while something starts.
+            with contextlib.suppress(KeyboardInterrupt):
+                stack()
         elif not arguments:
             build()
         else:

@@ -155,6 +155,29 @@ def test_jaegers_own_page_is_shown_where_its_files_are_given(tmp_path: Path) -> 
     assert json.loads(configured) == json.loads((CONFIGURATIONS / "jaeger" / "ui.json").read_text())
 
 
+def test_ctrl_c_while_it_starts_ends_everything_without_a_word(tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    (assets / "index.html").write_text(INDEX)
+    ports = [f"127.0.0.1:{port}" for port in free_ports(len(ENDPOINTS))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.backends.programs", "stack"],
+        cwd=ROOT,
+        env=os.environ
+        | dict(zip(ENDPOINTS, ports, strict=True))
+        | {"JAEGER_ASSETS": str(assets), "TRACES_FILE": str(tmp_path / "t" / "traces.jsonl")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    # It makes the folder right before it starts the programs.
+    eventually((tmp_path / "t").exists, bool)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
 def test_jaegers_page_shows_first_what_matters_of_a_model_call() -> None:
     """Tags in the order in which the page puts them: by the first prefix, then by name."""
     configured = json.loads((CONFIGURATIONS / "jaeger" / "ui.json").read_text())
