@@ -11,10 +11,11 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from msgspec import Raw
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
@@ -22,7 +23,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from causepath_analyzer import attributes as names
 from causepath_analyzer.ids import SPAN_BYTES, TRACE_BYTES, id_bytes
 from causepath_analyzer.read.format import span_id, trace_id
-from causepath_analyzer.read.formats import otlp_protobuf
+from causepath_analyzer.read.formats import jaeger_wire, otlp_protobuf
+from causepath_analyzer.read.formats.jaeger_wire import US
 from causepath_analyzer.read.formats.recognise import mended
 from causepath_analyzer.read.input.documents import Document, documents
 from causepath_analyzer.read.meaning import normalise
@@ -39,10 +41,11 @@ _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CON
 _CODES: Final = ("UNSET", "OK", "ERROR")
 
 Object = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def originals(format_name: str | None, data: bytes) -> Iterator[ResourceSpans]:
-    """The spans in `data`, read as `format_name`, which is one of `CARRIED`.
+    """Reads the spans in `data` as `format_name`, which is one of `CARRIED`.
 
     What is damaged is left out: reading has told of it.
     """
@@ -51,14 +54,17 @@ def originals(format_name: str | None, data: bytes) -> Iterator[ResourceSpans]:
             with suppress(DecodeError):
                 yield ResourceSpans.FromString(message or b"")
         return
-    read = _otlp if format_name == "otlp-json" else _jaeger
     for document in documents(io.BytesIO(data)):
-        if isinstance(document, Document):
-            yield from read(_decoded(document.data))
+        if not isinstance(document, Document):
+            continue
+        if format_name == "otlp-json":
+            yield from _otlp(_decoded(document.data, _ANY))
+        else:
+            yield from _jaeger(_decoded(document.data, jaeger_wire.DOCUMENT))
 
 
 def value(found: object, deep: int = 0) -> AnyValue:
-    """`found`, as JSON has it, as a value of an attribute."""
+    """Makes `found`, as JSON has it, a value of an attribute."""
     match found:
         case bool():
             return AnyValue(bool_value=found)
@@ -85,18 +91,19 @@ def value(found: object, deep: int = 0) -> AnyValue:
 
 
 def pairs(attributes: Mapping[str, object]) -> "list[KeyValue]":
-    """Attributes as OTLP has them."""
+    """Makes attributes as OTLP has them."""
     return [KeyValue(key=_text(name), value=value(said)) for name, said in attributes.items()]
 
 
-def _decoded(data: bytes) -> object:
+def _decoded(data: bytes | Raw, decoder: "msgspec.json.Decoder[T]") -> T | None:
     with suppress(*_NOT_JSON):
-        return msgspec.json.decode(data)
+        return decoder.decode(data)
     with suppress(*_NOT_JSON):
-        return msgspec.json.decode(mended(data))
+        return decoder.decode(mended(bytes(data)))
     return None
 
 
+_ANY: Final = msgspec.json.Decoder()
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -114,7 +121,7 @@ def _object(found: object) -> Object:
 
 
 def _get(owner: Object, name: str) -> Any:
-    """The field `name` in camelCase or snake_case."""
+    """Gives the field `name` in camelCase or snake_case."""
     if name in owner:
         return owner[name]
     return owner.get("".join(f"_{c.lower()}" if c.isupper() else c for c in name))
@@ -126,7 +133,7 @@ def _whole(found: object) -> int:
 
 
 def _end(found: object) -> int:
-    """The end of a span, 0 if there is none; one before the epoch is before any start as well."""
+    """Reads the end of a span, 0 if there is none; one before the epoch is before any start."""
     number = normalise.whole(found)
     return 1 if number is not None and number < 0 else _whole(found)
 
@@ -211,13 +218,13 @@ def _trace_bytes(identity: object) -> bytes:
 
 
 def _span_bytes(identity: object) -> bytes:
-    """No bytes for no id, which is an absent or all-zero one."""
+    """Writes no bytes for no id, which is an absent or all-zero one."""
     found = span_id(_hex(identity, 2 * SPAN_BYTES))
     return id_bytes(found, SPAN_BYTES) if found else b""
 
 
 def _hex(identity: object, digits: int) -> str:
-    """An id that was written as a number, as its digits."""
+    """Writes an id that was written as a number as its digits."""
     if isinstance(identity, int) and 0 <= identity < 1 << 4 * digits:
         return f"{identity:0{digits}x}"
     return identity if isinstance(identity, str) else ""
@@ -272,7 +279,7 @@ def _otlp_value(wire: Object, deep: int = 0) -> AnyValue:
 
 
 def _double(found: object) -> object:
-    """Protobuf's JSON writes what JSON has no numbers for as text."""
+    """Reads what Protobuf's JSON writes as text, as JSON has no numbers for it."""
     try:
         return float(found) if isinstance(found, int | float | str) else found
     except (ValueError, OverflowError):
@@ -281,13 +288,11 @@ def _double(found: object) -> object:
 
 # Jaeger --------------------------------------------------------------------------------------
 
-_US: Final = 1_000
-_KIND_TAG: Final = "span.kind"
 _STATUS_MESSAGE: Final = "otel.status_description"
 _TRACE_STATE: Final = "w3c.tracestate"
 _DROPPED: Final = frozenset(
     (
-        _KIND_TAG,
+        jaeger_wire.KIND,
         names.STATUS_CODE,
         _STATUS_MESSAGE,
         _TRACE_STATE,
@@ -298,51 +303,50 @@ _DROPPED: Final = frozenset(
 """Tags that have a field of their own in OTLP."""
 
 
-def _jaeger(document: object) -> Iterator[ResourceSpans]:
-    for answer in _objects(document if isinstance(document, list) else [document]):
-        data = answer.get("data")
-        for trace in (answer, *_objects(data if isinstance(data, list) else [data])):
-            processes = _object(trace.get("processes"))
-            for wire in _objects(trace.get("spans")):
-                process = _object(
-                    wire.get("process") or processes.get(_text(wire.get("processID")))
-                )
-                found = _jaeger_span(wire, trace.get("traceID"), process)
-                if found is not None:
-                    yield found
+def _jaeger(decoded: jaeger_wire.Document | None) -> Iterator[ResourceSpans]:
+    for trace in jaeger_wire.traces(decoded or []):
+        for raw in trace.spans or ():
+            wire = _decoded(raw, jaeger_wire.SPAN)
+            found = None if wire is None else _jaeger_span(wire, trace)
+            if found is not None:
+                yield found
 
 
-def _jaeger_span(wire: Object, trace: object, process: Object) -> ResourceSpans | None:
-    start_us = normalise.whole(wire.get("startTime"))
-    own = wire.get("spanID")
-    if start_us is None or not isinstance(own, str) or not own:
+def _jaeger_span(wire: jaeger_wire.Span, trace: jaeger_wire.Trace) -> ResourceSpans | None:
+    start_us = normalise.whole(wire.startTime)
+    if start_us is None or not wire.spanID or wire.operationName is None:
         return None
-    if not isinstance(wire.get("operationName"), str):
-        return None
-    tags = _tags(wire.get("tags"))
-    identity = wire.get("traceID") or trace
-    parent, links = _references(wire, identity)
-    duration_us = normalise.whole(wire.get("duration"))
+    process = wire.process or (trace.processes or {}).get(wire.processID or "")
+    process = process or jaeger_wire.Process()
+    tags = _tags(wire.tags)
+    identity = wire.traceID or trace.traceID
+    parent, others = jaeger_wire.parent_and_others(wire)
+    duration_us = normalise.whole(wire.duration)
     failed = tags.get(names.STATUS_CODE) == "ERROR" or normalise.flag(tags.get("error")) is True
     code = 2 if failed else 1 if tags.get(names.STATUS_CODE) == "OK" else 0
     scope = next((tags[name] for name in names.SCOPE if name in tags), "")
     version = next((tags[name] for name in names.SCOPE_VERSION if name in tags), "")
-    service = process.get("serviceName")
-    about = {k: v for k, v in _tags(process.get("tags")).items() if k != names.SERVICE_NAME}
-    if isinstance(service, str):
-        about = {names.SERVICE_NAME: service, **about}
+    about = {k: v for k, v in _tags(process.tags).items() if k != names.SERVICE_NAME}
+    if process.serviceName is not None:
+        about = {names.SERVICE_NAME: process.serviceName, **about}
     span = Span(
         trace_id=_trace_bytes(identity),
-        span_id=_span_bytes(own),
-        parent_span_id=parent,
+        span_id=_span_bytes(wire.spanID),
+        parent_span_id=_span_bytes(parent),
         trace_state=_text(tags.get(_TRACE_STATE)),
-        name=_text(wire.get("operationName")),
-        kind=_enum(str(tags.get(_KIND_TAG, "internal")).upper(), _KINDS, ""),  # type: ignore[arg-type]
-        start_time_unix_nano=_whole(start_us * _US),
-        end_time_unix_nano=0 if duration_us is None else _whole((start_us + duration_us) * _US),
+        name=_text(wire.operationName),
+        kind=_enum(str(tags.get(jaeger_wire.KIND, "internal")).upper(), _KINDS, ""),  # type: ignore[arg-type]
+        start_time_unix_nano=_whole(start_us * US),
+        end_time_unix_nano=0 if duration_us is None else _whole((start_us + duration_us) * US),
         attributes=pairs({k: v for k, v in tags.items() if k not in _DROPPED}),
-        events=[_log(log) for log in _objects(wire.get("logs"))],
-        links=links,
+        events=[_log(log) for log in wire.logs or ()],
+        links=[
+            Span.Link(
+                trace_id=_trace_bytes(reference.traceID or identity),
+                span_id=_span_bytes(reference.spanID),
+            )
+            for reference, _ in others
+        ],
         status=Status(code=code, message=_text(tags.get(_STATUS_MESSAGE))),  # type: ignore[arg-type]
     )
     return ResourceSpans(
@@ -355,48 +359,32 @@ def _jaeger_span(wire: Object, trace: object, process: Object) -> ResourceSpans 
     )
 
 
-def _references(wire: Object, trace: object) -> "tuple[bytes, list[Span.Link]]":
-    """The parent as `jaeger_json` finds it, and all other references as links."""
-    every = list(_objects(wire.get("references")))
-    here = [r for r in every if not r.get("traceID") or r.get("traceID") == wire.get("traceID")]
-    parent = next((r for r in here if r.get("refType", "CHILD_OF") == "CHILD_OF"), None)
-    if parent is None and not wire.get("parentSpanID"):
-        parent = next((r for r in here if r.get("refType") == "FOLLOWS_FROM"), None)
-    above = parent.get("spanID") if parent is not None else wire.get("parentSpanID")
-    links = [
-        Span.Link(
-            trace_id=_trace_bytes(r.get("traceID") or trace),
-            span_id=_span_bytes(r.get("spanID")),
-        )
-        for r in every
-        if r is not parent
-    ]
-    return _span_bytes(above), links
-
-
-def _log(wire: Object) -> Span.Event:
-    fields = _tags(wire.get("fields"))
+def _log(wire: jaeger_wire.Log) -> Span.Event:
+    fields = _tags(wire.fields)
     name = fields.pop("event", None)
-    at_us = normalise.whole(wire.get("timestamp")) or 0
+    at_us = normalise.whole(wire.timestamp) or 0
     return Span.Event(
-        time_unix_nano=_whole(at_us * _US), name=_text(name) or "log", attributes=pairs(fields)
+        time_unix_nano=_whole(at_us * US), name=_text(name) or "log", attributes=pairs(fields)
     )
 
 
-def _tags(found: object) -> dict[str, object]:
-    """Tags by name. Numbers and flags that the server wrote as text are what their type says."""
+def _tags(found: "Sequence[jaeger_wire.Tag] | None") -> dict[str, object]:
+    """Gives tags by name. Numbers and flags that the server wrote as text are what their type
+    says."""
     tags: dict[str, object] = {}
-    for tag in _objects(found):
-        said: object = tag.get("value")
-        name, kind = tag.get("key"), tag.get("type")
-        if not isinstance(name, str):
-            continue
-        if isinstance(said, str):
-            if kind == "int64" and (number := normalise.whole(said)) is not None:
-                said = number
-            elif kind == "float64" and isinstance(double := _double(said), float):
-                said = double if math.isfinite(double) else said
-            elif kind == "bool" and (yes := normalise.flag(said)) is not None:
-                said = yes
-        tags[name] = said if not isinstance(said, dict) else json.dumps(said)
+    for tag in found or ():
+        said = _decoded(tag.value, _ANY)
+        if isinstance(said, str) and tag.type:
+            said = _typed(said, _decoded(tag.type, _ANY))
+        tags[tag.key] = said if not isinstance(said, dict) else json.dumps(said)
     return tags
+
+
+def _typed(said: str, kind: object) -> object:
+    if kind == "int64" and (number := normalise.whole(said)) is not None:
+        return number
+    if kind == "float64" and isinstance(double := _double(said), float):
+        return double if math.isfinite(double) else said
+    if kind == "bool" and (yes := normalise.flag(said)) is not None:
+        return yes
+    return said
