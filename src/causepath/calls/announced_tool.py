@@ -13,12 +13,14 @@ ANNOUNCED_KEY = otel.create_key("causepath-announced-tool")
 
 
 class Announced(NamedTuple):
+    """A tool call that is about to be carried out."""
+
     name: str
     call_id: str | None
 
 
 def announced(name: str, call_id: object) -> Context:
-    """This context, in which the call is about to be carried out."""
+    """Makes the context in which the call is about to be carried out."""
     return otel.set_value(
         ANNOUNCED_KEY, Announced(name, call_id if isinstance(call_id, str) else None)
     )

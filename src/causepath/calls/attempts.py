@@ -21,10 +21,10 @@ APART_NS = 1_000
 
 
 class Attempts:
-    """Made when the first one has failed: most calls need no second."""
+    """Attempts, from when the first one has failed: most calls need no second."""
 
     def __init__(self, tracer: Tracer, around: Context, start_ns: int) -> None:
-        """`around` is what the spans hang on, `start_ns` when the first attempt began."""
+        """Begins with the first attempt, which began at `start_ns`; spans hang on `around`."""
         self._tracer = tracer
         self._around = around
         self._start_ns = start_ns
@@ -32,7 +32,7 @@ class Attempts:
         self._pause: Span | None = None
 
     def succeeded(self, end_ns: int, status: object, about: Mapping[str, Any]) -> None:
-        """The attempt that was going on has a response. `about`: how it got its connection."""
+        """Writes the attempt that went on and has a response; `about` tells of its connection."""
         self._write(end_ns, "network", status, None, about)
 
     def failed(
@@ -43,13 +43,13 @@ class Attempts:
         about: Mapping[str, Any],
         retry_after: str | None = None,
     ) -> None:
-        """It has failed, whether or not another one follows."""
+        """Writes the attempt that went on and has failed, whether or not another one follows."""
         if retry_after:
             about = {**about, semconv.RETRY_AFTER: (retry_after,)}
         self._write(end_ns, "retry", status, error_type, about)
 
     def pause(self, start_ns: int) -> None:
-        """The pause before the next one begins."""
+        """Begins the pause before the next one."""
         self._pause = self._tracer.start_span(
             "backoff",
             context=self._around,
@@ -60,7 +60,7 @@ class Attempts:
         self._start_ns = start_ns + APART_NS
 
     def go_on(self, now_ns: int) -> None:
-        """The pause is over, in whatever way."""
+        """Ends the pause, however it is over."""
         if self._pause is not None:
             now_ns = max(now_ns, self._start_ns)
             self._pause.end(end_time=now_ns)

@@ -35,7 +35,7 @@ RUNNING: ContextVar[Candidate | None] = ContextVar("causepath-candidate", defaul
 """The call in progress that may be a tool."""
 
 MAX_TEXTS = 40
-"""Of a result, that are looked for in what is sent."""
+"""Texts of a result that are looked for in what is sent."""
 
 MAX_TEXT = 200
 """Characters of such a text: who sends a long result may have cut it."""
@@ -46,16 +46,16 @@ tool."""
 
 
 class Result(NamedTuple):
-    """What is remembered of a result: no more than it can be recognised by."""
+    """A result, as far as it is remembered: no more than it can be recognised by."""
 
     identity: int = 0
     kept: object = None
     """The very object, where keeping it alive cannot be noticed."""
     texts: tuple[str, ...] = ()
     says_nothing: bool = True
-    """Whether it is `None`, true or false."""
+    """It is `None`, true or false."""
     comes_later: bool = False
-    """Whether it is no result yet, but a coroutine or a generator that nobody has run."""
+    """It is no result yet, but a coroutine or a generator that nobody has run."""
 
 
 def result_of(value: Any) -> Result:
@@ -76,7 +76,7 @@ IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts and numbers in a result, as it is stored: nothing of the application is run."""
+    """Reads the texts and numbers in a result, as it is stored: no code of the application runs."""
     waiting: list[Any] = [value]
     left = MAX_TEXTS
     opened: set[int] = set()
@@ -132,41 +132,41 @@ class Candidate(Operation):
         self.asked = asked
         self._write = write
         self.by = by
-        """Who tells of the calls of its function."""
+        """The object that watches the calls of its function."""
         self.name = name
-        """Of the function."""
+        """The function's name."""
         self.serial = serial
         """Which of the times that its tool was asked for it began in."""
         self.sure = sure
-        """Whether its arguments are those asked for."""
+        """Its arguments are those asked for."""
         self.given = given
         """The ids of its arguments."""
         self.outside = outside
-        """How many steps outside the loop that asks."""
+        """The number of steps outside the loop that asks."""
         self.strand = strand()
         self.around: Candidate | None = None
         self.result = Result()
         self.end_ns = 0
         self.start_ns = start_ns
         self.began_with = 0
-        """How many attributes its span has, as long as nobody gives it one."""
+        """The number of attributes that its span has as long as nobody gives it one."""
         self.error_type: str | None = None
         self.is_last = False
-        """Whether nothing is asked for that another call of its function could be now."""
+        """Nothing is asked for that another call of its function could be now."""
         self.is_doubtful = False
-        """Whether its function was called too often since to look at each call."""
+        """Its function was called too often since to look at each call."""
         self.is_it: bool | None = None
-        """Whether it is the tool call, once that is known."""
+        """It is the tool call, or is not, once that is known."""
         self.left_ns = 0
         """When its thread was told to stop, which it need not hear of."""
         self._future: Any = None
-        """Of the thread pool that carries it out, while it is in progress."""
+        """The future of the thread pool that carries it out, while it is in progress."""
         self.was_stopped = False
-        """Whether what ended it was no error of its own: its task was cancelled, say."""
+        """It was ended by no error of its own: its task was cancelled, say."""
         self.is_used = False
-        """Whether others have begun spans below its span."""
+        """Others have begun spans below its span."""
         self.at_end: list[Callable[[], None]] = []
-        """What waits for the end of the call."""
+        """Functions that wait for the end of the call."""
         self._known: list[Callable[[], None]] = []
         self._entered: AbstractContextManager[None] | None = None
 
@@ -221,7 +221,7 @@ class Candidate(Operation):
 
     @harmless(None)
     def watch(self, future: Any) -> None:
-        """Hear of it when the future of its result is cancelled."""
+        """Listens for the cancellation of the future of its result."""
         cancel = future.cancel
 
         def told() -> Any:
@@ -231,11 +231,11 @@ class Candidate(Operation):
         self._future, future.cancel = future, told
 
     def was_left(self, sent: object) -> bool:
-        """Whether its thread went on although nobody waited for its result."""
+        """Tells whether its thread went on although nobody waited for its result."""
         return bool(self.left_ns) and _Sent(sent).holds(self.result) == NONE
 
     def give_up(self, end_ns: int, error_type: str) -> None:
-        """Its result is sent without it."""
+        """Ends it without a result, as another one is sent in its place."""
         if self.left_ns:
             end_ns = min(end_ns, self.left_ns)
         elif self.end_ns and not self.was_stopped:
@@ -249,14 +249,14 @@ class Candidate(Operation):
         self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
 
     def is_around_here(self) -> bool:
-        """Whether what is done now is done inside it."""
+        """Tells whether this is done inside it."""
         running = RUNNING.get()
         while running is not None and running is not self:
             running = running.around
         return running is self
 
     def settle(self, *, is_it: bool) -> None:
-        """It is known now whether this was the tool call."""
+        """Notes whether this was the tool call, which is known now."""
         if self.is_it is None:
             self.is_it = is_it
             if self.end_ns:
@@ -299,11 +299,11 @@ class Choice(NamedTuple):
     tries: Sequence[Candidate] = ()
     """Earlier ones of the same function, which failed."""
     unclear: int = 0
-    """How many it may have been as well as this one, and this one; 0 where the result tells."""
+    """The number of calls that it may have been, this one among them; 0 if the result tells."""
 
 
 NONE, FOUND, EQUAL, THE_VERY = range(4)
-"""How much of a result is in what is sent: too little, most of its texts, no more, the object."""
+"""Rates of how much of a result is in what is sent: too little, most texts, all, the object."""
 
 
 def chosen(
@@ -312,7 +312,7 @@ def chosen(
     now_ns: int,
     windows: Sequence[tuple[int, int]] = (),
 ) -> Choice:
-    """Which of the calls gave the result that is sent. Of what is not told, `sent` is `None`.
+    """Chooses the call that gave the result that is sent; `sent` is `None` if none is known.
 
     `windows`, in order: when calls ran for what is sent together with it.
     """
@@ -354,7 +354,7 @@ def chosen(
 
 
 def _without(windows: Sequence[tuple[int, int]], from_ns: int, to_ns: int) -> int:
-    """How much of the time there is in none of `windows`, which are in order."""
+    """Measures how much of the time is in none of `windows`, which are in order."""
     left, at = 0, from_ns
     for start_ns, end_ns in windows:
         if start_ns >= to_ns:
@@ -365,7 +365,7 @@ def _without(windows: Sequence[tuple[int, int]], from_ns: int, to_ns: int) -> in
 
 
 def _choice(alike: list[Candidate], real: Sequence[Candidate]) -> Choice:
-    """The last of those that nothing tells apart, and what went before it."""
+    """Chooses the last of those that nothing tells apart, and what went before it."""
     outer = [call for call in alike if not any(_is_around(other, call) for other in alike)]
     good = [call for call in outer if call.error_type is None] or outer
     call = max(good, key=lambda one: one.end_ns)
@@ -375,7 +375,7 @@ def _choice(alike: list[Candidate], real: Sequence[Candidate]) -> Choice:
 
 
 def _nearest(calls: Sequence[Candidate]) -> list[Candidate]:
-    """Without those that were made elsewhere by a function that was called nearer to the loop."""
+    """Leaves out those that were made elsewhere, by a function called nearer to the loop, too."""
     near: dict[int, int] = {}
     for call in calls:
         near[id(call.by)] = min(call.outside, near.get(id(call.by), call.outside))
@@ -383,14 +383,14 @@ def _nearest(calls: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _is_beside(other: Candidate, call: Candidate) -> bool:
-    """Whether nothing says which of two calls in other threads or tasks the loop has made."""
+    """Tells two calls in other threads or tasks, of which nothing says which the loop has made."""
     return other.strand != call.strand and (
         bool(call.outside) or (other.start_ns < call.end_ns and call.start_ns < other.end_ns)
     )
 
 
 def _tries(call: Candidate, real: Sequence[Candidate]) -> Sequence[Candidate]:
-    """The earlier ones of its function that failed."""
+    """Lists the earlier ones of its function that failed."""
     return [
         one
         for one in real
@@ -402,7 +402,7 @@ def _tries(call: Candidate, real: Sequence[Candidate]) -> Sequence[Candidate]:
 
 
 def _going_on(calls: Sequence[Candidate], real: Sequence[Candidate]) -> Candidate | None:
-    """The call that is still in progress, the last of one function, where there is one, and that
+    """Finds the call that is still in progress, the last of one function, if there is one, that
     has given no result in another call."""
     found = [call for call in calls if not call.end_ns]
     outer = [call for call in found if not any(_is_around(other, call) for other in found)]
@@ -423,7 +423,7 @@ def _is_around(outer: Candidate, inner: Candidate) -> bool:
 
 
 def _producers(alike: list[Candidate]) -> list[Candidate]:
-    """Without those that were given the result of another one and hand it on."""
+    """Leaves out those that were given the result of another one and hand it on."""
     made = {call.result.identity: call for call in alike if not call.result.says_nothing}
     found = [
         call
@@ -434,7 +434,7 @@ def _producers(alike: list[Candidate]) -> list[Candidate]:
 
 
 class _Sent:
-    """What is sent to the model as a result."""
+    """A result as it is sent to the model."""
 
     def __init__(self, sent: object) -> None:
         self._objects = set(_identities(sent))
@@ -442,7 +442,7 @@ class _Sent:
         self._whole = "\n".join(self._texts)
 
     def holds(self, result: Result) -> int:
-        """How much of a result is in it."""
+        """Rates how much of a result is in it."""
         if not self._texts and not self._objects:
             return NONE
         if result.identity in self._objects and not (
@@ -480,7 +480,7 @@ def _identities(sent: Any) -> Iterator[int]:
 
 
 def _texts_sent(sent: Any) -> Iterator[str]:
-    """All texts of a result's content, whole: a text, or blocks."""
+    """Reads all texts of a result's content, whole: a text, or blocks."""
     waiting: list[Any] = [sent]
     for _ in range(1_000):
         if not waiting:

@@ -36,9 +36,9 @@ class OtherSpan:
     strand: Strand
     """The thread and the task that it was started in."""
     claimed: bool = False
-    """Whether it is the span of a call that we know of."""
+    """It is the span of a call that we know of."""
     says_so: bool = True
-    """Whether it says that it is of a model call, and is not just named like one."""
+    """It says that it is of a model call, and is not just named like one."""
 
 
 class OtherSpans:
@@ -49,7 +49,7 @@ class OtherSpans:
         self.open = self._open.keys()
 
     def started(self, span: Span, parent_context: Context, *, says_so: bool = True) -> None:
-        """Somebody has started the span of a model call, or one that may say so a little later."""
+        """Notes that a span of a model call has started, or one that may say so a little later."""
         if len(self._open) < MAX_OPEN:
             parent = trace.get_current_span(parent_context).get_span_context()
             self._open[key_of(span.get_span_context())] = OtherSpan(
@@ -63,15 +63,15 @@ class OtherSpans:
         self._open.clear()
 
     def current(self, context: SpanContext) -> OtherSpan | None:
-        """The span with this context, where it is of a model call."""
+        """Finds the span with this context, if it is of a model call."""
         found = self._open.get(key_of(context))
         return found if found is not None and _is_of_call(found) else None
 
     def of_call(self, current: SpanContext, provider: str) -> OtherSpan | None:
-        """Whose span a call of `provider` has that is about to be made here, below `current`.
+        """Finds the span that another library has for a call of `provider` about to be made here.
 
-        The current one; else one that was started here without being made current, if it says that
-        it is of this provider. No span is the span of two calls.
+        It is the `current` one; else one that was started here without being made current, if it
+        says that it is of this provider. No span is the span of two calls.
         """
         found = self.current(current)
         if found is None:

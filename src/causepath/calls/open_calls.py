@@ -32,7 +32,7 @@ class OpenCall(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """The whole reply is known."""
+        """Says that the whole reply is known."""
 
     def known_late(self) -> dict[str, Any]:
         """Gives what to add to a span that another library ends before the reply is over for us."""

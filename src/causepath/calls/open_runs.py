@@ -134,7 +134,7 @@ class OpenRuns:
             return self._inferred.pop(id(run), None) is not None
 
     def unanswered(self, run: Run) -> list[AskedTool]:
-        """Give the tools of its latest reply whose results no request has brought."""
+        """Lists the tools of its latest reply whose results no request has brought."""
         with self._lock:
             asked = list(run.asked.values())
         return [one for one in asked if one.issuer == asked[-1].issuer]

@@ -1,6 +1,6 @@
-"""The first call of a conversation has failed: whether the next one is the application's own retry.
+"""Runs whose first call has failed: the next call may be the application's own retry.
 
-It is where the same thread and task sends the same request again. Then it goes on in the run that
+It is if the same thread and task sends the same request again. Then it goes on in the run that
 the failed call opened.
 """
 
@@ -26,6 +26,8 @@ MAX_FAILED = 1_000
 
 
 class Failed(NamedTuple):
+    """A run that waits for a retry."""
+
     run: Run
     request: bytes
 
@@ -37,7 +39,7 @@ class FailedRuns:
         self._waiting: OrderedDict[Strand, Failed] = OrderedDict()
 
     def add(self, run: Run, request: bytes) -> Run | None:
-        """The first call of `run` has failed. Gives one that is not waited for any longer."""
+        """Waits for a retry of `run`, whose first call has failed. Gives one that may end now."""
         here = strand()
         left = self._waiting.pop(here, None)
         self._waiting[here] = Failed(run, request)
@@ -46,7 +48,7 @@ class FailedRuns:
         return left.run if left is not None and left.run is not run else None
 
     def taken_up(self, read_body: Callable[[], object]) -> tuple[Run | None, bool]:
-        """The run that waits for what this thread and task does next, if any, and whether the
+        """Finds the run that waits for what this thread and task does next, and tells whether the
         request that it makes is the same again."""
         left = self._waiting.pop(strand(), None) if self._waiting else None
         if left is None or left.run.is_over:
@@ -54,7 +56,7 @@ class FailedRuns:
         return left.run, left.request == fingerprint(read_body())
 
     def forget_what_is_over(self) -> None:
-        """Keep no run that has ended in memory."""
+        """Keeps no run that has ended in memory."""
         for here, left in list(self._waiting.items()):
             if left.run.is_over:
                 self._waiting.pop(here, None)
@@ -65,11 +67,11 @@ class FailedRuns:
 
 @harmless(b"")
 def fingerprint(body: object) -> bytes:
-    """What a request is recognised by, as long as this process lives."""
+    """Digests a request, to recognise it as long as this process lives."""
     told = json.dumps(body, default=_as_data).encode("utf-8", "surrogatepass")
     return blake2b(told, digest_size=16).digest()
 
 
 def _as_data(value: object) -> object:
-    """An object of the SDK's by what it holds, and any other by its type: no code of it runs."""
+    """Gives an object of the SDK's by what it holds, any other by its type: no code of it runs."""
     return static_attributes.own(value) or type(value).__qualname__

@@ -85,7 +85,7 @@ def _leave() -> None:
 
 
 def about_to_begin() -> dict[str, object]:
-    """Importing the module of the function, before, is not the work."""
+    """Begins the work once more: importing the module of the function, before, is not the work."""
     if _here.begun is not None:
         _here.begun.start_ns = time_ns()
     return {}
@@ -97,13 +97,13 @@ def done(number: int, start_ns: int, end_ns: int) -> int:
 
 
 def times() -> tuple[int, int] | None:
-    """When the work began and ended whose result this thread has just received."""
+    """Tells when the work began and ended whose result this thread has just received."""
     found, _here.times = _here.times, None
     return found
 
 
 def is_measured(tool: str) -> bool:
-    """Whether a call of `tool` is the work of this thread, which is measured where it came from."""
+    """Tells a call of `tool` that is the work of this thread, and measured where it came from."""
     found = _here.begun
     if found is None or found.tool != tool:
         return False

@@ -38,7 +38,7 @@ BEGIN_WORKERS = NOT_THE_APPLICATION | {"logging", "multiprocessing", "queue", "s
 
 
 class Carriers:
-    """What hands work to threads, patched: `modules` are the places, one module each."""
+    """Patches of what hands work to threads: `modules` are the places, one module each."""
 
     def __init__(self, runs: OpenRuns, handed_over: Callable[[object], None]) -> None:
         self._runs = runs
@@ -59,7 +59,7 @@ class Carriers:
 
     @harmless(None)
     def _carried(self) -> Context | None:
-        """The context to go on in, where there is a run to go on with."""
+        """Finds the context to go on in, if there is a run to go on with."""
         here = self._runs.here()
         return here if enclosing_run(here) is not None else None
 
@@ -93,7 +93,7 @@ class Carriers:
         identify = thread._set_ident
 
         def set_ident() -> None:
-            """The first thing that is done in the new thread."""
+            """Enters the context, as the first thing that is done in the new thread."""
             vars(thread).pop("_set_ident", None)
             enter_thread(origin)
             if context is not None:
@@ -173,7 +173,7 @@ class InWorker:
             setattr(future, name, getattr(self, name))
 
     def _leave(self) -> Any:
-        """The future, as it was."""
+        """Gives the future back as it was."""
         future = self._future
         for name in self.TOLD:
             vars(future).pop(name, None)
@@ -234,7 +234,7 @@ _worker = _Worker()
 
 @harmless(None)
 def _take_up(context: Context | None, origin: Origin | None) -> None:
-    """A worker begins another piece of work, in this context or in its own."""
+    """Enters this context or the worker's own, as it begins another piece of work."""
     enter_thread(origin)
     detach(_worker.token)
     _worker.token = _enter(context) if context is not None else None
@@ -242,6 +242,6 @@ def _take_up(context: Context | None, origin: Origin | None) -> None:
 
 @harmless(None)
 def _enter(context: Context) -> Any:
-    """Set the context, unless the application has seen to it itself."""
+    """Enters the context, unless the application has seen to it itself."""
     run = enclosing_run(otel.get_current())
     return otel.attach(context) if run is None or run.is_over else None

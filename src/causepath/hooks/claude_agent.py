@@ -27,7 +27,7 @@ QUERY = "claude_agent_sdk._internal.query"
 """Where `Query` is, whose tasks run the application's hooks and tools."""
 
 NAME = "claude-agent"
-"""Of a run that nobody named."""
+"""The name of a run that nobody named."""
 
 
 class ClaudeSessions:
@@ -69,7 +69,7 @@ class ClaudeSessions:
 
     @harmless(None)
     def end_open(self) -> None:
-        """End the runs of the sessions that are still open, as the process ends."""
+        """Ends the runs of the sessions that are still open, as the process ends."""
         for transport in list(self._open):
             self._closed(transport, None)
 
@@ -94,6 +94,6 @@ class ClaudeSessions:
 
 @harmless(None)
 def _dropped(operation: Operation) -> None:
-    """The session is gone: where nobody has closed it, its run ends now."""
+    """Ends the run of a session that is gone, if nobody has closed it."""
     if operation.span.is_recording():
         operation.end()

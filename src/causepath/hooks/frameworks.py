@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Carries(NamedTuple):
-    """What a call of a framework's function carries out."""
+    """A tool call that a call of a framework's function carries out."""
 
     name: str
     call_id: str | None = None
@@ -156,7 +156,7 @@ class Frameworks:
         return make
 
     def _run(self, original: Any) -> Any:
-        """A generator that is a whole run."""
+        """Makes what wraps a generator that is a whole run."""
 
         @harmless(None)
         def opened(args: Any, kwargs: Any) -> Operation | None:  # noqa: ARG001
@@ -166,7 +166,7 @@ class Frameworks:
         return inside(original, opened)
 
     def _measure(self, holder: Any, name: str) -> None:
-        """What a framework's object calls to carry a tool out: its own, or a method."""
+        """Measures the function that an object calls for a tool: its own, or a method."""
         from causepath.tool_functions.class_methods import Methods
 
         own = static_attributes.own(holder)
@@ -186,13 +186,13 @@ class Frameworks:
 
 
 def _told() -> Iterable[str]:
-    """Whose inner function is called is what was announced."""
+    """Names the tool that was announced: it is the one whose inner function is called."""
     told = told_in(otel.get_current())
     return () if told is None else (told.name,)
 
 
 class Announcement:
-    """As an `Operation`, but no span: a framework is about to carry out a tool."""
+    """An operation without a span: a framework is about to carry out a tool."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -34,7 +34,7 @@ MAX_HINTS = 10_000
 
 
 class Sessions:
-    """What the servers have said of their tools, and the wrappers that need to know it."""
+    """Sessions with servers: what these have said of their tools, and the wrappers that need it."""
 
     def __init__(self, tool_calls: ToolCalls) -> None:
         self._tool_calls = tool_calls
@@ -102,7 +102,7 @@ def _look_at_result(operation: Operation, result: Any) -> None:
 
 
 def _error_type(error: BaseException) -> str:
-    """The code of the JSON-RPC error, as the conventions have it."""
+    """Gives the code of the JSON-RPC error, as the conventions have it."""
     code = getattr(getattr(error, "error", None), "code", None)
     return str(code) if isinstance(code, int) else type(error).__qualname__
 

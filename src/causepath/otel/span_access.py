@@ -31,7 +31,7 @@ SUPPRESSED_KEYS = (otel._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation
 
 
 def write(span: Any, attributes: Mapping[str, Any], *, only_missing: bool = False) -> None:
-    """As `span.set_attributes`, for numbers, texts and tuples of texts, which need no cleaning.
+    """Sets attributes that need no cleaning: numbers, texts and tuples of texts.
 
     The SDK looks at every value as if it could be anything, which takes as long as half of what is
     done for a model call. Where its span keeps attributes as we know it, and none has to be cut or
@@ -53,7 +53,7 @@ def write(span: Any, attributes: Mapping[str, Any], *, only_missing: bool = Fals
 
 @functools.lru_cache(maxsize=64)
 def _keeps_plainly(kind: type) -> bool:
-    """Whether spans of this class are the SDK's own, of a release that keeps attributes so."""
+    """Tells a class of the SDK's own spans, of a release that keeps attributes so."""
     parts = {"_dict", "_lock", "_immutable", "maxlen", "max_value_len"}
     return (
         kind.__module__ == "opentelemetry.sdk.trace" and parts <= vars(BoundedAttributes()).keys()
@@ -78,7 +78,7 @@ def key_of(context: SpanContext) -> Key:
 
 
 def unsuppressed(context: Context) -> Context:
-    """The same context for what does not belong to the operation that suppressed us."""
+    """Gives the context for what does not belong to the operation that suppressed us."""
     for key in SUPPRESSED_KEYS:
         if context.get(key):
             context = otel.set_value(key, None, context)
@@ -90,7 +90,7 @@ def scope_of(span: Any) -> str:
 
 
 def attributes_of(span: Any) -> Mapping[str, Any]:
-    """To look something up in. The SDK's own view of them takes ten times as long to answer."""
+    """Gives attributes to look something up in: the SDK's own view takes ten times as long."""
     if _keeps_plainly(span.__class__):
         stored = getattr(span._attributes, "_dict", None)  # noqa: SLF001
         if type(stored) is dict:
@@ -103,7 +103,7 @@ def name_of(span: Any) -> str:
 
 
 def is_native(provider: Provider, span: Any) -> bool:
-    """Whether the SDK of `provider` itself writes this span."""
+    """Tells a span that the SDK of `provider` itself writes."""
     return provider.native is not None and scope_of(span).startswith(provider.native.scope)
 
 

@@ -35,7 +35,7 @@ class MeasuredFunction(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return self._self_measured(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """In a class, it is a method where the function itself would be one."""
+        """Makes a method of it in a class, if the function itself would be one."""
         if instance is None or type(self.__wrapped__) is not types.FunctionType:
             return self
         return types.MethodType(self, instance)
