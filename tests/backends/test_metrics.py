@@ -700,6 +700,56 @@ def test_a_collector_that_is_started_again_loses_no_count(tmp_path: Path, jaeger
         assert eventually(counted, [10, 1_000].__eq__) == [10, 1_000]
 
 
+USUAL: dict[str, object] = {
+    "causepath.category": "llm",
+    "gen_ai.provider.name": "anthropic",
+    "gen_ai.request.model": "claude-opus-5-5",
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.output_tokens": 10,
+}
+ODD: list[tuple[dict[str, object], float]] = [
+    # What differs from the usual call, and the prompt tokens that are counted of it.
+    ({}, 100),
+    ({"gen_ai.usage.input_tokens": "100"}, 100),
+    ({"gen_ai.usage.input_tokens": "many"}, 0),
+    ({"gen_ai.usage.cache_read.input_tokens": 500}, 100),
+    ({"gen_ai.request.model": 'm\n"x\\\0é'}, 100),
+    ({"gen_ai.request.model": "x" * 100_000}, 100),
+    ({"gen_ai.request.model": ["a", "b"]}, 100),
+    ({"gen_ai.response.time_to_first_chunk": "soon"}, 100),
+    ({"causepath.turn": "first"}, 100),
+    ({"gen_ai.provider.name": ["anthropic"]}, 100),
+    ({"causepath.category": ["llm"]}, 0),
+    ({"causepath.category": 7}, 0),
+]
+
+
+def test_odd_spans_are_counted_and_disturb_no_other(tmp_path: Path) -> None:
+    calls = [span("chat", 1, {**USUAL, **odd}) for odd, _ in ODD]
+    backwards = span("chat", -1, USUAL)
+    nameless = {"resource": {}, "scopeSpans": [{"spans": [span("chat", 1, USUAL)]}]}
+    with collector_running(tmp_path, "metrics", METRICS_INTERVAL="1s") as collector:
+        collector.send(of_service("s", *calls, backwards), nameless)
+
+        def counted() -> dict[str, float]:
+            with urllib.request.urlopen(collector.metrics_url, timeout=10) as answer:
+                text = answer.read().decode()
+            return {
+                name: sum(float(n) for n in re.findall(rf"(?m)^{name}{{.*}} (\S+)$", text))
+                for name in (
+                    "traces_span_metrics_calls_total",
+                    "causepath_tokens_input_total",
+                    "causepath_cost_usd_total",
+                )
+            }
+
+        # Of the usual one, three that are as good, the backward and the nameless one.
+        dear = 6 * (100 * 4 + 10 * 20) / 1e6
+        expected = [len(ODD) + 2, sum(tokens for _, tokens in ODD) + 200, dear]
+        found = eventually(counted, lambda found: [*found.values()][:2] == expected[:2])
+        assert [*found.values()] == pytest.approx(expected)
+
+
 def test_names_without_end_are_counted_as_one_and_what_is_too_much_is_told(
     tmp_path: Path,
 ) -> None:
