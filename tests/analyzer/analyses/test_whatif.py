@@ -346,3 +346,22 @@ def test_calls_that_were_not_counted_to_their_end_show_no_slope() -> None:
     found = told(["shrink input=0.5"], *[uncounted(run(CALLS))] * 2)
     (why,) = found.unknown
     assert why.endswith("comes with less input: their sizes or times are not known")
+
+
+def test_turns_of_another_agent_that_become_one_are_no_turns_of_this_one() -> None:
+    drawing = """
+        agent run    |-------------------------------------------------|
+          llm one     |---|
+          tool ask         |-----------------------------------|          asked_by=one
+            agent sub       |---------------------------------|
+              llm s1         |---|                                        ttft=2
+              tool a              |----|                                  asked_by=s1 given=x got=z
+              llm s2                   |------|                           ttft=4 results=a
+              tool b                          |----|                      asked_by=s2 given=y got=z
+              llm s3                               |---|                  results=b
+          llm two                                               |---|
+    """
+    trace = drawn(drawing, unit_ns=100 * MS)
+    found = told(["CP103"], trace)
+    assert (found.turns, found.touched) == (2, 1)
+    assert found.p50.then_ns < found.p50.now_ns
