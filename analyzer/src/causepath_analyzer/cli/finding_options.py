@@ -26,7 +26,7 @@ ConfigOption = Annotated[
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class FindingOptions:
-    """Which findings to look for; settings say it where these do not."""
+    """The findings to look for; settings name them where these do not."""
 
     select: Annotated[
         list[str] | None,

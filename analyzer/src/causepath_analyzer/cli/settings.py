@@ -57,7 +57,7 @@ class FindingSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a settings file may hold. Budgets may be nested tables or dotted names."""
+    """The contents of a settings file. Budgets may be nested tables or dotted names."""
 
     budgets: dict[str, Any] = {}
     findings: FindingSettings = FindingSettings()
@@ -147,7 +147,7 @@ def _from_file(file: Path) -> Iterator[Budget]:
 
 
 def _table(file: Path) -> Mapping[str, Any] | None:
-    """The settings in `file`; ``None`` if it is a ``pyproject.toml`` without any."""
+    """Reads the settings in `file`; ``None`` if it is a ``pyproject.toml`` without any."""
     try:
         parsed = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -167,7 +167,7 @@ def _table(file: Path) -> Mapping[str, Any] | None:
 
 
 def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values; TOML nests no deeper than its author typed."""
+    """Lists dotted names and values; TOML nests no deeper than its author typed."""
     waiting = [(above, table)]
     while waiting:
         prefix, entries = waiting.pop()
@@ -196,7 +196,7 @@ def _told(error: msgspec.ValidationError) -> str:
 
 
 def _place(file: Path, name: str) -> str:
-    """``file:line`` of the setting `name`, as well as it can be told."""
+    """Names ``file:line`` of the setting `name`, as well as it can be told."""
     key = re.escape(name.rpartition(".")[2])
     assignment = re.compile(rf'\s*(?:[\w."-]+\.)?"?{key}"?\s*(?:=|\])|\s*\[[\w."-]*{key}"?\]')
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -233,7 +233,8 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _amount(value: object, unit: Unit) -> Amount | None:
-    """`value` in `unit`; ``None`` if it has another unit, none where one is needed, or is odd."""
+    """Reads `value` in `unit`; ``None`` if it has another unit, none where one is needed, or is
+    odd."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     match = _AMOUNT.match(str(value))

@@ -61,7 +61,7 @@ class Marked(Struct, frozen=True):
 
 
 def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: bool) -> Marked:
-    """The spans of `runs` with what is known about each.
+    """Writes the spans of `runs` with what is known about each.
 
     Those among `originals` are taken as they are. A `copy` has ids of its own, that of the trace
     among them, a link from every span to the one it stands for, and another service.
@@ -107,7 +107,7 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
 
 
 def requests(batches: Iterable[ResourceSpans], most_bytes: int) -> Iterator[bytes]:
-    """Export requests in protobuf, none much larger than `most_bytes` unless one span is."""
+    """Writes export requests in protobuf, none much larger than `most_bytes` unless one span is."""
     request, size = ExportTraceServiceRequest(), 0
     for batch in batches:
         for part in _parts(batch, most_bytes):
@@ -122,7 +122,7 @@ def requests(batches: Iterable[ResourceSpans], most_bytes: int) -> Iterator[byte
 
 
 def lines(batches: Iterable[ResourceSpans]) -> Iterator[dict[str, Any]]:
-    """OTLP/JSON, one object for each line of a file."""
+    """Writes OTLP/JSON, one object for each line of a file."""
     for batch in batches:
         whole = MessageToDict(batch, use_integers_for_enums=True)
         for group in whole.get("scopeSpans", ()):
@@ -136,7 +136,7 @@ def lines(batches: Iterable[ResourceSpans]) -> Iterator[dict[str, Any]]:
 
 
 def _with_hex_ids(owner: dict[str, Any]) -> None:
-    """Protobuf's JSON has ids in base64, OTLP's in hex."""
+    """Writes ids in hex, as OTLP's JSON has them; protobuf's JSON has them in base64."""
     for name in ("traceId", "spanId", "parentSpanId"):
         if name in owner:
             owner[name] = binascii.a2b_base64(owner[name]).hex()
@@ -174,7 +174,7 @@ def _spans(batch: ResourceSpans) -> Iterator[Span]:
 
 
 def _kept(batch: ResourceSpans, runs: Mapping[bytes, Run]) -> ResourceSpans:
-    """A copy of `batch` with the spans of `runs` only."""
+    """Copies `batch` with the spans of `runs` only."""
     kept = ResourceSpans(resource=batch.resource, schema_url=batch.schema_url)
     for group in batch.scope_spans:
         spans = [span for span in group.spans if span.trace_id in runs]
@@ -186,7 +186,7 @@ def _kept(batch: ResourceSpans, runs: Mapping[bytes, Run]) -> ResourceSpans:
 
 
 def _row_of(span: Span, told: Mapping[bytes, Row]) -> Row | None:
-    """The row of `span`; none if another record stands for it."""
+    """Finds the row of `span`; none if another record stands for it."""
     # Where client and server share an id, the client's half was given another one.
     half = None
     if span.kind == _KINDS["client"]:
@@ -258,7 +258,7 @@ def _events(row: Row, run: Run) -> Iterator[Span.Event]:
 
 
 def _written(run: Run, told: Sequence[Row]) -> Iterator[ResourceSpans]:
-    """The spans of a run whose format says less than OTLP, or says it otherwise."""
+    """Writes the spans of a run whose format says less than OTLP, or says it otherwise."""
     for row in told:
         span = row.span
         about: dict[str, object] = {}
@@ -404,12 +404,12 @@ def _make_copy(batch: ResourceSpans) -> None:
 
 
 def _copied(identity: bytes, size: int) -> bytes:
-    """The id of a copy: always the same for the same original."""
+    """Makes the id of a copy: always the same for the same original."""
     return hashlib.blake2b(identity, digest_size=size, person=b"causepath copy").digest()
 
 
 def _time(ns: int) -> int:
-    """`ns` as far as OTLP can say it; clocks that differ may put a span before the epoch."""
+    """Writes `ns` as far as OTLP can say it; clocks that differ may put a span before the epoch."""
     return min(max(ns, 0), 2**64 - 1)
 
 

@@ -35,7 +35,7 @@ class Row(Struct, frozen=True):
 
 
 def rows(run: Run) -> tuple[Row, ...]:
-    """The rows of the spans of `run`, in their order."""
+    """Makes the rows of the spans of `run`, in their order."""
     trace = run.trace
     spans, parents = trace.spans, trace.parents
     sections: list[list[Section]] = [[] for _ in spans]
@@ -78,7 +78,8 @@ def _main_kind(sections: Sequence[Section]) -> Kind | None:
 
 
 def _own_ns(span: Span, children: Sequence[Span]) -> int:
-    """The part of `span` that none of `children`, which are in order of their start, covers."""
+    """Measures the part of `span` that none of `children`, which are in order of their start,
+    covers."""
     own, at = 0, span.start_ns
     for child in children:
         start, end = max(child.start_ns, at), min(child.ended_ns, span.ended_ns)

@@ -26,7 +26,7 @@ from causepath_analyzer.report.json import trace_json
 
 
 class Task(Struct, frozen=True):
-    """How traces are read, and what is wanted of them: ``codes`` are those of findings."""
+    """The way to read traces, and what is wanted of them: ``codes`` are those of findings."""
 
     options: Options = Options()
     with_json: bool = False
@@ -34,7 +34,7 @@ class Task(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True, array_like=True):
-    """What is left of a trace once it is analysed; ``json`` is empty if it is not wanted."""
+    """The rest of a trace once it is analysed; ``json`` is empty if it is not wanted."""
 
     brief: Brief
     json: bytes = b""
@@ -49,17 +49,18 @@ class Share:
         self._traces = list(traces)
 
     def read(self, parts: Sequence[Part], progress: Progress | None = None) -> Sequence[Input]:
-        """What became of each of `parts`. Raises `NotApartError` if one cannot be read alone."""
+        """Reads `parts` and tells what became of each. Raises `NotApartError` if one cannot be read
+        alone."""
         options = self._task.options
         return [read_part(part, self._spans, progress, options) for part in parts]
 
     @property
     def trace_ids(self) -> Sequence[str]:
-        """The traces of which spans were read here."""
+        """Names the traces of which spans were read here."""
         return list(self._spans)
 
     def given_away(self, trace_id: str) -> list[Span]:
-        """The spans of a trace, which is another share's from now on."""
+        """Gives away the spans of a trace, which is another share's from now on."""
         return self._spans.pop(trace_id)
 
     def taken(self, trace_id: str, spans: Sequence[Span]) -> None:
@@ -67,15 +68,15 @@ class Share:
         self._spans.setdefault(trace_id, []).extend(spans)
 
     def causes(self) -> Sequence[Cause]:
-        """The links from one trace into another that were read here."""
+        """Finds the links from one trace into another that were read here."""
         return causes_of(self._spans)
 
     def sides(self, trace_ids: Sequence[str]) -> Mapping[str, Side]:
-        """What was read here of these traces, of which links lead into others."""
+        """Tells what was read here of these traces, of which links lead into others."""
         return {i: side_of(self._spans[i]) for i in trace_ids if i in self._spans}
 
     def build(self, lead: Mapping[str, str], only: Sequence[str] | None = None) -> Sequence[Trace]:
-        """The traces of the spans that were read, or of `only` some of them."""
+        """Builds the traces of the spans that were read, or of `only` some of them."""
         if only is not None:
             self._spans = {trace_id: self._spans[trace_id] for trace_id in only}
         if self._spans:
@@ -87,11 +88,11 @@ class Share:
         return self._traces
 
     def loose(self) -> Loose:
-        """What these traces say that others have to be asked about."""
+        """Tells what these traces say that others have to be asked about."""
         return loose(self._traces)
 
     def holders(self, span_ids: frozenset[str]) -> Mapping[str, str]:
-        """In which of these traces spans with these ids are."""
+        """Tells in which of these traces spans with these ids are."""
         return holders(self._traces, span_ids)
 
     def told(self, handing: frozenset[str], parents: Mapping[str, str]) -> None:
@@ -100,14 +101,14 @@ class Share:
             self._traces = [told(trace, handing, parents) for trace in self._traces]
 
     def orders(self) -> Orders:
-        """What these traces show about the orders of the calls in them."""
+        """Gathers what these traces show about the orders of the calls in them."""
         found = Orders()
         for trace in self._traces:
             found.add(trace)
         return found
 
     def rows(self, others: Elsewhere) -> Iterator[Row]:
-        """A row for each trace, which is then dropped."""
+        """Makes a row for each trace, which is then dropped."""
         task = self._task
         rules = [RULES[code] for code in task.codes]
         self._traces.reverse()
@@ -117,6 +118,6 @@ class Share:
 
 
 def rows_of(traces: Sequence[Trace], task: Task) -> Sequence[Row]:
-    """A row for each of `traces`, which one process has read."""
+    """Makes a row for each of `traces`, which one process has read."""
     own = Share(task, traces)
     return list(own.rows(own.orders().elsewhere()))
