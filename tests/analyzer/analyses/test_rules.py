@@ -15,10 +15,12 @@ from causepath_analyzer.analyses.findings import rules
 from causepath_analyzer.analyses.findings.opportunities import candidates, opportunities
 from causepath_analyzer.analyses.findings.rule import UNKNOWN, Candidate, Rule, Saving, added
 from causepath_analyzer.analyses.findings.rules import EVERY, RULES, chosen, misnamed
+from causepath_analyzer.analyses.predictions.whatif import what_if
 from causepath_analyzer.analyses.replay.change import Change, SideBySide
-from causepath_analyzer.analyses.replay.edits import Editing
+from causepath_analyzer.analyses.replay.edits import Editing, edit
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.json import trace_json
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.waterfall import BLOCKS
@@ -172,7 +174,7 @@ def test_only_the_chosen_rules_are_asked() -> None:
         (Saving(usd=USD), "$0.0500", (None, "0.05", None)),
         (Saving(tokens=1200), "1,200 tok", (None, None, 1200)),
         (Saving(usd=USD, tokens=1200), "$0.0500", (None, "0.05", 1200)),
-        (Saving(ns=30 * MS, usd=USD), "30ms", (30 * MS, "0.05", None)),
+        (Saving(ns=30 * MS, usd=USD), "likely, $0.0500", (30 * MS, "0.05", None)),
         (UNKNOWN, "keep the wind out (A)", (None, None, None)),
     ],
 )
@@ -290,3 +292,38 @@ def test_changes_that_fail_together_leave_the_largest() -> None:
     assert [one.code for one in found.findings] == ["CP101", "CP999"]
     assert found.together_ns == 500 * MS
     assert [fault.code for fault in found.faults] == ["CP101 with CP999"]
+
+
+# -- predictions
+
+
+@pytest.mark.parametrize(
+    ("find", "why"),
+    [
+        (failing, "CP999: its rule failed, please report this: KeyError: "),
+        (lambda _: [candidate(Saving(usd=USD))], "CP999: it says nothing that could be replayed"),
+        (lambda _: [], "CP999: no such finding in these traces; there is CP101"),
+    ],
+)
+def test_what_cannot_be_applied_is_told(
+    monkeypatch: pytest.MonkeyPatch, find: Callable[[Facts], Iterable[Candidate]], why: str
+) -> None:
+    monkeypatch.setitem(RULES, "CP999", rule(find))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"^{why}"):
+        what_if([TRACE], [edit("CP999")])
+
+
+def test_runs_in_which_a_rule_fails_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def now_and_then(facts: Facts) -> Iterable[Candidate]:
+        """Fails on all runs but the first."""
+        if facts.trace is not TRACE:
+            raise ValueError("not today")
+        return [candidate(change=SideBySide(((2,), (3,))))]
+
+    monkeypatch.setitem(RULES, "CP999", rule(now_and_then, change=SideBySide))  # type: ignore[arg-type]
+    found = what_if([TRACE, drawn(TWO_TOOLS, unit_ns=200 * MS)], [edit("CP999=2")])
+    assert (found.runs, found.touched) == (2, 1)
+    told = [one for one in found.assumes if "CP999" in one]
+    assert told[0] == "CP999=2: calls run together are no slower, at most 2 at once"
+    assert told[1].startswith("1 run stays as it is, as a rule failed, please report this: CP999")
+    assert found.not_predicted == SideBySide.not_predicted

@@ -400,7 +400,8 @@ def _assumptions(
         elif isinstance(change, Eager):
             told.append("the parts of a reply arrive evenly after its first token")
     for why, runs in failed.items():
-        told.append(f"{runs} runs stay as they are, as a rule failed, please report this: {why}")
+        stay = "1 run stays as it is" if runs == 1 else f"{runs:,} runs stay as they are"
+        told.append(f"{stay}, as a rule failed, please report this: {why}")
     if untrusted:
         told.append(f"{untrusted} traces whose times mean nothing are left out")
     return list(dict.fromkeys(told))
