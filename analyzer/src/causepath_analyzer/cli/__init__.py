@@ -9,18 +9,7 @@ from cyclopts import App, CycloptsError
 from cyclopts import UnknownOptionError as UnknownOptionOfParser
 
 from causepath_analyzer import __version__
-from causepath_analyzer.cli import (
-    check,
-    completion,
-    doctor,
-    explain,
-    export,
-    list_runs,
-    report,
-    run,
-    verify,
-    whatif,
-)
+from causepath_analyzer.cli import report
 from causepath_analyzer.cli.inputs import UnknownOptionError
 from causepath_analyzer.cli.meant import refuse_option, understood
 from causepath_analyzer.cli.output import complain
@@ -52,15 +41,19 @@ app = App(
 )
 app.default(report.report)
 app.command(report.report, name="report")
-app.command(check.check, name="check")
-completion.command(app)
-app.command(doctor.doctor, name="doctor")
-app.command(explain.explain, name="explain")
-app.command(export.export, name="export")
-app.command(list_runs.list_runs, name="list")
-app.command(run.run, name="run")
-app.command(verify.verify, name="verify")
-app.command(whatif.whatif, name="whatif")
+for _name, _place in (
+    # Each is imported when it is called, or when help lists it.
+    ("check", "check:check"),
+    ("completion", "completion:completion"),
+    ("doctor", "doctor:doctor"),
+    ("explain", "explain:explain"),
+    ("export", "export:export"),
+    ("list", "list_runs:list_runs"),
+    ("run", "run:run"),
+    ("verify", "verify:verify"),
+    ("whatif", "whatif:whatif"),
+):
+    app.command(f"{__name__}.{_place}", name=_name)
 
 
 def main() -> None:

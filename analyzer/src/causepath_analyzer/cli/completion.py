@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from causepath_analyzer.cli.output import write
 
@@ -12,25 +12,21 @@ _FILES: Final = {
 }
 
 
-def command(app: App) -> None:
-    """Adds the command to `app`, whose commands it completes."""
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell that completes.")],
+    /,
+) -> None:
+    """Print what makes a shell complete causepath.
 
-    @app.command(name="completion")
-    def completion(
-        shell: Annotated[
-            Literal["bash", "zsh", "fish"], Parameter(help="The shell that completes.")
-        ],
-        /,
-    ) -> None:
-        """Print what makes a shell complete causepath.
+    bash: `eval "$(causepath completion bash)"` in ~/.bashrc
 
-        bash: `eval "$(causepath completion bash)"` in ~/.bashrc
+    zsh: `causepath completion zsh > "${fpath[1]}/_causepath"`
 
-        zsh: `causepath completion zsh > "${fpath[1]}/_causepath"`
+    fish: `causepath completion fish > ~/.config/fish/completions/causepath.fish`
+    """
+    from causepath_analyzer.cli import app  # which names this command
 
-        fish: `causepath completion fish > ~/.config/fish/completions/causepath.fish`
-        """
-        script = app.generate_completion(prog_name="causepath", shell=shell)
-        if shell in _FILES:
-            script = script.replace(*_FILES[shell])
-        write(script.encode() + b"\n", None)
+    script = app.generate_completion(prog_name="causepath", shell=shell)
+    if shell in _FILES:
+        script = script.replace(*_FILES[shell])
+    write(script.encode() + b"\n", None)

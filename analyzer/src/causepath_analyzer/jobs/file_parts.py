@@ -21,9 +21,13 @@ from causepath_analyzer.model import Input, Skipped
 from causepath_analyzer.read import MOST_SKIPPED, Progress, SpansByTrace, read_file, read_stream
 from causepath_analyzer.read.format import JsonFormat
 from causepath_analyzer.read.formats.otlp_json import FORMAT as LINES
-from causepath_analyzer.read.formats.otlp_protobuf import FORMAT as FRAMES
-from causepath_analyzer.read.formats.otlp_protobuf import frames
-from causepath_analyzer.read.formats.recognise import FORMATS, GATHERED, NotApartError, Options
+from causepath_analyzer.read.formats.recognise import (
+    FORMATS,
+    GATHERED_NAMES,
+    NotApartError,
+    Options,
+    gathered,
+)
 from causepath_analyzer.read.input.source import STDIN, files, is_compressed
 from causepath_analyzer.server_request import is_address
 
@@ -34,7 +38,8 @@ _MOST_LINES: Final = 100
 _UNPACKED: Final = 8
 """What compressed files are larger by, about."""
 _LINE: Final = re.compile(r"line (\d+)")
-_TOGETHER: Final = frozenset(row.name for row in GATHERED)
+_FRAMES: Final = "otlp-protobuf"
+_TOGETHER: Final = frozenset(GATHERED_NAMES)
 _NOT_LINES: Final = frozenset(FORMATS) - {LINES.name}
 
 
@@ -87,7 +92,7 @@ def _may_be_shared(file: str, options: Options) -> bool:
     if options.format is not None:
         return options.format not in _TOGETHER
     line = _first_line(file)
-    return not any(_fits(row.begin(), line) for row in GATHERED)
+    return not any(_fits(row.begin(), line) for row in gathered())
 
 
 def _shared(every: Sequence[str], sizes: Sequence[int], targets: Sequence[int]) -> list[list[Part]]:
@@ -120,6 +125,8 @@ def _cuts(file: str, size: int, targets: Sequence[int]) -> Iterator[int]:
     with Path(file).open("rb") as stream:
         if stream.read(1) == b"\0":
             stream.seek(0)
+            from causepath_analyzer.read.formats.otlp_protobuf import frames
+
             starts = frames(stream)
             for target in targets:
                 yield next((start for start in starts if start >= target), size)
@@ -160,7 +167,7 @@ def read_part(
     try:
         with io.BufferedReader(_Lines(part.path, part.start, part.end), _BUFFER) as stream:
             entry = read_stream(part.path, stream, spans, progress, alone)
-        if entry.format == FRAMES.name and entry.skipped:
+        if entry.format == _FRAMES and entry.skipped:
             raise NotApartError  # where a frame is damaged, those after it are lost as well
         if not part.start or not entry.skipped:
             return entry

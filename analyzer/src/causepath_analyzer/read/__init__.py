@@ -19,9 +19,9 @@ from causepath_analyzer.read.format import Repeats
 from causepath_analyzer.read.formats.recognise import (
     DEFAULTS,
     FORMATS,
-    GATHERED,
     Options,
     Recogniser,
+    gathered_so_far,
 )
 from causepath_analyzer.read.input.archives import files_in, is_archive
 from causepath_analyzer.read.input.source import (
@@ -117,7 +117,7 @@ def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str])
         problems = [entry.problem for entry in inputs if entry.problem is not None]
         unreadable = (p for p in problems if isinstance(p, UnreadableInputError))
         raise next(unreadable, problems[0] if problems else NoTracesError("no input"))
-    repeats = {name: told for row in GATHERED for name, told in row.settle(spans).items()}
+    repeats = {name: told for row in gathered_so_far() for name, told in row.settle(spans).items()}
     parts = joined_traces.join(spans, lead) if lead else {}
     # Spans live to the end and are never part of a cycle: collecting meanwhile only costs time.
     collecting = gc.isenabled()

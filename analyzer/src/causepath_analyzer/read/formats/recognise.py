@@ -1,38 +1,23 @@
 """Finds the reader for a stream by looking at what is in it, and reads it.
 
 To add a format, write one file in this folder with a `JsonFormat` or a `BinaryFormat` called
-``FORMAT`` and add it to `JSON_FORMATS` or `BINARY_FORMATS`.
+``FORMAT`` and add it to `_MODULES` or `_BINARY`. Most traces are in the first of them, and need not
+wait until all others are imported.
 """
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
 
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
-from causepath_analyzer.read.formats import (
-    claude_code,
-    codex,
-    gemini_cli,
-    go_sdk,
-    jaeger_json,
-    javascript_sdk,
-    langfuse,
-    langsmith,
-    mastra,
-    mlflow,
-    openai_agents,
-    otlp_json,
-    otlp_protobuf,
-    phoenix,
-    pi,
-    python_sdk,
-    zipkin,
-)
+from causepath_analyzer.read.formats import otlp_json
 from causepath_analyzer.read.formats.inspected import as_json
 from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like, words_look_like
 from causepath_analyzer.read.input.documents import CUT_OFF, Document, documents
@@ -40,30 +25,59 @@ from causepath_analyzer.read.input.source import MOST_BYTES, knows_its_size, los
 from causepath_analyzer.read.input.torn_documents import Whole, opening_of, whole_documents
 from causepath_analyzer.server_request import Wanted
 
-JSON_FORMATS: Final[tuple[JsonFormat | GatheredFormat, ...]] = (
-    otlp_json.FORMAT,
-    jaeger_json.FORMAT,
-    zipkin.FORMAT,
-    mlflow.FORMAT,  # before the SDK's dumps: release 2 spells its spans like them
-    phoenix.FORMAT,
-    python_sdk.FORMAT,
-    go_sdk.FORMAT,
-    javascript_sdk.FORMAT,
-    langfuse.FORMAT,
-    openai_agents.FORMAT,
-    langsmith.FORMAT,
-    mastra.FORMAT,
-    claude_code.FORMAT,
-    codex.FORMAT,
-    pi.FORMAT,
-    gemini_cli.FORMAT,
-)
-BINARY_FORMATS: Final[tuple[BinaryFormat, ...]] = (otlp_protobuf.FORMAT,)
+_MODULES: Final[Mapping[str, str]] = {
+    "otlp-json": "otlp_json",
+    "jaeger-json": "jaeger_json",
+    "zipkin-json": "zipkin",
+    "mlflow": "mlflow",  # before the SDK's dumps: release 2 spells its spans like them
+    "phoenix": "phoenix",
+    "python-sdk": "python_sdk",
+    "go-sdk": "go_sdk",
+    "javascript-sdk": "javascript_sdk",
+    "langfuse": "langfuse",
+    "openai-agents": "openai_agents",
+    "langsmith": "langsmith",
+    "mastra": "mastra",
+    "claude-code": "claude_code",
+    "codex": "codex",
+    "pi": "pi",
+    "gemini-cli": "gemini_cli",
+}
+"""Modules of JSON formats by name; a document is offered to them in this order."""
+_BINARY: Final[Mapping[str, str]] = {"otlp-protobuf": "otlp_protobuf"}
 
-GATHERED: Final = tuple(row for row in JSON_FORMATS if isinstance(row, GatheredFormat))
+FORMATS: Final = (*_MODULES, *_BINARY)
+"""Names that `Options.format` may be."""
 
-FORMATS: Final = tuple(row.name for row in (*JSON_FORMATS, *BINARY_FORMATS))
-"""What `Options.format` may be."""
+
+GATHERED_NAMES: Final = ("mastra", "claude-code", "codex", "pi", "gemini-cli")
+"""Formats whose documents mean something only together."""
+
+
+def _format(module: str) -> Any:
+    return import_module(f"causepath_analyzer.read.formats.{module}").FORMAT
+
+
+@cache
+def json_formats() -> tuple[JsonFormat | GatheredFormat, ...]:
+    """Gives all formats of JSON; a trace in the first of them need not wait for the others."""
+    return tuple(map(_format, _MODULES.values()))
+
+
+@cache
+def binary_formats() -> tuple[BinaryFormat, ...]:
+    """Gives all formats that are no text."""
+    return tuple(map(_format, _BINARY.values()))
+
+
+def gathered() -> tuple[GatheredFormat, ...]:
+    """Gives the formats of `GATHERED_NAMES`."""
+    return tuple(row for row in json_formats() if isinstance(row, GatheredFormat))
+
+
+def gathered_so_far() -> tuple[GatheredFormat, ...]:
+    """Gives those of `gathered` of which anything can have been read."""
+    return gathered() if json_formats.cache_info().currsize else ()
 
 
 class Options(Struct, frozen=True):
@@ -105,12 +119,11 @@ class Recogniser:
     def __init__(self, stream: BinaryIO, options: Options = DEFAULTS) -> None:
         self._stream = stream
         self._longest = None if knows_its_size(stream) else max(1, options.max_bytes // _PART)
-        self._formats = [
-            row.begin() if isinstance(row, GatheredFormat) else row
-            for row in JSON_FORMATS
-            if options.format in (None, row.name)
-        ]
-        self._binary = [row for row in BINARY_FORMATS if options.format in (None, row.name)]
+        self._formats: list[JsonFormat] = []
+        self._has_all = options.format in _BINARY
+        if options.format in (None, otlp_json.FORMAT.name):
+            self._formats.append(otlp_json.FORMAT)
+            self._has_all = options.format is not None
         self._forced = options.format
         self._refused = options.refused
         self.format: str | None = None
@@ -145,11 +158,12 @@ class Recogniser:
         if head.startswith(_UTF_16):
             yield [Skipped("byte 0", "UTF-16 text: save it as UTF-8")]
             return
-        for binary in self._binary:
-            if binary.recognise(head) or not self._formats:
-                self.format = binary.name
-                yield from _batches(binary.read(stream, self.signals.add))
-                return
+        if self._forced in _BINARY or (self._forced is None and not _is_text(head)):
+            for binary in binary_formats():
+                if self._forced == binary.name or binary.recognise(head):
+                    self.format = binary.name
+                    yield from _batches(binary.read(stream, self.signals.add))
+                    return
         for document in documents(stream, self._longest):
             if isinstance(document, Document):
                 yield self._read(document)
@@ -212,14 +226,27 @@ class Recogniser:
 
     def _taken(self, data: bytes, where: str) -> Sequence[Found] | None:
         """What the first reader gives that knows `data`; ``None`` if none does."""
-        for candidate in self._formats:
-            found = candidate.read(data, where)
-            if found is not None:
-                self._prefer(candidate)
-                self.is_json = True
-                self._opening = data[:128]
-                return found
-        return None
+        tried = 0
+        while True:
+            for candidate in self._formats[tried:]:
+                found = candidate.read(data, where)
+                if found is not None:
+                    self._prefer(candidate)
+                    self.is_json = True
+                    self._opening = data[:128]
+                    return found
+            if self._has_all:
+                return None
+            tried = len(self._formats)
+            self._load_others()
+
+    def _load_others(self) -> None:
+        self._has_all = True
+        self._formats += [
+            row.begin() if isinstance(row, GatheredFormat) else row
+            for row in json_formats()
+            if self._forced in (None, row.name) and row is not otlp_json.FORMAT
+        ]
 
     def _prefer(self, fitting: JsonFormat) -> None:
         """What fitted one document most likely fits the next."""
@@ -230,6 +257,11 @@ class Recogniser:
         if self._formats[0] is not fitting:
             self._formats.remove(fitting)
             self._formats.insert(0, fitting)
+
+
+def _is_text(head: bytes) -> bool:
+    """Tells whether there is nothing in `head` that no text has: no format is binary then."""
+    return all(byte >= 0x20 or byte in b"\t\n\r" for byte in head)
 
 
 def _batches(found: Iterable[Found]) -> Iterator[Sequence[Found]]:
