@@ -640,6 +640,7 @@ def test_what_an_earlier_call_was_given_instead_is_no_cause(recording: Recording
 def test_runs_of_one_process_are_linked_too(recording: Recording) -> None:
     with served(Reply(LONG), Reply("ok")) as client:
         ask(client, "a")
+        recording.provider.force_flush()  # no run waits for a call that takes it up
         ask(client, f"Shorten this: {LONG}")
     traces = {span.context.trace_id for span in recording.spans()}
     assert (len(traces), linked(recording)) == (2, [("1", "1")])
@@ -733,6 +734,7 @@ def test_a_result_that_was_delivered_is_known_in_other_runs(
         messages.append({"role": "assistant", "content": reply.content})
         messages.append(user([block("tool_result", tool_use_id=call.id, content=result)]))
         client.messages.create(**ASK, messages=messages)
+        recording.provider.force_flush()
         ask(client, f"Is this so? {LONG}")
     # The tool got its query from the call that asked for it: that is a link of another kind.
     assert linked(recording) == [("1", "search")]
@@ -799,6 +801,7 @@ def test_nothing_of_a_text_is_kept(recording: Recording) -> None:
         ask(client, said)
     telemetry = measured_functions.telemetry()
     assert telemetry is not None
+    recording.provider.force_flush()  # the trace is over
     client = None
     gc.collect()
     holders = [one for one in gc.get_referrers(said) if one is not sys._getframe()]

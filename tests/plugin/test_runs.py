@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from opentelemetry import trace
 
 import causepath
 from causepath.calls.model_call import ModelCall
+from tests.plugin.chain_replies import chained
 from tests.support.messages_api import MessagesApi
 from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usage
 
@@ -411,3 +415,120 @@ def test_a_reply_that_paused_goes_on_in_the_same_run(recording: Recording, strea
         "invoke_agent test_runs  agent inferred (UNSET)\n"
         "  chat m #1  llm 4"
     )
+
+
+# -- chains: calls that take up what others answered
+
+
+def say(client: anthropic.Anthropic, question: str) -> str:
+    return str(ask(client, [{"role": "user", "content": question}]).content[0].text)
+
+
+def plan_draft_polish(client: anthropic.Anthropic) -> None:
+    plan = say(client, "PLAN an article about tea")
+    say(client, f"POLISH this: {say(client, f'DRAFT with this: {plan}')}")
+
+
+def rounds_of_a_chat(client: anthropic.Anthropic) -> None:
+    messages: list[Any] = []
+    for question in ("ASK one", "ASK two", "ASK three"):
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": ask(client, messages).content})
+
+
+def retrieve_and_answer(client: anthropic.Anthropic) -> None:
+    question = "How do I make green tea?"
+    for_search = {"role": "user", "content": f"Rewrite for search: {question}"}
+    client.messages.create(model="m", max_tokens=9, messages=[for_search])
+    for_answer = {"role": "user", "content": f"Answer from this: nothing\n\n{question}"}
+    client.messages.create(model="m", max_tokens=9, messages=[for_answer])
+
+
+def workers_and_a_critic(client: anthropic.Anthropic) -> None:
+    topics = json.loads(say(client, "LIST the topics"))
+    with ThreadPoolExecutor(3) as pool:
+        drafts = list(pool.map(lambda topic: say(client, f"WORK on: {topic}"), topics))
+    say(client, "JUDGE this: " + "\n".join(drafts))
+
+
+def questions_of_their_own(client: anthropic.Anthropic) -> None:
+    for question in ("ASK for the weather", "ASK for a train", "ASK for a poem"):
+        say(client, question)
+
+
+def the_same_again(client: anthropic.Anthropic) -> None:
+    for _ in range(2):
+        ask(client, [{"role": "user", "content": "ASK how it is going today"}])
+
+
+def two_in_a_row(client: anthropic.Anthropic) -> None:
+    plan_draft_polish(client)
+    plan_draft_polish(client)
+
+
+@pytest.mark.parametrize(
+    ("agent", "calls"),
+    [
+        (plan_draft_polish, [3]),
+        (rounds_of_a_chat, [3]),
+        (retrieve_and_answer, [2]),
+        (workers_and_a_critic, [5]),
+        (questions_of_their_own, [1, 1, 1]),
+        (the_same_again, [1, 1]),
+        (two_in_a_row, [3, 3]),
+    ],
+)
+def test_a_chain_of_calls_is_one_run(agent: Any, calls: list[int], recording: Recording) -> None:
+    with (
+        MessagesApi(chained) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        agent(client)
+    traces = Counter(s.context.trace_id for s in recording.spans() if s.name == "chat m")
+    assert list(traces.values()) == calls
+    roots = [span for span in recording.spans() if span.parent is None]
+    assert [root.name for root in roots] == ["invoke_agent test_runs"] * len(calls)
+    for root in roots:
+        ends = [
+            s.end_time for s in recording.spans() if s.context.trace_id == root.context.trace_id
+        ]
+        assert root.end_time == max(ends)
+
+
+def test_a_run_ends_with_the_code_that_made_it(recording: Recording) -> None:
+    with (
+        MessagesApi(chained) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        thread = threading.Thread(target=plan_draft_polish, args=(client,))
+        thread.start()
+        thread.join()
+        for _ in range(1_000):
+            names = [span.name for span in recording.finished()]
+            if "invoke_agent test_runs" in names:
+                break
+            threading.Event().wait(0.01)
+    assert names.count("invoke_agent test_runs") == 1
+
+
+def test_no_frame_is_marked_while_somebody_traces(recording: Recording) -> None:
+    def agent() -> None:
+        frames.append(sys._getframe().f_trace)
+        say(client, "ASK")
+        frames.append(sys._getframe().f_trace)
+
+    frames: list[object] = []
+    with (
+        MessagesApi(chained) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        before = sys.gettrace()
+        sys.settrace(lambda *_: None)
+        try:
+            agent()
+        finally:
+            sys.settrace(before)
+        agent()
+    assert [type(one).__name__ for one in frames] == [
+        "NoneType", "NoneType", "NoneType", "Activation",
+    ]  # fmt: skip

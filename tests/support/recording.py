@@ -49,6 +49,11 @@ class Recording:
     def spans(self) -> Sequence[ReadableSpan]:
         """Every span that has ended, after what is dropped has been collected."""
         gc.collect()
+        self.provider.force_flush()
+        return self._exporter.get_finished_spans()
+
+    def finished(self) -> Sequence[ReadableSpan]:
+        """Every span that has ended by itself."""
         return self._exporter.get_finished_spans()
 
     def text(self) -> str:

@@ -133,7 +133,8 @@ class ModelCalls:
         if current.is_valid:
             return Place(run or self._run_at(current, request, here), here, here)
         if run is None:
-            run = self._run_spans.retried(read_body) or self._run_spans.infer(here, now_ns)
+            run = self._run_spans.gone_on_with(read_body) or self._run_spans.infer(here, now_ns)
+            self._run_spans.mark(run)
         return Place(run, run.parent, run.parent)
 
     def _place_around(

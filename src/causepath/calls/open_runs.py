@@ -139,6 +139,21 @@ class OpenRuns:
             asked = list(run.asked.values())
         return [one for one in asked if one.issuer == asked[-1].issuer]
 
+    def rests(self, run: Run) -> bool:
+        """Lets a run rest that has its answer; false if nothing can take it up."""
+        with self._lock:
+            run.is_resting = bool(run.activations) and id(run) in self._inferred
+            return run.is_resting
+
+    def resting(self, before_ns: int) -> list[Run]:
+        """Lists the runs that have been at rest since `before_ns`."""
+        with self._lock:
+            return [
+                run
+                for run in self._inferred.values()
+                if run.is_resting and not run.calls and run.touched_ns <= before_ns
+            ]
+
     def idle(self, before_ns: int) -> list[Run]:
         """Lists the inferred runs that nothing has happened in since `before_ns`."""
         with self._lock:
@@ -149,6 +164,7 @@ class OpenRuns:
         with self._lock:
             run.turns += 1
             run.calls += 1
+            run.is_resting = False
             run.touched_ns = now_ns
             run.thread = threading.get_ident()
             if id(run) in self._inferred:

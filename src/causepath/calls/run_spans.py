@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
 import traceback
+from _queue import Empty
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
@@ -14,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from causepath import forks
+from causepath.calls.chains import REST_SECONDS
 from causepath.calls.retried_calls import FailedRuns, fingerprint
 from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, outermost, run_in
 from causepath.code.application_stack import application_frames, own_frame, standing
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext
 
+    from causepath.calls.chains import Chains
     from causepath.calls.open_runs import OpenRuns
     from causepath.calls.possible_calls import PossibleCalls
     from causepath.calls.tracing import Tracing
@@ -60,12 +64,18 @@ class RunSpans:
     """The runs, as their spans begin and end."""
 
     def __init__(
-        self, tracing: Tracing, runs: OpenRuns, possible: PossibleCalls, metrics: Metrics
+        self,
+        tracing: Tracing,
+        runs: OpenRuns,
+        possible: PossibleCalls,
+        metrics: Metrics,
+        chains: Chains,
     ) -> None:
         self._tracing = tracing
         self._runs = runs
         self._possible = possible
         self._metrics = metrics
+        self._chains = chains
         self._failed = FailedRuns()
         self._janitor: dict[str, object] = {}
         """The thread that looks after runs that go idle, if there is one."""
@@ -146,7 +156,17 @@ class RunSpans:
         self._watch_idle()
         return run
 
-    def retried(self, read_body: Callable[[], object]) -> Run | None:
+    def gone_on_with(self, read_body: Callable[[], object]) -> Run | None:
+        """Finds the run whose first call is made again after it failed, or whose answer is taken
+        up."""
+        return self._retried(read_body) or self._chains.taken_up(read_body)
+
+    def mark(self, run: Run) -> None:
+        """Lets later calls of the same code go on with a run; ends those that they left behind."""
+        for left in self._chains.mark(run):
+            self.end(left, left.touched_ns)
+
+    def _retried(self, read_body: Callable[[], object]) -> Run | None:
         """Finds the run whose first call has failed and is made again; ends another one of this
         thread and task."""
         run, again = self._failed.taken_up(read_body)
@@ -188,13 +208,26 @@ class RunSpans:
             return  # another call of the run is in progress
         if ending is None:
             if not goes_on:
-                self.end(run, end_ns)
+                self._answered(run, end_ns)
         elif not run.answered:
             self._first_call_failed(run, end_ns, ending, read_body())
         elif is_first:
             self.end(run, end_ns, ending)
         else:  # later in a run, the application may well send the same results again
             run.ending = ending
+
+    def _answered(self, run: Run, end_ns: int) -> None:
+        """Ends an inferred run that has its answer, or lets it rest until its code returns."""
+        if run.is_chain and any(not asked.ended for asked in run.asked.values()):
+            return  # another branch of it goes on
+        if not self._runs.rests(run):
+            self.end(run, end_ns)
+
+    @harmless(None)
+    def end_resting(self, seconds: float = 0) -> None:
+        """Ends the runs that have had their answer for so long."""
+        for run in self._runs.resting(time.time_ns() - int(seconds * 1e9)):
+            self.end(run, run.touched_ns)
 
     def _first_call_failed(self, run: Run, end_ns: int, ending: Ending, body: object) -> None:
         """Keeps an inferred run that has no reply yet, as the application may try again."""
@@ -217,6 +250,7 @@ class RunSpans:
                 write_ending(run.span, ending)
                 end_ns = max(end_ns, run.touched_ns)
             run.span.end(end_time=end_ns)
+            run.conversations.forget_texts()  # also where its code, which runs, still has it
             error = ending.error_type if ending is not None and ending.is_error else None
             self._measure(run, end_ns, error)
 
@@ -272,7 +306,12 @@ class RunSpans:
     @harmless(None)
     def _end_as_they_go_idle(self) -> None:
         while self._runs.idle(time.time_ns()):
-            time.sleep(IDLE_SECONDS / 10)
+            with contextlib.suppress(Empty):
+                run = self._chains.finished.get(timeout=REST_SECONDS / 6)
+                if run.is_resting:
+                    self.end(run, run.touched_ns)
+                continue
+            self.end_resting(REST_SECONDS)
             self.end_idle(IDLE_SECONDS)
         self._janitor.clear()
         if self._runs.idle(time.time_ns()):  # one that has just begun

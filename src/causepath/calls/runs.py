@@ -104,6 +104,12 @@ class Run:
     """The way it has ended, if it is over now and that was not by itself."""
     stack: tuple[Standing, ...] = ()
     """The frames that its latest reply came to."""
+    activations: set[int] = field(default_factory=set)
+    """The marks of the application's functions that make its calls and are still running."""
+    is_chain: bool = False
+    """A call of another conversation has taken up what it put out."""
+    is_resting: bool = False
+    """It has its answer, and ends unless a call takes that up."""
     outside: Context | None = None
     """The context that was current where the run was opened."""
     is_over: bool = False

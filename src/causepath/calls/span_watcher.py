@@ -68,10 +68,14 @@ class SpanWatcher:
 
     @harmless(None)
     def shutdown(self) -> None:
-        self._spans = None
+        spans, self._spans = self._spans, None
+        if spans is not None:
+            spans.flush()
 
     @harmless(True)
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        if self._spans is not None:
+            self._spans.flush()
         return True
 
 
@@ -99,6 +103,10 @@ class WatchedSpans:
         self._words = words
         self._metrics = metrics
         self._providers = providers
+
+    def flush(self) -> None:
+        """Ends what has its answer and only waits for a call that may take it up."""
+        self._run_spans.end_resting()
 
     def started(self, span: Span, parent_context: Context | None) -> None:
         """Adopts or categorises a span as it starts."""

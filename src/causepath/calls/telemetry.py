@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from causepath import forks
 from causepath.calls.asked_tools import AskedTools
+from causepath.calls.chains import Chains
 from causepath.calls.foreign_spans import OtherSpans
 from causepath.calls.foreign_tools import ForeignTools
 from causepath.calls.model_calls import ModelCalls
@@ -54,7 +55,13 @@ class Telemetry:
         self.possible_calls = PossibleCalls(spans, self.runs, self.open_calls)
         found_names = tool_finder.names if tool_finder is not None else _no_names
         self.tool_calls = ToolCalls(spans, self.runs, self.open_calls, found_names)
-        self.run_spans = RunSpans(self.tracing, self.runs, self.possible_calls, self.metrics)
+        self.run_spans = RunSpans(
+            self.tracing,
+            self.runs,
+            self.possible_calls,
+            self.metrics,
+            Chains(self.tracing, self.words),
+        )
         self.model_calls = ModelCalls(
             self.tracing,
             self.runs,

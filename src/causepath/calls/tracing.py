@@ -45,6 +45,8 @@ class Tracing:
         self._attended: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._watchers: list[tuple[Any, Watcher]] = []
         self._begins = False
+        self.tells_us_first = False
+        """Whether a span that ends when the provider is flushed or ends still arrives."""
 
     def tracer(self) -> Tracer:
         """Gives our tracer of the provider in force, which is attended and remembered."""
@@ -77,6 +79,7 @@ class Tracing:
             watcher = self._new_watcher()
             self._watchers.append((provider, watcher))
             add(watcher)
+            self.tells_us_first = _put_first(provider, watcher)
 
     def sees(self, native: NativeSpans, tracer: object, client: Any) -> bool:
         """Tells whether the spans that an SDK writes with this tracer of its client pass us."""
@@ -110,6 +113,20 @@ def _take_away(provider: Any, watcher: Watcher) -> None:
         with together._lock:  # noqa: SLF001
             kept = tuple(one for one in together._span_processors if one is not watcher)  # noqa: SLF001
             together._span_processors = kept  # noqa: SLF001
+
+
+def _put_first(provider: Any, watcher: Watcher) -> bool:
+    """Lets a provider flush and end the watcher before those that spans go to.
+
+    Returns whether it does: the SDK has no way to say so.
+    """
+    together: Any = getattr(provider, "_active_span_processor", None)
+    if not isinstance(getattr(together, "_span_processors", None), tuple):
+        return False
+    with together._lock:  # noqa: SLF001
+        others = tuple(one for one in together._span_processors if one is not watcher)  # noqa: SLF001
+        together._span_processors = (watcher, *others)  # noqa: SLF001
+    return True
 
 
 def _processor_of(tracer: Any) -> object:

@@ -26,6 +26,9 @@ say that nothing of it was handed on."""
 WHOLE = 8
 """Characters of a whole answer that is found inside something else."""
 
+LINE = 20
+"""Characters of a line that two calls are not given by chance."""
+
 FEW = 12
 """New words among which a plain one tells."""
 
@@ -190,6 +193,34 @@ def asked_for(
     if not is_told:
         return Found(list(sources.values()), UNSURE)
     return Found(list(sources.values()), SEARCHED if own else COMPLETE)
+
+
+def parts_of_json(said: Iterable[str], texts: Iterable[str]) -> bool:
+    """Tells whether `texts` hold a text that an answer has in its JSON."""
+    for answer in said:
+        if answer.lstrip()[:1] not in ("[", "{"):
+            continue
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            continue
+        given = "\n".join(texts)
+        leaves = (str(leaf).strip() for _, leaf in leaves_in(found))
+        if any(len(leaf) >= WHOLE and leaf in given for leaf in leaves):
+            return True
+    return False
+
+
+def is_about_the_same(texts: Iterable[str], earlier: Sequence[Said]) -> bool:
+    """Tells whether `texts` hold a line that an earlier call was given, among others."""
+    lines = [line.strip().casefold() for text in texts for line in text.splitlines()]
+    for one in earlier:
+        heard = one.texts()
+        if heard is None or "\n".join(lines) == heard[0].strip():
+            continue
+        if any(len(line) >= LINE and line in heard[0] for line in lines):
+            return True
+    return False
 
 
 def _day(date: re.Match[str], known: str) -> str:

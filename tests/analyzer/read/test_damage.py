@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def places(document: Any) -> Iterator[tuple[Any, Any]]:
             yield owner, key
             if isinstance(owner[key], dict | list):
                 waiting.append(owner[key])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_numbers_beyond_any_float(name: str) -> None:
+    whole = SAMPLES[name]
+    for match in re.finditer(rb"(?<=[:\[ ])\d+(?=[,\]} \n])", whole):
+        report(whole[: match.start()] + b"-1e999" + whole[match.end() :])
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -5,6 +5,7 @@ bytes. Whatever they refuse (snake_case names, a wrong type somewhere in the doc
 span through `_salvage`, which is slow and forgiving.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -456,10 +457,18 @@ def _resource(raw: Raw) -> normalise.Resource:
 # The forgiving way --------------------------------------------------------------------------
 
 
+def _anything(document: bytes) -> object:
+    """Decodes JSON, also with numbers beyond what a float holds."""
+    try:
+        return msgspec.json.decode(document)
+    except msgspec.ValidationError:
+        return json.loads(document)
+
+
 def _salvage(document: bytes, where: str) -> list[Found] | None:
     """The same as `read` for documents in another spelling, or with wrong types in places."""
     try:
-        decoded = msgspec.json.decode(document)
+        decoded = _anything(document)
     except RecursionError:
         return [Skipped(where, "nested too deeply to be a trace")]
     found: list[Found] = []

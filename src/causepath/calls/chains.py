@@ -1,0 +1,178 @@
+"""Calls that take up what an earlier one answered, in the same piece of code: plan, draft, polish.
+
+Each is a conversation of its own, and nothing that the SDK is given says that they are one run. Two
+things do, together: a function of the application that is still running made or began both calls,
+and what the later one is given carries something that the run has put out. If one function makes
+both calls itself, it is enough that they are about the same words.
+
+An activation of a function is known by a mark that its frame holds, in `f_trace`, which means
+nothing to Python as long as nobody traces, and which goes away with the frame. Nothing of the frame
+is kept. Where somebody traces (a debugger, a measurement of coverage), no frame is marked.
+"""
+
+from __future__ import annotations
+
+import sys
+from _queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from causepath import forks
+from causepath.code import static_attributes
+from causepath.code.application_stack import application_frames
+from causepath.code.frames import application_frame
+from causepath.code.ownership import is_application
+from causepath.guard import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from causepath.calls.runs import Run
+    from causepath.calls.tracing import Tracing
+    from causepath.content.call_words import Words
+
+REST_SECONDS = 30
+"""A run that has its answer waits so long for a call that takes the answer up."""
+
+MAX_MARKED = 8
+"""Frames of the application that are marked for a call, the nearest ones."""
+
+MAX_CANDIDATES = 4
+
+MAX_CHARACTERS = 64 * 1024
+"""Of what a call is given, the latest: more is not searched before the call is made."""
+
+NOT_SAID_BY_A_USER = ("system", "developer")
+
+
+class Activation:
+    """One call of a function of the application, as long as it runs."""
+
+    __slots__ = ("_over", "at", "run")
+
+    def __init__(self, over: Callable[[Run], None]) -> None:
+        self.run: Run | None = None
+        """The latest run that a call inside it belongs to."""
+        self.at = 0
+        """The place in its code that made that call."""
+        self._over = over
+
+    def __call__(self, *_: object) -> None:
+        """Does nothing: a tracer that begins later takes what a frame holds for its own."""
+
+    def __del__(self) -> None:
+        run = self.run
+        if run is not None:
+            run.activations.discard(id(self))
+            if run.is_resting and not run.activations:
+                self._over(run)
+
+
+class Chains:
+    """The runs that later calls of the same code may go on with."""
+
+    def __init__(self, tracing: Tracing, words: Words) -> None:
+        self.finished: SimpleQueue[Run] = SimpleQueue()
+        """Runs at rest whose code has returned. Safe to add to from a collector."""
+        self._tracing = tracing
+        self._words = words
+
+    @harmless(None)
+    def taken_up(self, read_body: Callable[[], object]) -> Run | None:
+        """Finds the run that the call which is about to be made goes on with."""
+        if not self._may_mark():
+            return None
+        candidates: dict[int, tuple[Run, bool, bool]] = {}
+        for distance, frame in enumerate(application_frames()):
+            held = getattr(frame, "f_trace", None)
+            if type(held) is not Activation:
+                continue
+            run = held.run
+            if run is not None and run.span is not None and not run.is_over:
+                is_direct = distance == 0
+                goes_on = is_direct and held.at != frame.f_lasti
+                candidates.setdefault(id(run), (run, is_direct, goes_on))
+            if len(candidates) == MAX_CANDIDATES:
+                break
+        evidence = self._words.evidence
+        if not candidates or evidence is None:
+            return None
+        texts = _latest(read_body())
+        for run, words, inputs in candidates.values():
+            if texts and evidence.takes_up(run.key[0], texts, words=words, inputs=inputs):
+                run.is_chain = True
+                return run
+        return None
+
+    @harmless([])
+    def mark(self, run: Run) -> list[Run]:
+        """Marks the code that makes a call of `run`. Returns the runs that it has left behind."""
+        left = []
+        if self._may_mark():
+            for frame in _own_frames():
+                held = frame.f_trace
+                if held is None:
+                    held = frame.f_trace = Activation(self.finished.put)
+                elif type(held) is not Activation:
+                    break
+                before = held.run
+                if before is not None and before is not run:
+                    before.activations.discard(id(held))
+                    if before.is_resting:
+                        left.append(before)
+                held.run, held.at = run, frame.f_lasti
+                run.activations.add(id(held))
+        return left
+
+    def _may_mark(self) -> bool:
+        return (
+            self._words.evidence is not None  # else nothing can be taken up
+            and self._tracing.tells_us_first  # else a run that ends late is lost
+            and sys.gettrace() is None
+            and forks.may_begin_threads
+            and not forks.has_green_threads()
+        )
+
+
+def _own_frames() -> Iterator[FrameType]:
+    """The frames of the application that call each other down to here, the nearest first."""
+    frame = application_frame(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
+    for _ in range(MAX_MARKED):
+        if frame is None or not is_application(frame.f_globals.get("__name__")):
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _latest(body: object) -> list[str]:
+    """The latest texts of a request, less its instructions and declarations."""
+    if not isinstance(body, dict):
+        return []
+    given = next((body[k] for k in ("messages", "input", "contents") if body.get(k)), None)
+    found: list[str] = []
+    size = 0
+    for text in _texts(given, 0):
+        size += len(text)
+        if size > MAX_CHARACTERS:
+            break
+        found.append(text)
+    return found[::-1]
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    """The texts in a request, the last one first; no code of the application runs."""
+    kind = type(value)
+    if kind is str:
+        yield value
+    elif depth > 8:
+        return
+    elif kind in (list, tuple):
+        for item in reversed(value):
+            yield from _texts(item, depth + 1)
+    elif kind is dict:
+        if value.get("role") not in NOT_SAID_BY_A_USER:
+            for key in reversed(list(value)):
+                if key not in ("role", "type", "id", "data"):
+                    yield from _texts(value[key], depth + 1)
+    else:
+        yield from _texts(dict(static_attributes.own(value)), depth + 1)
