@@ -215,7 +215,7 @@ def test_many_agents_under_faults(seconds: float, is_async: bool) -> None:
     watching = soak(seconds, is_async)
     assert watching.open == Counter(), "spans that never ended"
     assert [found for found in watching.owners.values() if len(found) > 1] == []
-    assert watching.spans > 500
+    assert watching.spans > 50
     assert kept() - before == Counter()
     started = {thread.name for thread in threading.enumerate()} - threads
     assert started <= {"causepath-idle-runs"}
