@@ -27,7 +27,7 @@ demo: $(READY)  ## run the example agent with the plugin on, then explain its tr
 	$(BIN)/python examples/traced_research_agent.py
 	$(BIN)/causepath causepath-traces.jsonl
 
-test: $(READY) $(BESIDE)/.ready  ## all tests but those of the groups below
+test: $(READY)  ## all tests but those of the groups below
 	@failed=; \
 	$(BIN)/python -m pytest -n 2 --ignore tests/contract || failed=1; \
 	$(BIN)/python -m pytest tests/contract || failed=1; \
@@ -42,8 +42,8 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 test-opentelemetry: $(READY) $(OPENTELEMETRY)  ## the plugin and its extras with the oldest, the newest and a mixed OpenTelemetry
 	$(BIN)/python -m pytest -n 2 -m opentelemetry tests/plugin/test_opentelemetry.py
 
-test-frameworks: $(READY) $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in the frameworks that are used over the SDKs
-	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks
+test-frameworks: $(READY) $(BESIDE)/.ready $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in frameworks over the SDKs, and beside other instrumentations
+	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks tests/plugin/test_beside.py
 
 test-pythons: $(PYTHONS:%=.sdk/python%/.ready)  ## whole programs that fork, pool, get signals, or run under gevent, with each of PYTHONS
 	for version in $(PYTHONS); do \

@@ -1,6 +1,6 @@
 """Beside other instrumentations: never one span of a model call more, and one run all the same.
 
-Where they are: `make .sdk/beside/.ready`.
+`make test-frameworks` installs them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ invoke_agent [app]
   {0}
     {1} #4 <-tool_result- execute_tool [causepath]"""
 
-pytestmark = pytest.mark.skipif(not BESIDE.exists(), reason="needs make .sdk/beside/.ready")
+pytestmark = pytest.mark.frameworks
 
 
 def recorded(emitters: str) -> dict[str, list[str]]:

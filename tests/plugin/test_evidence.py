@@ -785,7 +785,7 @@ def test_of_many_keys_the_latest_of_a_generation_are_known() -> None:
 def test_what_is_remembered_does_not_grow() -> None:
     flow, digests_ = DataFlow(), Digests(b"key")
     producer = SpanContext(1, 2, is_remote=False)
-    for number in range(200):
+    for number in range(80):
         lines = [f"{number} a line that is long enough to tell {n}" for n in range(2_000)]
         text = "\n".join(lines)
         flow.sources(Pieces.given([text]), [text], 1)

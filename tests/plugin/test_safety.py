@@ -339,11 +339,11 @@ unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 @unraisable
-@pytest.mark.parametrize("part", range(2))
-def test_whatever_fails_the_first_time_the_application_sees_nothing(part: int) -> None:
+def test_whatever_fails_the_first_time_the_application_sees_nothing() -> None:
+    """Takes every fifth function; the long test takes them all."""
     counts = entered(is_async=False)
     assert len(counts) > 300
-    check(False, [(code, 1) for code in list(counts)[part::2]])
+    check(False, [(code, 1) for code in list(counts)[::5]])
 
 
 @unraisable
@@ -354,19 +354,19 @@ def test_whatever_only_asynchronous_clients_enter_may_fail_too() -> None:
 
 @unraisable
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_whatever_fails_later_the_application_sees_nothing(is_async: bool) -> None:
+def test_whatever_fails_the_application_sees_nothing(is_async: bool, part: int) -> None:
+    """The first time that it runs, the second and the last."""
     counts = entered(is_async)
-    check(
-        is_async,
-        [
-            (code, nth)
-            for code, count in counts.items()
-            for nth in sorted({1, 2, 3, 5, count})
-            if nth <= count
-        ],
-    )
+    faults = [
+        (code, nth)
+        for code, count in counts.items()
+        for nth in sorted({1, 2, count})
+        if nth <= count
+    ]
+    check(is_async, faults[part::3])
 
 
 class Broken(SpanExporter):
