@@ -790,7 +790,7 @@ def test_what_is_remembered_does_not_grow() -> None:
         text = "\n".join(lines)
         flow.sources(Pieces.given([text]), [text], 1)
         flow.produced(Pieces.output(line[::-1] for line in lines), producer, set())
-        digested(digests_, {"messages": [user(line) for line in lines[:200]]})
+        digested(digests_, {"messages": [user(line) for line in lines[:600]]})
     assert len(flow) <= 4 * 3 * MAX_LINES
     assert len(digests_) <= 4 * MAX_REMEMBERED
 
