@@ -23,7 +23,7 @@ from causepath_analyzer.model import Input
 from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
 from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.read.input.source import STDIN
-from causepath_analyzer.server_request import is_address
+from causepath_analyzer.report.unread import complaints
 
 if TYPE_CHECKING:
     import io
@@ -174,24 +174,6 @@ def read_together(paths: Sequence[str], task: Task, jobs: int | None) -> Team | 
         progress.done()
     complain_about(complaints(team.inputs))
     return team
-
-
-def complaints(inputs: Sequence[Input]) -> list[str]:
-    """A sentence with file and place for everything that was not understood."""
-    found = []
-    for entry in inputs:
-        if entry.problem is not None:
-            found.append(str(entry.problem))
-            continue
-        found += [
-            f"{_place(entry.path, skipped.where)}: {skipped.why}" for skipped in entry.skipped
-        ]
-        found += [f"{entry.path}: {note}" for note in entry.notes]
-    return found
-
-
-def _place(path: str, where: str) -> str:
-    return f"{path}: {where}" if is_address(path) else f"{path}:{where.removeprefix('line ')}"
 
 
 def status_of(inputs: Sequence[Input], paths: Sequence[str], *, strict: bool) -> ExitStatus:

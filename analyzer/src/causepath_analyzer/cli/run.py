@@ -23,7 +23,6 @@ from causepath_analyzer.cli.inputs import (
     FILE_VARIABLE,
     Json,
     UnknownOptionError,
-    complaints,
 )
 from causepath_analyzer.cli.output import complain, complain_about, marks, save, show, write
 from causepath_analyzer.cli.report import (
@@ -41,6 +40,7 @@ from causepath_analyzer.read import Reading, SpansByTrace, read_stream, traces
 from causepath_analyzer.read.input.source import open_source
 from causepath_analyzer.report.formatting import short_id
 from causepath_analyzer.report.program_text import program_text
+from causepath_analyzer.report.unread import complaints
 
 ENABLE_VARIABLE: Final = "CAUSEPATH"
 _NOT_FOUND: Final = 127
