@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from causepath.guard import report
+from causepath.guard import harmless, report
 from causepath.providers.provider import ALIKE, CONTENT
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def observed_events(
 
     What is done for each event stands here and in its twin, as this happens thousands of times.
     """
-    reader = find_reader()
-    if reader is None:
+    found = _found(find_reader)
+    if found is None:
         yield from events
         return
-    look, note, alike = reader.look, reader.pace.note, None
+    reader, look, note = found
+    alike = None
     note(perf_counter_ns())
     try:
         for event in events:
@@ -76,12 +77,13 @@ async def observed_async_events(
     It does not close `events` where it is closed itself: who does that is an event loop at its end
     or after a collection, which knows of `events` and closes them, too, as it does without us.
     """
-    reader = find_reader()
-    if reader is None:
+    found = _found(find_reader)
+    if found is None:
         async for event in events:
             yield event
         return
-    look, note, alike = reader.look, reader.pace.note, None
+    reader, look, note = found
+    alike = None
     note(perf_counter_ns())
     try:
         async for event in events:
@@ -98,6 +100,15 @@ async def observed_async_events(
         _left(reader, error)
         raise
     _left(reader)
+
+
+@harmless(None)
+def _found(
+    find_reader: Callable[[], Reader | None],
+) -> tuple[Reader, Callable[[Any], int], Callable[[int], None]] | None:
+    """Gives the reader, what sees each event, and what is told when it came."""
+    reader = find_reader()
+    return None if reader is None else (reader, reader.look, reader.pace.note)
 
 
 def _told(reader: Reader, event: Any, what: int) -> type | None:
