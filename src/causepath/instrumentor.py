@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from causepath.hooks.frameworks import Frameworks
     from causepath.hooks.patches import Patches
+    from causepath.hooks.process_pools import ProcessPools
     from causepath.providers.provider import Provider
 
 PROVIDERS = {
@@ -78,6 +79,7 @@ class Plugin:
         self._notes_deadlines = False
         self._hooks: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._found = FoundTools()
+        self._pools: ProcessPools | None = None
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
@@ -122,6 +124,8 @@ class Plugin:
         self._found.undo()
         if self._frameworks is not None:
             self._frameworks.undo()
+        if self._pools is not None:
+            self._pools.undo()
         self._pipeline.close()
         if self._telemetry is not None:
             self._telemetry.close()
@@ -182,7 +186,8 @@ class Plugin:
         if telemetry is self._telemetry:
             from causepath.hooks.process_pools import ProcessPools
 
-            ProcessPools(telemetry).wrap(module, self._changed())
+            self._pools = self._pools or ProcessPools(telemetry)
+            self._pools.wrap(module, self._changed())
 
     @harmless(None)
     def _patch_framework(self, telemetry: Telemetry, module: ModuleType) -> None:

@@ -15,9 +15,8 @@ import sys
 from typing import Any
 
 from causepath import guard
-from causepath.code.frameworks import RUNS, TOOL_FUNCTIONS
-from causepath.hooks.patches import MARK
 from tests.frameworks import agents
+from tests.support.left_behind import left_behind
 from tests.support.messages_api import MessagesApi
 from tests.support.openai_api import OpenAiApi
 from tests.support.recording import Recording
@@ -34,21 +33,6 @@ def script(names: dict[str, str], last: ToolUse | str = "Done.") -> InOrder:
     again = [ToolUse(names["fail"], {"why": "no"}, id="toolu_3")]
     end = [last] if isinstance(last, ToolUse) else last
     return InOrder([Reply(first, usage=USAGE), Reply(again, usage=USAGE), Reply(end, usage=USAGE)])
-
-
-def still_wrapped() -> list[str]:
-    """What the plugin has left behind in the frameworks after it was disabled."""
-    places = [place for functions in (*TOOL_FUNCTIONS.values(), RUNS) for place in functions]
-    left = []
-    for module, name in places:
-        if module in sys.modules:
-            owner: Any = sys.modules[module]
-            *path, last = name.split(".")
-            for part in path:
-                owner = getattr(owner, part)
-            if hasattr(vars(owner)[last], MARK):
-                left.append(f"{module}:{name}")
-    return left
 
 
 def ratio(own: tuple[int, int], tools: list[tuple[int, int]]) -> float:
@@ -89,7 +73,7 @@ def run(name: str, *beside: str) -> dict[str, Any]:
     ]
     ratios = [ratio(own, tools) for own in agents.CLOCK]
     # What somebody else has wrapped again since is theirs to give back.
-    failed = [*sorted(guard._reported), *(still_wrapped() if not beside else ())]
+    failed = [*sorted(guard._reported), *(left_behind() if not beside else ())]
     return {"text": text, "ratios": ratios, "failed": failed}
 
 

@@ -1,10 +1,9 @@
-"""Every test leaves no trace: nothing wrapped, no span current, and the guard stays silent."""
+"""Every test leaves no trace: nothing patched, registered or started, and the guard is silent."""
 
 from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import os
 import ssl
 from typing import TYPE_CHECKING
@@ -15,8 +14,7 @@ from opentelemetry import context, trace
 
 import causepath
 from causepath import guard
-from causepath.hooks.patches import MARK
-from causepath.instrumentor import PROVIDERS
+from tests.support.left_behind import left_behind, state
 from tests.support.recording import Recording, set_global_provider
 
 if TYPE_CHECKING:
@@ -38,17 +36,15 @@ def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAUSEPATH_DIGEST_KEY", "tests")
     guard._reported.clear()
+    before = state()
     yield
     causepath.uninstrument()
     set_global_provider(None)
     assert guard._reported == set(), "a fault of ours was hidden from the application"
     assert not trace.get_current_span().get_span_context().is_valid
     assert context.get_current() == {}
-    for description in PROVIDERS.values():
-        for target in importlib.import_module(description).PROVIDER.targets:
-            module = __import__(target.module, fromlist=["_"])
-            owner, name = target.name.split(".")
-            assert not hasattr(vars(getattr(module, owner)).get(name), MARK), target
+    assert left_behind() == []
+    assert state() == before
 
 
 @pytest.fixture

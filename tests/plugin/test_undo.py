@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry import trace
@@ -18,6 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import causepath
 from causepath.code.notebooks import notebook_name
+from causepath.config import Config
+from causepath.export.tracer_provider import Pipeline
+from causepath.hooks.frameworks import Frameworks
+from tests.support.left_behind import left_behind, state
 from tests.support.recording import set_global_provider
 
 if TYPE_CHECKING:
@@ -67,6 +71,58 @@ def test_nothing_is_left_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert places() == before
     assert not faulthandler.unregister(signal.SIGTERM)
     assert "causepath-sigterm" not in {t.name for t in threading.enumerate()}
+
+
+def test_whatever_is_left_behind_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixture of these tests sees all of it, and that it is gone."""
+    monkeypatch.setenv("CAUSEPATH_FILE", str(tmp_path / "t.jsonl"))
+    before = state()
+    causepath.instrument()
+    with causepath.agent("a"):
+        pass
+    import multiprocessing.pool  # noqa: F401 - whose patches come with its import
+
+    assert [name for name, value in state().items() if value != before[name]] == [
+        "finder hooks",
+        "signals",
+        "OpenTelemetry",
+        "workers",
+    ]
+    assert {found.partition(":")[0] for found in left_behind(seconds=0)} == {
+        "patched",
+        "runs at exit",
+        "finder in sys.meta_path",
+        "SIGTERM is handled",
+        "log filter",
+        "thread",
+    }
+
+
+def test_what_a_worker_runs_at_its_exit_is_taken_back(tmp_path: Path) -> None:
+    from multiprocessing import util  # which is what makes it register something
+
+    pipeline = Pipeline(Config(str(tmp_path / "t.jsonl")), None, lambda _: None)
+    before = len(util._finalizer_registry)  # type: ignore[attr-defined]
+    pipeline._at_exit_of_a_worker()
+    assert len(util._finalizer_registry) == before + 1  # type: ignore[attr-defined]
+    pipeline.close()
+    assert len(util._finalizer_registry) == before  # type: ignore[attr-defined]
+
+
+def test_a_function_of_an_object_is_its_own_again() -> None:
+    class Tool:
+        def __init__(self) -> None:
+            self.run = written
+
+    frameworks = Frameworks(*[cast("Any", None)] * 3)
+    kept, dropped = Tool(), Tool()
+    for tool in (kept, dropped):
+        frameworks._measure(tool, "run")
+        assert tool.run is not written
+    del tool, dropped
+    assert len(frameworks._own) == 1
+    frameworks.undo()
+    assert kept.run is written
 
 
 def test_a_provider_forgets_us() -> None:

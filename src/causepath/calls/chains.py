@@ -72,8 +72,8 @@ class Chains:
     """The runs that later calls of the same code may go on with."""
 
     def __init__(self, tracing: Tracing, words: Words) -> None:
-        self.finished: SimpleQueue[Run] = SimpleQueue()
-        """Runs at rest whose code has returned. Safe to add to from a collector."""
+        self.finished: SimpleQueue[Run | None] = SimpleQueue()
+        """Runs at rest whose code has returned, then `None`. Safe to add to from a collector."""
         self._tracing = tracing
         self._words = words
 

@@ -85,6 +85,10 @@ class RunSpans:
         self._janitor.clear()
         self._failed.clear()
 
+    def close(self) -> None:
+        """Lets the thread end, as no runs are watched any more."""
+        self._chains.finished.put(None)
+
     # -- declared runs
 
     @harmless(None)
@@ -308,7 +312,7 @@ class RunSpans:
         while self._runs.idle(time.time_ns()):
             with contextlib.suppress(Empty):
                 run = self._chains.finished.get(timeout=REST_SECONDS / 6)
-                if run.is_resting:
+                if run is not None and run.is_resting:
                     self.end(run, run.touched_ns)
                 continue
             self.end_resting(REST_SECONDS)

@@ -108,6 +108,7 @@ class Telemetry:
         self.open_calls.clear()
         self.others.clear()
         self.runs.clear()
+        self.run_spans.close()
 
 
 def _no_names(function: object) -> list[str]:  # noqa: ARG001

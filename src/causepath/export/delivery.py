@@ -207,6 +207,7 @@ class Delivery(SpanProcessor):
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(END_SECONDS)
+        self._exporter.let_go()
 
     def tell(self) -> None:
         """Say what became of the spans, where there is something to say.
@@ -260,6 +261,11 @@ class _Watched(SpanExporter):
         self._loggers = [logging.getLogger(kind.__module__) for kind in type(exporter).__mro__[:-1]]
         for logger in self._loggers:
             logger.addFilter(self._hold_back)
+
+    def let_go(self) -> None:
+        """Leaves warnings to the log again."""
+        for logger in self._loggers:
+            logger.removeFilter(self._hold_back)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)

@@ -52,6 +52,8 @@ class Pipeline:
         self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS, "SIGTERM"))
         self._seen: TracerProvider | None = None
         self._restore: Callable[[], None] = lambda: None
+        self._forget_worker: Callable[[], object] = lambda: None
+        """Undoes what is registered in a worker of `multiprocessing`."""
         forks.living.add(self)
         # What is registered first runs last: what the application does at its end is written, too.
         atexit.register(self._at_exit)
@@ -81,7 +83,8 @@ class Pipeline:
         forks.ends_by_itself()
         if _in_thread.at_end is not None:
             _in_thread.at_end.do = None
-        sys.modules["multiprocessing.util"].Finalize(None, self._at_exit, exitpriority=1)
+        workers: Any = sys.modules["multiprocessing.util"]
+        self._forget_worker = workers.Finalize(None, self._at_exit, exitpriority=1).cancel
 
     @harmless(None)
     def when_set(
@@ -153,6 +156,7 @@ class Pipeline:
     def close(self) -> None:
         """Flush and forget a set-up of our own."""
         atexit.unregister(self._at_exit)
+        self._forget_worker()
         self._termination.disarm()
         default = self._default
         self._at_exit()

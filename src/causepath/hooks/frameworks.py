@@ -7,7 +7,9 @@ instrumentations of others begin their span of the tool in between, and there is
 
 from __future__ import annotations
 
+import contextlib
 import types
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel
@@ -119,6 +121,8 @@ class Frameworks:
         self._run_spans = run_spans
         self._tool_calls = tool_calls
         self._methods: Methods | None = None
+        self._own: dict[tuple[int, str], weakref.ref[Any]] = {}
+        """The objects that have a measured function of their own, with its name."""
 
     def wrap(self, module: ModuleType, patches: Patches) -> None:
         for framework, functions in TOOL_FUNCTIONS.items():
@@ -174,6 +178,9 @@ class Frameworks:
         if function is not None:
             if is_function(function) and not is_inside(function):
                 own[name] = dispatching(function, _told)
+                with contextlib.suppress(TypeError):  # of an object that nobody may watch
+                    key = id(holder), name
+                    self._own[key] = weakref.ref(holder, lambda _: self._own.pop(key, None))
             return
         found = static_attributes.member(type(holder), name)
         if found is not None:
@@ -181,6 +188,15 @@ class Frameworks:
             self._methods.measure(found[0], name, _told)
 
     def undo(self) -> None:
+        """Puts back what is measured in classes and objects of the frameworks."""
+        from causepath.tool_functions.stand_in import MeasuredFunction
+
+        for (_, name), holder in list(self._own.items()):
+            own = static_attributes.own(holder())
+            measured = own.get(name)
+            if type(measured) is MeasuredFunction:
+                own[name] = measured.__wrapped__
+        self._own.clear()
         if self._methods is not None:
             self._methods.undo()
 

@@ -111,6 +111,11 @@ class ProcessPools:
         token = otel.attach(context)
         return lambda: detach(token)
 
+    def undo(self) -> None:
+        """Joins nothing any more in a worker."""
+        if worker_clock.join == self._join:
+            worker_clock.join = worker_clock.apart
+
     def wrap(self, module: ModuleType, patches: Patches) -> None:
         """All of a pool's functions, or none where this Python has not all of them."""
         wrappers: dict[str, Callable[[Any], Any]]
