@@ -297,8 +297,15 @@ def started(
     seconds: float = START_SECONDS,
 ) -> Iterator[Running]:
     """The program, ready, as long as the block lasts."""
-    running = Running(name, arguments, variables, log=log)
+    # Ctrl-C in the moment of the start would leave the program behind: it is held until then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        running = Running(name, arguments, variables, log=log)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         running.wait_until_ready(ready, seconds)
         yield running
     finally:
