@@ -49,8 +49,8 @@ def observed_events(
     if found is None:
         yield from events
         return
-    reader, look, note = found
-    alike = None
+    reader, look, pace = found
+    note, alike = pace.note, None
     note(perf_counter_ns())
     try:
         for event in events:
@@ -64,9 +64,9 @@ def observed_events(
             yield event
             note(perf_counter_ns())
     except BaseException as error:
-        _left(reader, error)
+        _left(reader, pace, error)
         raise
-    _left(reader)
+    _left(reader, pace)
 
 
 async def observed_async_events(
@@ -82,8 +82,8 @@ async def observed_async_events(
         async for event in events:
             yield event
         return
-    reader, look, note = found
-    alike = None
+    reader, look, pace = found
+    note, alike = pace.note, None
     note(perf_counter_ns())
     try:
         async for event in events:
@@ -97,18 +97,18 @@ async def observed_async_events(
             yield event
             note(perf_counter_ns())
     except BaseException as error:
-        _left(reader, error)
+        _left(reader, pace, error)
         raise
-    _left(reader)
+    _left(reader, pace)
 
 
 @harmless(None)
 def _found(
     find_reader: Callable[[], Reader | None],
-) -> tuple[Reader, Callable[[Any], int], Callable[[int], None]] | None:
+) -> tuple[Reader, Callable[[Any], int], Pacing] | None:
     """Gives the reader, what sees each event, and what is told when it came."""
     reader = find_reader()
-    return None if reader is None else (reader, reader.look, reader.pace.note)
+    return None if reader is None else (reader, reader.look, reader.pace)
 
 
 def _told(reader: Reader, event: Any, what: int) -> type | None:
@@ -119,8 +119,8 @@ def _told(reader: Reader, event: Any, what: int) -> type | None:
     return None
 
 
-def _left(reader: Reader, error: BaseException | None = None) -> None:
+def _left(reader: Reader, pace: Pacing, error: BaseException | None = None) -> None:
     """Nobody fetches events any more."""
-    reader.pace.was_left()
+    pace.was_left()
     if not isinstance(error, GeneratorExit):
         reader.closed(error)
