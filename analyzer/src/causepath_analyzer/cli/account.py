@@ -39,8 +39,9 @@ class Account(Struct, frozen=True):
         """Says why the program has left no trace in `file`, and what to do."""
         if self.loaded_ns is None:
             return (
-                f"no traces in {file}: the causepath plugin was not loaded by that program. "
-                "Install it there: pip install 'causepath[auto]' (python -S leaves it out)"
+                f"no traces in {file}: the causepath plugin was not loaded by that program, or is "
+                "older than this command. Install it there: pip install -U 'causepath[auto]' "
+                "(python -S leaves it out)"
             )
         if self.calls:
             calls = "1 model call" if self.calls == 1 else f"{self.calls:,} model calls"

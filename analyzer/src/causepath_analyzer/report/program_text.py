@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from causepath_analyzer.analyses.program import ProgramTime
-from causepath_analyzer.report.formatting import duration
+from causepath_analyzer.report.formatting import alike, duration
 
 _SHORTEST_NS = 1_000_000
 
@@ -13,17 +13,18 @@ _SHORTEST_NS = 1_000_000
 def program_text(time: ProgramTime) -> list[Text]:
     """Says where the time of a program went: "program 9.7s: runs 0.7s, 4s before the first"."""
     status = _ended(time.exit_status)
-    parts = [f"runs {duration(time.runs_ns)}"]
+    parts = [f"runs {alike(time.runs_ns, time.wall_ns)}"]
     for length, where in (
         (time.before_ns, "before the first"),
         (time.between_ns, "between them"),
         (time.after_ns, "after the last"),
     ):
         if length >= _SHORTEST_NS:
-            parts.append(f"{duration(length)} {where}")
+            parts.append(f"{alike(length, time.wall_ns)} {where}")
     line = Text(f"program {duration(time.wall_ns)}{status}: ", style="title")
     line.append(", ".join(parts), style="plain")
     told = _told(
+        time.wall_ns,
         (time.interpreter_ns, "until Python had started"),
         (time.imports_ns, "to import until the model's SDK was there"),
     )
@@ -35,13 +36,15 @@ def program_text(time: ProgramTime) -> list[Text]:
 
 def _ended(status: int) -> str:
     if status > 128:
-        return f" (ended by signal {status - 128})"
+        return f" (signal {status - 128})"
     return f" (exit status {status})" if status else ""
 
 
-def _told(*parts: tuple[int | None, str]) -> str:
+def _told(whole_ns: int, *parts: tuple[int | None, str]) -> str:
     return ", ".join(
-        f"{duration(length)} {what}" for length, what in _known(parts) if length >= _SHORTEST_NS
+        f"{alike(length, whole_ns)} {what}"
+        for length, what in _known(parts)
+        if length >= _SHORTEST_NS
     )
 
 
