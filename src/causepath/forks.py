@@ -51,4 +51,5 @@ def _begin_anew() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # The one thing of ours that stays after `uninstrument`: Python has no way to take it back.
     os.register_at_fork(after_in_child=_begin_anew)
