@@ -15,7 +15,12 @@ from opentelemetry import trace
 from causepath.calls import worker_clock
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.calls.runs import MAX_DEPTH, enclosing_run
-from causepath.calls.tool_spans import call_plain, tool_attributes, tool_call_links
+from causepath.calls.tool_spans import (
+    call_plain,
+    function_attributes,
+    tool_attributes,
+    tool_call_links,
+)
 from causepath.code.application_stack import pool_future, steps_outside
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -82,13 +87,26 @@ class PossibleCalls:
         if outside and len(asked.candidates) >= MAX_OUTSIDE:
             asked.open -= 1
             return None
-        code = called.code
-        about = {
-            semconv.TOOL_READ_ONLY: called.read_only,
-            semconv.CODE_FILE_PATH: code.co_filename if code else None,
-            semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
-            semconv.CODE_FUNCTION_NAME: called.name,
-        }
+        candidate = self._begin(name, called, asked, given, sure=sure, outside=outside)
+        future = pool_future(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
+        if future is not None:
+            candidate.watch(future)
+        self._spans.look_at(candidate, name, asked, given.named)
+        candidate.began_with = len(attributes_of(candidate.span))
+        candidate.is_last = not outside and runs.all_open(name)
+        return candidate
+
+    def _begin(
+        self,
+        name: str,
+        called: Called,
+        asked: AskedTool,
+        given: Given,
+        *,
+        sure: bool,
+        outside: int,
+    ) -> Candidate:
+        about = function_attributes(called.name, called.code, called.read_only)
         start_ns = time.time_ns()
         span, context = self._spans.begin(
             name,
@@ -111,14 +129,8 @@ class PossibleCalls:
             outside=outside,
         )
         asked.candidates.append(candidate)
-        future = pool_future(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
-        if future is not None:
-            candidate.watch(future)
         asked.run.touched_ns = start_ns
         self._held[key_of(span.get_span_context())] = candidate
-        self._spans.look_at(candidate, name, asked, given.named)
-        candidate.began_with = len(attributes_of(span))
-        candidate.is_last = not outside and runs.all_open(name)
         return candidate
 
     def began(self, span: Any) -> None:

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from causepath.calls import worker_clock
 from causepath.calls.announced_tool import announced
 from causepath.calls.matching import Given, given_by
-from causepath.calls.tool_spans import tool_attributes, tool_call_links
+from causepath.calls.tool_spans import function_attributes, tool_attributes, tool_call_links
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -167,12 +167,7 @@ class ToolCalls:
         read_only: bool | None,
     ) -> Operation:
         code = getattr(function, "__code__", None)
-        about = {
-            semconv.TOOL_READ_ONLY: read_only,
-            semconv.CODE_FILE_PATH: code.co_filename if code else None,
-            semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
-            semconv.CODE_FUNCTION_NAME: getattr(function, "__qualname__", None),
-        }
+        about = function_attributes(getattr(function, "__qualname__", None), code, read_only)
         return self._tool(name, asked, given.named, about)
 
     def _tool(

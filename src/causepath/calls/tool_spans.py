@@ -15,6 +15,7 @@ from causepath.otel.span_access import attributes_of, name_of, take_away
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import CodeType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -49,6 +50,18 @@ def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
             semconv.TOOL_CALL_ID: call_id,
         }
     )
+
+
+def function_attributes(
+    name: str | None, code: CodeType | None, read_only: bool | None
+) -> dict[str, Any]:
+    """Describes the function that carries out a tool call."""
+    return {
+        semconv.TOOL_READ_ONLY: read_only,
+        semconv.CODE_FILE_PATH: code.co_filename if code else None,
+        semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
+        semconv.CODE_FUNCTION_NAME: name,
+    }
 
 
 def call_plain(span: Any, name: str) -> None:
