@@ -75,7 +75,7 @@ def state() -> dict[str, object]:
         "trace": (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()),
         "monitoring": [monitoring.get_tool(tool) for tool in range(6)] if monitoring else [],
         "hooks": (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook),
-        "collector": list(gc.callbacks),
+        "collector": [one for one in gc.callbacks if _is_ours(one)],  # Hypothesis has one
         "signals": {name: signal.getsignal(name) for name in signal.valid_signals()},
         "OpenTelemetry": (
             trace._set_tracer_provider,
