@@ -357,6 +357,54 @@ REASONING_TOKENS: Final = (
     "usage.reasoning_tokens",
     "reasoning_tokens",
 )
+SERVICE_TIER: Final = (
+    "openai.response.service_tier",
+    "anthropic.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+    "gen_ai.response.service_tier",
+    "gen_ai.usage.service_tier",
+    "anthropic.usage.service_tier",
+    "llm.response.service_tier",
+)
+ASKED_TIER: Final = (
+    "openai.request.service_tier",
+    "anthropic.request.service_tier",
+    "gen_ai.openai.request.service_tier",
+    "gen_ai.request.service_tier",
+    "llm.request.service_tier",
+    "service_tier",
+)
+"""The tier that was asked for need not be the one that served."""
+SPEED: Final = (
+    "anthropic.usage.speed",
+    "anthropic.response.speed",
+    "gen_ai.usage.speed",
+)
+GEOGRAPHY: Final = (
+    "anthropic.usage.inference_geo",
+    "anthropic.response.inference_geo",
+    "gen_ai.usage.inference_geo",
+)
+WEB_SEARCHES: Final = (
+    "anthropic.usage.server_tool_use.web_search_requests",
+    "gen_ai.usage.server_tool_use.web_search_requests",
+    "gen_ai.usage.details.web_search_requests",
+    "gen_ai.usage.web_search_requests",
+)
+SAID_COST: Final = (
+    "gen_ai.usage.cost.amount",
+    "gen_ai.cost.total_cost",
+    "gen_ai.usage.total_cost",
+    "gen_ai.usage.cost",
+    "llm.cost.total",
+    "operation.cost",
+    "litellm.cost.total",
+    "litellm.response_cost",
+    "langfuse.observation.cost_details",
+    "mlflow.llm.cost",
+)
+"""Vendors' names but the first; the last two are JSON text with a ``total``."""
+SAID_CURRENCY: Final = ("gen_ai.usage.cost.currency",)
 TOTAL_TOKENS: Final = (
     "gen_ai.usage.total_tokens",
     "llm.usage.total_tokens",
@@ -634,6 +682,13 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "cache_write_1h": CACHE_WRITE_1H_TOKENS,
     "reasoning": REASONING_TOKENS,
     "total": TOTAL_TOKENS,
+    "tier": SERVICE_TIER,
+    "asked_tier": ASKED_TIER,
+    "speed": SPEED,
+    "geography": GEOGRAPHY,
+    "searches": WEB_SEARCHES,
+    "said_cost": SAID_COST,
+    "said_currency": SAID_CURRENCY,
     "usage_details": USAGE_DETAILS,
     "usage_raw": USAGE_RAW,
     "input_details": INPUT_DETAILS,

@@ -5,6 +5,7 @@ numbers, so that an analysis over a hundred thousand spans needs no look-up by i
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final, Literal, get_args
 
 from msgspec import Struct
@@ -100,6 +101,20 @@ class Blocks(Struct, frozen=True, gc=False):
     unlisted: int = 0
 
 
+class Terms(Struct, frozen=True, gc=False):
+    """The ways to be served that change a price, in the provider's words and in lower case.
+    ``None`` means nobody said."""
+
+    tier: str | None = None
+    """The service tier that served, with ``batch`` for what was no request of its own."""
+    asked_tier: str | None = None
+    speed: str | None = None
+    geography: str | None = None
+
+
+NO_TERMS: Final = Terms()
+
+
 class ModelCall(Struct, frozen=True, gc=False):
     """The facts about one request to a model. ``None`` means nobody said."""
 
@@ -130,6 +145,11 @@ class ModelCall(Struct, frozen=True, gc=False):
     """Nobody says that it is the output alone of which there were more."""
     generated_ns: int | None = None
     """From the start of the span to the end of generating, without what its consumer held it up."""
+    terms: Terms = NO_TERMS
+    searches: int = 0
+    """How often the provider searched the web for it."""
+    said_usd: Decimal | None = None
+    """What the trace itself says that it cost."""
 
 
 class Content(Struct, frozen=True, gc=False):

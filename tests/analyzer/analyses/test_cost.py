@@ -1,4 +1,4 @@
-"""Prices: known models, unknown ones, caches."""
+"""Prices: known models, unknown ones, caches, tiers, days and what else changes a price."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,10 +8,14 @@ from genai_prices import Usage, calc_price
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causepath_analyzer.analyses.path.cost import cost_usd
-from causepath_analyzer.model import ModelCall, Tokens
+from causepath_analyzer.analyses.path.cost import Cost, cost_of, cost_usd
+from causepath_analyzer.model import ModelCall, Terms, Tokens
 
 AT = 1_795_000_000_000_000_000
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
 
 
 def call(tokens: Tokens | None, model: str | None = "claude-opus-5-5") -> ModelCall:
@@ -34,14 +38,190 @@ def call(tokens: Tokens | None, model: str | None = "claude-opus-5-5") -> ModelC
     ],
 )
 def test_cost(calls: list[ModelCall], expected: Decimal | None) -> None:
-    assert cost_usd(calls, AT) == expected
+    assert cost_usd(calls, [AT] * len(calls)) == expected
+
+
+M = 1_000_000
+ANTHROPIC, OPENAI, GOOGLE, AWS = "anthropic", "openai", "gcp.gemini", "aws.bedrock"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens", "expected"),
+    [
+        (ANTHROPIC, "claude-opus-4-8", Tokens(M, 0, 0, M, cache_write_1h=400_000), "7.75"),
+        (
+            ANTHROPIC,
+            "claude-opus-5",
+            Tokens(344_139, 0, 0, 344_139, cache_write_1h=344_139),
+            "3.44139",
+        ),
+        (GOOGLE, "gemini-3-flash-preview", Tokens(20_212, 931, 16_298), "0.0055649"),
+        (OPENAI, "gpt-5", Tokens(51_232 + 1_188_096, 12_909, 1_188_096), "0.341642"),
+        (ANTHROPIC, "claude-opus-4-5", Tokens(98_805, 5120, 66_360, 32_435), "0.36394875"),
+        (
+            AWS,
+            "eu.anthropic.claude-opus-4-5-20251101-v1:0",
+            Tokens(98_805, 5120, 66_360, 32_435),
+            "0.400343625",
+        ),
+        (ANTHROPIC, "claude-sonnet-4-5", Tokens(130_213, 0, 128_955, 1253), "0.04340025"),
+        (OPENAI, "gpt-5.1", Tokens(22_118, 1970, reasoning=956), "0.0473475"),
+        (ANTHROPIC, "claude-sonnet-5", Tokens(18_973, 0, 0, 18_971), "0.0474315"),
+        (ANTHROPIC, "claude-sonnet-4-5", Tokens(250_000, 0, 240_000), "0.204"),
+        (ANTHROPIC, "claude-sonnet-4-20250514", Tokens(250_000, 0, 240_000), "0.102"),
+        (ANTHROPIC, "claude-sonnet-4-5", Tokens(200_000), "0.60"),
+        (ANTHROPIC, "claude-sonnet-4-5", Tokens(200_001), "1.200006"),
+        (GOOGLE, "gemini-2.5-pro", Tokens(200_000), "0.250"),
+        (GOOGLE, "gemini-2.5-pro", Tokens(200_001), "0.5000025"),
+        (OPENAI, "gpt-5.6-sol", Tokens(272_000), "1.088"),
+        (OPENAI, "gpt-5.6-sol", Tokens(272_001), "2.176008"),
+        (ANTHROPIC, "claude-haiku-5-5", Tokens(100_000), "0.010"),
+        (ANTHROPIC, "claude-haiku-5-5", Tokens(100_001), "0.0500005"),
+        (OPENAI, "gpt-5.6-sol", Tokens(2600, 0, 2000, 400), "0.0036"),
+        ("openrouter", "qwen/qwen3-coder-flash", Tokens(32_000), "0.00624"),
+        ("openrouter", "qwen/qwen3-coder-flash", Tokens(32_001), "0.010400325"),
+        ("openrouter", "anthropic/claude-opus-5", Tokens(100_000), "0.5"),
+        (ANTHROPIC, "anthropic/claude-opus-5", Tokens(100_000), "0.5"),
+        ("litellm", "anthropic/claude-opus-5", Tokens(100_000), "0.5"),
+    ],
+)
+def test_usage_becomes_dollars(provider: str, model: str, tokens: Tokens, expected: str) -> None:
+    one = ModelCall(model=model, provider=provider, tokens=tokens)
+    assert cost_usd([one], [AT]) == Decimal(expected)
+
+
+FLEX, PRIORITY, BATCH = Terms("flex"), Terms("priority"), Terms("batch")
+SMALL = Tokens(10_000, 500)
+CACHED = Tokens(10_000, 500, 4000, 2000, cache_write_1h=1000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens", "terms", "expected", "basis"),
+    [
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms(), "0.05", "exact"),
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms("default"), "0.05", "exact"),
+        (OPENAI, "gpt-5.6-sol", SMALL, FLEX, "0.025", "exact"),
+        (OPENAI, "gpt-5.6-sol", SMALL, PRIORITY, "0.10", "exact"),
+        # The one that served counts: what was asked for is a guess.
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms("default", "priority"), "0.05", "exact"),
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms(None, "priority"), "0.10", "estimated"),
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms(None, "auto"), "0.05", "exact"),
+        (OPENAI, "gpt-5.6-sol", SMALL, Terms("scale"), "0.05", "estimated"),
+        (ANTHROPIC, "claude-haiku-4-5", SMALL, BATCH, "0.00625", "exact"),
+        (ANTHROPIC, "claude-haiku-4-5", CACHED, BATCH, "0.005075", "exact"),
+        (ANTHROPIC, "claude-haiku-4-5", SMALL, Terms("standard"), "0.0125", "exact"),
+        (ANTHROPIC, "claude-haiku-4-5", SMALL, PRIORITY, "0.0125", "estimated"),
+        (ANTHROPIC, "claude-opus-5", SMALL, Terms(speed="fast"), "0.125", "exact"),
+        (ANTHROPIC, "claude-opus-4-6", SMALL, Terms(speed="fast"), "0.0625", "estimated"),
+        (ANTHROPIC, "claude-opus-5", SMALL, Terms(geography="us"), "0.06875", "estimated"),
+        (ANTHROPIC, "claude-opus-5", SMALL, Terms(geography="global"), "0.0625", "exact"),
+        (
+            AWS,
+            "global.anthropic.claude-haiku-4-5-20251001-v1:0",
+            SMALL,
+            BATCH,
+            "0.00625",
+            "estimated",
+        ),
+        ("azure.ai.openai", "gpt-5.6-sol", SMALL, FLEX, "0.05", "estimated"),
+        (None, "gpt-5.6-sol", SMALL, FLEX, "0.025", "estimated"),
+    ],
+)
+def test_the_tier_that_served_sets_the_price(
+    provider: str | None, model: str, tokens: Tokens, terms: Terms, expected: str, basis: str
+) -> None:
+    one = ModelCall(model=model, provider=provider, tokens=tokens, terms=terms)
+    found = cost_of([one], [AT])
+    assert (found.usd, found.basis) == (Decimal(expected), basis)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "moment", "tokens", "expected"),
+    [
+        (OPENAI, "o3", "2025-05-01", Tokens(M, M), "50"),
+        (OPENAI, "o3", "2025-07-01", Tokens(M, M), "10"),
+        ("deepseek", "deepseek-chat", "2026-11-20T10:00", Tokens(100_000, 100_000), "0.137"),
+        ("deepseek", "deepseek-chat", "2026-11-20T16:29", Tokens(100_000, 100_000), "0.137"),
+        ("deepseek", "deepseek-chat", "2026-11-20T16:30", Tokens(100_000, 100_000), "0.0685"),
+        ("deepseek", "deepseek-reasoner", "2026-11-20T10:00", Tokens(100_000, 100_000), "0.274"),
+    ],
+)
+def test_a_request_has_the_price_of_its_moment(
+    provider: str, model: str, moment: str, tokens: Tokens, expected: str
+) -> None:
+    one = ModelCall(model=model, provider=provider, tokens=tokens)
+    assert cost_of([one], [at(moment)]) == Cost(Decimal(expected), 1.0, is_whole=True)
+
+
+def test_the_calls_of_a_run_each_have_their_moment() -> None:
+    one = ModelCall(model="deepseek-chat", provider="deepseek", tokens=Tokens(100_000, 100_000))
+    moments = [at("2026-11-20T16:29:59"), at("2026-11-20T16:30")]
+    assert cost_usd([one, one], moments) == Decimal("0.2055")
+
+
+def test_searches_of_the_web_cost_something() -> None:
+    one = ModelCall(model="claude-opus-5", provider=ANTHROPIC, tokens=Tokens(10), searches=3)
+    assert cost_usd([one], [AT]) == Decimal("0.03005")
+
+
+def test_searches_without_a_price_are_said() -> None:
+    one = ModelCall(model="deepseek-chat", provider="deepseek", tokens=Tokens(10), searches=3)
+    assert cost_of([one], [AT]).estimates == ("searches of the web have no price here",)
+
+
+def test_one_unknown_model_leaves_the_others_priced() -> None:
+    calls = [call(Tokens(9_000, 0), "claude-opus-5"), call(Tokens(1_000), "no-such-model")]
+    assert cost_of(calls, [AT, AT]) == Cost(
+        Decimal("0.045"), 0.9, is_whole=False, unpriced=("no-such-model",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "doubtful"), [("0.05", False), ("0.0505", False), ("0.0506", True), ("0.02", True)]
+)
+def test_what_the_trace_says_is_compared(said: str, doubtful: bool) -> None:
+    one = ModelCall(
+        model="claude-opus-5", provider=ANTHROPIC, tokens=Tokens(10_000), said_usd=Decimal(said)
+    )
+    other = call(Tokens(10_000))  # of which it says nothing
+    found = cost_of([one, other], [AT, AT])
+    assert (found.said_usd, found.compared_usd) == (Decimal(said), Decimal("0.05"))
+    assert found.is_doubtful is doubtful
+
+
+@pytest.mark.parametrize("moment", [0, -5, 2**63])
+def test_a_price_of_today_is_an_estimate(moment: int) -> None:
+    assert cost_of([call(Tokens(10_000))], [moment]).basis == "estimated"
+
+
+@pytest.mark.parametrize(
+    "provider",
+    ["openrouter", "together", "together_ai", "cerebras", "fireworks", "z_ai", "minimax", "groq"],
+)
+def test_providers_of_the_table_are_known(provider: str) -> None:
+    model = {
+        "openrouter": "openai/gpt-5",
+        "cerebras": "gpt-oss-120b",
+        "z_ai": "glm-4.6",
+        "minimax": "MiniMax-M2",
+        "groq": "llama-3.3-70b-versatile",
+        "fireworks": "accounts/fireworks/models/gpt-oss-120b",
+    }.get(provider, "openai/gpt-oss-120b")
+    one = ModelCall(model=model, provider=provider, tokens=Tokens(100_000, 100))
+    assert (cost_usd([one], [AT]) or 0) > 0
 
 
 COUNTS = st.integers(0, 300_000)
 
 
 @settings(max_examples=60, deadline=None)
-@given(COUNTS, COUNTS, COUNTS, COUNTS, st.sampled_from(["claude-opus-5-5", "claude-sonnet-4-5"]))
+@given(
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    st.sampled_from(["claude-opus-5-5", "claude-sonnet-4-5", "claude-haiku-5-5"]),
+)
 def test_rates_give_what_the_table_gives(
     fresh: int, read: int, write: int, output: int, model: str
 ) -> None:
@@ -58,4 +238,4 @@ def test_rates_give_what_the_table_gives(
         provider_id="anthropic",
         genai_request_timestamp=datetime.fromtimestamp(AT / 1e9, UTC),
     ).total_price
-    assert cost_usd([call(tokens, model)], AT) == (expected or None)
+    assert cost_usd([call(tokens, model)], [AT]) == (expected or None)

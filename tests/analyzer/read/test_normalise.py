@@ -1,11 +1,12 @@
 """Every convention in one vocabulary: a row of semconv.md B1 and B2 is a row here."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from causepath_analyzer.model import Block, Blocks, Category, ModelCall, Span, Tokens
+from causepath_analyzer.model import Block, Blocks, Category, ModelCall, Span, Terms, Tokens
 from causepath_analyzer.read.meaning import normalise
 from causepath_analyzer.read.tree.build import build
 
@@ -41,6 +42,9 @@ CHAT: dict[str, object] = {
     "gen_ai.request.model": "m",
     **USED,
 }
+
+
+USD_1_5: dict[str, object] = {"said_usd": Decimal("1.5")}
 
 
 def row(id: str, attributes: dict[str, object], expected: dict[str, object], **span: Any) -> Any:  # noqa: A002
@@ -443,6 +447,51 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
                 "gen_ai.streaming.time_to_first_token": 0.25,
             },
             {"tokens": Tokens(100, 20, 30), "ttft_ns": 250 * MS, "streamed": True},
+        ),
+        row(
+            "the tier that served and the one asked for",
+            {
+                **CHAT,
+                "openai.request.service_tier": "priority",
+                "openai.response.service_tier": "Default",
+            },
+            {"terms": Terms("default", "priority")},
+        ),
+        row(
+            "fast, in one country, batch, with searches",
+            {
+                **CHAT,
+                "anthropic.response.service_tier": "batch",
+                "anthropic.usage.speed": "fast",
+                "anthropic.usage.inference_geo": "us",
+                "anthropic.usage.server_tool_use.web_search_requests": 3,
+            },
+            {"terms": Terms("batch", None, "fast", "us"), "searches": 3},
+        ),
+        row("a cost", {**CHAT, "operation.cost": 0.25}, {"said_usd": Decimal("0.25")}),
+        row("a cost of JSON", {**CHAT, "mlflow.llm.cost": '{"total": 1.5}'}, USD_1_5),
+        row("a cost as text", {**CHAT, "gen_ai.usage.cost": "1.5"}, USD_1_5),
+        row(
+            "a cost in dollars",
+            {
+                **CHAT,
+                "gen_ai.usage.cost.amount": 1.5,
+                "gen_ai.usage.cost.currency": "USD",
+            },
+            USD_1_5,
+        ),
+        row(
+            "a cost in another currency",
+            {
+                **CHAT,
+                "gen_ai.usage.cost.amount": 1.5,
+                "gen_ai.usage.cost.currency": "EUR",
+            },
+            {"said_usd": None},
+        ),
+        *(
+            row(f"no cost: {said!r}", {**CHAT, "operation.cost": said}, {"said_usd": None})
+            for said in ("", "free", "NaN", -1, 0, True, "{", '{"total": null}', "{}", [1])
         ),
         row(
             "nobody says",

@@ -56,4 +56,4 @@ class Facts:
     @cached_property
     def cost(self) -> Cost:
         """Prices the calls; the table of prices is loaded when this is first asked for."""
-        return cost_of(self.usage.models, self.trace.start_ns)
+        return cost_of(self.usage.models, self.usage.started_ns)

@@ -1,167 +1,382 @@
-"""What a run cost, estimated from its tokens with the price table of ``genai-prices``.
+"""What a run cost: each call at the list price of its own moment, by the tier that served it.
 
-The table is imported when a cost is first asked for: it takes a quarter of a second. Prices are
-list prices: batch discounts, regional surcharges and contracts are not in the traces.
+The table of prices is that of ``genai-prices``; where it is silent `_FACTORS` has a few of ours. It
+is imported when a cost is first asked for: that takes a quarter of a second. Contracts are not in
+the traces.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from operator import mul
-from typing import Final
+from time import time
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.usage import contradicts_itself
-from causepath_analyzer.model import NO_TOKENS, ModelCall, Tokens
+from causepath_analyzer.model import NO_TOKENS, ModelCall, Terms, Tokens
+
+if TYPE_CHECKING:
+    from genai_prices.types import PriceCalculation
 
 _PROVIDERS: Final[Mapping[str, str]] = {
-    "anthropic": "anthropic",
-    "openai": "openai",
     "aws.bedrock": "aws",
     "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "azure_ai": "azure",
     "gcp.gemini": "google",
     "gcp.gen_ai": "google",
     "gcp.vertex_ai": "google",
     "mistral_ai": "mistral",
     "x_ai": "x-ai",
-    "groq": "groq",
-    "deepseek": "deepseek",
-    "cohere": "cohere",
-    "perplexity": "perplexity",
     "moonshot_ai": "moonshotai",
+    "together.ai": "together",
+    "togetherai": "together",
+    "fireworks_ai": "fireworks",
+    "fireworks.ai": "fireworks",
+    "open_router": "openrouter",
+    "z_ai": "zai",
+    "z.ai": "zai",
+    "novita_ai": "novita",
 }
-"""Values of ``gen_ai.provider.name`` -> ids of the price table."""
+"""Values of ``gen_ai.provider.name`` -> ids of the price table, where it does not know them."""
+
+Basis = Literal["exact", "estimated"]
+"""``exact``: every count is whole, and the table has a price for how each call was served."""
+
+
+class Factor(Struct, frozen=True):
+    """What a way to be served multiplies the price of tokens with, where the table is silent."""
+
+    provider: str
+    term: Literal["batch", "us"]
+    factor: Decimal
+    since: str
+
+
+_FACTORS: Final = (
+    Factor("azure.ai.openai", "batch", Decimal("0.5"), "2026-11-28"),
+    Factor("aws.bedrock", "batch", Decimal("0.5"), "2026-11-28"),
+    Factor("anthropic", "us", Decimal("1.1"), "2026-11-28"),
+)
+"""As the providers' pages said on the day."""
 
 
 class Cost(Struct, frozen=True):
     """What calls cost. ``usd`` is of those whose price is known, ``None`` where none has one;
-    ``share`` is their part of all tokens, and ``is_whole`` whether they are all of them."""
+    ``share`` is their part of all tokens, and ``is_whole`` whether they are all of them.
+
+    ``estimates`` say why it is no exact figure. ``said_usd`` is what the trace itself says that
+    some of the calls cost, and ``compared_usd`` what these cost here.
+    """
 
     usd: Decimal | None
     share: float
     is_whole: bool
+    estimates: tuple[str, ...] = ()
+    said_usd: Decimal | None = None
+    compared_usd: Decimal | None = None
+    unpriced: tuple[str, ...] = ()
+    """The models without a price."""
+
+    @property
+    def basis(self) -> Basis:
+        """Tells whether the figure is exact."""
+        return "estimated" if self.estimates else "exact"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tells whether the trace says another cost, by more than 1 %."""
+        said, ours = self.said_usd, self.compared_usd
+        return said is not None and ours is not None and abs(said - ours) * 100 > ours
 
 
 NO_COST: Final = Cost(None, 0.0, is_whole=False)
 
 
-def cost_usd(calls: Sequence[ModelCall], start_ns: int) -> Decimal | None:
-    """The cost of `calls`, made at `start_ns`, in US dollars; ``None`` unless the price of every
-    one of them is known."""
-    cost = cost_of(calls, start_ns)
+def cost_usd(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Decimal | None:
+    """The cost of `calls`, each begun at its of `started_ns`, in US dollars; ``None`` unless the
+    price of every one of them is known."""
+    cost = cost_of(calls, started_ns)
     return cost.usd if cost.is_whole else None
 
 
-def cost_of(calls: Sequence[ModelCall], start_ns: int) -> Cost:
-    """The cost of `calls`, made at `start_ns`.
+def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
+    """The cost of `calls`, each begun at its of `started_ns`.
 
     A call without a model or without token counts has no known price, and one with counts that
     contradict each other neither.
     """
-    total = Decimal(0)
-    day = _day(start_ns)
     missing = priced = unpriced = 0
+    said_usd = compared_usd = None
+    unknown: dict[str, None] = {}
+    estimates: dict[str, None] = {}
     # What is priced by the token can be added up before: exact either way, and quicker.
-    used: dict[tuple[str, str | None], list[int]] = {}
-    for call in calls:
+    used: dict[tuple[str, str | None, Terms, int, int], list[int]] = {}
+    for call, start_ns in zip(calls, started_ns, strict=True):
         tokens = call.tokens
         if tokens is None or tokens == NO_TOKENS:
             missing += 1
             continue
         count = tokens.input + tokens.output
-        if call.model is None or contradicts_itself(tokens):
+        prices = None
+        if call.model is not None and not contradicts_itself(tokens):
+            at = _day(start_ns)
+            prices = _prices(call.model, call.provider, call.terms, at)
+            if prices is not None and prices.by_time_of_day:
+                at = start_ns // _MINUTE_NS * _MINUTE_S
+                prices = _prices(call.model, call.provider, call.terms, at)
+        if prices is None or call.model is None:
             unpriced += count
+            unknown[call.model or "(no model named)"] = None
             continue
-        if tokens.input > _LINEAR_UP_TO or tokens.output > _LINEAR_UP_TO:
-            price = _listed(tokens, call.model, call.provider, day)
-            if price is None:
-                unpriced += count
-            else:
-                total += price
-                priced += count
-            continue
-        cached = tokens.cache_read + tokens.cache_write
-        sums = used.get((call.model, call.provider))
+        priced += count
+        level = prices.level(tokens.input)
+        key = call.model, call.provider, call.terms, at, level
+        sums = used.get(key)
         if sums is None:
-            sums = used[call.model, call.provider] = [0, 0, 0, 0, 0]
-        sums[0] += tokens.input - cached
-        sums[1] += tokens.output
-        sums[2] += tokens.cache_read
-        sums[3] += tokens.cache_write - tokens.cache_write_1h
-        sums[4] += tokens.cache_write_1h
-    for (model, provider), sums in used.items():
-        rates = _rates(model, provider, day)
-        if rates is None:
-            unpriced += sum(sums)
-        else:
-            total += sum(map(mul, rates, sums), Decimal(0))
-            priced += sum(sums)
+            sums = used[key] = [0] * len(prices.rates[level])
+            estimates.update(dict.fromkeys(prices.estimates))
+            if start_ns < _FIRST_NS or start_ns >= _LAST_NS:
+                estimates["priced as of today: the trace does not say when"] = None
+        parts = _parts(call, tokens)
+        for part, number in enumerate(parts):
+            sums[part] += number
+        if call.partial or call.partial_input:
+            estimates["not every token was counted"] = None
+        if call.searches and not prices.has_searches:
+            estimates["searches of the web have no price here"] = None
+        if call.said_usd is not None:
+            ours = sum(map(mul, prices.rates[level], parts), Decimal(0))
+            said_usd = call.said_usd if said_usd is None else said_usd + call.said_usd
+            compared_usd = ours if compared_usd is None else compared_usd + ours
+    total = Decimal(0)
+    for (model, provider, terms, at, level), sums in used.items():
+        prices = _prices(model, provider, terms, at)
+        if prices is not None:
+            total += sum(map(mul, prices.rates[level], sums), Decimal(0))
     if not priced:
-        return NO_COST
-    return Cost(total, priced / (priced + unpriced), is_whole=not (missing or unpriced))
+        return Cost(None, 0.0, is_whole=False, unpriced=tuple(unknown))
+    return Cost(
+        total,
+        priced / (priced + unpriced),
+        not (missing or unpriced),
+        tuple(estimates),
+        said_usd,
+        compared_usd,
+        tuple(unknown),
+    )
 
 
-def _day(start_ns: int) -> datetime:
-    """When to look up prices: on the day of the run, today for clocks that start at zero."""
-    at = _moment(start_ns)
-    # Prices change by the day at most.
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+def _parts(call: ModelCall, tokens: Tokens) -> tuple[int, ...]:
+    """Splits what a call is billed for as `_Prices.rates` do."""
+    return (
+        1,
+        tokens.input - tokens.cache_read - tokens.cache_write,
+        tokens.output - tokens.reasoning,
+        tokens.cache_read,
+        tokens.cache_write - tokens.cache_write_1h,
+        tokens.cache_write_1h,
+        tokens.reasoning,
+        call.searches,
+    )
 
 
-def _moment(start_ns: int) -> datetime:
-    try:
-        moment = datetime.fromtimestamp(start_ns / 1e9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.now(UTC)
-    return moment if moment.year >= 2020 else datetime.now(UTC)
+_MINUTE_S: Final = 60
+_MINUTE_NS: Final = _MINUTE_S * 1_000_000_000
+_DAY_S: Final = 86_400
+_DAY_NS: Final = _DAY_S * 1_000_000_000
+_FIRST_NS: Final = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
+_LAST_NS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
 
 
-_LINEAR_UP_TO: Final = 100_000
-"""Tokens up to which every price is a rate per token; some models cost more beyond."""
+def _day(start_ns: int) -> int:
+    """Gives the beginning of the day, in seconds; that of today for clocks that start at zero."""
+    if _FIRST_NS <= start_ns < _LAST_NS:
+        return start_ns // _DAY_NS * _DAY_S
+    return int(time()) // _DAY_S * _DAY_S
 
 
-_Rates = Sequence[Decimal]
-"""US dollars per token: of input that no cache had, output, what was read from caches, and written
-to short-lived and to long-lived ones."""
+class _Prices(Struct, frozen=True, gc=False):
+    """The prices of calls that are served alike.
+
+    ``rates`` are US dollars of one call, then per token of input that no cache had, of output, of
+    what was read from caches, written to short-lived and to long-lived ones, of reasoning, and per
+    search; one row per level of input, each of which begins above one of ``starts``.
+    """
+
+    starts: tuple[int, ...]
+    rates: tuple[tuple[Decimal, ...], ...]
+    by_time_of_day: bool
+    has_searches: bool
+    estimates: tuple[str, ...]
+
+    def level(self, count: int) -> int:
+        """Finds the row for a call with `count` tokens of input."""
+        return sum(count > start for start in self.starts)
 
 
-@lru_cache(maxsize=1024)
-def _rates(model: str, provider: str | None, day: datetime) -> _Rates | None:
-    """The rates of `model`; looking one call up in the table takes as long as reading 50 spans."""
-    much = _LINEAR_UP_TO
-    prices = [
-        _listed(tokens, model, provider, day)
-        for tokens in (
-            Tokens(input=much),
-            Tokens(output=much),
-            Tokens(input=much, cache_read=much),
-            Tokens(input=much, cache_write=much),
-            Tokens(input=much, cache_write=much, cache_write_1h=much),
-        )
-    ]
-    known = [price / much for price in prices if price is not None]
-    return known if len(known) == len(prices) else None
+@lru_cache(maxsize=4096)
+def _prices(model: str, provider: str | None, terms: Terms, at_s: int) -> _Prices | None:
+    """Looks a price up; for one call that takes as long as reading 50 spans."""
+    from genai_prices.types import TieredPrices, TimeOfDateConstraint
+
+    found = _found(model, provider)
+    if found is None:
+        return None
+    reference, identity = found
+    context, factors, estimates = _context(provider, terms)
+    at = datetime.fromtimestamp(at_s, UTC)
+
+    def price(**counts: int) -> "PriceCalculation":
+        return _listed(reference, identity, at, context, counts)
+
+    whole = price()
+    listed = {key: value for key, value in vars(whole.model_price).items() if value is not None}
+    if not listed.keys() & {"input_mtok", "output_mtok"}:
+        return None  # it is not priced by the token
+    if identity is None:
+        estimates.append("who served it is not known: priced as by the maker of the model")
+    variants = whole.model.price_variants or () if _is_own(whole) else ()
+    for term, value in context.items():
+        if value in _STANDARD:
+            continue
+        one = [v for v in variants if v.when == {term: value}]
+        if not any(v.constraint is None or v.constraint.active(at) for v in one):
+            estimates.append(f"{value} has no price here: priced as standard")
+    tiers = [value.tiers for value in listed.values() if isinstance(value, TieredPrices)]
+    starts = sorted({tier.start for tier in chain.from_iterable(tiers)})
+    factor = Decimal(1)
+    for one_factor in factors:
+        factor *= one_factor.factor
+    base = whole.total_price
+    search = price(web_searches=1).total_price - base
+    rates = []
+    for start in (0, *starts):
+        much = start + 1  # the fewest of the level
+        input_only = price(input_tokens=much).total_price
+        per_token = [
+            input_only - base,
+            price(input_tokens=much, output_tokens=much).total_price - input_only,
+            price(input_tokens=much, cache_read_tokens=much).total_price - base,
+            price(input_tokens=much, cache_write_tokens=much).total_price - base,
+            price(
+                input_tokens=much, cache_write_tokens=much, cache_write_1h_tokens=much
+            ).total_price
+            - base,
+            price(input_tokens=much, output_tokens=much, output_reasoning_tokens=much).total_price
+            - input_only,
+        ]
+        rates.append((base, *(part / much * factor for part in per_token), search))
+    dated = whole.model.prices if isinstance(whole.model.prices, list) else []
+    return _Prices(
+        tuple(starts),
+        tuple(rates),
+        any(isinstance(one.constraint, TimeOfDateConstraint) for one in dated),
+        search != 0,
+        tuple(estimates),
+    )
 
 
-def _listed(tokens: Tokens, model: str, provider: str | None, day: datetime) -> Decimal | None:
-    """What the price table says; ``None`` for an unknown model or contradicting counts."""
+_STANDARD: Final = frozenset(("default", "standard"))
+
+
+def _is_own(found: "PriceCalculation") -> bool:
+    """Tells whether the provider has the model itself: tiers of another's are not its own."""
+    return any(found.model is model for model in found.provider.models)
+
+
+def _context(provider: str | None, terms: Terms) -> tuple[dict[str, str], list[Factor], list[str]]:
+    """Puts `terms` into the words of the table, and finds what it does not know of them."""
+    context: dict[str, str] = {}
+    factors: list[Factor] = []
+    estimates: list[str] = []
+    tier = terms.tier
+    if tier is None and terms.asked_tier not in (None, "auto"):
+        tier = terms.asked_tier
+        estimates.append(f"{tier} was asked for, what served is not said")
+    if tier == "batch":
+        ours = _factor(provider, "batch")
+        if ours is not None:
+            factors.append(ours)
+        else:
+            context["processing"] = "batch"
+    elif tier is not None:
+        context["service_tier"] = "default" if tier in ("standard", "on_demand") else tier
+    if terms.speed is not None:
+        context["speed"] = terms.speed
+    if terms.geography == "us":
+        ours = _factor(provider, "us")
+        if ours is not None:
+            factors.append(ours)
+    estimates += [f"{one.term}: factor {one.factor}, ours of {one.since}" for one in factors]
+    return context, factors, estimates
+
+
+def _factor(provider: str | None, term: str) -> Factor | None:
+    found = (one for one in _FACTORS if one.provider == provider and one.term == term)
+    return next(found, None)
+
+
+@lru_cache(maxsize=4096)
+def _found(model: str, provider: str | None) -> tuple[str, str | None] | None:
+    """Finds `model` in the table: its name there, and its provider's if that is known."""
+    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+
+    snapshot = get_snapshot()
+    said = provider and _PROVIDERS.get(provider, provider)
+    known = find_provider_by_id(snapshot.providers, said) if said else None
+    tries: list[tuple[str, str | None]] = [(model, None if known is None else known.id)]
+    owner, slash, rest = model.partition("/")
+    if slash and (known is None or known.id != "openrouter"):
+        # A gateway writes who serves before the name.
+        before = find_provider_by_id(snapshot.providers, _PROVIDERS.get(owner, owner))
+        if before is not None:
+            tries.append((rest, before.id))
+    for reference, identity in tries:
+        try:
+            snapshot.find_provider_model(reference, None, identity, None)
+        except LookupError:
+            continue
+        return reference, identity
+    return None
+
+
+def _listed(
+    model: str,
+    identity: str | None,
+    at: datetime,
+    context: Mapping[str, str],
+    counts: Mapping[str, int],
+) -> "PriceCalculation":
     from genai_prices import Usage, calc_price
 
-    used = {
-        "input_tokens": tokens.input,
-        "output_tokens": tokens.output,
-        "cache_read_tokens": tokens.cache_read,
-        "cache_write_tokens": tokens.cache_write,
-        "cache_write_1h_tokens": tokens.cache_write_1h,
-    }
-    try:
-        return calc_price(
-            Usage(**{name: count for name, count in used.items() if count}),
-            model,
-            provider_id=_PROVIDERS.get(provider or ""),
-            genai_request_timestamp=day,
-        ).total_price
-    except (LookupError, ValueError):
-        return None
+    return calc_price(
+        Usage(**counts),
+        model,
+        provider_id=identity,
+        genai_request_timestamp=at,
+        price_context=context,
+    )
+
+
+@lru_cache(maxsize=1)
+def table_name() -> str:
+    """Names the table of prices and the day of its newest price."""
+    from genai_prices import __version__
+    from genai_prices.data_snapshot import get_snapshot
+    from genai_prices.types import StartDateConstraint
+
+    today = datetime.now(UTC).date()
+    newest = max(
+        one.constraint.start_date
+        for provider in get_snapshot().providers
+        for model in provider.models
+        if isinstance(model.prices, list)
+        for one in model.prices
+        if isinstance(one.constraint, StartDateConstraint) and one.constraint.start_date <= today
+    )
+    return f"genai-prices {__version__}, newest price of {newest}"

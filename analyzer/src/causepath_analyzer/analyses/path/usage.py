@@ -40,6 +40,8 @@ class Usage(Struct, frozen=True):
     contradictory: int = 0
     hasty: int = 0
     sums: int = 0
+    started_ns: Sequence[int] = ()
+    """When each of ``models`` was begun."""
     partial_input: int = 0
     """Those of ``partial`` of whose input there may have been more as well."""
 
@@ -94,23 +96,24 @@ def usage(flow: DataFlow) -> Usage:
     sums, covered = _sums(trace, calls) if summing else ({}, set())
     counted = {i: call for i, call in calls.items() if i not in covered}
     used = [*counted.values(), *sums.values()]
-    priced = [
-        call
+    priced = {
+        i: call
         for i, call in counted.items()
         if spans[i].error is None or (call.tokens is not None and call.tokens != NO_TOKENS)
-    ]
+    }
     partial = [call for i, call in (counted | sums).items() if _is_partial(call, spans[i])]
     return Usage(
         Calls(len(calls), tools),
         _turns(trace, calls),
         _added([call.tokens for call in used if call.tokens is not None]),
-        (*priced, *sums.values()),
+        (*priced.values(), *sums.values()),
         conversations(flow),
         len(partial),
-        sum(_is_uncounted(call) for call in priced),
+        sum(_is_uncounted(call) for call in priced.values()),
         sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
         sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
         len(sums),
+        tuple([spans[i].start_ns for i in (*priced, *sums)]),
         sum(call.partial_input or not (call.tokens or NO_TOKENS).input for call in partial),
     )
 

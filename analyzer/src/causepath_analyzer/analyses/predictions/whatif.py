@@ -345,13 +345,13 @@ def _costs(run: Studied, one: Edited) -> tuple[Decimal | None, Decimal | None]:
     used = usage(run.facts.flow)
     if not used.calls.llm:
         return Decimal(0), Decimal(0)
-    cost = cost_usd(used.models, run.trace.start_ns)
+    cost = cost_usd(used.models, used.started_ns)
     changes = one.changes
     if not changes.calls and not any(run.kinds.calls[i] != NO_SPAN for i in changes.dropped):
         return cost, cost
     new = new_trace(one.plan, changes, one.times)
-    models = usage(DataFlow(new)).models
-    return cost, cost_usd(models, run.trace.start_ns) if models else Decimal(0)
+    then = usage(DataFlow(new))
+    return cost, cost_usd(then.models, then.started_ns) if then.models else Decimal(0)
 
 
 def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:

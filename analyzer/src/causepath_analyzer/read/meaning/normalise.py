@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeVar, get_args
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
+    NO_TERMS,
     Block,
     Blocks,
     CallSite,
@@ -30,6 +32,7 @@ from causepath_analyzer.model import (
     RunOutcome,
     Span,
     SpanKind,
+    Terms,
     Tokens,
     ToolCall,
 )
@@ -379,7 +382,46 @@ def _words_of_call(facts: Facts, *, rest_of_stream: bool = False) -> ModelCall:
         provider=_provider(unquoted(facts.get("provider")), model),
         finish_reasons=_finish_reasons(facts["finish"]) if "finish" in facts else (),
         rest_of_stream=rest_of_stream,
+        terms=_terms(facts) if not _TERMS.isdisjoint(facts) else NO_TERMS,
     )
+
+
+_TERMS: Final = frozenset(("tier", "asked_tier", "speed", "geography"))
+
+
+def _terms(facts: Facts) -> Terms:
+    """Reads how a call was served."""
+    return Terms(
+        *(_lower(facts.get(term)) for term in ("tier", "asked_tier", "speed", "geography"))
+    )
+
+
+def _lower(said: object) -> str | None:
+    found = unquoted(said)
+    return None if found is None else found.strip().lower() or None
+
+
+def _said_usd(facts: Facts) -> Decimal | None:
+    """Reads what the trace says that a call cost, if that is an amount of US dollars."""
+    currency = _lower(facts.get("said_currency"))
+    if currency not in (None, "usd"):
+        return None
+    said = facts["said_cost"]
+    if isinstance(said, str) and said.lstrip()[:1] == "{":
+        try:
+            amounts = _AMOUNTS.decode(said)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        said = next((amounts[name] for name in _TOTALS if name in amounts), None)
+    try:
+        amount = Decimal(str(said).strip())
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount > 0 else None
+
+
+_TOTALS: Final = ("total", "total_cost")
+_AMOUNTS: Final = msgspec.json.Decoder(dict[str, Decimal | None])
 
 
 def _stopped(facts: Facts) -> bool:
@@ -421,6 +463,9 @@ def call_of(
         too_little or (used is not None and (stopped or _has_more_output(facts, used))),
         too_little,
         generated(facts),
+        words.terms,
+        (_count(facts["searches"]) or 0) if "searches" in facts else 0,
+        _said_usd(facts) if "said_cost" in facts else None,
     )
 
 
@@ -443,6 +488,7 @@ def sum_of(
         finish_reasons=words.finish_reasons,
         response_id=response_id(facts["response_id"], name) if "response_id" in facts else None,
         partial=stopped,
+        terms=words.terms,
     )
 
 

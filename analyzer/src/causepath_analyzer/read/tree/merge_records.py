@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.model import (
     NO_SPAN,
+    NO_TERMS,
     NO_TOKENS,
     Category,
     Merge,
@@ -645,6 +646,9 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         opening=outer.opening if outer.opening is not None else inner.opening,
         blocks=outer.blocks or inner.blocks,
         generated_ns=outer.generated_ns,
+        terms=outer.terms if inner.terms == NO_TERMS else inner.terms,
+        searches=max(inner.searches, outer.searches),
+        said_usd=inner.said_usd if inner.said_usd is not None else outer.said_usd,
     )
 
 
