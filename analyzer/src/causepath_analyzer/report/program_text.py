@@ -25,8 +25,8 @@ def program_text(time: ProgramTime) -> list[Text]:
     line.append(", ".join(parts), style="plain")
     told = _told(
         time.wall_ns,
-        (time.interpreter_ns, "until Python had started"),
-        (time.imports_ns, "to import until the model's SDK was there"),
+        (time.interpreter_ns, "to start Python"),
+        (time.imports_ns, "to import the SDK"),
     )
     lines = [line]
     if told:
@@ -37,7 +37,7 @@ def program_text(time: ProgramTime) -> list[Text]:
 def _ended(status: int) -> str:
     if status > 128:
         return f" (signal {status - 128})"
-    return f" (exit status {status})" if status else ""
+    return f" (exit {status})" if status else ""
 
 
 def _told(whole_ns: int, *parts: tuple[int | None, str]) -> str:
