@@ -14,6 +14,7 @@ PLUGIN: dict[str, set[str]] = {
     "version": set(),
     "guard": set(),
     "forks": set(),
+    "arguments": set(),
     "config": set(),
     # The rooms, each above those it may import.
     "providers": set(),
@@ -26,13 +27,15 @@ PLUGIN: dict[str, set[str]] = {
     "hooks": {"calls", "code", "guard", "otel", "providers", "replies", "tool_functions"},
     "export": {"code", "config", "forks", "guard"},
     # The ways in.
-    "api": {"calls", "guard", "otel", "tool_functions"},
+    "api": {"arguments", "calls", "guard", "otel", "tool_functions"},
     "instrumentor": {
+        "arguments",
         "calls",
         "code",
         "config",
         "content",
         "export",
+        "forks",
         "guard",
         "hooks",
         "otel",
@@ -41,7 +44,10 @@ PLUGIN: dict[str, set[str]] = {
     },
     "otel_instrumentor": {"instrumentor"},
     "auto": {"instrumentor"},
-    "startup": {"auto"},
+    "startup": {"auto", "forks"},
+    "program": {"forks", "guard", "instrumentor"},
+    "notebook_magic": {"instrumentor"},
+    "__main__": {"program"},
     "__init__": {"api", "instrumentor", "otel_instrumentor", "version"},
 }
 

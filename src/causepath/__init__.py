@@ -31,7 +31,12 @@ _HOMES = {
     "CausepathInstrumentor": "otel_instrumentor",
     "instrument": "instrumentor",
     "uninstrument": "instrumentor",
+    "load_ipython_extension": "notebook_magic",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from causepath.arguments import no_others, of_type
 from causepath.calls.declared_runs import declaring_generator
 from causepath.guard import harmless
 from causepath.tool_functions import measured_functions
@@ -65,6 +66,7 @@ class Agent:
 def agent(name: str) -> Agent: ...
 @overload
 def agent(name: F) -> F: ...
+@no_others
 def agent(name: Any) -> Any:
     """Declare a run of an agent.
 
@@ -73,6 +75,11 @@ def agent(name: Any) -> Any:
     asynchronous generator. Model calls and tools inside belong to the run. Without the plugin
     enabled it does nothing.
     """
+    if not isinstance(name, str) and not callable(name):
+        raise TypeError(
+            "causepath.agent takes the name of the agent, or the function that it decorates, not "
+            f"{type(name).__name__}"
+        )
     if callable(name):
         return Agent(getattr(name, "__name__", "agent"))(name)
     return Agent(name)
@@ -82,17 +89,26 @@ def agent(name: Any) -> Any:
 def tool(function: F) -> F: ...
 @overload
 def tool(*, name: str | None = None, read_only: bool | None = None) -> Callable[[F], F]: ...
+@no_others
 def tool(function: Any = None, *, name: str | None = None, read_only: bool | None = None) -> Any:
     """Measure a function that carries out a tool call: `@causepath.tool`.
 
     `name` is the tool's name where the function's differs. `read_only=True` says that calls have no
     effects, so that the analyzer may advise to run them together without a warning.
     """
+    if function is not None and not callable(function):
+        raise TypeError(
+            f"causepath.tool decorates a function, not {type(function).__name__}; to name the tool "
+            "write @causepath.tool(name=...), for a dict or list of functions causepath.tools(...)"
+        )
+    if not of_type(name, str) or not of_type(read_only, bool):
+        raise TypeError("causepath.tool takes name=<text> and read_only=<True or False>")
     if function is None:
         return lambda decorated: measured_functions.measured(decorated, name, read_only)
     return measured_functions.measured(function, name, read_only)
 
 
+@no_others
 def tools(functions: T, *, read_only: bool | None = None) -> T:
     """Measure a dict, list, tuple or module of tool functions.
 
@@ -100,6 +116,8 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
     dict under its key; what is not a function stays as it is. The public functions that a module
     defines are measured in place, and the module comes back.
     """
+    if not of_type(read_only, bool):
+        raise TypeError("causepath.tools takes read_only=<True or False>")
     collection: Any = functions
     if isinstance(collection, ModuleType):
         measured_functions.measure_module(collection)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CAUSEPATH = "CAUSEPATH"
@@ -40,10 +40,29 @@ CAUSEPATH_CONTENT_PROCESS_BYTES = "CAUSEPATH_CONTENT_PROCESS_BYTES"
 """Bytes of content that the process records at most within ten seconds, which is about what waits
 to be exported. Default: 33554432."""
 
+CAUSEPATH_PROGRAM_ID = "CAUSEPATH_PROGRAM_ID"
+"""An id of the program that is started, which `causepath run` sets: its traces have it."""
+
+CAUSEPATH_ACCOUNT = "CAUSEPATH_ACCOUNT"
+"""A file, which `causepath run` sets, that each process says in what it loaded and saw."""
+
+PREFIX = "CAUSEPATH" + "_"
+
 SPAN_BYTES = 65_536
 PROCESS_BYTES = 33_554_432
 
 OFF = ("0", "false", "no", "off")
+ON = ("", "1", "true", "yes", "on")
+
+LIMITS = {
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": 64,
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": 64,
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": 256,
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": 256,
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": 4,
+    "OTEL_SPAN_LINK_COUNT_LIMIT": 32,
+}
+"""The limits of the environment that a span may meet, and with how much it says all it has to."""
 
 DEFAULT_FILE = "causepath-traces.jsonl"
 
@@ -74,10 +93,21 @@ class Config(NamedTuple):
     digests: bool = True
     digest_key: str | None = None
     content: ContentSettings | None = None
+    program_id: str | None = None
+    account: str | None = None
+    complaints: tuple[str, ...] = ()
+    """What is set to no value that has a meaning, in a line each."""
 
     def __repr__(self) -> str:
         """Without the key."""
         return str(self._replace(digest_key=None)._asdict())
+
+    def file_is_newer_than(self, seconds: float) -> bool:
+        """Tell whether anybody has written to the trace file since a time, of that of files."""
+        try:
+            return os.stat(self.file_name).st_mtime > seconds  # noqa: PTH116
+        except OSError:
+            return False
 
     @property
     def file(self) -> Path:
@@ -87,7 +117,7 @@ class Config(NamedTuple):
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration that the environment describes. A malformed tool pattern is left out."""
+    """Read the configuration. What has no meaning counts as not set, and gives a complaint."""
     tools = environ.get(CAUSEPATH_TOOLS, "").strip()
     off = tools.lower() == "off"
     return Config(
@@ -97,7 +127,45 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() not in OFF,
         digest_key=environ.get(CAUSEPATH_DIGEST_KEY) or None,
         content=_content(environ),
+        program_id=environ.get(CAUSEPATH_PROGRAM_ID) or None,
+        account=environ.get(CAUSEPATH_ACCOUNT) or None,
+        complaints=tuple(_complaints(environ)),
     )
+
+
+def _complaints(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say what is set and has no effect, or another one than was meant."""
+    for name in (CAUSEPATH_CONTENT_SPAN_BYTES, CAUSEPATH_CONTENT_PROCESS_BYTES):
+        text = environ.get(name, "").strip()
+        if text and not _is_number(text):
+            yield f"{name}={text} is no whole number of bytes, and is not used"
+    mode = environ.get(CAPTURE_MESSAGE_CONTENT, "").strip()
+    if mode.lower() not in (*CONTENT_MODES, *OFF, "", "no_content"):
+        yield (
+            f"{CAPTURE_MESSAGE_CONTENT}={mode} has no meaning, and nothing that is said is "
+            "recorded: write span_only, event_only or span_and_event"
+        )
+    digests = environ.get(CAUSEPATH_DIGESTS, "").strip()
+    if digests.lower() not in (*ON, *OFF):
+        yield f"{CAUSEPATH_DIGESTS}={digests} has no meaning: write off, or leave it out"
+    for name, enough in LIMITS.items():
+        limit = environ.get(name, "").strip()
+        if _is_number(limit) and int(limit) < enough:
+            yield (
+                f"{name}={limit} cuts off what spans say, models, tools and causes too: unset it, "
+                f"or set it to {enough} or more"
+            )
+    known = {name.removeprefix(PREFIX) for name, value in globals().items() if value == name}
+    for name in environ:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
+            from difflib import get_close_matches
+
+            for meant in get_close_matches(name.removeprefix(PREFIX), known, n=1):
+                yield f"{name} is no setting of the plugin; did you mean {PREFIX}{meant}?"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 CONTENT_MODES = {
@@ -122,7 +190,7 @@ def _content(environ: Mapping[str, str]) -> ContentSettings | None:
 def _bytes(environ: Mapping[str, str], name: str, default: int) -> int:
     """A whole number of bytes; the default where it is malformed."""
     text = environ.get(name, "").strip()
-    return int(text) if text.isascii() and text.isdigit() else default
+    return int(text) if _is_number(text) else default
 
 
 def _tool_patterns(text: str) -> list[ToolPattern]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 import threading
 import weakref
 from typing import Protocol
@@ -24,8 +25,31 @@ A child that was forked in a thread has no main thread: it ends with its last on
 would keep it for ever.
 """
 
+has_forked = False
+"""Whether this process has children that may do what it does not."""
+
+_is_forked = False
+
 living: weakref.WeakSet[Forked] = weakref.WeakSet()
 """What is told in a child process."""
+
+
+STARTED = "CAUSEPATH_STARTED"
+"""The variable that tells the processes below the first one with us that they are that."""
+
+
+def mark_outermost_process() -> None:
+    """Let the programs that this one starts know that they are not the one that was traced: what
+    they print may be the result of a tool, and nothing is said there that is no news."""
+    os.environ.setdefault(STARTED, str(os.getpid()))
+
+
+def is_outermost_process() -> bool:
+    """Tell the process that somebody has started to trace it from those that it starts."""
+    processes = sys.modules.get("multiprocessing.process")
+    if _is_forked or (processes is not None and processes.parent_process() is not None):
+        return False
+    return os.environ.get(STARTED, str(os.getpid())) == str(os.getpid())
 
 
 def has_green_threads() -> bool:
@@ -39,9 +63,14 @@ def ends_by_itself() -> None:
     may_begin_threads = True
 
 
+def _note_child() -> None:
+    global has_forked
+    has_forked = True
+
+
 def _begin_anew() -> None:
-    global process, may_begin_threads
-    process = object()
+    global process, may_begin_threads, _is_forked
+    process, _is_forked = object(), True
     may_begin_threads = has_green_threads() or isinstance(
         threading.main_thread(),
         threading._MainThread,  # type: ignore[attr-defined]  # noqa: SLF001
@@ -52,4 +81,4 @@ def _begin_anew() -> None:
 
 if hasattr(os, "register_at_fork"):
     # The one thing of ours that stays after `uninstrument`: Python has no way to take it back.
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_begin_anew, after_in_parent=_note_child)

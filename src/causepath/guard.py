@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ D = TypeVar("D")
 F = TypeVar("F")
 
 _reported: set[str] = set()
+
+
+def say(text: str) -> None:
+    """Write one line on standard error, where there is one."""
+    log.debug("%s", text)
+    if sys.stderr is not None:
+        print(f"causepath: {text}", file=sys.stderr, flush=True)
 
 
 def report(where: str) -> None:

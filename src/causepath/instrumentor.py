@@ -7,13 +7,16 @@ import importlib
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from causepath import config
+from causepath.arguments import meant, no_others
 from causepath.calls.telemetry import Telemetry
 from causepath.code import frameworks
+from causepath.export.account import Account, why_no_call
 from causepath.export.tracer_provider import Pipeline
-from causepath.guard import harmless
+from causepath.forks import is_outermost_process
+from causepath.guard import harmless, say
 from causepath.hooks import claude_agent, mcp
 from causepath.hooks.carried_context import Carriers
 from causepath.hooks.import_hooks import forget, when_imported
@@ -23,6 +26,7 @@ from causepath.tool_functions.found_tools import FoundTools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
@@ -64,6 +68,15 @@ class Plugin:
                 self._pipeline.give(tracer_provider)
                 self._telemetry.tracing.attend(tracer_provider)
 
+    @harmless(False)
+    def flush(self, *, ends_runs: bool) -> bool:
+        if self._telemetry is None:
+            return False
+        if ends_runs:
+            self._telemetry.open_calls.write_what_others_left(time.time_ns())
+            self._telemetry.run_spans.end_idle()
+        return self._pipeline.flush()
+
     @harmless(None)
     def disable(self) -> None:
         with self._lock:
@@ -76,11 +89,15 @@ class Plugin:
     def _enable(self, tracer_provider: TracerProvider | None) -> None:
         settings = self._settings = config.from_environment()
         self._patches: Patches | None = None
-        self._notes_deadlines = False
+        self._notes_deadlines = self._complained = False
         self._hooks: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._found = FoundTools()
         self._pools: ProcessPools | None = None
-        self._pipeline = Pipeline(settings, tracer_provider, self._before_end)
+        self._unseen_modules = {pattern.module for pattern in settings.tool_patterns}
+        self._sdk_ns: int | None = None
+        self._account = Account(settings.account)
+        self._account.loaded()
+        self._pipeline = Pipeline(settings, tracer_provider, self._before_end, self._after_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
             self._found if settings.find_tools else None,
@@ -135,6 +152,8 @@ class Plugin:
     def _patch(self, telemetry: Telemetry, description: str, module: ModuleType) -> None:  # noqa: ARG002
         # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
         if telemetry is self._telemetry:
+            self._complain()
+            self._sdk_ns = self._sdk_ns or time.time_ns()
             if self._settings.digests and telemetry.words.evidence is None:
                 from causepath.content.digest_key import digest_key
                 from causepath.content.provenance import Evidence
@@ -208,37 +227,109 @@ class Plugin:
     @harmless(None)
     def _measure(self, telemetry: Telemetry, names: str, module: ModuleType) -> None:
         if telemetry is self._telemetry:
-            self._found.measure_module(module, names)
+            measured = self._found.measure_module(module, names)
+            self._unseen_modules.discard(module.__name__)
+            if not measured and is_outermost_process():
+                public = [
+                    name
+                    for name, one in vars(module).items()
+                    if measured_functions.is_function(one)
+                ]
+                say(
+                    f"{config.CAUSEPATH_TOOLS}={module.__name__}:{names}: no function of that "
+                    f"module has such a name{meant(names, public)}"
+                )
+
+    def _complain(self) -> None:
+        """Say what the environment asks for and does not get, once, where there is an agent."""
+        if not self._complained:
+            self._complained = True
+            for complaint in self._settings.complaints if is_outermost_process() else ():
+                say(complaint)
+
+    def _complain_of_tools(self) -> None:
+        """Say which modules of tools were never imported, so that nothing of them was measured."""
+        for module in self._unseen_modules if is_outermost_process() else ():
+            say(
+                f"{config.CAUSEPATH_TOOLS}: the module {module!r} was never imported"
+                f"{meant(module, sys.modules)}"
+            )
 
     def _before_end(self, signal_name: str | None) -> None:
         if self._telemetry is not None:
+            self._complain_of_tools()
             self._telemetry.open_calls.write_what_others_left(time.time_ns())
             self._agents.end_open()
             self._telemetry.end_open(self._pipeline.write_open, end_of_process(signal_name))
+
+    def _after_end(self) -> None:
+        """Say why there is nothing to see, where that is so."""
+        telemetry = self._telemetry
+        if telemetry is None:
+            return
+        sdks = [provider.name for provider in telemetry.providers]
+        reason = None
+        seen = telemetry.open_calls
+        if seen.calls or seen.begun:
+            reason = self._pipeline.why_nothing(recorded=seen.passed > 0)
+        elif self._pipeline.is_asked_for_spans():
+            reason = why_no_call(sdks)
+        self._account.ended(seen.calls, sdks, self._sdk_ns, reason)
+        if reason is not None and not self._account.is_kept and is_outermost_process():
+            say(reason)
 
 
 _PLUGIN = Plugin()
 
 
+@no_others
 def instrument(
     tracer_provider: TracerProvider | None = None,
     *,
     redact: Callable[[str], str] | None = None,
-    **_: Any,
 ) -> None:
     """Trace every model SDK that this process imports, now or later.
 
     Spans go to `tracer_provider`; without one, to the application's, else as `OTEL_*` say, else to
     `causepath-traces.jsonl`. Where content is recorded, `redact` gets each text and gives what to
     record in its place; if it raises, nothing is recorded. Instrumenting again does nothing more,
-    but for a new `tracer_provider` or `redact`, which are used from then on.
+    but for a new `tracer_provider` or `redact`, which are used from then on. A wrong argument is a
+    `TypeError`, and nothing is enabled then.
     """
+    if tracer_provider is not None and (
+        isinstance(tracer_provider, type)
+        or not callable(getattr(tracer_provider, "get_tracer", None))
+    ):
+        raise TypeError(
+            "causepath.instrument(tracer_provider=...) takes a TracerProvider of OpenTelemetry, "
+            f"not {_kind(tracer_provider)}"
+        )
+    if redact is not None and not callable(redact):
+        raise TypeError(
+            "causepath.instrument(redact=...) takes a function that is given a text and gives what "
+            f"to record in its place, not {_kind(redact)}"
+        )
     _PLUGIN.enable(tracer_provider, redact)
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def uninstrument() -> None:
     """Disable the plugin and put back what it wrapped. Spans not yet written are written."""
     _PLUGIN.disable()
+
+
+def flush(*, ends_runs: bool) -> bool:
+    """Write all spans that have ended, of the runs that nothing goes on in, too, if these are over;
+    false if not to the trace file."""
+    return bool(_PLUGIN.flush(ends_runs=ends_runs))
+
+
+def trace_file() -> Path:
+    """Give the file that spans go to where nobody has set up OpenTelemetry."""
+    return config.from_environment().file
 
 
 def is_enabled() -> bool:

@@ -26,14 +26,24 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def is_instrumented_by_opentelemetry(self) -> bool:
         return instrumentor.is_enabled()
 
-    def instrument(self, **kwargs: Any) -> None:
+    def instrument(
+        self,
+        *,
+        skip_dep_check: bool = False,  # noqa: ARG002 - nothing has to be installed
+        raise_exception_on_conflict: bool = False,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        """Do what `causepath.instrument` does, which says what it takes.
+
+        OpenTelemetry's launcher gives more, of what has to be installed: nothing has.
+        """
         self._instrument(**kwargs)
 
-    def uninstrument(self, **kwargs: Any) -> None:
-        self._uninstrument(**kwargs)
+    def uninstrument(self) -> None:
+        self._uninstrument()
 
     def _instrument(self, **kwargs: Any) -> None:
         instrumentor.instrument(**kwargs)
 
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class has it
         instrumentor.uninstrument()

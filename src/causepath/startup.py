@@ -11,6 +11,9 @@ def start() -> None:
         return
     try:
         import causepath.auto  # noqa: F401
+        from causepath import forks
+
+        forks.mark_outermost_process()
     except Exception:
         import logging
 

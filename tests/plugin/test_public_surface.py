@@ -23,6 +23,11 @@ def test_all_lists_what_there_is() -> None:
     assert all(getattr(causepath, name) is not None for name in causepath.__all__)
 
 
+def test_completion_shows_what_there_is() -> None:
+    shown = {name for name in dir(causepath) if not name.startswith("_")}
+    assert shown == set(causepath.__all__) - {"__version__"}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'causepath' has no attribute 'nothing'"):
         causepath.nothing  # noqa: B018

@@ -538,6 +538,6 @@ def test_without_the_opentelemetry_sdk_it_says_what_to_install(tmp_path: Path, u
     done = python(code, tmp_path)
     assert done.stdout == "done\n"
     assert done.stderr == (
-        "causepath: no spans are written: install the OpenTelemetry SDK with "
-        "`pip install causepath[auto]`\n"
+        "causepath: no spans are written: the OpenTelemetry SDK is not installed; type: "
+        "pip install 'causepath[auto]'\n"
     )

@@ -66,6 +66,7 @@ class ModelCalls:
         request = provider.read_request(args, kwargs)
         if request is None:
             return None
+        self._open_calls.calls += 1
         here = self._runs.here()
         current = trace.get_current_span(here).get_span_context()
         others = self._others if self._others.open else None

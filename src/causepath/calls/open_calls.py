@@ -54,22 +54,27 @@ class OpenCalls:
         self._open: dict[Key, OpenCall] = {}
         self._left_to_others: deque[OpenCall] = deque(maxlen=MAX_LEFT_TO_OTHERS)
         self._unended: dict[Key, Span] = {}
+        self.calls = self.begun = self.passed = 0
+        """The model calls that were made, the spans that we began, those of anybody that ended."""
 
     def clear(self) -> None:
         """Forgets all of them: they are another process's to end, or nobody's any more."""
         self._open.clear()
         self._unended.clear()
         self._left_to_others.clear()
+        self.calls = self.begun = self.passed = 0
 
     # -- spans of ours
 
     def began(self, span: Span) -> None:
         """Notes that one of our own spans has begun."""
+        self.begun += 1
         if len(self._unended) < MAX_CALLS_IN_FLIGHT:
             self._unended[key_of(span.get_span_context())] = span
 
     def ended(self, key: Key) -> OpenCall | None:
         """Notes that a span has ended. Gives the model call that it is of, if any."""
+        self.passed += 1
         self._unended.pop(key, None)
         return self._open.pop(key, None)
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath.code.notebooks import notebook_name
-from causepath.guard import harmless, log
+from causepath.guard import harmless, log, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,10 @@ EXPORTER_VARIABLES = (
 )
 
 
+PROGRAM_ID = "causepath.program.id"
+"""The attribute of the resource that says which start of a program wrote a trace."""
+
+
 class SetUp(NamedTuple):
     """A set-up of our own."""
 
@@ -35,18 +39,27 @@ class SetUp(NamedTuple):
     deliveries: tuple[Delivery, ...]
 
 
-@harmless(None)
 def default_provider(config: Config) -> SetUp | None:
-    """A tracer provider as the environment describes it, or writing to the file of `config`.
+    """Make a tracer provider as the environment describes it, or writing to the file of `config`.
 
-    `None`, with a line on standard error, where the OpenTelemetry SDK is not installed.
+    `None`, with a line on standard error, where that cannot be.
     """
+    try:
+        return _default_provider(config)
+    except Exception as error:
+        log.debug("no set-up could be made", exc_info=True)
+        say(f"no spans are written, as OpenTelemetry cannot be set up: {error or type(error)}")
+        return None
+
+
+def _default_provider(config: Config) -> SetUp | None:
     try:
         from causepath.export.delivery import Delivery
         from causepath.export.provider_stand_in import StandIn
     except ImportError:
         say(
-            "no spans are written: install the OpenTelemetry SDK with `pip install causepath[auto]`"
+            "no spans are written: the OpenTelemetry SDK is not installed; type: "
+            "pip install 'causepath[auto]'"
         )
         return None
     if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
@@ -61,7 +74,7 @@ def default_provider(config: Config) -> SetUp | None:
         deliveries = [
             Delivery(file, str(config.file), say, file=file, delay_seconds=FILE_DELAY_SECONDS)
         ]
-    provider = StandIn(resource=resource(), shutdown_on_exit=False)
+    provider = StandIn(resource=resource(config.program_id), shutdown_on_exit=False)
     for delivery in deliveries:
         provider.add_span_processor(delivery)
     return SetUp(provider, tuple(deliveries))
@@ -81,8 +94,9 @@ def prepare() -> None:
     import concurrent.futures.thread  # noqa: F401 - with which the SDK looks for resources
 
 
-def resource() -> Resource:
-    """What the SDK knows of this process; a service that nobody named has the program's name."""
+def resource(program_id: str | None) -> Resource:
+    """Give what the SDK knows of this process; a service that nobody named has the program's
+    name."""
     from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 
     try:
@@ -92,9 +106,12 @@ def resource() -> Resource:
         # others go on.
         told = OTELResourceDetector().detect()
         found = Resource({SERVICE_NAME: "unknown_service"}).merge(told)
-    if not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return found
-    return found.merge(Resource({SERVICE_NAME: notebook_name() or program_name(sys.argv)}))
+    more = {}
+    if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        more[SERVICE_NAME] = notebook_name() or program_name(sys.argv)
+    if program_id:
+        more[PROGRAM_ID] = program_id
+    return found.merge(Resource(more)) if more else found
 
 
 def program_name(arguments: Sequence[str]) -> str:
@@ -147,10 +164,3 @@ def otlp_endpoint(protocol: str) -> str:
     )
     scheme, separator, rest = address.rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def say(text: str) -> None:
-    """One line on standard error, where there is one."""
-    log.debug("%s", text)
-    if sys.stderr is not None:
-        print(f"causepath: {text}", file=sys.stderr, flush=True)

@@ -241,6 +241,11 @@ class Delivery(SpanProcessor):
             self._say(f"no spans get to {self._destination}: {self._why}; the agent goes on")
 
     @property
+    def is_used(self) -> bool:
+        """Whether any span of this process came here, or may do so."""
+        return bool(self._ended) or os.getpid() == self._made_in
+
+    @property
     def is_to_file(self) -> bool:
         return self._file is not None
 

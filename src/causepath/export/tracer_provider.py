@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from opentelemetry import trace
 
@@ -41,11 +41,17 @@ class Pipeline:
     """Finds the tracer provider in force, and makes one where nobody has."""
 
     def __init__(
-        self, config: Config, given: TracerProvider | None, before_end: Callable[[str | None], None]
+        self,
+        config: Config,
+        given: TracerProvider | None,
+        before_end: Callable[[str | None], None],
+        after_end: Callable[[], None],
     ) -> None:
         self._config = config
+        self._began = time.time()
         self._given = given
         self._before_end = before_end
+        self._after_end = after_end
         self._default: SetUp | None = None
         self._tried = False
         self._begin()
@@ -54,6 +60,7 @@ class Pipeline:
         self._restore: Callable[[], None] = lambda: None
         self._forget_worker: Callable[[], object] = lambda: None
         """Undoes what is registered in a worker of `multiprocessing`."""
+        self._restore_exit: Callable[[], None] = lambda: None
         forks.living.add(self)
         # What is registered first runs last: what the application does at its end is written, too.
         atexit.register(self._at_exit)
@@ -131,11 +138,97 @@ class Pipeline:
             self._seen = provider
             if self._default is not None and provider is self._default.provider:
                 self._termination.arm()
+                self._watch_exit()
             else:
                 # What was registered last runs first: before the provider shuts itself down.
                 atexit.unregister(self._at_exit)
                 atexit.register(self._at_exit)
         return provider
+
+    def _watch_exit(self) -> None:
+        """Write what there is before `os._exit` ends the process, which runs no `atexit`."""
+        original = os._exit
+
+        @functools.wraps(original)
+        def _exit(status: int) -> NoReturn:
+            self._end_soon()
+            original(status)
+
+        def restore() -> None:
+            if os._exit is _exit:
+                os._exit = original
+            self._restore_exit = lambda: None
+
+        os._exit = _exit
+        self._restore_exit = restore
+
+    @harmless(None)
+    def _end_soon(self) -> None:
+        own = self._default
+        if own is None or not any(delivery.is_used for delivery in own.deliveries):
+            return
+        if forks.may_begin_threads and not forks.has_green_threads():
+            # Aside, as who ends a process in this way may hold a lock of anybody's.
+            end = threading.Thread(target=self._end, args=(FILE_FLUSH_SECONDS,), daemon=True)
+            end.start()
+            end.join(FILE_FLUSH_SECONDS)
+        else:
+            self._end(FILE_FLUSH_SECONDS)
+
+    def is_asked_for_spans(self) -> bool:
+        """Tell whether somebody waits for spans of ours, who is told if none come: not where an
+        application has set up OpenTelemetry, which has more to write, or in a console."""
+        if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+            return False
+        if forks.has_forked or self._config.file_is_newer_than(self._began):
+            return False  # a child has written some, or will
+        own = self._default.provider if self._default is not None else None
+        in_force = self._given or trace._TRACER_PROVIDER  # noqa: SLF001
+        return in_force in (None, own) or bool(os.environ.get("CAUSEPATH"))
+
+    @harmless(None)
+    def why_nothing(self, *, recorded: bool) -> str | None:
+        """Give the reason why the spans of this process are written nowhere, if that is so.
+
+        `recorded`: at least one has been."""
+        provider: Any = self._seen
+        own = self._default
+        is_own = own is not None and provider is own.provider
+        if provider is None or (self._tried and own is None and not recorded):
+            return None  # said already
+        nothing = "no spans are written: "
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" and not recorded:
+            return nothing + "OTEL_SDK_DISABLED=true; unset it"
+        if own is not None and is_own and not own.deliveries:
+            if "none" in os.environ.get("OTEL_TRACES_EXPORTER", "").split(","):
+                return nothing + "OTEL_TRACES_EXPORTER=none; unset it, or name an exporter"
+            return None
+        if not recorded and type(provider).__name__ == trace.NoOpTracerProvider.__name__:
+            return nothing + "the application's NoOpTracerProvider records none"
+        if not recorded and not hasattr(provider, "add_span_processor"):
+            return None  # nobody of ours sees what passes there
+        if not recorded:
+            name = os.environ.get("OTEL_TRACES_SAMPLER")
+            return nothing + (
+                f"none was sampled (OTEL_TRACES_SAMPLER={name}); unset it"
+                if name
+                else f"the application's {_described(provider)} recorded none"
+            )
+        if not is_own and _has_no_processor(provider):
+            return nothing + (
+                f"the application's {type(provider).__name__} has no span processor; add one with "
+                "an exporter, or set up none, and they are written to causepath-traces.jsonl"
+            )
+        return None
+
+    def flush(self) -> bool:
+        """Write what a set-up of our own still has, and tell whether that is to a file; true also
+        where nothing is to be written yet."""
+        if self._default is None:
+            return self._given is None and trace._TRACER_PROVIDER is None  # noqa: SLF001
+        for delivery in self._default.deliveries:
+            delivery.force_flush()
+        return any(delivery.is_to_file for delivery in self._default.deliveries)
 
     def give(self, provider: TracerProvider) -> None:
         """From now on, spans go there."""
@@ -159,6 +252,8 @@ class Pipeline:
         self._forget_worker()
         self._termination.disarm()
         default = self._default
+        self._after_end = lambda: None  # it is not over
+        self._restore_exit()
         self._at_exit()
         for delivery in default.deliveries if default is not None else ():
             delivery.stop()
@@ -198,8 +293,24 @@ class Pipeline:
             self._before_end(signal_name)
             if self._default is not None:
                 _flush(self._default, until)
+            self._after_end()
         finally:
             self._ended.set()
+
+
+def _described(provider: object) -> str:
+    sampler = getattr(provider, "sampler", None)
+    kind = type(provider).__name__
+    return f"{kind} ({sampler.get_description()})" if sampler is not None else kind
+
+
+def _has_no_processor(provider: object) -> bool:
+    """Tell whether nobody but us sees the spans of a provider of the SDK."""
+    together = getattr(provider, "_active_span_processor", None)
+    processors = getattr(together, "_span_processors", None)
+    return isinstance(processors, tuple) and all(
+        type(one).__module__.startswith("causepath.") for one in processors
+    )
 
 
 ASK_FOR_EACH_REQUEST = frozenset({"fastapi", "starlette"})

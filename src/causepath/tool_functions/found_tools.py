@@ -166,10 +166,12 @@ class FoundTools:
                 self._registries.find([frame], {name}, set(), depth)
 
     @harmless(None)
-    def measure_module(self, module: ModuleType, names: str) -> None:
-        """Measure the functions of a module that `CAUSEPATH_TOOLS` names."""
-        for name, original in measured_functions.measure_module(module, names):
+    def measure_module(self, module: ModuleType, names: str) -> int:
+        """Measure the functions of a module that `CAUSEPATH_TOOLS` names, and count them."""
+        measured = measured_functions.measure_module(module, names)
+        for name, original in measured:
             self._undo.append((vars(module), name, original, vars(module)[name]))
+        return len(measured)
 
     @harmless(None)
     def undo(self) -> None:
