@@ -69,9 +69,7 @@ def state() -> dict[str, object]:
     """Reads everything that is one value: it has to be the same before and after."""
     monitoring = getattr(sys, "monitoring", None)
     return {
-        "finders": [finder for finder in sys.meta_path if finder is not _WAITING],
         "finder hooks": dict(_WAITING.hooks),
-        "path hooks": list(sys.path_hooks),
         "trace": (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()),
         "monitoring": [monitoring.get_tool(tool) for tool in range(6)] if monitoring else [],
         "hooks": (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook),
@@ -97,7 +95,8 @@ def left_behind(seconds: float = END_SECONDS) -> list[str]:
     if workers is not None:
         callbacks = [one._callback for one in workers._finalizer_registry.values()]
         found += [f"runs at a worker's exit: {one}" for one in callbacks if _is_ours(one)]
-    if _WAITING in sys.meta_path:
+    # Others come and stay, such as that of a package which an SDK imports.
+    if any(type(finder).__module__ == _WAITING.__module__ for finder in sys.meta_path):
         found.append("finder in sys.meta_path")
     if faulthandler.unregister(signal.SIGTERM):  # which is the only way to ask
         found.append("SIGTERM is handled")
