@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PROVIDERS = {
     "anthropic": "causepath.providers.anthropic",
     "openai": "causepath.providers.openai",
+    "google.genai": "causepath.providers.google_genai",
 }
 """By the module whose import makes patching possible: where the provider is described."""
 

@@ -32,7 +32,7 @@ NATIVE = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
 @pytest.fixture(autouse=True)
 def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
-        if name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_")):
+        if name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_", "GOOGLE_", "GEMINI_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAUSEPATH_DIGEST_KEY", "tests")
     guard._reported.clear()

@@ -1,9 +1,10 @@
 """Every way to call: the application sees what it sees without us, and the spans are as expected.
 
-Each row of `ways.py` runs without the plugin and with it, for both kinds of clients, with the SDK's
-own spans and without them, against each supported release of the SDK. What the application sees is
-compared between the two runs; all that is written of it with `expected/calls.txt`, or with
-`expected/calls-native.txt` where the SDK writes spans too. To write these anew and look at the
+Each way of each row of `sdks.py` runs without the plugin and with it, for both kinds of clients,
+with the SDK's own spans and without them, against each supported release of the SDK. What the
+application sees is
+compared between the two runs; all that is written of it with `expected/calls*.txt`, or with
+`expected/calls*-native.txt` where the SDK writes spans too. To write these anew and look at the
 difference: `WRITE_EXPECTED=1 python -m pytest tests/plugin/test_matrix.py`, newest release first.
 """
 
@@ -17,28 +18,39 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from tests.plugin.conftest import NATIVE
-from tests.plugin.ways import VERSION, WAYS, W, Way, failure
-from tests.support.messages_api import MessagesApi
+from tests.plugin.sdks import SDKS, Sdk
+from tests.plugin.ways import W, Way, failure
 from tests.support.recording import Recording, set_global_provider, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXPECTED = Path(__file__).parent / "expected"
+    from tests.support.messages_api import MessagesApi
+
 WRITE = "WRITE_EXPECTED" in os.environ
 
+UNCLOSED = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 ROWS = [
-    pytest.param(way, kind, native, id=f"{way.name}-{kind}-{'native' if native else 'ours'}")
-    for way in WAYS
+    pytest.param(
+        sdk,
+        way,
+        kind,
+        native,
+        id=f"{sdk.name}-{way.name}-{kind}-{'native' if native else 'ours'}",
+        marks=[UNCLOSED] if sdk.leaves_open else [],
+    )
+    for sdk in SDKS
+    for way in sdk.ways
     for kind in ("sync", "async")
-    for native in ((False, True) if NATIVE else (False,))
-    if way.since <= VERSION and way.only in (None, kind)
+    for native in sdk.native
+    if way.since <= sdk.version and way.only in (None, kind)
 ]
 
 
@@ -54,16 +66,11 @@ class Logged(logging.Handler):
             self.lines.append(re.sub(r"\d+\.\d+", "~", f"{record.name}: {record.getMessage()}"))
 
 
-def run(way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
+def run(sdk: Sdk, way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
     """One run of the row: what the application saw of it, a value or an exception."""
     is_async = kind == "async"
-    if way.client is not None:
-        client = way.client(api.url, is_async)
-    else:
-        make = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-        client = make(base_url=api.url, api_key="test", max_retries=way.max_retries)
-    if NATIVE and not native:
-        client = client.with_options(open_telemetry=False)
+    client = sdk.client(api.url, is_async, way, native)
+    close = getattr(client, "close", None) or getattr(client, "aclose", None) or (lambda: None)
     w = W(client, api, is_async)
     does = way.does_async if is_async and way.does_async is not None else way.does
 
@@ -76,7 +83,7 @@ def run(way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
             assert not trace.get_current_span().get_span_context().is_valid
             assert context.get_current() == {}
             if is_async:
-                await client.close()
+                await w.of(close())
 
     logged = Logged()
     logging.getLogger().addHandler(logged)
@@ -89,7 +96,7 @@ def run(way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
                 saw = asyncio.run(main())
             else:
                 saw = driven(main())
-                client.close()
+                close()
     finally:
         logging.getLogger().removeHandler(logged)
         logging.getLogger().setLevel(level)
@@ -127,32 +134,27 @@ def sent_headers(headers: Any, api: MessagesApi) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("way", "kind", "native"), ROWS)
+@pytest.mark.parametrize(("sdk", "way", "kind", "native"), ROWS)
 def test_the_application_sees_no_difference_and_the_spans_are_as_expected(
-    way: Way, kind: str, native: bool
+    sdk: Sdk, way: Way, kind: str, native: bool
 ) -> None:
     set_global_provider(TracerProvider(shutdown_on_exit=False))
-    with MessagesApi(way.answers) as api:
-        plain = run(way, kind, native, api)
+    with sdk.api(way.answers) as api:
+        plain = run(sdk, way, kind, native, api)
     set_global_provider(None)
-    with MessagesApi(way.answers) as api, Recording() as recording:
-        traced = run(way, kind, native, api)
+    with sdk.api(way.answers) as api, Recording() as recording:
+        traced = run(sdk, way, kind, native, api)
         recording.text()  # ends what goes on
         found = "\n".join(whole_lines(recording.spans()))
     assert traced == plain
-    expected = EXPECTED / ("calls-native.txt" if native else "calls.txt")
+    expected = sdk.expected(native)
     if WRITE:
-        write(expected, way.name, found)
-    assert found.splitlines() == expected_of(way.name, dict(read(expected))).splitlines()
+        write(sdk, expected, way.name, found)
+    assert found.splitlines() == expected_of(sdk, way.name, dict(read(expected))).splitlines()
 
 
-def titles(name: str) -> list[str]:
-    """The sections that may hold what is expected of a row for this release, the nearest first."""
-    return [f"{name} (before {major})" for major in (1, 2) if (major, 0) > VERSION] + [name]
-
-
-def expected_of(name: str, sections: dict[str, str]) -> str:
-    return next((sections[title] for title in titles(name) if title in sections), "")
+def expected_of(sdk: Sdk, name: str, sections: dict[str, str]) -> str:
+    return next((sections[title] for title in sdk.titles(name) if title in sections), "")
 
 
 def read(path: Path) -> Iterator[tuple[str, str]]:
@@ -162,14 +164,14 @@ def read(path: Path) -> Iterator[tuple[str, str]]:
         yield name, text.strip("\n")
 
 
-def write(path: Path, name: str, found: str) -> None:
+def write(sdk: Sdk, path: Path, name: str, found: str) -> None:
     """The section of one row anew; one of its own where an older release differs."""
     sections = dict(read(path))
-    own, *_ = titles(name)
+    own, *_ = sdk.titles(name)
     sections.pop(own, None)
-    if expected_of(name, sections) != found:
+    if expected_of(sdk, name, sections) != found:
         sections[own] = found
-    order = [f"{way.name}{which}" for way in WAYS for which in ("", " (before 2)", " (before 1)")]
+    order = [title for way in sdk.ways for title in sdk.all_titles(way.name)]
     parts = [f"\n## {title}\n{sections[title]}\n" for title in order if title in sections]
     path.parent.mkdir(exist_ok=True)
     path.write_text("# The spans of each row of ways.py; see test_matrix.py\n" + "".join(parts))

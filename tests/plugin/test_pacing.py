@@ -90,6 +90,13 @@ class Looks:
 
     def reading(self) -> None: ...
 
+    def exhausted(self) -> None:
+        self.closed()
+
+    def left(self, error: BaseException) -> None:
+        if not isinstance(error, GeneratorExit):
+            self.closed(error)
+
     def closed(self, error: BaseException | None = None) -> None:
         self.ended.append(error)
 

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import gc
 import inspect
+import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,8 @@ def failure(error: BaseException) -> Any:
     """What an application may ask an exception for."""
     return {
         "type": type(error).__qualname__,
-        "text": str(error),
-        "status": getattr(error, "status_code", None),
+        "text": re.sub(r"port=\d+", "port=~", str(error)),
+        "status": getattr(error, "status_code", getattr(error, "code", None)),
         "body": seen(getattr(error, "body", None)),
         "request_id": getattr(error, "request_id", None),
         "cause": type(error.__cause__).__qualname__,

@@ -82,6 +82,8 @@ class Usage:
     ephemeral_5m_input_tokens: int = 0
     ephemeral_1h_input_tokens: int = 0
     thinking_tokens: int | None = None
+    tool_use_input_tokens: int = 0
+    """The results of the API's own tools, which Gemini counts beside the input."""
 
     @property
     def cache_creation_input_tokens(self) -> int:

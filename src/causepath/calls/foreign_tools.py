@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from causepath.calls.matching import Given
-from causepath.calls.tool_spans import tool_call_links, tool_of
+from causepath.calls.tool_spans import tool_call_links, tool_id, tool_of
 from causepath.otel import semconv
 from causepath.otel.span_access import attributes_of, is_native
 
@@ -53,7 +53,7 @@ class ForeignTools:
         for link in tool_call_links(asked):
             span.add_link(link.context, link.attributes)
         attributes = attributes_of(span)
-        told = {semconv.TOOL_CALL_ID: asked.call.id, semconv.CATEGORY: "tool", **asked.about}
+        told = {**tool_id(asked), semconv.CATEGORY: "tool", **asked.about}
         span.set_attributes({k: v for k, v in told.items() if k not in attributes})
         if semconv.TOOL_ARGUMENTS not in attributes:
             self._spans.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
@@ -66,7 +66,7 @@ class ForeignTools:
         asked.measured = span.context
         for link in tool_call_links(asked):
             span._links.append(link)  # noqa: SLF001 - it is sealed by now
-        return {semconv.TOOL_CALL_ID: asked.call.id}
+        return tool_id(asked)
 
     def measure_native(self, span: Any) -> None:
         """Counts a tool call that an SDK has carried out, and written the span of itself."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from causepath.content.call_words import CallWords
     from causepath.otel.metrics import Metrics
     from causepath.providers.messages import Block, ModelRequest
-    from causepath.providers.provider import NativeSpans, Provider, Response
+    from causepath.providers.provider import Head, NativeSpans, Provider, Response
     from causepath.replies.stream_pace import Connecting, Pacing
 
 IN_PROGRESS: ContextVar[ModelCall | None] = ContextVar("causepath-model-call", default=None)
@@ -57,6 +57,17 @@ class Place(NamedTuple):
     """The context that its span hangs on."""
     around: Context
     """The context that its tools hang on."""
+
+
+class FailedAttempt(NamedTuple):
+    """An attempt that another one may follow."""
+
+    end_ns: int
+    status: int | None
+    error_type: str | None
+    connected: Mapping[str, Any]
+    """How it got its connection."""
+    retry_after: str | None
 
 
 class ModelCall:
@@ -82,6 +93,8 @@ class ModelCall:
     """Its end, if that is no error of the provider's."""
     _connecting: Connecting | None = None
     _attempts: Attempts | None = None
+    _failure: FailedAttempt | None = None
+    """The latest attempt, if it failed and no other one has begun."""
     _sent = False
     _ended_ns: int | None = None
     _body_sent: object = None
@@ -122,7 +135,7 @@ class ModelCall:
         self._native = native
         self._other = other
         self._is_ours = native is None and other is None
-        self._reply = Reply(provider)
+        self._reply = Reply(provider, request.make_up_id)
         self._told_others: dict[str, Any] = {}
         """The attributes that a span of another library was given for this call."""
         self._process = forks.process
@@ -169,7 +182,7 @@ class ModelCall:
     @harmless(None)
     def _start_span(self, context: Context) -> Context:
         span = self._tracer.start_span(
-            _chat_name(self._request),
+            self._name(),
             context=context,
             kind=SpanKind.CLIENT,
             attributes={semconv.CATEGORY: "llm", **self._request_attributes()},
@@ -190,7 +203,7 @@ class ModelCall:
         self.span = span
         # Nothing below the span may begin before it, and times are counted from its start.
         self._start_ns = span.start_time or time.time_ns()
-        span.update_name(_chat_name(self._request))
+        span.update_name(self._name())
         write(span, self._own, only_missing=True)
         self._add_result_links(span)
         self._open_calls.opened(self, span.context)
@@ -215,9 +228,13 @@ class ModelCall:
         self._told_others.update(attributes)
         write(span, attributes, only_missing=True)
 
+    def _name(self) -> str:
+        operation, model = self._provider.operation, self._request.model
+        return f"{operation} {model}" if model else operation
+
     def _request_attributes(self) -> dict[str, Any]:
         server = self._provider.read_server(self._client)
-        return semconv.request_attributes(self._provider.name, self._request, server)
+        return semconv.request_attributes(self._provider, self._request, server)
 
     def _add_result_links(self, span: Span) -> None:
         for link in self._delivered.links():
@@ -264,10 +281,34 @@ class ModelCall:
         self._connecting = connecting(extensions(built), is_async=self.is_async)
 
     @harmless(None)
-    def attempt_failed(self, response: Response | None, error: BaseException | None) -> None:
+    def attempt_begins(self) -> None:
+        """Notes that an attempt begins, after the pause since the latest one, if there was one."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._pause_after(failure)
+            self.attempt_again()
+
+    @harmless(None)
+    def attempt_ended(self, response: Head | None, error: BaseException) -> None:
+        """Notes that an attempt has failed, and that another one may follow or not."""
+        self._failure = self._failed_attempt(response, error)
+
+    @harmless(None)
+    def attempt_failed(self, response: Head | None, error: BaseException | None) -> None:
         """Notes that an attempt has failed, and that the pause before the next one begins."""
-        now_ns = time.time_ns()
+        self._pause_after(self._failed_attempt(response, error))
+
+    def _failed_attempt(self, response: Head | None, error: BaseException | None) -> FailedAttempt:
         status = response.status if response is not None else None
+        return FailedAttempt(
+            time.time_ns(),
+            status,
+            str(status) if status else self._provider.read_error(error) if error else None,
+            self._connected(),
+            None if response is None else response.headers.get("retry-after"),
+        )
+
+    def _pause_after(self, failure: FailedAttempt) -> None:
         if self.span is None:
             return
         if self._attempts is None:
@@ -275,14 +316,8 @@ class ModelCall:
 
             around = trace.set_span_in_context(self.span, self._context)
             self._attempts = Attempts(self._tracer, around, self._start_ns)
-        self._attempts.failed(
-            now_ns,
-            status,
-            str(status) if status else self._provider.read_error(error) if error else None,
-            self._connected(),
-            None if response is None else response.headers.get("retry-after"),
-        )
-        self._attempts.pause(now_ns)
+        self._attempts.failed(*failure)
+        self._attempts.pause(failure.end_ns)
 
     @harmless(None)
     def attempt_again(self) -> None:
@@ -415,6 +450,19 @@ class ModelCall:
         self.closed(error)
 
     @harmless(None)
+    def left(self, error: BaseException) -> None:
+        """Notes that nobody fetches events any more; the body may yet be read."""
+        if self._reply.ends_with_events or not isinstance(error, GeneratorExit):
+            self.closed(error)
+
+    @harmless(None)
+    def exhausted(self) -> None:
+        """Notes that all events of the reply have come."""
+        if not self.is_complete and self._reply.content.finish_reason is not None:
+            self._reply_over()
+        self.closed()
+
+    @harmless(None)
     def closed(self, error: BaseException | None = None) -> None:
         """Notes that nothing more comes: of events, of the body, or as it is collected, so perhaps
         more than once."""
@@ -489,7 +537,7 @@ class ModelCall:
             return
         self._open_calls.forget(left.get_span_context())
         span = self._tracer.start_span(
-            _chat_name(self._request),
+            self._name(),
             context=self._around,
             kind=SpanKind.CLIENT,
             attributes=self._told_others,
@@ -519,11 +567,14 @@ class ModelCall:
             self._ending or (ending_of_type(error) if error is not None else None),
             is_first=self._own[semconv.TURN] == 1,
             goes_on=self._reply.asks_for_tools,
-            read_body=self._request_body,
+            read_body=functools.partial(self._request_body, error),
         )
         self._body_sent = None
 
-    def _request_body(self) -> object:
+    def _request_body(self, error: str | None) -> object:
+        """Gives the request if it may be sent again after this error."""
+        if error in self._provider.final_errors:
+            return None
         if self.kwargs or self.args:
             return self._provider.read_body(self.args, self.kwargs)
         return self._body_sent
@@ -534,7 +585,7 @@ class ModelCall:
         self._metrics.model_call(
             semconv.present(
                 {
-                    semconv.OPERATION: "chat",
+                    semconv.OPERATION: self._provider.operation,
                     semconv.PROVIDER: server.platform or self._provider.name,
                     semconv.REQUEST_MODEL: request.model or None,
                     semconv.RESPONSE_MODEL: reply.model,
@@ -566,7 +617,3 @@ def _place(code: CodeType, line: int, at: Site) -> Mapping[str, Any]:
         semconv.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
         **semconv.site_attributes(at),
     }
-
-
-def _chat_name(request: ModelRequest) -> str:
-    return f"chat {request.model}" if request.model else "chat"

@@ -17,8 +17,10 @@ from causepath.calls.announced_tool import told_in
 from causepath.calls.declared_runs import DeclaredRuns
 from causepath.calls.matching import CALL_IDS, Here, is_equal, is_made_again, which
 from causepath.calls.runs import AskedTool, Run, run_in
+from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
+from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -74,7 +76,13 @@ class OpenRuns:
         if not call_ids:
             return None
         with self._lock:
-            return next((run for i in call_ids if (run := self._by_call_id.get(i))), None)
+            found = next((run for i in call_ids if (run := self._by_call_id.get(i))), None)
+            if not isinstance(call_ids[0], MadeUpId):
+                return found
+            # Conversations that began alike have these ids in common.
+            alike = [run for run in self._inferred.values() if call_ids[0] in run.asked]
+            here = strand()
+            return next((run for run in alike if run.strand == here), alike[0] if alike else found)
 
     def below(self, parent: tuple[int, int]) -> Run | None:
         """Finds the run whose calls hang on the span with this (trace id, span id)."""
@@ -184,6 +192,8 @@ class OpenRuns:
             if not call.id or not isinstance(call.id, str) or call.id in run.known:
                 return False
             asked = AskedTool(call, run, issuer, now_ns)
+            if isinstance(call.id, MadeUpId) and run.frame is None:
+                run.strand = strand()
             run.asked[call.id] = asked
             run.known[call.id] = issuer
             run.touched_ns = now_ns

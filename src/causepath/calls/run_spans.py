@@ -47,18 +47,6 @@ IDLE_SECONDS = 300
 RETRY_SECONDS = 60
 """The same for one whose first call has failed, if that is not made again."""
 
-FINAL_ERRORS = frozenset(
-    {
-        "authentication_error",
-        "billing_error",
-        "invalid_request_error",
-        "not_found_error",
-        "permission_error",
-        "request_too_large",
-    }
-)
-"""The errors that the same request fails with again."""
-
 
 class RunSpans:
     """The runs, as their spans begin and end."""
@@ -214,7 +202,8 @@ class RunSpans:
             if not goes_on:
                 self._answered(run, end_ns)
         elif not run.answered:
-            self._first_call_failed(run, end_ns, ending, read_body())
+            interrupted = ending.error_type == KeyboardInterrupt.__name__
+            self._first_call_failed(run, end_ns, ending, None if interrupted else read_body())
         elif is_first:
             self.end(run, end_ns, ending)
         else:  # later in a run, the application may well send the same results again
@@ -234,9 +223,9 @@ class RunSpans:
             self.end(run, run.touched_ns)
 
     def _first_call_failed(self, run: Run, end_ns: int, ending: Ending, body: object) -> None:
-        """Keeps an inferred run that has no reply yet, as the application may try again."""
-        final = ending.error_type in FINAL_ERRORS or ending.error_type == KeyboardInterrupt.__name__
-        request = fingerprint(body) if body is not None and not final else b""
+        """Keeps an inferred run that has no reply yet, as the application may try again, with the
+        same `body`, if with any."""
+        request = fingerprint(body) if body is not None else b""
         run.ending, run.touched_ns = ending, end_ns
         if not request:
             self.end(run, end_ns)

@@ -117,7 +117,8 @@ class Run:
     frame: FrameType | None = None
     """The generator that declares the run, until it is over."""
     strand: Strand = (0, 0)
-    """The thread and the task that the run was opened in."""
+    """The thread and the task that the run was opened in; if the ids of its tool calls are made up,
+    and nobody declares it in a generator, those that it asked for tools in."""
 
 
 def enclosing_run(context: Context) -> Run | None:

@@ -55,6 +55,7 @@ class ToolCalls:
         read_only: bool | None,
         *,
         only_asked: bool = False,
+        read_error: Callable[[BaseException], str] | None = None,
     ) -> Operation | None:
         """Begins the span of one measured call of a tool function; `only_asked` leaves out those
         that no reply asked for."""
@@ -68,7 +69,7 @@ class ToolCalls:
         asked = self._runs.take(name, id(function), given)
         if asked is None and only_asked:
             return None
-        return self._function_call(name, asked, function, given, read_only)
+        return self._function_call(name, asked, function, given, read_only, read_error)
 
     @harmless(None)
     def of_framework(
@@ -87,7 +88,13 @@ class ToolCalls:
         if is_native(provider, trace.get_current_span()):
             return None
         return self.of_function(
-            tool.name, tool.function or function, (), tool.arguments, None, only_asked=True
+            tool.name,
+            tool.function or function,
+            (),
+            tool.arguments,
+            None,
+            only_asked=True,
+            read_error=lambda error: type(tool.raised(error)).__qualname__,
         )
 
     @harmless(None)
@@ -165,10 +172,11 @@ class ToolCalls:
         function: Callable[..., Any],
         given: Given,
         read_only: bool | None,
+        read_error: Callable[[BaseException], str] | None = None,
     ) -> Operation:
         code = getattr(function, "__code__", None)
         about = function_attributes(getattr(function, "__qualname__", None), code, read_only)
-        return self._tool(name, asked, given.named, about)
+        return self._tool(name, asked, given.named, about, read_error)
 
     def _tool(
         self,

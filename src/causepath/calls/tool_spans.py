@@ -12,6 +12,7 @@ from causepath.calls.runs import RUN_KEY
 from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.span_access import attributes_of, name_of, take_away
+from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +48,7 @@ def tool_attributes(name: str, call_id: str | None) -> dict[str, Any]:
             semconv.OPERATION: "execute_tool",
             semconv.TOOL_NAME: name,
             semconv.TOOL_TYPE: "function",
-            semconv.TOOL_CALL_ID: call_id,
+            semconv.TOOL_CALL_ID: None if isinstance(call_id, MadeUpId) else call_id,
         }
     )
 
@@ -62,6 +63,12 @@ def function_attributes(
         semconv.CODE_LINE_NUMBER: code.co_firstlineno if code else None,
         semconv.CODE_FUNCTION_NAME: name,
     }
+
+
+def tool_id(asked: AskedTool) -> dict[str, Any]:
+    """Names the id of a tool call, if the API has given it one."""
+    call_id = asked.call.id
+    return {} if isinstance(call_id, MadeUpId) else {semconv.TOOL_CALL_ID: call_id}
 
 
 def call_plain(span: Any, name: str) -> None:

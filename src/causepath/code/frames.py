@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NOT_THE_APPLICATION = frozenset(
     {
         "anthropic", "anyio", "asyncio", "causepath", "claude_agent_sdk", "concurrent",
-        "contextlib", "functools", "httpcore", "httpcore2", "httpx", "httpx2", "mcp",
+        "contextlib", "functools", "google", "httpcore", "httpcore2", "httpx", "httpx2", "mcp",
         "multiprocessing", "openai", "opentelemetry", "runpy", "threading", "wrapt",
     }
 )  # fmt: skip

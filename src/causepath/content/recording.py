@@ -22,7 +22,7 @@ from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.operation import Step
 from causepath.otel.span_access import SCOPE, SUPPRESSED_KEYS
-from causepath.providers.messages import Block
+from causepath.providers.messages import Block, MadeUpId
 from causepath.version import __version__
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Content:
             arguments = value if kind == "tool_use" else fields.get("input")
             return {
                 "type": "tool_call",
-                "id": block.id or None,
+                "id": _told_id(block),
                 "name": block.name,
                 "arguments": self._plain(arguments),
             }
@@ -185,7 +185,7 @@ class Content:
             response = value if kind == "tool_result" else fields.get("content")
             return {
                 "type": "tool_call_response",
-                "id": block.id or None,
+                "id": _told_id(block),
                 "response": self._response(response),
             }
         return {"type": kind}
@@ -311,3 +311,8 @@ def _alone() -> Step:
     for key in SUPPRESSED_KEYS:
         context = otel.set_value(key, True, context)
     return Step(context)
+
+
+def _told_id(block: Block) -> str | None:
+    """The id of the tool call that a block is about, if the API has given it one."""
+    return None if isinstance(block.id, MadeUpId) else block.id or None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from causepath.calls.telemetry import Telemetry
-    from causepath.providers.provider import Provider, Response, Target
+    from causepath.providers.provider import Head, Provider, Target
 
 MARK = "__causepath_wrapped__"
 
@@ -168,6 +168,10 @@ def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Begi
             functools.partial(_responded, found, target, args, kwargs),
         )
 
+    def attempt(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
+        found = IN_PROGRESS.get()
+        return None if found is None else Around(_Attempt(found, target), args, kwargs)
+
     def pause(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         found = IN_PROGRESS.get()
         if found is None:
@@ -193,6 +197,7 @@ def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Begi
     ways: dict[Seam, Beginning] = {
         Seam.BODY: body,
         Seam.RESPONSE: response,
+        Seam.ATTEMPT: attempt,
         Seam.PAUSE: pause,
         Seam.TOOL: tool,
         Seam.SPAN: span,
@@ -245,10 +250,26 @@ class _Responding(AbstractContextManager[None]):
             self._call.refused(self._response(*self._given, None))
 
 
+class _Attempt(AbstractContextManager[None]):
+    """One attempt of the model call in progress."""
+
+    def __init__(self, call: ModelCall, target: Target) -> None:
+        self._call, self._target = call, target
+
+    @harmless(None)
+    def __enter__(self) -> None:
+        self._call.attempt_begins()
+
+    @harmless(None)
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception):
+            self._call.attempt_ended(self._target.failure(error), error)
+
+
 class _Pause(AbstractContextManager[None]):
     """The pause between two attempts of the model call in progress."""
 
-    def __init__(self, call: ModelCall, response: Response | None) -> None:
+    def __init__(self, call: ModelCall, response: Head | None) -> None:
         self._call, self._response = call, response
 
     @harmless(None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from causepath.code.call_sites import Site
     from causepath.providers.messages import ModelReply, ModelRequest, Server
+    from causepath.providers.provider import Provider
 
     AttributeValue = str | bool | int | float | tuple[str, ...]
 
@@ -122,13 +123,13 @@ def site_attributes(at: Site) -> dict[str, AttributeValue]:
 
 
 def request_attributes(
-    provider: str, request: ModelRequest, server: Server
+    provider: Provider, request: ModelRequest, server: Server
 ) -> dict[str, AttributeValue]:
     """What a span that we write ourselves starts with, so that samplers see it."""
     return present(
         {
-            OPERATION: "chat",
-            PROVIDER: server.platform or provider,
+            OPERATION: provider.operation,
+            PROVIDER: server.platform or provider.name,
             REQUEST_MODEL: request.model or None,
             SERVER_ADDRESS: server.address,
             SERVER_PORT: server.port,

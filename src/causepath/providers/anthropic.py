@@ -22,6 +22,7 @@ from causepath.providers.provider import (
     ToolUse,
 )
 from causepath.providers.stainless import (
+    FINAL_ERRORS,
     body_of,
     body_options,
     call_options,
@@ -353,6 +354,7 @@ PROVIDER = Provider(
     read_document=read_document,
     read_error=read_error,
     read_status=read_status,
+    final_errors=FINAL_ERRORS,
     native=NativeSpans(
         scope="com.anthropic.sdk.python",
         call="anthropic.messages.create",

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 Scalar = str | bool | int | float
 
 
+class MadeUpId(str):
+    """The id of a tool call where the API gives none: the same in the reply that asks and in the
+    request that answers, as it is made of what the conversation was before. No span has it."""
+
+    __slots__ = ()
+
+
 class ToolCall(NamedTuple):
     """A tool that a reply asks for."""
 
@@ -58,6 +65,8 @@ class ModelRequest(NamedTuple):
     """Sampling and limits, by the names of their attributes."""
     conversation: str | None = None
     """The id of a conversation that the provider keeps."""
+    make_up_id: Callable[[int], MadeUpId] | None = None
+    """Makes the id of the nth tool call of its reply, for an API that may give none."""
 
 
 class Server(NamedTuple):

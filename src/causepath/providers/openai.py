@@ -14,6 +14,7 @@ from causepath.providers.messages import ModelReply, ModelRequest, ToolCall, Usa
 from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.provider import ALIKE, CONTENT, FACTS, LAST, Provider
 from causepath.providers.stainless import (
+    FINAL_ERRORS,
     body_of,
     body_options,
     call_options,
@@ -345,4 +346,5 @@ PROVIDER = Provider(
     read_document=read_document,
     read_error=read_error,
     read_status=read_status,
+    final_errors=FINAL_ERRORS,
 )

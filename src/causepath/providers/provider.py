@@ -37,14 +37,15 @@ class Seam(Enum):
     CALL = "one call of the model, with all its retries"
     BODY = "the request of one attempt is built from plain data, and about to be sent"
     RESPONSE = "the response of a successful attempt becomes what the application gets"
-    PAUSE = "the pause between a failed attempt and the next one"
+    ATTEMPT = "one attempt of a call"
+    PAUSE = "the pause between a failed attempt and the next one, where that can be seen"
     EVENTS = "the events of a streamed reply, one by one"
     SPAN = "the SDK is about to start a span of its own around calls of the model"
     TOOL = "the SDK carries out one call of a tool"
 
 
-class Response(Protocol):
-    """An HTTP response as the driver sees it, whichever library has fetched it."""
+class Head(Protocol):
+    """The beginning of an HTTP response."""
 
     @property
     def status(self) -> int:
@@ -54,9 +55,18 @@ class Response(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The headers, by their names in lower case."""
 
+
+class Response(Head, Protocol):
+    """An HTTP response as the driver sees it, whichever library has fetched it."""
+
     @property
     def is_read(self) -> bool:
         """Whether all of its body has been read."""
+
+    @property
+    def bytes_tell(self) -> bool:
+        """Whether its bytes tell when nothing more comes, as the application may get these; else
+        its events do."""
 
     def content(self) -> bytes:
         """Gives the body that has been read."""
@@ -66,7 +76,8 @@ class Response(Protocol):
         """Who observes it, if anybody does."""
 
     def observe(self, reader: object, observed: Callable[[Any, Any], object]) -> None:
-        """Lets `reader` observe it, and what its bytes come from be `observed(it, reader)`."""
+        """Lets `reader` observe it, and keeps `observed(body, reader)` as long as it is there, in
+        the place of the body if the bytes tell."""
 
 
 class ToolUse(NamedTuple):
@@ -76,6 +87,8 @@ class ToolUse(NamedTuple):
     arguments: Mapping[str, object]
     function: Callable[..., Any] | None = None
     """The application's own function, where the SDK's is not all that is known."""
+    raised: Callable[[BaseException], BaseException] = lambda error: error
+    """What the tool raised, from what the SDK makes of it."""
 
 
 class Target(NamedTuple):
@@ -90,6 +103,8 @@ class Target(NamedTuple):
     is_async: bool = False
     response: Callable[[tuple[Any, ...], dict[str, Any], Any], Response | None] = lambda *_: None
     """From the arguments and the result, if there is one yet."""
+    failure: Callable[[BaseException], Head | None] = lambda _: None
+    """From what ended an ATTEMPT: the response that it failed with, if there was one."""
     extensions: Callable[[Any], MutableMapping[str, Any] | None] = lambda _: None
     """From the result of a BODY seam: where the HTTP library looks up whom to tell what it does, as
     `httpx` does under `trace`."""
@@ -160,5 +175,9 @@ class Provider(NamedTuple):
     """The `error.type` of a failed call."""
     read_status: Callable[[BaseException], int | None]
     """The status code that the call failed with, if there was a response."""
+    final_errors: frozenset[str]
+    """The `error.type` of what the same request fails with again."""
+    operation: str = "chat"
+    """The conventions' word for a call of the model: `gen_ai.operation.name`."""
     native: NativeSpans | None = None
     """Where the SDK writes spans of its own."""

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 READER = "causepath.call"
 """The extension of a response that holds who observes it."""
 
+FINAL_ERRORS = frozenset(
+    {
+        "authentication_error",
+        "billing_error",
+        "invalid_request_error",
+        "not_found_error",
+        "permission_error",
+        "request_too_large",
+    }
+)
+"""The words of both APIs for what the same request fails with again."""
+
 
 def targets(package: str) -> tuple[Target, ...]:
     """The places to patch in every SDK of this kind."""
@@ -40,6 +52,8 @@ class HttpxResponse:
     """A response of `httpx` or `httpx2`."""
 
     __slots__ = ("_response",)
+
+    bytes_tell = True
 
     def __init__(self, response: Any) -> None:
         self._response = response

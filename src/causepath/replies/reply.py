@@ -38,8 +38,13 @@ class Reply:
     _body: Body | None = None
     _block_reader: BlockReader | None = None
 
-    def __init__(self, provider: Provider) -> None:
+    ends_with_events = False
+    """Nothing more of it comes once its events are left."""
+
+    def __init__(self, provider: Provider, make_up_id: Callable[[int], str] | None = None) -> None:
+        """`make_up_id` makes the id of the nth tool call, if the API gives it none."""
         self._provider = provider
+        self._make_up_id = make_up_id
         self.look = provider.look_at_event
 
     # -- reading
@@ -58,8 +63,19 @@ class Reply:
 
     def _take(self, content: ModelReply | None) -> bool:
         if content is not None:
-            self.content = content
+            self.content = self._identified(content)
         return content is not None
+
+    def _identified(self, content: ModelReply) -> ModelReply:
+        """Gives an id to each tool call that has none."""
+        make_up_id = self._make_up_id
+        if make_up_id is None or all(call.id for call in content.tool_calls):
+            return content
+        calls = [
+            call if call.id else call._replace(id=make_up_id(number))
+            for number, call in enumerate(content.tool_calls)
+        ]
+        return content._replace(tool_calls=tuple(calls))
 
     def begin_stream(self, response: Response, reader: Reader, *, with_blocks: bool) -> None:
         """Lets the reply, which has only begun, be shown to `reader` as it arrives."""
@@ -69,6 +85,7 @@ class Reply:
         if with_blocks:
             self._block_reader = self._provider.block_reader(self.look)
             self.look = self._block_reader.event
+        self.ends_with_events = not response.bytes_tell
         response.observe(reader, ObservedBody)
 
     def read_event(self, event: Any, what: int) -> bool:
@@ -78,7 +95,7 @@ class Reply:
         if not what & FACTS:
             return False
         before = self.content
-        self.content = self._provider.read_event(before, event)
+        self.content = self._identified(self._provider.read_event(before, event))
         return self.content is not before
 
     def bytes_reader(self, told: Callable[[Any, int], object]) -> Callable[[bytes], None] | None:

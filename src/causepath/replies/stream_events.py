@@ -35,7 +35,14 @@ class Reader(Protocol):
     def reading(self) -> Callable[[bytes], None] | None:
         """The body is about to be read: who looks at its bytes, if nobody parses them."""
 
-    def closed(self, error: BaseException | None = None) -> None: ...
+    def exhausted(self) -> None:
+        """All events have come."""
+
+    def left(self, error: BaseException) -> None:
+        """Nobody fetches events any more, because of this."""
+
+    def closed(self, error: BaseException | None = None) -> None:
+        """Nothing more comes."""
 
 
 def observed_events(
@@ -66,7 +73,8 @@ def observed_events(
     except BaseException as error:
         _left(reader, pace, error)
         raise
-    _left(reader, pace)
+    pace.was_left()
+    reader.exhausted()
 
 
 async def observed_async_events(
@@ -99,7 +107,8 @@ async def observed_async_events(
     except BaseException as error:
         _left(reader, pace, error)
         raise
-    _left(reader, pace)
+    pace.was_left()
+    reader.exhausted()
 
 
 @harmless(None)
@@ -119,8 +128,7 @@ def _told(reader: Reader, event: Any, what: int) -> type | None:
     return None
 
 
-def _left(reader: Reader, pace: Pacing, error: BaseException | None = None) -> None:
+def _left(reader: Reader, pace: Pacing, error: BaseException) -> None:
     """Nobody fetches events any more."""
     pace.was_left()
-    if not isinstance(error, GeneratorExit):
-        reader.closed(error)
+    reader.left(error)

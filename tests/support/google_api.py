@@ -1,0 +1,227 @@
+"""A stand-in of Gemini's API, as Google AI Studio and Vertex AI have it: the server of
+`messages_api`, which speaks another dialect.
+
+with GoogleApi([Failure(429), Reply("Hello")]) as api:
+    client = genai.Client(api_key="test", http_options={"base_url": api.url})
+    client.models.generate_content(model="gemini-2.5-flash", contents="Hello?")
+
+A `ToolUse` without an `id` is sent without one, as older models do. A `RawBlock` is a part.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.support import wire
+from tests.support.messages_api import MessagesApi, _Answering, _Connection, _digest, _phrase
+from tests.support.script import (
+    Block,
+    Cut,
+    ErrorEvent,
+    Failure,
+    RawBlock,
+    Reply,
+    Request,
+    ScriptError,
+    Text,
+    Thinking,
+    ToolUse,
+    UnscriptedError,
+    check_answer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.script import Answer, Script
+    from tests.support.wire import JsonObject
+
+PATH = re.compile(r"/.*models/(?P<model>[^/:]+):(?P<method>generateContent|streamGenerateContent)$")
+
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+FINISH_REASONS = {"end_turn": "STOP", "tool_use": "STOP", "max_tokens": "MAX_TOKENS"}
+
+
+class GoogleApi(MessagesApi):
+    """As `MessagesApi`, for `generateContent` and `streamGenerateContent`."""
+
+    def __init__(self, script: Script | Answer | Sequence[Answer], *, keep: bool = True) -> None:
+        super().__init__(script, keep=keep)
+        self._server.RequestHandlerClass = _GoogleConnection
+
+
+class _GoogleConnection(_Connection):
+    def do_POST(self) -> None:  # noqa: N802
+        raw_body = self._read_body()
+        path, _, query = self.path.partition("?")
+        found = PATH.match(path)
+        try:
+            body = json.loads(raw_body)
+        except ValueError:
+            body = None
+        request = Request(
+            number=self.server.next_number() if found is not None else -1,
+            method=self.command,
+            path=path,
+            query=query,
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+            received_ns=time.monotonic_ns(),
+        )
+        identity = _digest(raw_body), self.server.times_seen(raw_body)
+        answering = _GoogleAnswering(self, request, wire.new_id("req", path, *identity))
+        self.server.log.begin(request)
+        try:
+            if path.endswith(":countTokens"):
+                answering._json(200, {"totalTokens": 12})
+            elif found is None or not isinstance(body, dict):
+                answering.refusal(404, f"Not found: {path}")
+            else:
+                answering.message(wire.new_id("msg", *identity))
+        except ConnectionError:
+            answering.complete = False
+            self.close_connection = True
+        finally:
+            self.server.log.end(answering.exchange())
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 (http.server's names)
+
+
+class _GoogleAnswering(_Answering):
+    def message(self, message_id: str) -> None:
+        if "contents" not in self._request.body:
+            self.refusal(400, "contents are not specified")
+            return
+        try:
+            answer = check_answer(self._server.script(self._request), "the script")
+        except UnscriptedError as unscripted:
+            self.refusal(400, f"stand-in: {unscripted}")
+        except ScriptError as error:
+            self._server.log.fault(f"the script failed: {error!r}")
+            self.refusal(500, f"stand-in: the script failed: {error!r}")
+        else:
+            self._scripted(answer, message_id)
+
+    def _scripted(self, answer: Answer, message_id: str) -> None:
+        if isinstance(answer, Reply) and self._request.path.endswith(":streamGenerateContent"):
+            self._pause(answer.latency.before_headers)
+            self._stream(answer, message_id)
+        else:
+            super()._scripted(answer, message_id)
+
+    def _failure(self, failure: Failure, headers: dict[str, str]) -> None:
+        body = _error(failure.status, failure.message or _phrase(failure.status))
+        self._json(failure.status, body, headers)
+
+    def _whole(self, reply: Reply, message_id: str) -> None:
+        interruption = reply.interruption
+        if isinstance(interruption, ErrorEvent):
+            self._failure(Failure(interruption.status, interruption.message), {})
+            return
+        parts = [part for block in reply.blocks for part in _parts(block, None)]
+        body = _head(self._request, message_id) | _candidate(parts, _end(reply))
+        body["usageMetadata"] = _usage(reply, self._request, is_over=True)
+        if reply.stop_reason == "blocked":
+            body = {"promptFeedback": {"blockReason": "SAFETY"}, **body}
+            del body["candidates"]
+        self._json(200, body, cut=interruption is not None, encoding=reply.encoding)
+
+    def _stream(self, reply: Reply, message_id: str) -> None:
+        self._head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        for seconds, chunk in _chunks(reply, self._request, message_id):
+            self._pause(seconds)
+            data = f"data: {json.dumps(chunk)}\r\n\r\n".encode()
+            self._send("chunk", b"%x\r\n%s\r\n" % (len(data), data))
+        self._flush()
+        if isinstance(reply.interruption, Cut):
+            self._cut()
+        else:
+            self._send("end", b"0\r\n\r\n")
+            self._flush()
+
+
+def _error(status: int, text: str) -> JsonObject:
+    return {"error": {"code": status, "message": text, "status": STATUSES.get(status, "UNKNOWN")}}
+
+
+def _head(request: Request, message_id: str) -> JsonObject:
+    found = PATH.match(request.path)
+    return {"modelVersion": found["model"] if found else "", "responseId": message_id}
+
+
+def _end(reply: Reply) -> str:
+    return FINISH_REASONS.get(reply.final_stop_reason, reply.final_stop_reason)
+
+
+def _candidate(parts: Sequence[JsonObject], finish: str | None) -> JsonObject:
+    candidate: JsonObject = {"content": {"parts": list(parts), "role": "model"}, "index": 0}
+    if finish is not None:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate]}
+
+
+def _parts(block: Block, size: int | None) -> Iterator[JsonObject]:
+    """A block as a part, or as several where `size` characters are sent at a time."""
+    if isinstance(block, ToolUse):
+        call: JsonObject = {"name": block.name, "args": dict(block.input)}
+        yield {"functionCall": {"id": block.id, **call} if block.id else call}
+    elif isinstance(block, RawBlock):
+        yield dict(block.block)
+    else:
+        is_thought = isinstance(block, Thinking)
+        said = block.thinking if isinstance(block, Thinking) else block.text
+        size = size or len(said) or 1
+        for start in range(0, len(said), size):
+            part: JsonObject = {"text": said[start : start + size]}
+            yield {**part, "thought": True} if is_thought else part
+
+
+def _chunks(reply: Reply, request: Request, message_id: str) -> Iterator[tuple[float, JsonObject]]:
+    """Each chunk, and the seconds before it."""
+    head = _head(request, message_id)
+    so_far = _usage(reply, request, is_over=False)
+    parts = [part for block in reply.blocks for part in _parts(block, reply.delta_characters)]
+    interruption = reply.interruption
+    for number, part in enumerate(parts):
+        if interruption is not None and number >= interruption.after_deltas:
+            break
+        is_last = number == len(parts) - 1
+        usage = _usage(reply, request, is_over=True) if is_last else so_far
+        chunk = _candidate([part], _end(reply) if is_last else None)
+        yield reply.latency.before_delta(number), {**chunk, "usageMetadata": usage, **head}
+    if isinstance(interruption, ErrorEvent):
+        yield 0, _error(interruption.status, interruption.message)
+
+
+def _usage(reply: Reply, request: Request, *, is_over: bool) -> JsonObject:
+    """Counts that are zero are left out. What is generated is counted as it comes."""
+    usage = reply.usage
+    given = usage.input_tokens
+    if given is None:
+        given = wire.input_size_tokens({"messages": request.body})
+    said = usage.output_tokens
+    if said is None:
+        said = wire.output_size_tokens([one for one in reply.blocks if isinstance(one, Text)])
+    thought = usage.thinking_tokens or 0
+    counts: dict[str, Any] = {
+        "promptTokenCount": given + usage.cache_read_input_tokens,
+        "candidatesTokenCount": said - thought if is_over else 1,
+        "cachedContentTokenCount": usage.cache_read_input_tokens,
+        "toolUsePromptTokenCount": usage.tool_use_input_tokens,
+        "thoughtsTokenCount": thought if is_over else 0,
+    }
+    total = sum(count for name, count in counts.items() if name != "cachedContentTokenCount")
+    return {name: count for name, count in counts.items() if count} | {"totalTokenCount": total}
