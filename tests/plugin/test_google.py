@@ -1,0 +1,211 @@
+"""How requests and replies of Gemini are read, where the matrix has no row for it."""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from causepath.providers.google_genai import PROVIDER
+from causepath.providers.messages import MadeUpId, ModelReply, Usage
+
+if TYPE_CHECKING:
+    from causepath.providers.messages import ModelRequest
+
+URL = "https://host/v1beta/models/m:generateContent"
+USER = {"role": "user", "parts": [{"text": "Hello?"}]}
+
+
+def asked(*calls: str, **ids: str) -> dict[str, Any]:
+    """What the model says that calls these, some of them with ids."""
+    return {
+        "role": "model",
+        "parts": [
+            {
+                "functionCall": {
+                    "name": name,
+                    "args": {},
+                    **({"id": ids[name]} if name in ids else {}),
+                }
+            }
+            for name in calls
+        ],
+    }
+
+
+def answered(*responses: tuple[str, Any]) -> dict[str, Any]:
+    parts = [{"functionResponse": {"name": name, "response": said}} for name, said in responses]
+    return {"role": "user", "parts": parts}
+
+
+def request(*contents: Any, url: str = URL, **more: Any) -> ModelRequest | None:
+    sent = SimpleNamespace(url=url, data={"contents": list(contents), **more})
+    return PROVIDER.read_request((sent,), {})
+
+
+def reading(*contents: Any, **more: Any) -> ModelRequest:
+    found = request(*contents, **more)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("url", "model"),
+    [
+        (URL, "m"),
+        ("https://h/v1beta/models/m:streamGenerateContent?alt=sse", "m"),
+        ("https://h/v1/projects/p/locations/l/publishers/google/models/m:generateContent", "m"),
+        ("https://h/v1beta/tunedModels/123:generateContent", "tunedModels/123"),
+        ("https://h/v1/projects/p/locations/l/endpoints/7:generateContent", "endpoints/7"),
+        ("https://h/v1beta/models/m:countTokens", None),
+        ("https://h/v1beta/models/m:embedContent", None),
+        ("https://h/v1beta/models", None),
+        ("https://h/upload/v1beta/files", None),
+    ],
+)
+def test_the_model_is_in_the_address(url: str, model: str | None) -> None:
+    found = request(USER, url=url)
+    assert (found.model if found is not None else None) == model
+
+
+def test_what_is_sent_may_be_anything() -> None:
+    for data in (b"bytes", None, {}, {"contents": "text"}, {"contents": [None, "x", {"parts": 7}]}):
+        found = PROVIDER.read_request((SimpleNamespace(url=URL, data=data),), {})
+        assert found is not None
+        assert found.tool_results == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "responses", "positions"),
+    [
+        (asked("a", "b"), [("a", {}), ("b", {})], [0, 1]),
+        (asked("a", "b"), [("b", {}), ("a", {})], [1, 0]),
+        (asked("a", "a"), [("a", {}), ("a", {})], [0, 1]),
+        (asked("a", "b", "a"), [("a", {}), ("a", {})], [0, 2]),
+        (asked("a", "b"), [("b", {})], [1]),
+        (asked("a"), [("other", {})], []),
+        (asked("a", "b", a="id_a", b="id_b"), [("b", {}), ("a", {})], ["id_b", "id_a"]),
+        (asked("a", "b", b="id_b"), [("a", {}), ("b", {})], [0, "id_b"]),
+    ],
+)
+def test_results_without_ids_answer_by_name_and_order(
+    said: Any, responses: list[tuple[str, Any]], positions: list[int | str]
+) -> None:
+    before = reading(USER)
+    assert before.make_up_id is not None
+    found = reading(USER, said, answered(*responses)).tool_results
+    assert list(found) == [
+        one if isinstance(one, str) else before.make_up_id(one) for one in positions
+    ]
+
+
+def test_a_made_up_id_is_of_one_conversation_only() -> None:
+    def first(*contents: Any) -> str:
+        make_up_id = reading(*contents).make_up_id
+        assert make_up_id is not None
+        return make_up_id(0)
+
+    other = {"role": "user", "parts": [{"text": "Hello!"}]}
+    ids = {first(USER), first(other), first(USER, asked("a"), answered(("a", {"result": 1})))}
+    assert len(ids) == 3
+    assert first(USER) == first({**USER})
+    assert isinstance(first(USER), MadeUpId)
+
+
+@pytest.mark.parametrize(
+    ("response", "result", "failed"),
+    [
+        ({"result": "sunny"}, "sunny", False),
+        ({"output": [1, 2]}, [1, 2], False),
+        ({"error": "no such city"}, "no such city", True),
+        ({"result": 1, "unit": "C"}, {"result": 1, "unit": "C"}, False),
+        (None, None, False),
+    ],
+)
+def test_what_a_function_says(response: Any, result: Any, failed: bool) -> None:
+    found = reading(USER, asked("a"), answered(("a", response)))
+    (call_id,) = found.tool_results
+    assert found.results == {call_id: result}
+    assert found.failed_tools == ((call_id,) if failed else ())
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        ({}, Usage()),
+        ({"promptTokenCount": 9, "totalTokenCount": 9}, Usage(9, 0)),
+        ({"promptTokenCount": 9}, Usage(9)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 2}, Usage(9, 2)),
+        (
+            {"promptTokenCount": 9, "thoughtsTokenCount": 5, "totalTokenCount": 14},
+            Usage(9, 5, reasoning=5),
+        ),
+        (
+            {
+                "promptTokenCount": 9,
+                "cachedContentTokenCount": 4,
+                "toolUsePromptTokenCount": 3,
+                "candidatesTokenCount": 2,
+                "thoughtsTokenCount": 5,
+                "totalTokenCount": 19,
+            },
+            Usage(12, 7, cache_read=4, reasoning=5),
+        ),
+        ({"promptTokenCount": "9", "candidatesTokenCount": None}, Usage()),
+    ],
+)
+def test_tokens(counts: dict[str, Any], usage: Usage) -> None:
+    chunk = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": counts}
+    assert PROVIDER.read_event(ModelReply(), chunk).usage == usage
+
+
+def streamed(*candidates: dict[str, Any]) -> ModelReply:
+    return functools.reduce(
+        PROVIDER.read_event,
+        (
+            {
+                "candidates": [candidate],
+                "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": number},
+            }
+            for number, candidate in enumerate(candidates, 1)
+        ),
+        ModelReply(),
+    )
+
+
+def test_what_is_generated_is_known_at_the_end_only() -> None:
+    piece: dict[str, Any] = {"content": {"parts": [{"text": "Hel"}]}}
+    assert streamed(piece, piece).usage == Usage(9)
+    assert streamed(piece, {**piece, "finishReason": "STOP"}).usage == Usage(9, 2)
+    # Older models say that they end in each chunk.
+    ends = {**piece, "finishReason": "STOP"}
+    assert streamed(ends, ends, ends).usage == Usage(9, 3)
+
+
+def test_arguments_in_pieces_are_one_call_of_unknown_arguments() -> None:
+    def piece(**call: Any) -> dict[str, Any]:
+        return {"content": {"parts": [{"functionCall": call}]}}
+
+    found = streamed(
+        piece(name="a", willContinue=True),
+        piece(partialArgs=[{"jsonPath": "$.q", "stringValue": "x"}], willContinue=True),
+        {**piece(), "finishReason": "STOP"},
+    )
+    (call,) = found.tool_calls
+    assert (call.name, call.input) == ("a", None)
+    assert found.finish_reason == "tool_call"
+
+
+def test_a_reply_that_goes_on_is_one_run() -> None:
+    found = streamed({"finishReason": "CONTINUATION", "continuationToken": "dG9rZW4="})
+    assert found.goes_on == ("dG9rZW4=",)
+    assert found.awaits_tools
+    assert reading(USER, continuationToken="dG9rZW4=").tool_results == ("dG9rZW4=",)
+
+
+def test_an_error_in_a_stream_is_named() -> None:
+    error = {"error": {"code": 503, "status": "UNAVAILABLE", "message": "Overloaded"}}
+    assert PROVIDER.read_event(ModelReply(), error).error == "UNAVAILABLE"
+    assert PROVIDER.read_event(ModelReply(), {"error": {"code": 503}}).error == "503"
