@@ -86,3 +86,64 @@ def test_a_finding_is_a_file_and_a_row(copy: Path) -> None:
     (trace,) = json.loads(causepath(copy, "t.json", "--json", "--ignore", "CP5"))["traces"]
     assert trace["findings"] == []
     assert "70 tok" in causepath(copy, "t.json")
+
+
+ECHO_SDK = """
+class Client:
+    def ask(self, model, text):
+        return {"text": text.upper(), "read": 3, "written": 5}
+"""
+
+ECHO_AGENT = """
+import causepath
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+causepath.instrument(provider)
+
+import echo_sdk
+
+print(echo_sdk.Client().ask("m", "hello")["text"])
+causepath.uninstrument()
+for span in exporter.get_finished_spans():
+    about = span.attributes
+    tokens = [about.get(f"gen_ai.usage.{which}_tokens") for which in ("input", "output")]
+    blocks = [about.get(f"causepath.{which}.blocks", ()) for which in ("input", "output")]
+    print(span.name, span.status.status_code.name, *tokens, *map(len, blocks))
+"""
+
+
+def test_a_provider_is_a_file_and_a_row(tmp_path: Path) -> None:
+    text = walk("Add a provider")
+    named = re.search(r"Write `src/causepath/(providers/(\w+)\.py)`", text)
+    code = re.search(r"^   ```python\n(.*?)^   ```$", text, re.MULTILINE | re.DOTALL)
+    row = re.search(r"Add `(\"\w+\": \"causepath\.providers\.(\w+)\")` to `PROVIDERS`", text)
+    assert named
+    assert code
+    assert row
+    assert row[2] == named[2]
+    plugin = Path(shutil.copytree(ROOT / "src" / "causepath", tmp_path / "causepath"))
+    (plugin / named[1]).write_text(dedent(code[1]))
+    table = plugin / "instrumentor.py"
+    table.write_text(
+        table.read_text().replace("PROVIDERS = {\n", f"PROVIDERS = {{\n    {row[1]},\n")
+    )
+    (tmp_path / "echo_sdk.py").write_text(ECHO_SDK)
+    (tmp_path / "agent.py").write_text(ECHO_AGENT)
+    done = subprocess.run(
+        [sys.executable, "agent.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "CAUSEPATH_DIGEST_KEY": "tests"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        "HELLO",
+        "chat m OK 3 5 1 1",
+        "invoke_agent agent UNSET None None 0 0",
+    ], done.stderr

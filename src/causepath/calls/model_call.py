@@ -351,13 +351,14 @@ class ModelCall:
         """Reads the response of a successful attempt; the application is about to get `result`."""
         if self._connecting is not None:
             self._connecting.over()
-        if response is None or response.status >= 400:
+        status = response.status if response is not None else None
+        if status is not None and status >= 400:
             return
         if self._attempts is not None:
-            self._attempts.succeeded(time.time_ns(), response.status, self._connected())
+            self._attempts.succeeded(time.time_ns(), status, self._connected())
         if self._reply.read(result):
             self._reply_over()
-        elif not response.is_read:
+        elif response is not None and not response.is_read:
             with_blocks = self._words is not None and self._words.reads_reply
             self._reply.begin_stream(response, self, with_blocks=with_blocks)
 

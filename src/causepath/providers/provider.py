@@ -102,7 +102,8 @@ class Target(NamedTuple):
     seam: Seam
     is_async: bool = False
     response: Callable[[tuple[Any, ...], dict[str, Any], Any], Response | None] = lambda *_: None
-    """From the arguments and the result, if there is one yet."""
+    """From the arguments and the result, if there is one yet. `None` for a RESPONSE seam says that
+    the result is a whole reply."""
     failure: Callable[[BaseException], Head | None] = lambda _: None
     """From what ended an ATTEMPT: the response that it failed with, if there was one."""
     extensions: Callable[[Any], MutableMapping[str, Any] | None] = lambda _: None
@@ -159,24 +160,24 @@ class Provider(NamedTuple):
     """What a request says in the order of its prompt, from the arguments of the BODY seam."""
     read_reply: Callable[[object], ModelReply | None]
     """From what the RESPONSE seam returned; `None` where that is not a whole reply."""
-    read_event: Callable[[ModelReply, Any], ModelReply]
-    """The reply so far and one event of the EVENTS seam make the new reply."""
-    block_reader: Callable[[Callable[[Any], int]], BlockReader]
-    """Made of `look_at_event`."""
-    look_at_event: Callable[[Any], int]
-    """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`; or
-    `CONTENT | ALIKE`."""
-    read_data: Callable[[bytes], Any]
-    """From the data of a server-sent event, as it came, to an event as of the EVENTS seam; `None`
-    where it is none. For replies that the application forwards without parsing them."""
-    read_document: Callable[[bytes], ModelReply | None]
-    """From the JSON of a whole reply, as it came; `None` where it is none."""
     read_error: Callable[[BaseException], str]
     """The `error.type` of a failed call."""
     read_status: Callable[[BaseException], int | None]
     """The status code that the call failed with, if there was a response."""
-    final_errors: frozenset[str]
+    final_errors: frozenset[str] = frozenset()
     """The `error.type` of what the same request fails with again."""
+    read_document: Callable[[bytes], ModelReply | None] = lambda _: None
+    """From the JSON of a whole reply, as it came; `None` where it is none."""
+    read_event: Callable[[ModelReply, Any], ModelReply] = lambda reply, _: reply
+    """The reply so far and one event of the EVENTS seam make the new reply."""
+    look_at_event: Callable[[Any], int] = lambda _: 0
+    """What an event is: `CONTENT`, `FACTS`, `LAST`, or any of them together, joined by `|`; or
+    `CONTENT | ALIKE`."""
+    block_reader: Callable[[Callable[[Any], int]], BlockReader] | None = None
+    """Made of `look_at_event`."""
+    read_data: Callable[[bytes], Any] = lambda _: None
+    """From the data of a server-sent event, as it came, to an event as of the EVENTS seam; `None`
+    where it is none. For replies that the application forwards without parsing them."""
     operation: str = "chat"
     """The conventions' word for a call of the model: `gen_ai.operation.name`."""
     native: NativeSpans | None = None

@@ -82,7 +82,7 @@ class Reply:
         self.pace = Pacing()
         self.streams = True
         self._headers = response.headers
-        if with_blocks:
+        if with_blocks and self._provider.block_reader is not None:
             self._block_reader = self._provider.block_reader(self.look)
             self.look = self._block_reader.event
         self.ends_with_events = not response.bytes_tell
