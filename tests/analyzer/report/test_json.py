@@ -3,6 +3,7 @@
 import json
 
 from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import NoTracesError
@@ -110,6 +111,7 @@ def test_report() -> None:
                 },
                 "cost_usd": None,
                 "priced_share": 0.0,
+                "prices": None,
                 "findings": [
                     {
                         "code": "CP101",
@@ -249,4 +251,26 @@ def test_check() -> None:
         ],
         "verdict": "fail",
         "unread": 1,
+    }
+
+
+def test_a_report_says_where_a_cost_comes_from() -> None:
+    trace = drawn(
+        """
+        agent a |----------|
+          llm b |--|          tokens=1000/50 provider=anthropic model=claude-opus-5
+          llm c    |--|       tokens=1000/50 provider=anthropic model=nobody-knows-it
+        """,
+        start_ns=1_795_000_000_000_000_000,
+    )
+    told = json.loads(trace_json(explained(trace, with_cost=True)))
+    assert (told["cost_usd"], told["priced_share"]) == ("0.00625", 0.5)
+    assert told["prices"] == {
+        "table": table_name(),
+        "basis": "exact",
+        "estimates": [],
+        "unpriced_models": ["nobody-knows-it"],
+        "said_usd": None,
+        "compared_usd": None,
+        "is_doubtful": False,
     }

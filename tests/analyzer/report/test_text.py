@@ -1,6 +1,7 @@
 """The text reports, character for character at 80 columns."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.model import Span, Trace
@@ -59,7 +61,33 @@ def other(trace_id: str, drawing: str) -> Trace:
 )
 def test_one_run(name: str, marks: Marks) -> None:
     run = explained(agent(), with_cost=True)
-    assert plain(run_text(run, marks, ["my traces.jsonl"])) == (GOLDEN / name).read_text()
+    told = plain(run_text(run, marks, ["my traces.jsonl"])).replace(table_name(), "TABLE")
+    assert told == (GOLDEN / name).read_text()
+
+
+def test_a_cost_says_where_it_comes_from() -> None:
+    calls = """
+        agent a |----------|
+          llm b |--|          {whole} model=claude-opus-5
+          llm c    |--|       {whole} model=nobody-knows-it
+    """.format(whole="tokens=1000/50 provider=anthropic")
+    trace = drawn(calls, unit_ns=100 * MS, start_ns=1_795_000_000_000_000_000)
+    spans = [
+        replace(span, model_call=replace(span.model_call, said_usd=Decimal("0.0070")))
+        if span.model_call is not None
+        else span
+        for span in trace.spans
+    ]
+    run = explained(build(spans), with_cost=True)
+    told = plain(run_text(run, BLOCKS, ["t"])).replace(table_name(), "TABLE").splitlines()
+    at = next(i for i, line in enumerate(told) if line.startswith("  tokens"))
+    assert told[at : at + 5] == [
+        "  tokens: 2,000 in, at least 100 out",
+        "  cost: exact, 50% of the tokens, by TABLE",
+        "  unpriced: nobody-knows-it",
+        "  the trace itself says $0.00700 for calls priced here at $0.00625",
+        "",
+    ]
 
 
 def test_many_runs() -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.budgets import Amount, Check, Unit, Verdict
 from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.lacking import lacking
+from causepath_analyzer.analyses.path.cost import NO_COST, Basis, Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Status
@@ -112,6 +113,19 @@ class _Calls(Struct):
     tool: int
 
 
+class _Prices(Struct):
+    """How the cost was told: ``said_usd`` is what the trace itself says that calls cost which are
+    ``compared_usd`` here."""
+
+    table: str
+    basis: Basis | None
+    estimates: Sequence[str]
+    unpriced_models: Sequence[str]
+    said_usd: str | None
+    compared_usd: str | None
+    is_doubtful: bool
+
+
 class _Trace(Struct):
     trace_id: str
     name: str
@@ -138,6 +152,7 @@ class _Trace(Struct):
     tokens: _Tokens
     cost_usd: str | None
     priced_share: float
+    prices: _Prices | None
     findings: list[_Finding]
     together_ns: int
     health: _Health
@@ -276,7 +291,19 @@ def _amount(value: Amount) -> int | str:
 
 
 def _usd(value: Decimal) -> str:
-    return f"{value:f}"
+    return f"{value.normalize():f}"
+
+
+def _prices(cost: Cost) -> _Prices:
+    return _Prices(
+        table=table_name(),
+        basis=None if cost.usd is None else cost.basis,
+        estimates=cost.estimates,
+        unpriced_models=cost.unpriced,
+        said_usd=None if cost.said_usd is None else _usd(cost.said_usd),
+        compared_usd=None if cost.compared_usd is None else _usd(cost.compared_usd),
+        is_doubtful=cost.is_doubtful,
+    )
 
 
 def _inputs(inputs: Sequence[Input]) -> list[_Input]:
@@ -333,6 +360,7 @@ def _trace(run: Run) -> _Trace:
         tokens=_tokens(run.usage.tokens),
         cost_usd=None if run.cost.usd is None else _usd(run.cost.usd),
         priced_share=round(run.cost.share, 4),
+        prices=None if run.cost == NO_COST else _prices(run.cost),
         findings=[
             _Finding(
                 code=finding.code,

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rule import worth_saying
 from causepath_analyzer.analyses.lacking import lacking
+from causepath_analyzer.analyses.path.cost import Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending, Status
@@ -251,7 +252,32 @@ def _tokens(run: Run) -> list[Text]:
     if run.usage.partial:
         of = f"{run.usage.partial:,} of {count(run.usage.calls.llm, 'reply', 'replies')}"
         lines.append(f"  output is a lower bound: {of} not counted to the end")
+    lines += _prices(run.cost)
     return [Text(line, style="note") for line in lines]
+
+
+_MOST_MODELS: Final = 3
+_PRICES_WIDTH: Final = 80
+
+
+def _prices(cost: Cost) -> list[str]:
+    """Says by which table the cost is told, how sure it is and what it leaves out."""
+    lines = []
+    if cost.usd is not None:
+        of = "" if cost.share == 1 else f", {percent(cost.share)} of the tokens"
+        lines.append(f"  cost: {cost.basis}{of}, by {table_name()}")
+        lines += [f"    {why}" for why in cost.estimates]
+    if cost.unpriced:
+        named = [harmless(model) for model in cost.unpriced[:_MOST_MODELS]]
+        more = len(cost.unpriced) - len(named)
+        named += [f"{more:,} more"] if more else []
+        lines.append(f"  unpriced: {', '.join(named)}")
+    if cost.is_doubtful and cost.said_usd is not None and cost.compared_usd is not None:
+        lines.append(
+            f"  the trace itself says {money(cost.said_usd)} for calls priced here "
+            f"at {money(cost.compared_usd)}"
+        )
+    return [fitted(line, _PRICES_WIDTH).rstrip() for line in lines]
 
 
 def _least(run: Run) -> str:

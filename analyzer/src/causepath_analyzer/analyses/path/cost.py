@@ -379,4 +379,4 @@ def table_name() -> str:
         for one in model.prices
         if isinstance(one.constraint, StartDateConstraint) and one.constraint.start_date <= today
     )
-    return f"genai-prices {__version__}, newest price of {newest}"
+    return f"genai-prices {__version__} (to {newest})"
