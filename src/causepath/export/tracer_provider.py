@@ -45,7 +45,7 @@ class Pipeline:
         config: Config,
         given: TracerProvider | None,
         before_end: Callable[[str | None], None],
-        after_end: Callable[[], None],
+        after_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._began = time.time()
