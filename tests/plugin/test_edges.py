@@ -63,6 +63,7 @@ def silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def registries() -> dict[str, int]:
     active = measured_functions.telemetry()
     assert active is not None
+    active.run_spans.end_resting()
     kept = {
         "open": active.open_calls._open,
         "declared": active.runs.declared._by_frame,

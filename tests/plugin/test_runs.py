@@ -529,6 +529,10 @@ def test_no_frame_is_marked_while_somebody_traces(recording: Recording) -> None:
         finally:
             sys.settrace(before)
         agent()
+        say(client, "ASK")
+        frames.append(sys._getframe().f_trace)
+        causepath.uninstrument()
+        frames.append(sys._getframe().f_trace)
     assert [type(one).__name__ for one in frames] == [
-        "NoneType", "NoneType", "NoneType", "Activation",
+        "NoneType", "NoneType", "NoneType", "Activation", "Activation", "NoneType",
     ]  # fmt: skip

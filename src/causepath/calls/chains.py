@@ -124,6 +124,15 @@ class Chains:
                 run.activations.add(id(held))
         return left
 
+    @harmless(None)
+    def close(self) -> None:
+        """Takes the marks off the frames of this thread; those of others go with their frames."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
+        while frame is not None:
+            if type(frame.f_trace) is Activation:
+                frame.f_trace = None
+            frame = frame.f_back
+
     def _may_mark(self) -> bool:
         return (
             self._words.evidence is not None  # else nothing can be taken up

@@ -76,6 +76,7 @@ class RunSpans:
     def close(self) -> None:
         """Lets the thread end, as no runs are watched any more."""
         self._chains.finished.put(None)
+        self._chains.close()
 
     # -- declared runs
 
