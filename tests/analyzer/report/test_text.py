@@ -97,7 +97,18 @@ def test_many_runs() -> None:
         other("2" * 32, "agent research |-----|    error=timeout"),
     ]
     found = summary(brief(explained(trace, with_cost=True)) for trace in traces)
-    assert plain(summary_text(found, BLOCKS, ["t"])) == (GOLDEN / "summary.txt").read_text()
+    told = plain(summary_text(found, BLOCKS, ["t"])).replace(table_name(), "TABLE")
+    assert told == (GOLDEN / "summary.txt").read_text()
+
+
+def test_a_run_without_a_price_leaves_that_of_others() -> None:
+    one = "agent a |---|\n  llm b |-|  tokens=1000/0 provider=anthropic model="
+    traces = [other("1" * 32, one + "claude-opus-5"), other("2" * 32, one + "nobody-knows-it")]
+    found = summary(brief(explained(trace, with_cost=True)) for trace in traces)
+    assert (found.cost_usd, found.priced_share, found.is_priced) == (Decimal("0.005"), 0.5, False)
+    told = plain(summary_text(found, BLOCKS, ["t"])).splitlines()
+    assert told[0].endswith("  at least $0.00250/run")
+    assert told[1] == f"cost of 50% of the tokens by {table_name()}"
 
 
 def test_budgets() -> None:

@@ -41,6 +41,11 @@ class Brief(Struct, frozen=True, array_like=True):
     is_inferred: bool = False
     """Nobody declared it to be a run."""
     model_calls: int = 0
+    priced_usd: Decimal | None = None
+    """The cost of the calls whose price is known."""
+    tokens: int = 0
+    priced_share: float = 0.0
+    """The part of ``tokens`` whose price is known."""
 
 
 class Spread(Struct, frozen=True):
@@ -92,7 +97,8 @@ class Failed(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """``cost_usd`` is ``None`` unless the cost of every run is known."""
+    """``cost_usd`` is that of the calls whose price is known, ``None`` where there is none;
+    ``priced_share`` is their part of all tokens, and ``is_priced`` whether they are all."""
 
     traces: int
     failed: int
@@ -118,6 +124,8 @@ class Summary(Struct, frozen=True):
     first_ns: int = 0
     last_ns: int = 0
     """When the first and the last run began."""
+    priced_share: float = 0.0
+    is_priced: bool = False
 
 
 def brief(run: Run) -> Brief:
@@ -138,6 +146,9 @@ def brief(run: Run) -> Brief:
         program=next((span.program for span in trace.spans if span.program is not None), None),
         is_inferred=any(trace.spans[i].is_inferred for i in trace.roots),
         model_calls=run.usage.calls.llm,
+        priced_usd=run.cost.usd,
+        tokens=run.usage.tokens.input + run.usage.tokens.output,
+        priced_share=run.cost.share,
     )
 
 
@@ -153,7 +164,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
     found: dict[str, list[tuple[str, Saving, Evidence]]] = {}
     faults: dict[str, list[Fault]] = {}
-    cost: Decimal | None = Decimal(0)
+    cost = Decimal(0)
+    tokens, priced, is_priced = 0, 0.0, True
     healths: list[Health] = []
     for run in runs:
         walls.append(Slow(run.trace_id, run.wall_ns))
@@ -166,8 +178,10 @@ def summary(runs: Iterable[Brief]) -> Summary:
             inferred.append(run.trace_id)
         healths.append(run.health)
         handing += run.hands_on
-        spent = run.cost_usd
-        cost = cost + spent if cost is not None and spent is not None else None
+        cost += run.priced_usd or 0
+        tokens += run.tokens
+        priced += run.tokens * run.priced_share
+        is_priced = is_priced and run.cost_usd is not None
         for known, spent_ns in zip(by_key.values(), run.places, strict=True):
             for key, part_ns in spent_ns.items():
                 known.setdefault(key, []).append(part_ns)
@@ -207,6 +221,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
         is_one_program=len({*programs}) == 1 and None not in programs,
         first_ns=min(starts, default=0),
         last_ns=max(starts, default=0),
+        priced_share=min(1.0, priced / tokens) if tokens else 0.0,
+        is_priced=is_priced,
     )
 
 

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.summary import Row, Summary
 from causepath_analyzer.model import Input
@@ -57,11 +58,15 @@ def _headline(summary: Summary) -> list[Text]:
         style="plain",
     )
     if summary.cost_usd is not None:
-        line.append(f"  {money(summary.cost_usd / summary.traces)}/run", style="plain")
+        least = "" if summary.is_priced else "at least "
+        line.append(f"  {least}{money(summary.cost_usd / summary.traces)}/run", style="plain")
     lines = [line]
     first, last = moment(summary.first_ns), moment(summary.last_ns)
     if first and last:
         lines.append(Text(f"began {first} to {last}", style="note"))
+    if summary.cost_usd is not None:
+        of = "" if summary.is_priced else f" of {percent(summary.priced_share)} of the tokens"
+        lines.append(Text(f"cost{of} by {table_name()}", style="note"))
     if summary.failed:
         lines.append(Text(endings_words(summary.endings), style="bad"))
     return lines
