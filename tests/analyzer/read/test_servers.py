@@ -292,7 +292,7 @@ LISTED = jaeger([jaeger_trace(1, 10, "demo"), jaeger_trace(2, 10, "other")])
                 '"Authorization: Bearer TOKEN"; or Tempo or Jaeger itself'
             ),
         ),
-        (plain(200, "hello"), "/a.txt", "", 4, "/a.txt: answer:1: not JSON"),
+        (plain(200, "hello"), "/a.txt", "", 5, "/a.txt: answer:1: text, no trace"),
         (
             lambda *_: as_json({"data": None, "errors": [{"msg": "storage is down"}]}),
             "/search?service=demo",
