@@ -75,7 +75,7 @@ class ToolPattern(NamedTuple):
 
 
 class ContentSettings(NamedTuple):
-    """Where content is recorded, and how much of it."""
+    """Settings of recorded content: the places and the limits."""
 
     on_spans: bool
     in_events: bool
@@ -84,7 +84,7 @@ class ContentSettings(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What the environment says."""
+    """Settings from the environment."""
 
     file_name: str
     """Absolute, so that an application that changes its directory keeps writing to one file."""

@@ -53,7 +53,7 @@ def is_outermost_process() -> bool:
 
 
 def has_green_threads() -> bool:
-    """Whether gevent or eventlet have put their own in the place of threads."""
+    """Tells whether gevent or eventlet have replaced threads."""
     return _thread.start_new_thread.__module__ != "_thread"
 
 

@@ -19,7 +19,7 @@ class CausepathInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """`causepath.instrument` and `causepath.uninstrument` as a class of OpenTelemetry."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing has to be installed: an SDK is patched when it is imported."""
+        """Names no package: an SDK is patched when it is imported."""
         return ()
 
     @property

@@ -223,7 +223,7 @@ MODEL_FAMILIES: Final = (
 
 
 def _spelled(*sides: str) -> tuple[str, ...]:
-    """How counts of tokens are called by emitters that follow no convention."""
+    """Lists how counts of tokens are called by emitters that follow no convention."""
     found = []
     for side in sides:
         found += [

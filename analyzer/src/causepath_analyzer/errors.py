@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status means; part of the public interface."""
+    """The meaning of a command's exit status; part of the public interface."""
 
     FINE = 0
     BUDGET_BROKEN = 1
@@ -40,6 +40,6 @@ class UnreadableInputError(CausepathError):
 
 
 class NoTracesError(CausepathError):
-    """Everything could be read and there is no span in it."""
+    """An error: everything could be read, and there is no span in it."""
 
     status = ExitStatus.NO_TRACES

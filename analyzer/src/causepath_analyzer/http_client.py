@@ -29,7 +29,7 @@ _RESERVED: Final = "%/:=&?~#+!$,;'@()*[]"
 
 
 class Answer(Struct, frozen=True):
-    """What a server said. ``body`` is unpacked; that of an error may be cut."""
+    """A server's answer. ``body`` is unpacked; that of an error may be cut."""
 
     url: str
     status: int
@@ -38,7 +38,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def is_page(self) -> bool:
-        """Whether this is a page for people."""
+        """Tells whether this is a page for people."""
         start = self.body[:256].lstrip().lower()
         return "html" in self.content_type or start.startswith((b"<!doctype", b"<html"))
 
@@ -104,7 +104,7 @@ class Client:
 
 
 def refusal(answer: Answer) -> str:
-    """Why `answer` is an error, in a sentence that says what may help."""
+    """Explains why `answer` is an error, in a sentence that says what may help."""
     said = _said(answer)
     if answer.status in (401, 403, 407):
         return (

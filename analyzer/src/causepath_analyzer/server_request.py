@@ -10,7 +10,7 @@ DEFAULT_LIMIT: Final = 200
 
 
 class Connection(Struct, frozen=True):
-    """How servers are talked to. ``timeout_s`` bounds every answer as a whole."""
+    """The way to talk to servers. ``timeout_s`` bounds every answer as a whole."""
 
     timeout_s: float = 30.0
     headers: tuple[tuple[str, str], ...] = ()
@@ -19,7 +19,8 @@ class Connection(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """Which traces of a server. ``since_ns`` is an instant; ``None`` means it was not said."""
+    """The traces that a server is asked for. ``since_ns`` is an instant; ``None`` means
+    unlimited."""
 
     service: str | None = None
     since_ns: int | None = None
@@ -28,5 +29,5 @@ class Wanted(Struct, frozen=True):
 
 
 def is_address(path: str) -> bool:
-    """Whether `path` names a server and not a file."""
+    """Tells whether `path` names a server and not a file."""
     return path[:8].lower().startswith(("http://", "https://"))

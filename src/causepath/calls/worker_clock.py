@@ -34,7 +34,7 @@ that. Set by who wraps the pools of this process."""
 
 
 class Sent(int):
-    """In the process that sends the work: `tool` is what the work is the call of."""
+    """A piece of work in the process that sends it: `tool` is what it is the call of."""
 
     tool: str
     below: Below | None
@@ -44,7 +44,7 @@ class Sent(int):
 
 
 class Begun(int):
-    """In the process that does the work."""
+    """A piece of work in the process that does it."""
 
     tool: str
     start_ns: int

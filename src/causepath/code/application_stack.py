@@ -48,7 +48,7 @@ ORIGIN = "__causepath_origin__"
 
 
 class Origin(NamedTuple):
-    """Who handed over a piece of work."""
+    """The code that handed over a piece of work."""
 
     thread: int
     places: tuple[tuple[Any, ...], ...]
@@ -131,8 +131,8 @@ def standing(frames: Iterable[Frame]) -> tuple[Standing, ...]:
 
 @harmless(0)
 def steps_outside(stack: tuple[Standing, ...]) -> int:
-    """How many of these frames, the innermost first, what is done here is not done for: none where
-    it is called in the first of them, or handed over there."""
+    """Counts how many of these frames, the innermost first, what is done here is not done for:
+    none if it is called in the first of them, or handed over there."""
     top = sys._getframe(1)  # noqa: SLF001 - the documented way to the stack
     below: list[Frame] = []
     frame: FrameType | None = top
@@ -153,7 +153,7 @@ def _index(stack: tuple[Standing, ...], frames: Iterable[Frame]) -> int:
 
 
 def _around_loop(stack: list[FrameType]) -> list[FrameType]:
-    """Of the stack of a thread, what has begun the loop of its tasks."""
+    """Cuts the stack of a thread down to what began the loop of its tasks."""
     inside = [i for i, frame in enumerate(stack) if frame.f_code.co_flags & inspect.CO_COROUTINE]
     first = inside[-1] + 1 if inside else 0
     return [frame for frame in stack[first:] if application_frame(frame, 1) is not None]
@@ -178,9 +178,10 @@ def _standing(place: Frame, frames: dict[int, FrameType]) -> Frame:
 
 @harmless(None)
 def origin_here(top: FrameType) -> Origin | None:
-    """Who hands over a piece of work on the stack from `top`, where that is the application.
+    """Finds the application's code that hands over a piece of work, on the stack from `top`.
 
-    Of a task no more than its own frames: who waits for it, and what runs its loop, is seen later.
+    Of a task it takes the task's own frames only: its waiter, and what runs its loop, are looked up
+    later.
     """
     places: list[tuple[Any, ...]] = []
     in_task = False
@@ -237,7 +238,7 @@ def pool_future(top: FrameType) -> Any:
 
 
 def _work_on(top: FrameType) -> tuple[Origin | None, Any]:
-    """Who handed over the piece of work on this stack, and the future of its result."""
+    """Finds the code that handed over the work on this stack, and the future of its result."""
     frame: FrameType | None = top
     for _ in range(MAX_OWN_FRAMES):
         if frame is None:
@@ -277,7 +278,7 @@ def _frame_of(thread: int) -> FrameType | None:
 
 
 def _stack_of(thread: int) -> Iterator[FrameType]:
-    """What stands on the stack of another thread at this moment."""
+    """Walks the stack of another thread as it is at this moment."""
     if thread == threading.get_ident():
         return
     frame = _frame_of(thread)

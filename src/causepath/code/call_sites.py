@@ -23,7 +23,7 @@ MAX_STACK = 8
 
 
 class Line(NamedTuple):
-    """Where a function of the application stands on the way to a call."""
+    """A place of the application on the way to a call."""
 
     text: str
     """`file:line function`"""
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Where a call is made."""
+    """The place where a call is made."""
 
     stack: tuple[str, ...]
     """The application's lines, each `file:line function:column`, the nearest first; of many the
@@ -66,7 +66,7 @@ def calling(top: FrameType) -> tuple[Frame | None, Site]:
 
 
 def site(frame: FrameType | None) -> Site:
-    """What is known of a call that `frame`, of the application, makes."""
+    """Describes a call that `frame`, of the application, makes."""
     lines = []
     for _ in range(MAX_FRAMES):
         if frame is None:

@@ -28,7 +28,7 @@ MAX_APPLICATION_FRAMES = 12
 
 
 class Place(NamedTuple):
-    """Where a frame stood that need not be there any more: its code and its globals."""
+    """The code and globals of a frame that need not exist any more."""
 
     f_code: CodeType
     f_lasti: int
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     @property
     def f_locals(self) -> dict[str, Any]:
-        """Nothing: they are the frame's alone."""
+        """Returns nothing: the variables are the frame's alone."""
         return {}
 
 
@@ -62,7 +62,7 @@ def application_frame(frame: FrameType | None, distance: int = MAX_FRAMES) -> Fr
 
 
 def is_plumbing(module: Any) -> bool:
-    """Whether frames of this module are passed over."""
+    """Tells whether frames of this module are passed over."""
     if type(module) is not str:
         return False
     found = _plumbing.get(module)

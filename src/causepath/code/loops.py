@@ -66,7 +66,7 @@ class Place(NamedTuple):
 
 
 def place_of(code: CodeType, offset: int) -> Place:
-    """What is known of the call at `offset` in `code`."""
+    """Describes the call at `offset` in `code`."""
     if len(code.co_code) > MAX_BYTES or sys.version_info < (3, 11):
         # Before 3.11 code does not say which expression an instruction is of, so that nobody knows
         # what becomes of an answer.
@@ -119,7 +119,7 @@ def _lies_in(inner: Spot, outer: Spot) -> bool:
 
 
 def _names_of(one: dis.Instruction) -> list[tuple[str, str]]:
-    """What an instruction reads and keeps; some do two at once."""
+    """Lists what an instruction reads and keeps; some do two at once."""
     parts = [part for part in one.opname.split("_") if part in ("LOAD", "STORE")]
     names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
     return [
@@ -191,8 +191,11 @@ class _Graph:
     def hands_on(
         self, call: int, body: AbstractSet[int], start: int, kinds: tuple[str, ...]
     ) -> bool:
-        """Whether something that `body` keeps of the answer to `call` is read from `start` on
-        before it is kept anew, or an answer decides which items come next in a loop."""
+        """Tells whether a loop hands something of an answer on to its next round.
+
+        It does if `body` keeps something of the answer to `call`, and that is read from `start` on
+        before it is kept anew, or if an answer decides which items come next.
+        """
         found = [one for one in self._found if one.offset in body]
         if not any(one.opname.startswith(kinds) for one in found):
             return False
@@ -221,7 +224,8 @@ class _Graph:
     def _kept(
         self, found: list[dis.Instruction], call: Spot, kinds: tuple[str, ...]
     ) -> tuple[set[str], bool]:
-        """What something of an answer is kept under, and whether a branch depends on it."""
+        """Lists the names that something of an answer is kept under, and tells whether a branch
+        depends on it."""
         kept: set[str] = set()
         decides = False
         for _ in range(4):  # of one name into the next
@@ -255,7 +259,7 @@ class _Graph:
         return kept & lasting, decides
 
     def _value_before(self, found: list[dis.Instruction], at: int) -> Spot:
-        """Where the value stands that the instruction number `at` keeps, or branches on."""
+        """Finds the place of the value that the instruction number `at` keeps, or branches on."""
         target = self._spot(found[at].offset)
         before = at - 1
         if found[at].opname.startswith("STORE_ATTR"):  # it is kept in what is read in between
@@ -266,7 +270,7 @@ class _Graph:
     def _meets(
         self, start: int, reads: AbstractSet[int], stores: AbstractSet[int], body: AbstractSet[int]
     ) -> bool:
-        """Whether one of `reads` is reached from `start` without passing one of `stores`."""
+        """Tells whether one of `reads` is reached from `start` without passing one of `stores`."""
         seen: set[int] = set()
         waiting = [start]
         while waiting:
@@ -293,7 +297,7 @@ class _Graph:
         return found
 
     def loop(self, head: int, backs: list[int]) -> frozenset[int]:
-        """What lies between `head` and the ways back to it."""
+        """Collects what lies between `head` and the ways back to it."""
         found = {head, *backs}
         waiting = [back for back in backs if back != head]
         while waiting:
@@ -303,7 +307,8 @@ class _Graph:
         return frozenset(found)
 
     def is_left(self, head: int, body: AbstractSet[int]) -> bool:
-        """Whether a loop over items may be left before the last of them, but by an exception."""
+        """Tells whether a loop over items may be left before the last of them, other than by an
+        exception."""
         return any(
             after not in body and not self._raises(after)
             for one in body
@@ -320,7 +325,8 @@ class _Graph:
         return bool(ends) and all(self.names[one] in RAISES for one in ends)
 
     def passes(self, start: int, call: int, to: int | None = None) -> bool:
-        """Whether every way from `start` to `to`, or out of the function, has `call` on it."""
+        """Tells whether every way from `start` to `to`, or out of the function, has `call` on
+        it."""
         found = {call}
         waiting = [start]
         while waiting:

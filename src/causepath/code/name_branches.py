@@ -59,7 +59,7 @@ def _end_of_branch(following: Sequence[dis.Instruction]) -> int:
 
 @functools.lru_cache(maxsize=1_000)
 def carries_out(code: CodeType, tool: str) -> bool:
-    """Whether a function that tells tools by their names can be what carries out this one.
+    """Tells whether a function that compares the names of tools can be what runs this one.
 
     It is not one that only answers a question about it (`return name in ("save", "send")`), shows
     or logs it, or makes a text of its arguments.
@@ -90,7 +90,7 @@ def _acts(code: CodeType, tool: str) -> bool:
 
 
 def _branch_of(following: Sequence[dis.Instruction], compared: dis.Instruction) -> Any:
-    """What is run where the comparison holds, or where it is one for the contrary, does not."""
+    """Finds the code that runs if the comparison holds, or for its contrary, if it does not."""
     jump = next((i for i in following[:5] if i.opname.startswith("POP_JUMP")), None)
     if jump is None:
         return []
@@ -106,7 +106,7 @@ def _branch_of(following: Sequence[dis.Instruction], compared: dis.Instruction) 
 
 
 def _does_something(instruction: dis.Instruction, following: dis.Instruction) -> bool:
-    """Whether it begins a call of what is no matter of course, or chooses what to call."""
+    """Tells whether an instruction begins a call with an effect, or chooses what to call."""
     name, arg = instruction.opname, instruction.arg or 0
     if name == "LOAD_GLOBAL" and following.opname.startswith(("STORE_FAST", "JUMP")):
         return True
@@ -118,7 +118,7 @@ def _does_something(instruction: dis.Instruction, following: dis.Instruction) ->
 
 
 def _gives_nothing(code: CodeType) -> bool:
-    """Whether a function returns nothing and puts nothing anywhere either."""
+    """Tells whether a function returns nothing and stores nothing either."""
     import dis
 
     before = ""

@@ -47,11 +47,12 @@ class Held(NamedTuple):
 
 
 def reachable(frames: Sequence[Frame], max_depth: int = MAX_DEPTH) -> Iterator[Held]:
-    """What the code on the stack can reach, the nearest first; each value where it is held.
+    """Finds the values that the code on the stack can reach, the nearest first, each where it is
+    held.
 
-    Of a module's globals those that the code names, and what it names of the modules among them; of
-    functions their closures and, likewise, the globals that they name; of objects their attributes
-    and those of their classes.
+    From a module's globals it takes those that the code names, and what the code names of the
+    modules among them; from functions their closures and the globals that they name; from objects
+    their attributes and those of their classes.
     """
     if frames:
         remember_caller(frames[0])
@@ -133,7 +134,8 @@ def _globals(
 
 
 def _members(kind: type, depth: int, frame: int, named: frozenset[str]) -> Iterator[Held]:
-    """What the classes of the application hold, and those of their methods that the code names."""
+    """Finds what the classes of the application hold, and those of their methods that the code
+    names."""
     for base in static_attributes.bases(kind):
         if is_application(static_attributes.module(base)):
             for name, item in list(static_attributes.members(base).items()):

@@ -26,7 +26,7 @@ def bases(kind: type) -> tuple[type, ...]:
 
 
 def members(kind: type) -> Mapping[str, Any]:
-    """What the body of a class defines."""
+    """Returns what the body of a class defines."""
     return cast("Mapping[str, Any]", _members(kind))
 
 
@@ -36,7 +36,7 @@ def module(kind: type) -> object:
 
 
 def is_one_of(kind: type, kinds: frozenset[Any]) -> bool:
-    """Whether a class is one of Python's own; others may be compared in any way they like."""
+    """Tells whether a class is one of Python's own; others may be compared in any way they like."""
     return type(kind) is type and kind in kinds
 
 

@@ -131,7 +131,7 @@ class Conversations:
 
 
 def _common(one: list[str], other: list[str]) -> int:
-    """How many leading blocks are the same."""
+    """Counts the leading blocks that are the same."""
     most = min(len(one), len(other))
     if one[:most] == other[:most]:
         return most

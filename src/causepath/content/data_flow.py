@@ -54,12 +54,13 @@ class DataFlow:
         return len(self._wholes) + len(self._parts) + len(self._inputs) + len(self._starts)
 
     def after_fork(self) -> None:
-        """In a child process, a thread of the parent may hold the lock for ever."""
+        """Makes a new lock in a child process: a thread of the parent may hold the old one for
+        ever."""
         self._lock = threading.RLock()
 
     def has_none(self, given: Sequence[Pieces]) -> bool:
-        """Whether nobody has put out any of the lines or texts in `given`, which are remembered if
-        that is so."""
+        """Tells whether nobody has put out any of the lines or texts in `given`, which are
+        remembered if that is so."""
         wholes: set[int] = set().union(*[one.wholes for one in given])
         parts: set[int] = set().union(*[one.parts for one in given])
         with self._lock:
@@ -77,11 +78,11 @@ class DataFlow:
         *,
         remember: bool = True,
     ) -> list[SpanContext]:
-        """Whose outputs are among the pieces of the texts that somebody in a trace is given.
+        """Finds the spans whose outputs are among what a call in the trace `trace_id` is given.
 
-        Where several have answered with the same words, whoever can be told by other words is
-        meant, and nobody if one of them is among the spans `known`, which have given it anyhow;
-        else it may be any of them, of the same trace if there are some.
+        If several have answered with the same words, other words decide; if one of them is among
+        the spans `known`, which have given it anyhow, there is no new source; else it may be any of
+        them, of the same trace if there are some.
         """
         with self._lock:
             carried = self._parts.among(given.parts)
@@ -103,7 +104,7 @@ class DataFlow:
         return list(certain.values())
 
     def knows(self, texts: Iterable[str], producer: SpanContext) -> bool:
-        """Whether they are known as whole outputs of `producer`."""
+        """Tells whether they are known as whole outputs of `producer`."""
         with self._lock:
             for text in texts:
                 found = self._wholes.get(whole_key(text)) or ()
@@ -154,7 +155,7 @@ class DataFlow:
         sources: AbstractSet[int],
         unread: tuple[list[str], int] = ([], 0),
     ) -> None:
-        """Somebody put out `output`, who was given what the spans `sources` had put out.
+        """Notes an output, of a call that was given what the spans `sources` had put out.
 
         `unread`: texts that may have been given, not all lines of which are known, and how many
         there were of them. Whoever owns the list empties it.
@@ -189,7 +190,7 @@ class DataFlow:
 def _unless_common(
     known: tuple[SpanContext, ...], producer: SpanContext
 ) -> tuple[SpanContext, ...]:
-    """Nobody, where so many say it that it tells nothing."""
+    """Returns no producer if so many have put out a text that it shows nothing."""
     return _with(known, producer) if 0 < len(known) < MAX_PRODUCERS else ()
 
 

@@ -34,7 +34,7 @@ def digest_key(given: str | None, environ: Mapping[str, str] = os.environ) -> by
 
 
 def _folder(environ: Mapping[str, str]) -> Path:
-    """Where programs of this user keep what they need again and nobody edits."""
+    """Finds the folder where programs of this user keep state that is not edited by hand."""
     if sys.platform == "win32":
         return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "causepath"
     given = environ.get("XDG_STATE_HOME", "")

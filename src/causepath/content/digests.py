@@ -90,7 +90,8 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> object:
-    """What JSON does not know: a model is its fields, and of anything else only the type counts."""
+    """Turns what JSON does not know into plain data: a model is its fields, and of anything else
+    only the type counts."""
     fields: dict[str, Any] | None = getattr(value, "__dict__", None)
     return fields or type(value).__name__
 

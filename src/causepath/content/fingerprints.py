@@ -68,7 +68,7 @@ AROUND = " \t\r\n\\.:;!?\"'`*#>-_()[]{},\u3000，、…（）【】《》" + WID
 
 
 class Pieces(NamedTuple):
-    """What a text, or several, can be recognised by, as hashes."""
+    """Hashes that one or several texts can be recognised by."""
 
     wholes: set[int]
     """Of whole texts."""
@@ -83,7 +83,7 @@ class Pieces(NamedTuple):
 
     @staticmethod
     def given(texts: Iterable[str], before: int = 0) -> Pieces:
-        """Of what somebody is given, in which outputs are looked for.
+        """Cuts up what a call is given, to look for outputs in it.
 
         `before` characters of it have been cut into pieces before these.
         """
@@ -100,8 +100,7 @@ class Pieces(NamedTuple):
 
     @staticmethod
     def output(texts: Iterable[str], unread: Sequence[str] | None = ()) -> Pieces:
-        """Of an output, to be found again: by no phrase of what may stand in `unread` texts, where
-        `None` is whatever they may be."""
+        """Cuts up an output, to find it again."""
         found = Pieces(set(), set(), [], {}, [])
         is_short = unread is not None and sum(map(len, unread)) <= MAX_SEARCHED
         for text in texts:
@@ -197,12 +196,12 @@ def lines_of(text: str) -> list[str]:
 
 
 def whole_key(text: str) -> int:
-    """As of `wholes`."""
+    """Hashes a text as `wholes` has it."""
     return hash(text.strip(AROUND))
 
 
 def tells(text: str, least: int = LINE) -> bool:
-    """Whether it has so many bytes."""
+    """Tells whether it has so many bytes."""
     characters = len(text)
     return characters >= least or (
         characters * 4 >= least

@@ -39,7 +39,7 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def places_in(arguments: object) -> list[str]:
-    """What `arguments` name, each with how."""
+    """Lists what `arguments` name, each with how."""
     found: dict[str, None] = {}
     for name, value in leaves_in(arguments):
         text = str(value).strip()

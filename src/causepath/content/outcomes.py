@@ -77,6 +77,6 @@ def outcome_of(result: object) -> str | None:
 
 
 def is_number(result: object) -> bool:
-    """Whether a result is one number and nothing else."""
+    """Tells whether a result is one number and nothing else."""
     text = str(result).strip() if isinstance(result, str | int | float) else ""
     return text.replace(".", "").replace(",", "").lstrip("-").isdecimal()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def is_data_class(kind: type) -> bool:
-    """Whether what it has in its fields is data: of dataclasses and of Pydantic's models."""
+    """Tells whether the fields of a class are data: of dataclasses and of Pydantic's models."""
     return any(mark in vars(base) for mark in DATA_CLASSES for base in kind.__mro__[:-1])
 
 

@@ -51,7 +51,10 @@ MAX_DIGESTED = 256 * 1024
 
 
 class Evidence:
-    """What model calls and tools of this process were given and put out. Usable from any thread."""
+    """A record of what model calls and tools of this process were given and put out.
+
+    Usable from any thread.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._digests = Digests(key)
@@ -65,7 +68,7 @@ class Evidence:
         self._flow.after_fork()
 
     def digest(self, block: Block) -> tuple[str, int]:
-        """In hex, and the size of what it covers in UTF-8 bytes."""
+        """Returns the digest of a block in hex, and the size of what it covers in UTF-8 bytes."""
         return self._digests.digest(block)
 
     def given(
@@ -149,7 +152,7 @@ class Evidence:
     def answered(
         self, span: Span, told: Told, blocks: Sequence[Block], conversations: Conversations
     ) -> dict[str, Any]:
-        """What a model call answered, as attributes of its span."""
+        """Describes what a model call answered, as attributes of its span."""
         keys = [*map(key_of, blocks)]
         items = self._digests.items(keys, lambda start: blocks[start:])
         told.answer(items)
@@ -171,8 +174,8 @@ class Evidence:
         return attributes
 
     def asked(self, told: Told, call: ToolCall) -> tuple[dict[str, Any], list[SpanContext]]:
-        """What a reply asks a tool for: attributes of the span of that, and the tools whose
-        results, which the model has just been given, are in it."""
+        """Describes what a reply asks a tool for: attributes of the tool's span, and the tools
+        whose results, which the model has just been given, are in it."""
         block = Block("assistant", "tool_use", call.input, call.name)
         attributes = self._named(block, call.input)
         if told.log and told.log[-1].size > word_sources.MAX_TEXT:

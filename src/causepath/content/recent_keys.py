@@ -32,7 +32,7 @@ class Recent(Generic[K, V]):
         return self._old.get(key) if found is None else found
 
     def of(self, keys: Sequence[K]) -> list[V | None]:
-        """What each of `keys` has."""
+        """Looks up each of `keys`."""
         found = list(map(self._young.get, keys))
         if self._old and None in found:
             old = self._old.get
@@ -57,7 +57,7 @@ class Recent(Generic[K, V]):
 
 
 class RecentKeys(Generic[K]):
-    """As `Recent`, without values: a set takes in many keys in a third of the time."""
+    """Like `Recent`, without values: a set takes in many keys in a third of the time."""
 
     def __init__(self, generation: int) -> None:
         self._generation = generation
@@ -72,7 +72,7 @@ class RecentKeys(Generic[K]):
         return {*(keys & self._young), *(keys & self._old)}
 
     def add(self, keys: AbstractSet[K]) -> None:
-        """Of more than fit in a generation, some are forgotten right away."""
+        """Adds keys. Of more than fit in a generation, some are forgotten right away."""
         if len(self._young) >= self._generation:
             self._young, self._old = set(), self._young
         fits = len(keys) <= self._generation

@@ -51,7 +51,7 @@ REQUEST = (semconv.SYSTEM_INSTRUCTIONS, semconv.INPUT_MESSAGES, semconv.TOOL_DEF
 
 @dataclass(slots=True)
 class Said:
-    """What is recorded of one model call, by the names of the conventions."""
+    """The recorded content of one model call, by the names of the conventions."""
 
     room: int
     """Bytes left."""
@@ -82,7 +82,8 @@ class Content:
     # -- model calls
 
     def asked(self, blocks: Sequence[Block]) -> Said | None:
-        """What a model call is given; `None` where the process has no room for more just now."""
+        """Records what a model call is given; `None` if the process has no room for more just
+        now."""
         room = self._take(self.settings.span_bytes)
         if not room:
             return None
@@ -97,7 +98,7 @@ class Content:
         return said
 
     def answered(self, said: Said, blocks: Sequence[Block]) -> None:
-        """What it answers, in the room that is left."""
+        """Records what it answers, in the room that is left."""
         try:
             with _alone():
                 self._fill(said, semconv.OUTPUT_MESSAGES, blocks)
@@ -105,7 +106,8 @@ class Content:
             self._take(-said.room)
 
     def attributes(self, said: Said, names: Iterable[str] = REQUEST) -> dict[str, str | bool]:
-        """As attributes of a span, which are JSON texts; none if spans are to have none."""
+        """Returns the content as attributes of a span, which are JSON texts; none if spans are
+        to have none."""
         if not self.settings.on_spans:
             return {}
         values = said.values
@@ -115,7 +117,7 @@ class Content:
         return found
 
     def emit(self, said: Said, about: Mapping[str, Any], span: Span) -> None:
-        """As an event of the conventions, whose attributes are structured."""
+        """Writes the content as an event of the conventions, whose attributes are structured."""
         from opentelemetry import _logs
 
         values = json.loads(to_json(said.values))
@@ -266,7 +268,7 @@ class Content:
     # -- how much
 
     def _take(self, wanted: int) -> int:
-        """As many of the bytes `wanted` as the process has left for this while."""
+        """Takes as many of the bytes `wanted` as the process has left for this while."""
         with self._lock:
             now = time.monotonic()
             if now >= self._window_ends:
@@ -291,7 +293,7 @@ def cut(text: str, room: int) -> str:
 
 
 def _size(value: object) -> int:
-    """In bytes of JSON."""
+    """Measures a value in bytes of JSON."""
     text = to_json(value)
     return len(text) if text.isascii() else len(text.encode())
 

@@ -65,7 +65,7 @@ OPTIONS = frozenset(
 
 
 class Said:
-    """What somebody was given, and what they put out; `None` where it is too long to be kept."""
+    """The texts that a call was given and put out; `None` if they are too long to be kept."""
 
     __slots__ = ("_folded", "_heard", "context", "said")
 
@@ -87,7 +87,7 @@ class Said:
 
 
 class Found(NamedTuple):
-    """What is known of something that somebody is given."""
+    """The sources of what a call is given."""
 
     sources: list[SpanContext]
     """Whose words are in it."""
@@ -100,7 +100,7 @@ COMPLETE, SEARCHED, UNSURE = "complete", "searched", "unsure"
 
 
 def handed_on(new: Iterable[str], earlier: Sequence[Said]) -> Found:
-    """Whose words of `earlier`, the first one first, are in the texts `new`."""
+    """Finds whose words of `earlier`, the first one first, are in the texts `new`."""
     text = "\n".join(new)
     sources: list[SpanContext] = []
     if not text:
@@ -162,9 +162,9 @@ def kept(texts: Iterable[str]) -> tuple[str, ...] | None:
 def asked_for(
     arguments: object, before: Iterable[str], results: Sequence[tuple[SpanContext, Sequence[str]]]
 ) -> Found:
-    """Whose of the latest `results` a model put into the `arguments` of a tool.
+    """Finds which of the latest `results` a model put into the `arguments` of a tool.
 
-    What stands in `before`, all that it had been given and had answered until then, it knew anyhow.
+    It knew what stands in `before` anyhow: all that it had been given and had answered until then.
     """
     known = _folded(before)
     if len(known) > 2 * MAX_TEXT or sum(len(t) for _, texts in results for t in texts) > MAX_TEXT:
@@ -230,7 +230,7 @@ def _day(date: re.Match[str], known: str) -> str:
 
 
 def stands(word: str, text: str) -> bool:
-    """Whether `word` is in `text`, not as a part of another word."""
+    """Tells whether `word` is in `text`, not as a part of another word."""
     at, length = text.find(word), len(word)
     wide = at >= 0 and not word.isascii() and WIDE.search(word) is not None
     while at >= 0:
@@ -244,7 +244,7 @@ def stands(word: str, text: str) -> bool:
 
 
 def _says(text: str, word: str) -> bool:
-    """Whether a result says it: what the parts of JSON are called is no result."""
+    """Tells whether a result says a word: the keys of JSON are no result."""
     if not stands(word, text.casefold()):
         return False
     if text[:1] not in "{[":
@@ -264,7 +264,7 @@ def _words(text: str) -> list[str]:
 
 
 def _wide(word: str) -> Iterator[str]:
-    """Nothing tells where a word of Chinese ends."""
+    """Cuts a text of Chinese and the like, in which nothing shows where a word ends."""
     if WIDE.search(word) is None or len(word) <= 3:
         yield word
         return
@@ -277,12 +277,12 @@ def _folded(texts: Iterable[str]) -> str:
 
 
 def _tells(word: str) -> bool:
-    """Whether it is no plain word: a number, a name, an abbreviation."""
+    """Tells whether it is no plain word: a number, a name, an abbreviation."""
     return not (word.isascii() and word.isalpha() and word.islower())
 
 
 def _phrase(said: str, text: str, known: Sequence[str]) -> bool:
-    """Whether three words in a row of either end of what was `said` are new in `text`."""
+    """Tells whether three words in a row of either end of what was `said` are new in `text`."""
     spots = [match.span() for match in WORD.finditer(said)]
     if len(spots) > 2 * ENDS:
         spots = spots[:ENDS] + spots[-ENDS:]
@@ -294,7 +294,7 @@ def _phrase(said: str, text: str, known: Sequence[str]) -> bool:
 
 
 def _numbers_of(texts: Iterable[str]) -> set[str]:
-    """How long something is, and how much there is in it."""
+    """Lists how long something is, and how many items are in it."""
     found: set[int] = set()
     for text in texts:
         stripped = text.strip()
@@ -318,5 +318,5 @@ def _numbers_of(texts: Iterable[str]) -> set[str]:
 
 
 def _counts_up(word: str, heard: str) -> bool:
-    """Whether a number is that of the next item."""
+    """Tells whether a number is that of the next item."""
     return word.isdecimal() and stands(str(int(word) - 1), heard)

@@ -155,7 +155,7 @@ def _extra(exporter: str) -> str:
 
 
 def otlp_endpoint(protocol: str) -> str:
-    """Where OTLP goes, without a password that may stand in the address."""
+    """Returns where OTLP goes, without a password that may be in the address."""
     usual = "http://localhost:4317" if protocol == "grpc" else "http://localhost:4318"
     address = (
         os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -101,7 +101,8 @@ class Delivery(SpanProcessor):
         """The ids of spans that came before they had ended, as the process ends."""
 
     def after_fork(self) -> None:
-        """In a child process: what waits is the parent's to bring, and the thread is its, too."""
+        """Starts empty in a child process: what waits is the parent's to send, and the thread is
+        its, too."""
         self._begin()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -133,7 +134,7 @@ class Delivery(SpanProcessor):
             self._export(IN_PASSING_SECONDS)
 
     def _has_thread(self) -> bool:
-        """Whether a thread of ours brings the spans; from now on, if need be."""
+        """Tells whether a thread of ours sends the spans, and starts it if need be."""
         if not forks.may_begin_threads:
             return False
         if not next(self._begins):  # the first one to ask, without a lock: green threads take turns
@@ -242,7 +243,7 @@ class Delivery(SpanProcessor):
 
     @property
     def is_used(self) -> bool:
-        """Whether any span of this process came here, or may do so."""
+        """Tells whether any span of this process came here, or may do so."""
         return bool(self._ended) or os.getpid() == self._made_in
 
     @property
@@ -251,7 +252,7 @@ class Delivery(SpanProcessor):
 
     @property
     def closing(self) -> bool:
-        """Whether the process ends."""
+        """Tells whether the process ends."""
         return self._closing
 
 
@@ -303,10 +304,10 @@ class _Watched(SpanExporter):
 
 
 def _reason(record: logging.LogRecord) -> str:
-    """Why an attempt failed, from what an exporter logs: `Connection refused`.
+    """Finds why an attempt failed in what an exporter logs: `Connection refused`.
 
-    The last text among the arguments, and of that what follows the last colon, as libraries put the
-    cause last. Empty where there is none.
+    It takes the last text among the arguments, and of that what follows the last colon, because
+    libraries put the cause last. Empty if there is none.
     """
     arguments: tuple[Any, ...] = record.args if isinstance(record.args, tuple) else ()
     texts = [str(one) for one in arguments if isinstance(one, (str, BaseException))]

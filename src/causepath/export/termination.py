@@ -93,7 +93,7 @@ class Termination:
 
     @harmless(None)
     def after_fork(self) -> None:
-        """In a child process, where nobody listens."""
+        """Forgets the listener in a child process, where it does not run."""
         if self._pipe is not None:
             self._unregister()
             for descriptor in self._pipe:

@@ -60,7 +60,7 @@ class TraceFile(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Nothing is open between two batches."""
+        """Does nothing: no file is open between two batches."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
         return True

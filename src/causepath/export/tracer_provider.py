@@ -71,7 +71,7 @@ class Pipeline:
         self._ended = threading.Event()
 
     def after_fork(self) -> None:
-        """In a child process, where nothing has begun to end."""
+        """Starts again in a child process, in which nothing has begun to end."""
         self._tried = self._default is not None
         self._begin()
         self._seen = None
@@ -231,7 +231,7 @@ class Pipeline:
         return any(delivery.is_to_file for delivery in self._default.deliveries)
 
     def give(self, provider: TracerProvider) -> None:
-        """From now on, spans go there."""
+        """Sends spans there from now on."""
         self._given = provider
 
     @harmless(None)
@@ -371,7 +371,7 @@ def _flush(own: SetUp, until: float) -> None:
 
 
 class AtEndOfThread:
-    """Is kept by a thread alone, so that it goes with the thread."""
+    """A value that a thread alone keeps, so that it goes with the thread."""
 
     def __init__(self, do: Callable[[], None]) -> None:
         self.do: Callable[[], None] | None = do

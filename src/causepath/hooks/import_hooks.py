@@ -59,7 +59,7 @@ class _Waiting:
 
 
 class _Loader:
-    """In the place of a loader while a module is imported, and no longer."""
+    """A stand-in for a loader while a module is imported, and no longer."""
 
     def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader

@@ -28,7 +28,7 @@ MARK = "__causepath_wrapped__"
 
 
 class Patches:
-    """What has been wrapped, so that it can be put back."""
+    """The functions that have been wrapped, so that they can be put back."""
 
     def __init__(self) -> None:
         self._undo: list[tuple[Any, str, Any, Any]] = []
@@ -97,7 +97,7 @@ def _wrapper(
 
 
 class Around(NamedTuple):
-    """What goes on around one call of a patched function."""
+    """The hooks around one call of a patched function."""
 
     inside: AbstractContextManager[Any]
     args: tuple[Any, ...]

@@ -74,7 +74,7 @@ class Task:
 
     @harmless(None)
     def over(self, times: tuple[int, int] | None, result: Any, error: BaseException | None) -> None:
-        """What became of it; `times` are known unless no worker has done it."""
+        """Ends the work; `times` are known unless no worker has done it."""
         if self.operation is None:
             return
         if times is None:
@@ -89,13 +89,13 @@ class Task:
 
     @harmless(None)
     def given_up(self) -> None:
-        """Nobody has carried out the call."""
+        """Puts the call back, because nothing has carried it out: something else may yet."""
         if self.operation is not None:
             self.telemetry.tool_calls.nobody(self.operation, self.asked)
 
 
 class ProcessPools:
-    """What pools of this process are given to do for others to carry out."""
+    """The work that pools of this process hand to others."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -104,7 +104,8 @@ class ProcessPools:
 
     @harmless(None)
     def _join(self, below: worker_clock.Below) -> Callable[[], None] | None:
-        """In a worker, which is a process with a plugin of its own."""
+        """Joins a worker, a process with a plugin of its own, to the run that handed the work
+        over."""
         if measured_functions.telemetry() is not self._telemetry:
             return None
         context = below_remote(*below)
@@ -149,8 +150,7 @@ class ProcessPools:
         kwargs: Any,
         here: Context | None = None,
     ) -> Task | None:
-        """What the work is, where it carries out a tool call that can be measured, or a part of a
-        run."""
+        """Describes the work, if it carries out a tool call that can be measured."""
         asks, in_list = self._telemetry.runs.asks(), False
         here = self._telemetry.runs.here() if here is None else here
         is_of_run = enclosing_run(here) is not None
@@ -341,7 +341,7 @@ def _of_one(function: Any, args: Any) -> tuple[Any, Any] | None:
 
 
 def _reaches(pool: Any) -> bool:
-    """Whether workers can read our numbers, whatever the application makes of them.
+    """Tells whether workers can read our numbers, whatever the application makes of them.
 
     A new interpreter has to import us, which an initializer may have made impossible.
     """

@@ -65,7 +65,7 @@ class Metrics:
         self._counters: dict[str, Any] = {}
 
     def wanted(self) -> bool:
-        """Whether the application has set up metrics by now."""
+        """Tells whether the application has set up metrics by now."""
         # The variable, as asking `get_meter_provider` reads the environment every time.
         api = sys.modules.get("opentelemetry.metrics._internal")
         provider = api and api._METER_PROVIDER  # noqa: SLF001

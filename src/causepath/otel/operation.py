@@ -85,7 +85,7 @@ class Operation:
             span._start_time = start_ns  # noqa: SLF001 - there is no public way to say so later
 
     def fail(self, error_type: str) -> None:
-        """What the operation does has failed, whether or not that is an exception."""
+        """Marks the operation as failed, whether or not by an exception."""
         self._error = error_type
         self.span.set_status(StatusCode.ERROR)
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
@@ -100,8 +100,7 @@ class Operation:
             self.fail(ending.error_type)
 
     def give_up(self, end_ns: int, error_type: str) -> None:
-        """Nobody waits for it any more: for who asked it is over, and what comes later is not of
-        it."""
+        """Ends an operation that nothing waits for any more: what comes later is not part of it."""
         if not self._is_over:
             self.span.set_attribute(semconv.TOOL_GIVEN_UP, True)
             self.fail(error_type)
@@ -140,9 +139,11 @@ class Step:
 
 
 def detach(token: Any) -> None:
-    """As `otel.detach`, but silent where the frame is left in another context than it was entered.
+    """Detaches like `otel.detach`, but silently if the frame is left in another context than it was
+    entered.
 
-    That is a coroutine which is closed by the collector, say, and there is nothing to restore then.
+    That happens to a coroutine which the collector closes, for example, and there is nothing to
+    restore then.
     """
     if isinstance(token, Token):
         try:

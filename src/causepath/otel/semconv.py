@@ -115,7 +115,7 @@ def present(attributes: Mapping[str, AttributeValue | None]) -> dict[str, Attrib
 
 
 def site_attributes(at: Site) -> dict[str, AttributeValue]:
-    """Where a call is made."""
+    """Describes where a call is made."""
     found: dict[str, AttributeValue] = {CODE_STACK: at.stack} if at.stack else {}
     if at.loop is not None:
         found[CODE_LOOP], found[CODE_LOOP_KIND] = at.loop
@@ -125,7 +125,8 @@ def site_attributes(at: Site) -> dict[str, AttributeValue]:
 def request_attributes(
     provider: Provider, request: ModelRequest, server: Server
 ) -> dict[str, AttributeValue]:
-    """What a span that we write ourselves starts with, so that samplers see it."""
+    """Describes a request in the attributes that our span starts with, so that samplers see
+    them."""
     return present(
         {
             OPERATION: provider.operation,
@@ -138,7 +139,7 @@ def request_attributes(
 
 
 def more_request_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
-    """What the conventions say of a request beyond that."""
+    """Describes a request in the other attributes of the conventions."""
     found = dict(request.parameters)
     if request.streams:
         found[REQUEST_STREAM] = True
@@ -150,7 +151,8 @@ def more_request_attributes(request: ModelRequest) -> dict[str, AttributeValue]:
 def reply_attributes(
     reply: ModelReply, but: AbstractSet[str] = frozenset()
 ) -> dict[str, AttributeValue]:
-    """What the conventions say of a reply, whole or in part, `but` what is said already."""
+    """Describes a reply, whole or in part, without the attributes `but`, which are there
+    already."""
     usage = reply.usage
     found = {
         RESPONSE_ID: reply.id,

@@ -86,7 +86,7 @@ def read_server(client: Any) -> Server:
 
 
 def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
-    """From the arguments of `client._build_request(options, *, retries_taken)`."""
+    """Reads the arguments of `client._build_request(options, *, retries_taken)`."""
     body = body_of(body_options(args, kwargs))
     return input_prompt(body if body is not None else {})
 

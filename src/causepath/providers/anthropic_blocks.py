@@ -27,7 +27,7 @@ THOUGHT = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)
 
 
 def input_prompt(body: Mapping[str, Any]) -> Prompt:
-    """What a request says in the order of its prompt: tools, system, messages.
+    """Reads a request in the order of its prompt: tools, system, messages.
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
@@ -60,7 +60,7 @@ def _input_blocks(body: Mapping[str, Any], total: int, start: int) -> list[Block
 
 
 def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
-    """For each block that `_read` would find, and equal only where that is equal.
+    """Adds a key for each block that `_read` would find, equal only if the block is equal.
 
     In one piece, for the kinds that a long conversation is made of, as there may be thousands.
     """
@@ -101,7 +101,7 @@ def _add_keys(keys: list[Key], messages: Iterable[Any]) -> None:
 
 
 def _tool_keys(tools: Any) -> list[Key]:
-    """Of all declarations together, whatever they mean: few of them ever change by themselves."""
+    """Makes one key for all declarations together, because they rarely change one by one."""
     if not tools:
         return []
     try:

@@ -83,19 +83,19 @@ def read_server(client: Any) -> Server:
 
 
 def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
-    """From the arguments of `client._build_request(options, *, retries_taken)`."""
+    """Reads the arguments of `client._build_request(options, *, retries_taken)`."""
     body = body_of(body_options(args, kwargs))
     return input_prompt(body if body is not None else {})
 
 
 def _is_the_models(item: Any) -> bool:
-    """Whether the model said this message, or item of a response."""
+    """Tells whether the model said this message, or item of a response."""
     fields = fields_of(item)
     return fields.get("role") == "assistant" or fields.get("type") in ("function_call", "reasoning")
 
 
 def _tool_results(given: Any) -> dict[str, object]:
-    """What is sent as results after the last reply, by the ids that it answers."""
+    """Collects the results that are sent after the last reply, by the ids that they answer."""
     found: list[tuple[str, object]] = []
     for item in reversed(given):
         if _is_the_models(item):

@@ -26,7 +26,7 @@ TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal":
 
 
 def input_prompt(body: Mapping[str, Any]) -> Prompt:
-    """What a request says in the order of its prompt: tools, instructions, messages.
+    """Reads a request in the order of its prompt: tools, instructions, messages.
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
@@ -67,13 +67,14 @@ def _items(body: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _add_keys(keys: list[Key], item: Any) -> None:
-    """For each block that `_blocks` would find, and equal only where that is equal."""
+    """Adds a key for each block that `_blocks` would find, equal only if the block is equal."""
     known = _known_keys(item) if type(item) is dict else None
     keys += [key_of(block) for block in _blocks(item, 0)] if known is None else known
 
 
 def _known_keys(item: dict[str, Any]) -> list[Key] | None:
-    """Of what a long conversation is made of, as there may be thousands of them."""
+    """Makes the keys of the kinds that a long conversation is made of, because there may be
+    thousands."""
     role, content = item.get("role"), item.get("content")
     if type(role) is str:
         if role == "tool":
@@ -100,7 +101,7 @@ def _known_keys(item: dict[str, Any]) -> list[Key] | None:
 
 
 def _call_key(call: Any) -> Key:
-    """Of the arguments as they are sent, which are not parsed for that."""
+    """Makes a key of the arguments as they are sent, without parsing them."""
     if type(call) is dict:
         name, arguments = call.get("name"), call.get("arguments")
         if type(name) is str and type(arguments) is str:
@@ -109,7 +110,7 @@ def _call_key(call: Any) -> Key:
 
 
 def _declaration_key(tool: Any) -> Key:
-    """Of the whole declaration, whatever it means."""
+    """Makes a key of the whole declaration, whatever it means."""
     if type(tool) is dict:
         return plain_key("tools", "tool", "", tool)
     return key_of(_declaration(tool))

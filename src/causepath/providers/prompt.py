@@ -47,12 +47,13 @@ def key_of(block: Block) -> Key:
 
 
 def are_blocks(value: object) -> TypeGuard[tuple[Block, ...]]:
-    """Whether a value is blocks inside another one: an application may use tuples for lists."""
+    """Tells whether a value is blocks inside another one: an application may use tuples for
+    lists."""
     return type(value) is tuple and all(type(one) is Block for one in value)
 
 
 def plain_key(role: str, kind: str, name: str, value: Any) -> Key:
-    """Of plain data, whose dicts have an order; `None` where it is anything else."""
+    """Makes a key of plain data, whose dicts have an order; `None` for anything else."""
     try:
         return hash((role, kind, name, marshal.dumps(value, 2)))
     except ValueError:

@@ -61,19 +61,19 @@ class Response(Head, Protocol):
 
     @property
     def is_read(self) -> bool:
-        """Whether all of its body has been read."""
+        """Tells whether all of its body has been read."""
 
     @property
     def bytes_tell(self) -> bool:
-        """Whether its bytes tell when nothing more comes, as the application may get these; else
-        its events do."""
+        """Tells whether its bytes tell when nothing more comes, as the application may get
+        these; else its events do."""
 
     def content(self) -> bytes:
         """Gives the body that has been read."""
 
     @property
     def reader(self) -> object:
-        """Who observes it, if anybody does."""
+        """Returns what observes it, if anything does."""
 
     def observe(self, reader: object, observed: Callable[[Any, Any], object]) -> None:
         """Lets `reader` observe it, and keeps `observed(body, reader)` as long as it is there, in

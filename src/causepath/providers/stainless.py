@@ -109,12 +109,12 @@ def _extensions(request: Any) -> MutableMapping[str, Any]:
 
 
 def call_options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """From the arguments of `client.request(cast_to, options, *, stream)`, the CALL seam."""
+    """Reads the arguments of `client.request(cast_to, options, *, stream)`, the CALL seam."""
     return kwargs["options"] if "options" in kwargs else args[1]
 
 
 def body_options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """From the arguments of `client._build_request(options, *, retries_taken)`, the BODY seam."""
+    """Reads the arguments of `client._build_request(options, *, retries_taken)`, the BODY seam."""
     return kwargs["options"] if "options" in kwargs else args[0]
 
 

@@ -61,7 +61,7 @@ class Body:
         return b"".join(self._rest) if self._is_json and self._split is not None else None
 
     def close(self) -> None:
-        """Nothing more is told, nor is anybody kept who was told."""
+        """Stops telling, and lets go of the listener."""
         self._split = self._decoded = None
         self._on_event = _nobody
         self._rest.clear()
@@ -112,7 +112,7 @@ def _nobody(data: bytes) -> None: ...
 
 
 def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:
-    """How to undo the `content-encoding`, where that is known here."""
+    """Returns a function that undoes the `content-encoding`, if it is a known one."""
     match encoding.strip().lower():
         case "" | "identity":
             return lambda piece: iter((piece,))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Who wants to know. No method raises, but `look`; `closed` may be called more than once."""
+    """A listener to events. No method raises, but `look`; `closed` may be called more than once."""
 
     @property
     def pace(self) -> Pacing:
@@ -129,6 +129,6 @@ def _told(reader: Reader, event: Any, what: int) -> type | None:
 
 
 def _left(reader: Reader, pace: Pacing, error: BaseException) -> None:
-    """Nobody fetches events any more."""
+    """Notes that nothing fetches events any more."""
     pace.was_left()
     reader.left(error)

@@ -18,7 +18,7 @@ TRACE = "trace"
 
 
 class Pacing:
-    """How the events of a streamed reply came. Times are of `time.perf_counter_ns`.
+    """The times at which the events of a streamed reply came, by `time.perf_counter_ns`.
 
     While they come, only two times are noted for each: sixteen bytes. What they mean is worked out
     when somebody asks.
@@ -38,7 +38,7 @@ class Pacing:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the consumer waits for an event now."""
+        """Tells whether the consumer waits for an event now."""
         return len(self._times) % 2 == 1
 
     @harmless(None)
@@ -57,7 +57,7 @@ class Pacing:
         self.note(now)
 
     def first_chunk(self) -> int | None:
-        """When the first piece of the answer came."""
+        """Returns when the first piece of the answer came."""
         first = 0
         for number in self._others:
             if number != first:
@@ -73,7 +73,7 @@ class Pacing:
         return [later - earlier for earlier, later in pairwise(chunks)]
 
     def attributes(self, start: int) -> dict[str, Any]:
-        """What the span of a call says of it that began at `start`."""
+        """Describes the stream, for the span of a call that began at `start`."""
         arrived = self._times[1::2]
         if not arrived:
             return {}
@@ -94,7 +94,7 @@ class Pacing:
 
 
 class Connecting:
-    """How long one attempt waited for a connection, as its transport tells.
+    """The time that one attempt waited for a connection, as its transport reports it.
 
     It listens no longer than it has to: until the request is being written.
     """
@@ -125,7 +125,7 @@ class Connecting:
             self.over()
 
     def over(self) -> None:
-        """Nothing more is of interest, whether or not the transport has told anything."""
+        """Stops listening, whether or not the transport has reported anything."""
         self._extensions.pop(TRACE, None)
 
     def attributes(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ _serials = itertools.count(1)
 
 
 class Way(NamedTuple):
-    """What a function is known as."""
+    """The names and places that a function is known by."""
 
     resolve: Callable[[Sequence[Any]], Iterable[str]]
     strict: bool
@@ -67,7 +67,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class Only:
-    """Of a function that carries out this one, whatever it is given."""
+    """A function that carries out this tool, whatever it is given."""
 
     name: str
 
@@ -76,7 +76,7 @@ class Only:
 
 
 class Teller:
-    """What the code of one function tells of its calls."""
+    """The link between the code of one function and the tools that it may carry out."""
 
     __slots__ = (
         "__weakref__",
@@ -117,7 +117,7 @@ class Teller:
         """References to the telling code, before the function has it."""
 
     def __reduce__(self) -> Any:
-        """Who sends the code of a function to another process, which may not have us."""
+        """Pickles to nothing of ours, because another process may not have the plugin."""
         return types.SimpleNamespace, (), {"asked": bool}
 
     # -- what puts and takes back
@@ -158,7 +158,7 @@ class Teller:
     # -- what the code tells
 
     def asked(self) -> bool:
-        """Whether a call may be the tool: it is not where the tool calls itself."""
+        """Tells whether a call may be the tool: it is not if the tool calls itself."""
         running = RUNNING.get()
         while running is not None:
             if running.by is self:
@@ -308,7 +308,7 @@ def _layout(code: CodeType) -> tuple[tuple[str, ...], bool, bool]:
 
 
 def given_to(function: FunctionType, code: CodeType, given: tuple[Any, ...]) -> Given:
-    """What a call of a function is given, by its own parameters."""
+    """Returns the arguments of a call of a function, by its own parameters."""
     names, has_args, has_kwargs = _layout(code)
     named = dict(zip(names, given, strict=False))
     defaults = function.__defaults__ or ()
@@ -339,12 +339,12 @@ def given_to(function: FunctionType, code: CodeType, given: tuple[Any, ...]) -> 
 
 
 def teller_in(code: CodeType) -> Teller | None:
-    """Who is told by this code."""
+    """Finds the teller that this code reports to."""
     return next((one for one in code.co_consts if type(one) is Teller), None)
 
 
 class Tellers:
-    """Which functions tell, and of which tools."""
+    """The functions that report their calls, and the tools they do it for."""
 
     def __init__(self, found: Found) -> None:
         self._found = found
@@ -355,7 +355,7 @@ class Tellers:
         forks.living.add(self)
 
     def after_fork(self) -> None:
-        """What the parent was asked for is the parent's to carry out."""
+        """Forgets in a child process what the parent was asked for."""
         for name in list(self._asked):
             self.quiet(name)
 
@@ -425,7 +425,7 @@ class Tellers:
                 teller.begin()
 
     def quiet(self, name: str) -> None:
-        """Nothing asks for this any more."""
+        """Notes that nothing asks for this any more."""
         self._asked.discard(name)
         for teller in list(self._by_name.get(name, ())):
             if teller.names.isdisjoint(self._asked):

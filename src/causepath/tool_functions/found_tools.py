@@ -44,7 +44,7 @@ MAX_PATIENCE = 64
 
 
 class _Account:
-    """Of a tool that no table has a function for: when to look further for it again."""
+    """The attempts to find a tool that no table has a function for, and when to look again."""
 
     __slots__ = ("missed", "patience", "place", "stacks")
 
@@ -91,7 +91,7 @@ class FoundTools:
 
     @harmless(None)
     def quiet(self, name: str) -> None:
-        """Nothing asks for this tool any more."""
+        """Notes that nothing asks for this tool any more."""
         self._tellers.quiet(name)
 
     @harmless(None)
@@ -115,7 +115,7 @@ class FoundTools:
 
     @harmless(None)
     def missed(self, name: str) -> None:
-        """Nothing measured a call of this tool."""
+        """Notes that nothing measured a call of this tool."""
         account = self._account(name)
         if account is not None:
             account.missed += 1

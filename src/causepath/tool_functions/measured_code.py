@@ -78,8 +78,11 @@ def _telling(code: CodeType, qualname: str, filename: str, source: str | None) -
 
 
 def telling_code(function: FunctionType, code: CodeType) -> CodeType | None:
-    """What `code`, that of `function`, is to be exchanged for, with `TELLS` among its constants;
-    `None` where there is no source, or where that would change anything but what is told."""
+    """Compiles the code that `code`, that of `function`, is to be exchanged for.
+
+    It has `TELLS` among its constants. `None` if there is no source, or if anything but the reports
+    would change.
+    """
     qualname = getattr(code, "co_qualname", function.__qualname__)
     try:
         return _telling(code, qualname, code.co_filename, _known_source(function))
@@ -97,7 +100,7 @@ def with_teller(code: CodeType, teller: object) -> CodeType:
 
 
 def _known_source(function: FunctionType) -> str | None:
-    """What somebody has told Python of code that is in no file, as notebooks do."""
+    """Finds the source that `linecache` was given for code in no file, as notebooks do."""
     filename = function.__code__.co_filename
     linecache: Any = sys.modules.get("linecache")
     entry = linecache.cache.get(filename) if linecache is not None else None
@@ -120,7 +123,7 @@ def _source_of(filename: str) -> str | None:
 
 
 def _candidates(code: CodeType, text: str) -> Iterator[Function]:
-    """What in the source may be the function: its own lines, parsed alone, or all of them."""
+    """Parses what in the source may be the function: its own lines alone, or all of them."""
     lines = text.splitlines(keepends=True)
     first = code.co_firstlineno
     if first > len(lines):
@@ -147,7 +150,7 @@ def _first_line(node: Function) -> int:
 
 
 def _ends(code: CodeType, lines: list[str]) -> Iterator[int]:
-    """Where the lines of a function may end: before a line that is not further in."""
+    """Finds where the lines of a function may end: before a line that is not further in."""
     first = code.co_firstlineno
     indent = _indent(lines[first - 1])
     last = max(_lines_of(code), default=first)
@@ -232,7 +235,7 @@ ODD_NUMBER = re.compile(r"(?<!\w)\d+(?:and|else|for|if|in|is|not|or)\b")
 
 
 def _may_warn(text: str) -> bool:
-    """Whether parsing a source can give a warning, which would be told a second time."""
+    """Tells whether parsing a source can give a warning, which would then appear twice."""
     if ODD_NUMBER.search(text):
         return True
     if not ODD_ESCAPE.search(text):
@@ -260,7 +263,7 @@ def _may_warn(text: str) -> bool:
 
 
 def _would_warn(function: Function) -> bool:
-    """Whether compiling it again would give a warning again."""
+    """Tells whether compiling it again would give a warning again."""
     for node in ast.walk(function):
         if isinstance(node, ast.Compare):
             if any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops) and any(
@@ -357,7 +360,7 @@ def _call(name: str, *arguments: ast.expr) -> ast.Call:
 
 
 class _Own(ast.NodeTransformer):
-    """What is in a function, but not in the functions and classes inside it."""
+    """The parts of a function that are not in the functions and classes inside it."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node
@@ -472,7 +475,7 @@ def _compiled(
 
 
 def _without_surroundings(function: Function) -> None:
-    """What is worked out where a function is defined is no part of its code."""
+    """Removes what is worked out where a function is defined: it is no part of its code."""
     arguments = function.args
     for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
         one.annotation = None
@@ -493,7 +496,7 @@ def _without_surroundings(function: Function) -> None:
 
 
 class _Names:
-    """What functions inside are called in what we compile, and what in the function's own code."""
+    """The names of inner functions in what we compile, and in the function's own code."""
 
     def __init__(self, ours: CodeType, qualname: str) -> None:
         own = getattr(ours, "co_qualname", None)

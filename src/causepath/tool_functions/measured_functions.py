@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """What is known of a function that is measured."""
+    """The declaration of a function that is measured."""
 
     name: str
     """Of the tool."""
@@ -101,7 +101,7 @@ def run_of_agent(
 
 
 def declared(function: object) -> Declared | None:
-    """What a measured function, or what stands in for one, was declared as."""
+    """Returns what a measured function, or what stands in for one, was declared as."""
     found = getattr(function, MEASURED, None)
     return found if isinstance(found, Declared) else None
 
@@ -112,7 +112,8 @@ def stand_in(
     name: str | None = None,
     read_only: bool | None = None,
 ) -> Callable[..., Any]:
-    """As `measured`, for a place that the application reads the function from: equal to it."""
+    """Measures like `measured`, for a place that the application reads the function from: equal
+    to it."""
     known = declared(function)
     if known is not None and not known.only_asked:
         return function
@@ -125,7 +126,7 @@ def stand_in(
 def dispatching(
     function: Callable[..., Any], names: Callable[[], Iterable[str]]
 ) -> Callable[..., Any]:
-    """As `stand_in`, of a function that carries out what `names` says just then."""
+    """Measures like `stand_in`, for a function that carries out what `names` says just then."""
     from causepath.tool_functions.stand_in import MeasuredFunction
 
     made_in = forks.process

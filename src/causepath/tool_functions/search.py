@@ -72,7 +72,7 @@ MAX_CLASSES = 200
 
 
 class Registries:
-    """What was found in the objects of the application, and whose tool each of them is."""
+    """The tools found in the objects of the application."""
 
     def __init__(self, tellers: Tellers) -> None:
         self._tellers = tellers
@@ -136,15 +136,19 @@ class _Search:
                     self._branches.setdefault(name, set()).add(tool)
 
     def end(self) -> None:
-        """Of the functions that the branch of a tool names, the only one carries it out: where
-        there are several, nobody can tell which."""
+        """Ends the search.
+
+        Of the functions that the branch of a tool names, the only one carries it out; of several,
+        none is known to.
+        """
         for tool, (depth, functions) in self._in_branches.items():
             if len(functions) == 1 and depth <= self._found.get(tool, depth):
                 (function,) = functions.values()
                 self._tell(function, tool, Way(Only(tool), strict=True))
 
     def is_over(self, depth: int) -> bool:
-        """Whether all is found, and what lies close to it too: several things may have one name."""
+        """Tells whether all is found, and what lies close to it too: several things may have one
+        name."""
         return self._found.keys() == self.wanted and depth > 2 + max(self._found.values())
 
     def look_at(self, held: Held) -> None:
@@ -233,7 +237,7 @@ class _Search:
     # -- objects
 
     def _entry(self, held: Held, name: str) -> None:
-        """What a registry has under the name of a tool."""
+        """Looks up what a registry has under the name of a tool."""
         value, kind = held.value, type(held.value)
         parts: dict[Any, Any]
         if kind is dict:
@@ -320,7 +324,7 @@ class _Search:
 
 
 class _Class(NamedTuple):
-    """What is the same for all objects of a class."""
+    """The facts that are the same for all objects of a class."""
 
     names: frozenset[str]
     """The texts that may be the name of such an object."""
@@ -378,7 +382,7 @@ class _Names:
         return known[1] if known is not None and known[0]() is value else None
 
     def of_call(self, values: Sequence[Any]) -> Iterable[str]:
-        """Of the object or class whose method is called with these."""
+        """Names the tool of the object or class whose method is called with these."""
         if not values:
             return ()
         value = values[0]
@@ -396,8 +400,8 @@ class _Names:
 
 
 def names_of(value: object, of_class: Iterable[str] | None = None) -> set[str]:
-    """What an object says its name is: as an attribute, in its declaration, or by a property that
-    does nothing but to say so."""
+    """Lists the names that an object gives itself: as an attribute, in its declaration, or by a
+    property that only returns one."""
     found = set(of_class or ())
     if of_class is None:
         for name in (*NAMES, *SCHEMAS):
@@ -428,14 +432,14 @@ def _names_in(value: Any) -> set[str]:
 
 
 def _chosen(parts: dict[Any, Any]) -> dict[Any, Any]:
-    """Of several functions, those that carry out the tool: by what they are called."""
+    """Picks, of several functions, those that carry out the tool, by their names."""
     known = {key: part for key, part in parts.items() if key in FUNCTIONS}
     return known or (parts if len(parts) == 1 else {})
 
 
 @dataclass(frozen=True)
 class _Said:
-    """Of a function that is told the name of a tool: as a text, or as that of an object."""
+    """A function that is given the name of a tool: as a text, or as that of an object."""
 
     name: str
 

@@ -41,7 +41,7 @@ def inside(
 
 
 def is_inside(function: object) -> bool:
-    """Whether `wrapping.inside` made this function."""
+    """Tells whether `wrapping.inside` made this function."""
     return hasattr(function, MEASURED)
 
 
@@ -69,7 +69,7 @@ def _plain(function: Any, opened: Any) -> Callable[..., Any]:
 
 @harmless(False)
 def ends_later(result: Any, operation: Operation) -> bool:
-    """Whether a plain function gave back a future or a task, and is over when that is."""
+    """Tells whether a plain function returned a future or a task, and is over when that is."""
     if not hasattr(type(result), "add_done_callback"):
         return False
     kinds = {base.__module__.partition(".")[0] for base in type(result).__mro__}

@@ -10,7 +10,7 @@ _FEWEST_LOST: Final = 2
 
 
 def lost_places(trace: Trace) -> int:
-    """How many parents of spans are not in `trace`, those of requests from outside aside."""
+    """Counts the parents of spans that are not in `trace`, those of requests from outside aside."""
     if not trace.health.orphans:
         return 0
     here = {span.span_id for span in trace.spans}
@@ -25,12 +25,12 @@ def lost_places(trace: Trace) -> int:
 
 
 def is_in_pieces(trace: Trace) -> bool:
-    """Whether spans of `trace` were lost: what is left says at least what it says."""
+    """Tells whether spans of `trace` were lost: what is left says at least what it says."""
     return lost_places(trace) - trace.health.astray >= _FEWEST_LOST
 
 
 def lacking(trace: Trace, used: Usage) -> tuple[str, ...]:
-    """What would have to be recorded to say more about `trace`, which used so much."""
+    """Lists what would have to be recorded to say more about `trace`, which used so much."""
     told = []
     if trace.untrusted:
         told.append("an emitter that ends each span when its work ends, not when it flushes")

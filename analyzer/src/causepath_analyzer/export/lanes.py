@@ -74,7 +74,8 @@ def lanes(trace: Trace) -> Sequence[Sequence[Edge]]:
 
 
 def _fits(trace: Trace, stack: Sequence[int], i: int) -> bool:
-    """Whether span `i` can lie on its parent, which is open with nothing on it, to its end."""
+    """Tells whether span `i` can lie on its parent, which is open with nothing on it, to its
+    end."""
     parent = trace.parents[i]
     on_parent = bool(stack) and stack[-1] == parent
     return on_parent and trace.spans[i].ended_ns <= trace.spans[parent].ended_ns

@@ -88,7 +88,7 @@ def _slice(
 
 
 def _flows(run: Run) -> "dict[int, list[tuple[str, bool]]]":
-    """For each span the arrows that leave it (true) or end in it."""
+    """Lists for each span the arrows that leave it (true) or end in it."""
     found: dict[int, list[tuple[str, bool]]] = {}
     spans = run.trace.spans
     number = {span.span_id: i for i, span in enumerate(spans)}

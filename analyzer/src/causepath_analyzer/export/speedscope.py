@@ -48,7 +48,7 @@ def _name(run: Run) -> str:
 
 
 def _path(run: Run, frames: _Frames) -> dict[str, Any]:
-    """What was waited for at every instant, with everything around it."""
+    """Lists what was waited for at every instant, with everything around it."""
     trace = run.trace
     samples, weights = [], []
     for section in run.path.sections:

@@ -78,7 +78,7 @@ def shares(
 
 
 def _size(file: str) -> int:
-    """Of a plain file what it takes to read it."""
+    """Measures what it takes to read a plain file."""
     path = Path(file)
     if not path.is_file():
         raise OSError
@@ -88,7 +88,7 @@ def _size(file: str) -> int:
 
 
 def _may_be_shared(file: str, options: Options) -> bool:
-    """Whether the first line of `file` is not of a format whose files belong together."""
+    """Tells whether the first line of `file` is not of a format whose files belong together."""
     if options.format is not None:
         return options.format not in _TOGETHER
     line = _first_line(file)
@@ -150,7 +150,7 @@ def _first_line(file: str) -> bytes:
 
 
 def _fits(candidate: JsonFormat, line: bytes) -> bool:
-    """Whether `line` is a document of that format."""
+    """Tells whether `line` is a document of that format."""
     try:
         return line.startswith(b"{") and candidate.read(line, "") is not None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -192,7 +192,7 @@ def _further_down(skipped: Skipped, lines: int) -> Skipped:
 
 
 def joined(parts: Sequence[Part], entries: Sequence[Input]) -> Sequence[Input]:
-    """What became of every file, of the `entries` on all `parts`, which follow each other.
+    """Joins the `entries` on all `parts`, which follow each other, to one for every file.
 
     Raises `NotApartError` if nothing came out of a file that was cut: the whole tells why.
     """

@@ -59,7 +59,7 @@ _LAST_WORDS_S: Final = 5.0
 
 
 def cores() -> int:
-    """How many processes can run at once here."""
+    """Counts how many processes can run at once here."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -163,7 +163,7 @@ class Team:
         self.trace_ids = frozenset(self.lead.values())
 
     def _sides(self, trace_ids: set[str]) -> dict[str, Side]:
-        """What all shares say of these traces."""
+        """Collects what all shares say of these traces."""
         found = dict(self._own.sides(tuple(trace_ids)))
         for worker, held in zip(self.workers, self.held[1:], strict=True):
             own = trace_ids.intersection(held)
@@ -226,7 +226,7 @@ class Team:
         return sorted(rows, key=in_order)
 
     def _holders(self, span_ids: frozenset[str]) -> dict[str, str]:
-        """In which traces spans with these ids are."""
+        """Finds in which traces spans with these ids are."""
         found: dict[str, str] = {}
         if span_ids:
             for worker in self.workers:

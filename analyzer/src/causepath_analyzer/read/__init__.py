@@ -150,7 +150,8 @@ def _of_parts(trace: Trace, others: tuple[str, ...] | None) -> Trace:
 
 
 def _only_creates(trace: Trace) -> bool:
-    """Whether nothing happens in `trace` but that agents or tracing are made ready: no run."""
+    """Tells whether nothing happens in `trace` but that agents or tracing are made ready: no
+    run."""
     return all(span.name.startswith(_CREATES) for span in trace.spans)
 
 
@@ -388,7 +389,7 @@ def _no_files(path: str) -> CausepathError:
 
 
 def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> CausepathError:
-    """Why nothing came out of a file that could be opened."""
+    """Explains why nothing came out of a file that could be opened."""
     if reader.is_empty and not skipped:
         return NoTracesError(f"{path}: empty")
     if skipped:

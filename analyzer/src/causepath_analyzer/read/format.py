@@ -31,7 +31,8 @@ class JsonFormat(Struct, frozen=True):
 
 
 class Repeats(Struct, frozen=True, gc=False):
-    """How many records of a trace were left out because another trace has them, and which."""
+    """The records of a trace that were left out because another trace has them, counted and
+    named."""
 
     records: int
     note: str

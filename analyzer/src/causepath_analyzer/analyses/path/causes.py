@@ -36,7 +36,7 @@ or that the tool has a call id and runs between this call and the next of the sa
 
 
 class Causes(Struct, frozen=True):
-    """For each span of a trace, by number.
+    """The causes of each span of a trace, by number.
 
     ``issuers[i]`` is the model call that asked for tool *i*, ``how[i]`` how that is known, and
     ``answered_by[i]`` the next call of the same agent, which carried the tool's result; `NO_SPAN`

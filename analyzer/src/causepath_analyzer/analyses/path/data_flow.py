@@ -62,7 +62,7 @@ def _listed(part: _Part | None) -> tuple[int, ...] | None:
 
 
 class DataFlow:
-    """What reached which span of ``trace``; worked out when it is first asked for."""
+    """The flow of data between the spans of ``trace``, worked out when it is first asked for."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -128,7 +128,8 @@ class DataFlow:
         return found
 
     def from_elsewhere(self, span: int) -> bool:
-        """Whether `span` was given something that a span returned which is not in this trace."""
+        """Tells whether `span` was given something that a span returned which is not in this
+        trace."""
         self._prepare()
         return any(
             link.why in ("content", "tool_result") and link.span_id not in self._by_id

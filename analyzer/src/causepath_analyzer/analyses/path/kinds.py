@@ -47,7 +47,7 @@ _HAS_TURNS: Final = ("agent", "tool")
 
 
 class SpanKinds(Struct, frozen=True):
-    """For each span, by number.
+    """The kind of each span, by number.
 
     ``own[i]``: what its own time is. ``calls[i]``: the model call that span *i* is or is part of
     (an attempt over HTTP, a twin recorded by a second instrumentation), else `NO_SPAN`.

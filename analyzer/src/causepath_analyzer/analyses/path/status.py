@@ -19,7 +19,7 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 
 class Ending(Struct, frozen=True, array_like=True):
-    """How a run ended, and the type or message of the error, if there is one.
+    """The end of a run: how it came, and the type or message of the error, if there is one.
 
     ``killed``: it is unfinished, and not even its own span was written.
     """

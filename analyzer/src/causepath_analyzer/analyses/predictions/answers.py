@@ -19,13 +19,14 @@ def last_answer(run: Studied) -> int:
 
 
 def streams(run: Studied, call: int) -> bool:
-    """Whether the reply of `call` was read as it was written."""
+    """Tells whether the reply of `call` was read as it was written."""
     told = run.trace.spans[call].model_call
     return told is not None and (told.streamed is True or told.ttft_ns is not None)
 
 
 def begins_ns(run: Studied, call: int) -> int | None:
-    """From the start of the run until the answer of `call` began to be seen, if it is known."""
+    """Measures from the start of the run until the answer of `call` began to be seen, if it is
+    known."""
     if not streams(run, call):
         return run.trace.spans[call].ended_ns - run.trace.start_ns
     first = first_token_ns(run.trace, run.kinds, call)
@@ -57,8 +58,8 @@ def would_begin_ns(
 def first_token_would_take_ns(
     run: Studied, call: int, models: Mapping[str, ModelTime]
 ) -> int | None:
-    """How long the first token of `call` would take, from other calls of its model: of those that
-    were streamed, else what an answer without any token takes."""
+    """Estimates the first token of `call` from other calls of its model: of those that were
+    streamed, else from what an answer without any token takes."""
     told, sizes = run.trace.spans[call].model_call, run.sizes.get(call)
     model = models.get(told.model or "") if told is not None else None
     if model is None or sizes is None:

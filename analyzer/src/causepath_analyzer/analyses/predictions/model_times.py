@@ -16,7 +16,10 @@ _NORMAL: Final = 1.4826
 
 
 class ModelTime(Struct, frozen=True):
-    """What ``calls`` calls of one model show. ``spread_ns`` is how far one is off typically."""
+    """The times that ``calls`` calls of one model show.
+
+    ``spread_ns`` is how far one is off typically.
+    """
 
     pace: Pace
     slopes: Slopes
@@ -24,7 +27,7 @@ class ModelTime(Struct, frozen=True):
     spread_ns: float
 
     def first_ns(self, sizes: Sizes | None) -> int:
-        """When the first token comes of a call of these `sizes`."""
+        """Predicts the first token of a call of these `sizes`."""
         line = self.slopes.input
         if not self.slopes.split or line is None or sizes is None:
             return self.pace.first_ns
@@ -33,7 +36,7 @@ class ModelTime(Struct, frozen=True):
 
 
 def model_times(runs: Iterable[Studied]) -> dict[str, ModelTime]:
-    """How long the calls of each model took in `runs`, of which the sizes of calls are known."""
+    """Measures how long the calls of each model took in `runs`, as far as their sizes are known."""
     timed: dict[str, list[Timed]] = {}
     sized: dict[str, list[Sizes]] = {}
     for run in runs:

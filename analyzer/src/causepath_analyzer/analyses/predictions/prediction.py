@@ -30,7 +30,7 @@ class Range(Struct, frozen=True):
 
 
 class Prediction(Struct, frozen=True, omit_defaults=False):
-    """What ``whatif --save`` writes. Times in ns, costs as decimal strings."""
+    """The file that ``whatif --save`` writes. Times in ns, costs as decimal strings."""
 
     schema: str
     edits: tuple[str, ...]
@@ -62,7 +62,8 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
 
     @property
     def judged(self) -> Range:
-        """What the change is about: the wall, or the answer where this alone is to come sooner.
+        """Picks the range that the change is about: the wall, or the answer if this alone is to
+        come sooner.
 
         A change that does nothing to a typical run is judged by the mean of all runs.
         """
@@ -73,7 +74,7 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
 
 
 def _hardly(told: Range) -> bool:
-    """Whether hardly anything is to change."""
+    """Tells whether hardly anything is to change."""
     return abs(told.now - told.then) * HARDLY < told.now
 
 
@@ -170,7 +171,7 @@ def after_the_change(told: Prediction, traces: Sequence[Trace]) -> Sequence[Trac
 
 
 def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
-    """How right `told` was about `traces`, which came after the change.
+    """Measures how right `told` was about `traces`, which came after the change.
 
     Raises `UsageError` if these are not runs of the same agents with the same turns.
     """

@@ -25,7 +25,7 @@ class Exchange(Struct, frozen=True, gc=False):
 
 
 def tool_blocks(trace: Trace, causes: Causes) -> dict[int, Exchange]:
-    """What is known of the tools in `trace` that a known reply asked for, by span number."""
+    """Collects the blocks of the tools in `trace` that a known reply asked for, by span number."""
     groups: dict[int, list[int]] = {}
     for i, issuer in enumerate(causes.issuers):
         if issuer != NO_SPAN:

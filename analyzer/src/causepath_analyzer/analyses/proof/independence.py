@@ -41,7 +41,7 @@ _MOST_OPERATIONS: Final = 24
 
 
 class Elsewhere(Struct, frozen=True):
-    """What other runs show of two operations, named by category, name and line of code.
+    """The evidence of other runs about two operations, named by category, name and line of code.
 
     ``broken``: orders that some run broke, ``(a, b)`` if *b* started before *a* had ended, came
     first, or came without *a*. ``needed``: *b* was given something that *a* had returned.
@@ -58,7 +58,7 @@ NOWHERE: Final = Elsewhere()
 
 
 class Orders(Struct):
-    """What runs show about the orders of the calls in them, gathered run by run.
+    """The orders of the calls in runs, gathered run by run.
 
     ``broken`` and ``needed`` are pairs as in `Elsewhere`, of calls of one run. ``beside[a]`` are
     the operations that every run with *a* had: of the other ``known`` ones some run had none.
@@ -103,7 +103,7 @@ class Orders(Struct):
             self.beside[key] = self.beside[key] & others if key in self.beside else others
 
     def elsewhere(self) -> Elsewhere:
-        """What all of them show; a single run shows nothing."""
+        """Collects what all of them show; a single run shows nothing."""
         if self.runs < 2:
             return NOWHERE
         broken = set(self.broken)
@@ -114,7 +114,7 @@ class Orders(Struct):
 
 
 def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
-    """What all of `traces` show about the orders of the calls in them."""
+    """Collects what all of `traces` show about the orders of the calls in them."""
     orders = Orders()
     for trace in traces:
         orders.add(trace)
@@ -215,7 +215,7 @@ def level(
     in_loop: bool = False,
     since: int | None = None,
 ) -> Level:
-    """How well it is known that `later` needed nothing of `earlier`, which had ended before.
+    """Judges how well it is known that `later` needed nothing of `earlier`, which had ended before.
 
     If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
     later one was given itself counts. They may be calls of two rounds `in_loop` that are equal. Of
@@ -252,7 +252,7 @@ def level(
 
 
 def failed(span: Span) -> bool:
-    """Whether a call failed or was refused, as its span says, its result or its reply."""
+    """Tells whether a call failed or was refused, as its span says, its result or its reply."""
     if span.error is not None:
         return True
     if span.tool_call is not None and outcome_of(span.tool_call) == "failure":
@@ -264,7 +264,7 @@ _REFUSED: Final = frozenset(("content_filter", "refusal", "error"))
 
 
 def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop: bool) -> Level:
-    """Whether the tool `second` needed nothing of `first`, to which no link leads."""
+    """Judges whether the tool `second` needed nothing of `first`, to which no link leads."""
     one, other = first.tool_call, second.tool_call
     assert one is not None
     assert other is not None
@@ -294,7 +294,8 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
 
 
 def _rounds(first: Span, second: Span) -> bool:
-    """Whether two spans can be calls of equal rounds of a loop which their answers do not end."""
+    """Tells whether two spans can be calls of equal rounds of a loop which their answers do not
+    end."""
     if second.flow in (None, "unsure") or first.site is None or second.site is None:
         return False
     return _LED.isdisjoint((first.site.loop_kind, second.site.loop_kind))
@@ -314,7 +315,8 @@ def _given_something_else(flow: DataFlow, earlier: int, later: int) -> bool:
 
 
 def asked_again(first: Span, second: Span) -> bool:
-    """Whether two calls of a tool are known to be equal, and both were wanted all the same."""
+    """Tells whether two calls of a tool are known to be equal, and both were wanted all the
+    same."""
     one, other = first.tool_call, second.tool_call
     if one is None or other is None or one.arguments is None or one.read_only:
         return False
@@ -322,7 +324,8 @@ def asked_again(first: Span, second: Span) -> bool:
 
 
 def may_change(span: Span) -> bool:
-    """Whether a tool says of itself that it changes something: by a mark, else by its name."""
+    """Tells whether a tool says of itself that it changes something: by a mark, else by its
+    name."""
     tool = span.tool_call
     if tool is None or tool.read_only is not None:
         return tool is not None and tool.read_only is False
@@ -330,7 +333,7 @@ def may_change(span: Span) -> bool:
 
 
 def only_looks(span: Span) -> bool:
-    """Whether a tool says of itself that it changes nothing: by a mark, else by its name."""
+    """Tells whether a tool says of itself that it changes nothing: by a mark, else by its name."""
     tool = span.tool_call
     if tool is None or tool.read_only is not None:
         return tool is not None and tool.read_only is True
@@ -338,13 +341,13 @@ def only_looks(span: Span) -> bool:
 
 
 def names_a_place(span: Span) -> bool:
-    """Whether the arguments of a tool are known to name a path, an address or an id."""
+    """Tells whether the arguments of a tool are known to name a path, an address or an id."""
     places = places_of(span.tool_call) if span.tool_call is not None else None
     return places is not None and any(place.startswith("at:") for place in places)
 
 
 def _same_place(first: Span, second: Span) -> str | None:
-    """What the arguments of two tools both name, if one of these may write there."""
+    """Finds what the arguments of two tools both name, if one of these may write there."""
     one, other = first.tool_call, second.tool_call
     if one is None or other is None or (one.read_only and other.read_only):
         return None
@@ -364,7 +367,7 @@ def same_place(trace: Trace, spans: Sequence[int]) -> tuple[int, int] | None:
 
 
 def order_broken(trace: Trace, earlier: int, later: int, others: Elsewhere) -> bool:
-    """Whether another run made `later` before `earlier` had ended, or without it."""
+    """Tells whether another run made `later` before `earlier` had ended, or without it."""
     return _has(others.broken, trace, earlier, later)
 
 

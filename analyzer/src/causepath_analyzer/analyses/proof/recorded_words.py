@@ -43,7 +43,8 @@ _OPTIONS: Final = frozenset(
 
 
 def depends(given: Content | None, result: Content | None, later: Content | None) -> bool | None:
-    """Whether the arguments `later` hold something of `result`, which was returned for `given`.
+    """Tells whether the arguments `later` hold something of `result`, which was returned for
+    `given`.
 
     ``None`` where a text is not known, or where a number may be counted and a word another form of
     one in the result.
@@ -143,7 +144,7 @@ def _named(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _stands(word: str, text: str) -> bool:
-    """Whether `word` is in `text`, not as a part of another word."""
+    """Tells whether `word` is in `text`, not as a part of another word."""
     at, length = text.find(word), len(word)
     while at >= 0:
         after = at + length
@@ -155,7 +156,7 @@ def _stands(word: str, text: str) -> bool:
 
 @lru_cache(maxsize=_COMPARED)
 def _numbers_of(text: str) -> frozenset[str]:
-    """How long `text` is, and how much there is in it."""
+    """Lists how long `text` is, and how many items are in it."""
     found = {len(text), len(text.split()), len(text.splitlines())}
     found |= {text.count(mark) + 1 for mark in ",;"}
     waiting = [_read(text)]
@@ -207,7 +208,7 @@ _ALL_WELL: Final = frozenset(("ok", "success", "succeeded"))
 
 
 def outcome_of(tool: ToolCall) -> Outcome | None:
-    """What the result of `tool` says, where it is so short that it can say little else."""
+    """Classifies the result of `tool`, if it is so short that it can say little else."""
     if tool.outcome is not None or tool.result is None:
         return tool.outcome
     text = text_of(tool.result)
@@ -282,14 +283,14 @@ _PART_OF_NAME: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 @lru_cache(maxsize=1024)
 def says_it_reads(name: str) -> bool:
-    """Whether a tool is called after looking at something."""
+    """Tells whether a tool is called after looking at something."""
     parts = [part.lower() for part in _PART_OF_NAME.findall(name)]
     return bool(parts) and parts[0] in _READS and not says_it_writes(name)
 
 
 @lru_cache(maxsize=1024)
 def says_it_writes(name: str) -> bool:
-    """Whether a tool is called after something that changes what others see."""
+    """Tells whether a tool is called after something that changes what others see."""
     parts = [part.lower() for part in _PART_OF_NAME.findall(name)]
     if not parts:
         return False
@@ -320,7 +321,8 @@ _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def places_of(tool: ToolCall) -> frozenset[str] | None:
-    """What the arguments of `tool` name: paths, addresses, ids; ``None`` where nobody recorded it.
+    """Lists what the arguments of `tool` name: paths, addresses, ids; ``None`` if they were not
+    recorded.
 
     ``at:`` what is named itself, ``in:`` what it lies in and what it is called there, ``is:`` any
     other short value, which may name something.

@@ -63,7 +63,8 @@ def _stretch(times: list[tuple[int, int]]) -> bool:
 
 
 def _one_by_one(start_ns: int, ends: list[int]) -> bool:
-    """Whether calls that began together ended at even distances, each as long as the first took."""
+    """Tells whether calls that began together ended at even distances, each as long as the first
+    took."""
     first = ends[0] - start_ns
     gaps = [later - earlier for earlier, later in pairwise(ends)]
     return first > 0 and all(0.6 * first <= gap <= 1.6 * first for gap in gaps)

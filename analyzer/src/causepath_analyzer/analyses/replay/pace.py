@@ -32,15 +32,18 @@ class Timed(Struct, frozen=True):
 
 
 class Pace(Struct, frozen=True):
-    """How long calls take: until the first token, then for each token. Where it was not ``split``,
-    the first number is of the whole call without its tokens, and ``per_token`` may be nothing."""
+    """The speed of calls: until the first token, then for each token.
+
+    If it was not ``split``, the first number is of the whole call without its tokens, and
+    ``per_token`` may be nothing.
+    """
 
     first_ns: int
     per_token: Factor
     split: bool
 
     def generating_ns(self, tokens: int) -> int:
-        """How long it takes to write `tokens`."""
+        """Predicts how long it takes to write `tokens`."""
         return tokens * self.per_token[0] // self.per_token[1]
 
 

@@ -45,15 +45,18 @@ class Estimate(Struct, frozen=True):
 
 
 class PastErrors(Struct, frozen=True):
-    """How far predictions with the same kinds of changes were off, as parts of what was saved."""
+    """The errors of predictions with the same kinds of changes, as parts of what was saved."""
 
     errors: tuple[float, ...] = ()
 
 
 class Doubt(Struct, frozen=True):
-    """What is not known well: ``off_ns`` is how far all runs may be off together, ``each_ns`` each
-    of them. ``reordered``: calls run side by side that did not. ``at_most``: something in the
-    traces speaks against the saving, so that there may be none."""
+    """The uncertainty of a prediction.
+
+    ``off_ns`` is how far all runs may be off together, ``each_ns`` each of them. ``reordered``:
+    calls run side by side that did not. ``at_most``: something in the traces speaks against the
+    saving, so that there may be none.
+    """
 
     off_ns: float = 0.0
     each_ns: float = 0.0
@@ -71,7 +74,8 @@ def estimate(
     was, value = sorted(now)[rank - 1], ordered[rank - 1]
 
     def again(rng: random.Random) -> float:
-        """How far off the percentile of as many runs is: an order statistic of the bootstrap."""
+        """Draws how far off the percentile of as many runs is: an order statistic of the
+        bootstrap."""
         place = int(rng.betavariate(rank, count - rank + 1) * count)
         return ordered[min(place, count - 1)] - value
 

@@ -102,7 +102,7 @@ class Schedule(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """What one or several edits do to a schedule.
+    """The changes that one or several edits make to a schedule.
 
     ``joins[e]``: whoever waits for event *e* waits for these events and so many ns more.
     ``dropped`` spans take no time and are left out of the new trace.

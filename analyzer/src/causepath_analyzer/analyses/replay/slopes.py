@@ -68,9 +68,12 @@ class Line(Struct, frozen=True):
 
 
 class Slopes(Struct, frozen=True):
-    """What the calls of one model show; ``None`` where they do not, and then ``input_why`` or
-    ``output_why`` is why. ``split``: the lines are of the time to the first token and of the time
-    behind it; else both are of the whole call."""
+    """The times of one model's calls as lines over their sizes.
+
+    ``None`` where the calls do not show them, and then ``input_why`` or ``output_why`` is why.
+    ``split``: the lines are of the time to the first token and of the time behind it; else both are
+    of the whole call.
+    """
 
     split: bool
     input: Line | None
@@ -108,7 +111,7 @@ def sized_calls(trace: Trace, kinds: SpanKinds, causes: Causes) -> dict[int, Siz
 
 
 def _prompt_bytes(trace: Trace) -> dict[int, int]:
-    """How many bytes each call of `trace` was given, where all its blocks were noted."""
+    """Counts the bytes that each call of `trace` was given, if all its blocks were noted."""
     numbers = {
         span.span_id: i
         for i, span in enumerate(trace.spans)
@@ -142,7 +145,7 @@ def _blocks(trace: Trace, call: int) -> Blocks:
 
 
 def slopes(calls: Iterable[Sizes]) -> Slopes:
-    """What `calls`, all answered by one model, show about its time."""
+    """Fits what `calls`, all answered by one model, show about its time."""
     calls = list(calls)
     split = [call for call in calls if call.first_ns is not None]
     if len(split) >= FEWEST or (split and len(split) == len(calls)):
@@ -171,7 +174,7 @@ def slopes(calls: Iterable[Sizes]) -> Slopes:
 
 
 def _correlation(inputs: Sequence[int | None], outputs: Sequence[int | None]) -> float:
-    """How much inputs and outputs are alike, where both differ enough to tell anything."""
+    """Computes how much inputs and outputs are alike, if both differ enough to tell anything."""
     if min(_spread(inputs), _spread(outputs)) < _SPREAD:
         return 0.0
     pairs = zip(inputs, outputs, strict=True)
@@ -269,7 +272,7 @@ def _limits(points: Sequence[tuple[int, float]], pairs: Sequence[float]) -> tupl
 
 
 def by_model(found: Iterable[Mapping[str, Sequence[Sizes]]]) -> dict[str, Slopes]:
-    """What the calls of each model show, in all runs."""
+    """Fits the calls of each model, in all runs."""
     calls: dict[str, list[Sizes]] = {}
     for one in found:
         for model, sizes in one.items():

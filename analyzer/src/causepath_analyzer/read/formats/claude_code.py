@@ -108,7 +108,7 @@ class _Line(Struct, gc=False):
 
 
 class _Entry(Struct, gc=False):
-    """What is kept of a line."""
+    """The part of a line that is kept."""
 
     at_ns: int
     kind: str
@@ -280,7 +280,7 @@ def _entry(line: _Line, at_ns: int) -> _Entry:
 
 
 def _texts(content: list[_Block]) -> str:
-    """What is said in `content`; a picture says nothing."""
+    """Joins what is said in `content`; a picture says nothing."""
     return "\n".join(block.text for block in content if block.text)
 
 
@@ -439,9 +439,11 @@ def _idle(
 
 
 def _compactions(lines: Sequence[_Entry], since_ns: int | None) -> list[tuple[int, int]]:
-    """When the conversation was shortened: as long as the record of its end says, else since what
-    came before. Without `since_ns` only a command of the person's asks for it, else it is not known
-    when it began."""
+    """Finds when the conversation was shortened.
+
+    It took as long as the record of its end says, else since what came before. Without `since_ns`
+    only a command of the person asks for it; else it is not known when it began.
+    """
     found: list[tuple[int, int]] = []
     before_ns = since_ns
     for entry in lines:
@@ -556,7 +558,7 @@ def _work(
 
 
 def _is_counted(usage: _Usage) -> bool:
-    """Whether anybody counted: no call uses nothing."""
+    """Tells whether the call was counted: no call uses nothing."""
     counts = (
         usage.input_tokens,
         usage.output_tokens,
@@ -628,7 +630,7 @@ def _begun(
 
 
 def _counts_too_few(message: _Message, size: int) -> bool:
-    """Whether `message` has fewer tokens than its `size` in characters can have."""
+    """Tells whether `message` has fewer tokens than its `size` in characters can have."""
     counted = normalise.whole(message.usage and message.usage.output_tokens)
     if counted is None:
         return False
@@ -637,8 +639,8 @@ def _counts_too_few(message: _Message, size: int) -> bool:
 
 
 def _counts_heads(entries: Sequence[_Entry]) -> bool:
-    """Whether the counts in `entries` are those of the heads of streams: no reply has a reason to
-    end, and of one they show that."""
+    """Tells whether the counts in `entries` are those of the heads of streams: no reply has a
+    reason to end, and of one they show that."""
     sizes: dict[tuple[str, str], int] = {}
     last: dict[tuple[str, str], _Message] = {}
     for entry in entries:
@@ -652,7 +654,7 @@ def _counts_heads(entries: Sequence[_Entry]) -> bool:
 
 
 def _asked_again(agent: str, agents: dict[str, int]) -> str:
-    """What the part of the work of `agent` is called that was asked for now."""
+    """Names the part of the work of `agent` that was asked for now."""
     if not agent:
         return ""
     agents[agent] = agents.get(agent, -1) + 1
@@ -721,7 +723,7 @@ def _settle(spans: dict[str, list[Span]]) -> Mapping[str, Repeats]:
 
 
 def _missing(own: Sequence[Span]) -> Iterator[str]:
-    """What was used in the session with the spans `own` and stands in no record of it."""
+    """Lists what was used in the session with the spans `own` and is in no record of it."""
     shortened = sum(span.name == _COMPACTION_NAME for span in own)
     if shortened:
         times = "once" if shortened == 1 else f"{shortened:,} times"

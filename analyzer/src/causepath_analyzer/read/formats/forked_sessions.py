@@ -80,7 +80,8 @@ def _oldest_first(sessions: Mapping[str, Sequence[Span]]) -> Iterable[str]:
 
 
 def _left(name: str, own: Sequence[Span], repeated: Sequence[Span]) -> list[Span]:
-    """What is left of the session `name`: nothing, or what came after the repeated lines."""
+    """Returns what is left of the session `name`: nothing, or what came after the repeated
+    lines."""
     gone = {span.span_id for span in repeated}
     repeated_ns = max(span.ended_ns for span in repeated)
     starts: dict[str, int] = {}
@@ -105,5 +106,5 @@ def _left(name: str, own: Sequence[Span], repeated: Sequence[Span]) -> list[Span
 
 
 def _is_frame(name: str, span: Span) -> bool:
-    """Whether `span` is a turn or a wait, which have no id of the API."""
+    """Tells whether `span` is a turn or a wait, which have no id of the API."""
     return span.parent_id == name and span.category in ("agent", "human", "wait")

@@ -171,7 +171,7 @@ def _scope(raw: Raw | None) -> _Scope:
 def _own(
     wire: _Observation, trace: _Trace, has_children: bool, start_ns: int
 ) -> Iterator[tuple[str, object]]:
-    """What Langfuse itself says of an observation, as attributes."""
+    """Reads what Langfuse itself says of an observation, as attributes."""
     usage = _usage(wire)
     first_ns = values.time_ns(wire.completionStartTime)
     # A function that calls a model is often declared a generation itself.

@@ -91,7 +91,7 @@ class _Span(Struct, gc=False):
 
 
 class _Event(Struct, gc=False):
-    """What an exporter writes when a span begins, goes on or ends."""
+    """A record that an exporter writes when a span begins, goes on or ends."""
 
     exportedSpan: Raw = values.ABSENT  # noqa: N815
     span: Raw = values.ABSENT
@@ -183,7 +183,7 @@ class _Exported:
             yield _span(wire, identity, calls, self._above(trace, wire), where)
 
     def _above(self, trace: str, wire: _Span) -> Iterable[_Span]:
-        """What is above `wire`, nearest first."""
+        """Walks up from `wire`, nearest first."""
         seen = set()
         at = span_id(wire.parentSpanId)
         while at and at not in seen and (trace, at) in self._spans:

@@ -40,7 +40,7 @@ _CONTENT: Final = {
 def told(
     attributes: Mapping[str, Raw], events: Iterable[tuple[str | None, Raw]]
 ) -> values.Attributes:
-    """What a span with `attributes` and `events` (by name) says, in the conventions' words."""
+    """Translates a span with `attributes` and `events` (by name) into the conventions' words."""
     plain = values.attributes(attributes, frozenset((_TYPE, _SESSION)))
     is_tool = plain.get(_TYPE) in _TOOLS
     found: values.Attributes = {names.SESSION[0]: plain.get(_SESSION)}

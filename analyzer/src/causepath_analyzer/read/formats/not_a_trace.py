@@ -305,7 +305,7 @@ def looks_like(document: bytes) -> Look:
 
 
 def _is_record(fields: Collection[str]) -> bool:
-    """Whether an object has a time and an id: what is in it is its content."""
+    """Tells whether an object has a time and an id: what is in it is its content."""
     return any(map(_TIMES.search, fields)) and any(map(_ID.search, fields))
 
 
@@ -341,7 +341,8 @@ _DEPTH: Final = 5
 
 
 def text_looks_like(document: bytes) -> Look | None:
-    """What `document`, which is no JSON, looks like; ``None`` if like nothing in particular."""
+    """Guesses what `document`, which is no JSON, looks like; ``None`` if like nothing in
+    particular."""
     if _JAVASCRIPT.match(document):
         return _CONSOLE
     return next((look for pattern, look in _TEXTS if pattern.match(document)), None)

@@ -37,7 +37,7 @@ class _Usage(Struct, gc=False):
 
 
 class _Step(Struct, gc=False):
-    """What a span of the SDK's own, whose type is "custom", is about."""
+    """The content of a span of the SDK's own, whose type is "custom"."""
 
     sdk_span_type: str | None = None
     name: str | None = None

@@ -311,7 +311,7 @@ def _understood(wire: _Span) -> dict[str, object]:
 
 
 def _tells(events: list[_Event], code: Number) -> bool:
-    """Whether one of `events` says when the first token came, or what went wrong."""
+    """Tells whether one of `events` says when the first token came, or what went wrong."""
     failed = code in _ERROR_CODES
     return any(
         event.name in names.FIRST_TOKEN_EVENTS or (failed and event.name == names.EXCEPTION)
@@ -320,7 +320,7 @@ def _tells(events: list[_Event], code: Number) -> bool:
 
 
 def _read_events(events: list[_Event], understood: dict[str, object]) -> None:
-    """What events say that no attribute does: when the first token came, what went wrong."""
+    """Reads from events what no attribute says: when the first token came, what went wrong."""
     for event in events:
         if event.name in names.FIRST_TOKEN_EVENTS:
             understood.setdefault(names.FIRST_TOKEN_NS, normalise.whole(event.timeUnixNano))

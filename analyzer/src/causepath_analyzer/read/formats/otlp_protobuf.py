@@ -39,14 +39,14 @@ _ID_BYTES: Final = 8
 
 
 def recognise(head: bytes) -> bool:
-    """Whether `head` starts an OTLP message with spans, plain or after a frame's length."""
+    """Tells whether `head` starts an OTLP message with spans, plain or after a frame's length."""
     if all(byte >= 0x20 or byte in b"\t\n\r" for byte in head):
         return False  # text: a line feed followed by a brace looks like a field and its length
     return _starts_message(head) or (_is_framed(head) and _starts_message(head[_LENGTH_BYTES:]))
 
 
 def frames(stream: BinaryIO) -> Iterator[int]:
-    """Where the frames of `stream` start that a reader could begin with; nothing else is read."""
+    """Finds the frames of `stream` that a reader could begin with; nothing else is read."""
     position = 0
     while head := stream.read(_HEAD):
         length = int.from_bytes(head[:_LENGTH_BYTES], "big")
@@ -117,13 +117,13 @@ def read(stream: BinaryIO, passed_over: Callable[[str], None]) -> Iterator[Found
 
 
 def _has_spans(batch: "trace_pb2.ResourceSpans") -> bool:
-    """Whether what was read as spans has the ids of spans."""
+    """Tells whether what was read as spans has the ids of spans."""
     spans = (span for group in batch.scope_spans for span in group.spans)
     return any(len(span.span_id) == _ID_BYTES for span in spans)
 
 
 def _other_signal(message: bytes) -> str | None:
-    """What `message` is, if it is of another signal. Fields of other types read as absent."""
+    """Names the signal of `message`, if it is another one. Fields of other types read as absent."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
     from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics

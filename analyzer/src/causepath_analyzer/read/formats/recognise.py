@@ -81,11 +81,12 @@ def gathered_so_far() -> tuple[GatheredFormat, ...]:
 
 
 class Options(Struct, frozen=True):
-    """How to read. ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content.
+    """The options of reading.
 
-    ``max_bytes`` bounds what compressed data, a pipe or a device may give; one document of it may
-    have a 32nd part. A plain file may be as large as it is. ``wanted`` is asked of servers.
-    A document in one of the formats ``refused`` raises `NotApartError`.
+    ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content. ``max_bytes``
+    bounds what compressed data, a pipe or a device may give; one document of it may have a 32nd
+    part. A plain file may be as large as it is. ``wanted`` is asked of servers. A document in one
+    of the formats ``refused`` raises `NotApartError`.
     """
 
     format: str | None = None
@@ -95,7 +96,7 @@ class Options(Struct, frozen=True):
 
 
 class NotApartError(Exception):
-    """What is read in parts can only be read as a whole; never shown to anybody."""
+    """An error: what is read in parts can only be read as a whole. It is never shown."""
 
 
 DEFAULTS: Final = Options()
@@ -138,7 +139,7 @@ class Recogniser:
         """How the last document began that a reader took."""
 
     def found(self) -> Iterator[Sequence[Found]]:
-        """What is in the stream, in batches, in order."""
+        """Reads what is in the stream, in batches, in order."""
         try:
             yield from self._found()
         except OSError as error:
@@ -201,7 +202,7 @@ class Recogniser:
             return [Skipped(where, "nested too deeply to be a trace")]
 
     def _read_whole(self, whole: Whole, where: str, why: str) -> Sequence[Found] | None:
-        """What readers take of the documents in a torn piece; ``None`` if nothing."""
+        """Lets readers take the documents in a torn piece; ``None`` if none does."""
         taken = [self._taken(data, where) for data in whole.documents]
         found = [one for given in taken for one in given or ()]
         if all(given is None for given in taken):
@@ -225,7 +226,7 @@ class Recogniser:
         return [Skipped(where, look.what)]
 
     def _taken(self, data: bytes, where: str) -> Sequence[Found] | None:
-        """What the first reader gives that knows `data`; ``None`` if none does."""
+        """Lets the first reader that knows `data` read it; ``None`` if none does."""
         tried = 0
         while True:
             for candidate in self._formats[tried:]:
@@ -249,7 +250,7 @@ class Recogniser:
         ]
 
     def _prefer(self, fitting: JsonFormat) -> None:
-        """What fitted one document most likely fits the next."""
+        """Tries first what fitted one document: it most likely fits the next."""
         if fitting.name in self._refused:
             raise NotApartError
         if self.format is None:

@@ -89,7 +89,7 @@ _ISSUED: Final = tuple(name for name in names.ISSUED if name.startswith("gen_ai.
 
 
 def asked(raw: Raw) -> values.Attributes:
-    """What the request in `raw` says, as attributes; nothing if it is no request."""
+    """Reads the request in `raw` as attributes; nothing if it is no request."""
     try:
         request = _REQUEST.decode(raw)
     except values.DAMAGED:
@@ -98,7 +98,7 @@ def asked(raw: Raw) -> values.Attributes:
 
 
 def answered(raw: Raw) -> values.Attributes:
-    """What the reply in `raw` says, as attributes; nothing if it is no reply."""
+    """Reads the reply in `raw` as attributes; nothing if it is no reply."""
     try:
         reply = _REPLY.decode(raw)
     except values.DAMAGED:

@@ -39,8 +39,11 @@ class Tool(Struct, gc=False):
 
 
 class Session(Struct, frozen=True):
-    """Who recorded what between when. ``shortened`` is when the conversation was summed up,
-    ``origin`` the session that it goes on with."""
+    """A recorded session: its emitter, its times and where it came from.
+
+    ``shortened`` is when the conversation was summed up, ``origin`` the session that it goes on
+    with.
+    """
 
     id: str
     program: str

@@ -53,8 +53,8 @@ _TOGETHER_NS: Final = 1_000_000_000
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What counts of a record: when it was written, who speaks, and which tools it asks for or
-    brings results of."""
+    """The part of a record that counts: when it was written, who speaks, and which tools it asks
+    for or brings results of."""
 
     at_ns: int
     voice: Voice
@@ -71,7 +71,8 @@ class Beginning(Struct, frozen=True, gc=False):
 
 
 def heard(text: str, *, is_meta: bool, origin: str | None) -> tuple[Voice, Waiting]:
-    """Who says `text` in a record of a user, and who was waited for if a turn begins with it."""
+    """Tells who says `text` in a record of a user, and who was waited for if a turn begins with
+    it."""
     reminders = _REMINDERS.match(text)
     if reminders is not None and not is_meta:
         text = text[reminders.end() :]
@@ -95,7 +96,7 @@ def heard(text: str, *, is_meta: bool, origin: str | None) -> tuple[Voice, Waiti
 
 
 def beginnings(records: Sequence[Record]) -> list[Beginning]:
-    """Where turns begin in `records`, which are in order of time."""
+    """Finds where turns begin in `records`, which are in order of time."""
     answered: dict[str, int] = {}
     for record in records:
         for tool in record.answers:

@@ -95,7 +95,7 @@ def attributes(
 
 
 def noted(events: Iterable[tuple[str | None, int | None]]) -> Attributes:
-    """What events, as names and times in ns, say that no attribute does: the first token."""
+    """Reads from events, as names and times in ns, what no attribute says: the first token."""
     times = [at for name, at in events if name in names.FIRST_TOKEN_EVENTS and at is not None]
     return {names.FIRST_TOKEN_NS: min(times)} if times else {}
 
@@ -107,7 +107,7 @@ def taken_text(understood: Attributes, among: Sequence[str]) -> str | None:
 
 
 def present(raw: Raw) -> bool:
-    """Whether the field was there and not null."""
+    """Tells whether the field was there and not null."""
     return bool(raw) and bytes(raw) != b"null"
 
 

@@ -102,7 +102,7 @@ def _lines(
 
 
 def _is_bracket(line: bytes) -> bool:
-    """Whether a document that is spread over lines begins with `line`."""
+    """Tells whether a document that is spread over lines begins with `line`."""
     return len(line) < _BRACKET and line.strip() in (b"{", b"[")
 
 
@@ -127,7 +127,8 @@ def _complete(data: bytes) -> bool:
 
 
 def _mostly_lines(rest: bytes) -> bool:
-    """Whether a line that opens a document closes it as well: told from the first such line."""
+    """Tells whether a line that opens a document closes it as well: told from the first such
+    line."""
     for line in rest[: 1 << 24].splitlines():
         if len(line) > 2 and line[:1] in (b"{", b"[") and _opens(line):
             return _complete(line)

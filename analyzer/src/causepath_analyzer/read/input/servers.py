@@ -62,7 +62,7 @@ Found = Document | Skipped | Note
 def documents(
     address: str, wanted: Wanted, most_bytes: int, heard: Heard | None = None
 ) -> Iterator[Found]:
-    """What the server at `address` gives, in order; every document is one that `read` knows.
+    """Reads what the server at `address` gives, in order; every document is one that `read` knows.
 
     Raises `UnreadableInputError` if it gives nothing, `NoTracesError` if there is no such trace,
     and `UsageError` where it has to be said what is wanted. What goes wrong after the first
@@ -132,7 +132,7 @@ class _Server:
 
 
 def _one(server: _Server, address: str, trace: str | None) -> Document:
-    """What is at `address`, whatever it is."""
+    """Fetches what is at `address`, whatever it is."""
     answer = server.get_address(address)
     if answer.status == 404 and trace is not None:
         raise _not_there(answer, trace)
@@ -429,7 +429,7 @@ def _listed(names: Sequence[str]) -> str:
 def _nothing(
     server: _Server, service: str | None, services: Sequence[str] | None, start_us: int
 ) -> UsageError | NoTracesError:
-    """Why a search found nothing."""
+    """Explains why a search found nothing."""
     if service is not None and services and service not in services:
         return UsageError(
             f"{server.address}: no service is called {service}; there is {_listed(services)}"
@@ -453,7 +453,7 @@ class _Pane(Struct):
 
 
 def _grafana(scheme: str, netloc: str, query: Mapping[str, str]) -> str:
-    """What to name instead of a page of Grafana, with what its address says of it."""
+    """Names what to use instead of a page of Grafana, with what its address says of it."""
     uid, trace = "UID", "ID"
     try:
         panes = msgspec.json.decode(query.get("panes", "{}"), type=dict[str, _Pane])

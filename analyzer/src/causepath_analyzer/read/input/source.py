@@ -123,18 +123,18 @@ def unpacked(raw: io.BufferedReader, most_bytes: int = MOST_BYTES) -> BinaryIO:
 
 
 def lost(stream: BinaryIO) -> Sequence[Skipped]:
-    """What is missing in what was read of `stream`, because it was damaged or too large."""
+    """Lists what is missing in what was read of `stream`, because it was damaged or too large."""
     raw = getattr(stream, "raw", None)
     return raw.missing if isinstance(raw, _Pieces) else ()
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a file that begins with `head` has to be unpacked."""
+    """Tells whether a file that begins with `head` has to be unpacked."""
     return head.startswith((_GZIP, _ZSTD)) or head[_LENGTH_BYTES:_HEADER] == _ZSTD
 
 
 def knows_its_size(stream: BinaryIO) -> bool:
-    """Whether `stream` is a plain file, whose owner knows what reading it takes."""
+    """Tells whether `stream` is a plain file, whose owner knows what reading it takes."""
     return not isinstance(getattr(stream, "raw", None), _Pieces)
 
 
@@ -169,7 +169,7 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _zstd(stream: BinaryIO) -> Iterator[bytes]:
-    """What is in a zstd stream of any number of frames.
+    """Unpacks a zstd stream of any number of frames.
 
     Raises `OSError` where it is damaged, `EOFError` where it is cut off.
     """

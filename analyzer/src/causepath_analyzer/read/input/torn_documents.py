@@ -28,8 +28,10 @@ class Whole(Struct, frozen=True, gc=False):
 
 
 def opening_of(document: bytes) -> bytes:
-    """How `document` begins, up to the name of its first field; empty if it is no object. Less than
-    that may stand before it, of an object that was torn at once."""
+    """Reads how `document` begins, up to the name of its first field; empty if it is no object.
+
+    Less than that may come before it, of an object that was torn at once.
+    """
     found = _OPENING.search(document[:128])
     if found is None:
         return b""
@@ -38,7 +40,8 @@ def opening_of(document: bytes) -> bytes:
 
 
 def whole_documents(data: bytes, known: bytes) -> Whole:
-    """What is whole in `data`, where documents begin like `known` or like the first of its own."""
+    """Finds what is whole in `data`, in which documents begin like `known` or like the first of
+    its own."""
     opening = known or opening_of(data)
     if not opening or len(data) > _LONGEST:
         return Whole([], is_all=False)

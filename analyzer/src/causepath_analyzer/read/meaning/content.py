@@ -94,7 +94,10 @@ def _compressor() -> "ZstdCompressor":
 
 
 def _unwrapped(value: object, wrappers: Sequence[str]) -> object:
-    """What was passed: ``{"inputs": {...}, "tags": [...]}`` is LangChain's own record of it."""
+    """Returns what was passed:
+
+    ``{"inputs": {...}, "tags": [...]}`` is LangChain's own record of it.
+    """
     if isinstance(value, str) and value[:1] in ("{", "["):  # JSON in JSON
         try:
             return _unwrapped_once(_ANY.decode(value), wrappers)

@@ -49,7 +49,7 @@ class Cause(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Side(Struct, frozen=True, array_like=True):
-    """What a trace at either end of such a link says, or a part of it.
+    """The facts about a trace, or a part of it, at either end of such a link.
 
     ``has_root``: something is around its calls, as a request or an agent that was declared.
     ``delivered`` are the tools whose results one of its calls carries, ``previous`` the calls whose
@@ -114,7 +114,7 @@ def involved(causes: Iterable[Cause], trace_ids: Iterable[str]) -> set[str]:
 
 
 def side_of(spans: Sequence[Span]) -> Side:
-    """What `spans`, of one trace, say of it."""
+    """Describes `spans`, of one trace."""
     blocks = [span.model_call.blocks for span in spans if span.model_call is not None]
     return Side(
         start_ns=min(span.start_ns for span in spans),
@@ -135,7 +135,7 @@ def side_of(spans: Sequence[Span]) -> Side:
 
 
 def joins(causes: Sequence[Cause], sides: Mapping[str, Side]) -> Joins:
-    """Which traces are one run, of those that have `sides`."""
+    """Finds which traces are one run, of those that have `sides`."""
     known = [c for c in causes if c.trace_id in sides and c.of_trace in sides]
     takers: dict[str, set[str]] = {}
     givers: dict[str, set[str]] = {}
@@ -183,7 +183,8 @@ def _is_one_run(cause: Cause, source: Side, target: Side, takers: int) -> bool:
 
 
 def _continues(source: Side, target: Side) -> bool:
-    """Whether a call of `source` takes up a conversation of `target`, as the next question does."""
+    """Tells whether a call of `source` takes up a conversation of `target`, as the next question
+    does."""
     return not source.previous.isdisjoint(target.spans)
 
 
@@ -192,7 +193,7 @@ def _agree(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _is_worth_naming(cause: Cause, source: Side, target: Side, givers: int) -> bool:
-    """Whether something may be handed on, although nothing says that it is one run."""
+    """Tells whether something may be handed on, although nothing says that it is one run."""
     if not (source.is_run and target.is_run) or cause.at_ns < target.start_ns:
         return False
     if cause.why in _TOOLS:
@@ -273,7 +274,7 @@ class Part(Struct, frozen=True, array_like=True):
 
 
 class Loose(Struct, frozen=True, array_like=True):
-    """What the traces of one process say, each by itself, that others have to be asked about."""
+    """The facts about one process's traces that other processes have to be asked about."""
 
     parts: tuple[Part, ...] = ()
     absent: frozenset[str] = frozenset()
@@ -287,7 +288,7 @@ NOT_LOOSE: Final = Loose()
 
 
 def loose(traces: Iterable[Trace]) -> Loose:
-    """What cannot be settled in `traces` one by one."""
+    """Collects what cannot be settled in `traces` one by one."""
     parts: list[Part] = []
     absent: set[str] = set()
     for trace in traces:
@@ -344,7 +345,7 @@ def handing_on(parts: Iterable[Part]) -> frozenset[str]:
 
 
 def holders(traces: Iterable[Trace], span_ids: frozenset[str]) -> dict[str, str]:
-    """In which of `traces` spans with these ids are."""
+    """Finds in which of `traces` spans with these ids are."""
     if not span_ids:
         return {}
     return {

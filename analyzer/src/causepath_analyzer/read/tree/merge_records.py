@@ -62,9 +62,9 @@ class Layers(Struct, frozen=True):
     """Steps that their emitter wrote beside the agent they are of, and that hang below it now."""
 
     def other_sums(self) -> list[tuple[Tokens, Tokens]]:
-        """What steps say that their calls used, and what these say, where the two differ.
+        """Lists what steps say that their calls used, and what these say, if the two differ.
 
-        Some steps repeat the sum of all their calls, some the last one's: neither is told.
+        Some steps repeat the sum of all their calls, some the last one's: neither is reported.
         """
         sums = [
             i
@@ -101,7 +101,7 @@ def merge(spans: list[Span], parents: list[int]) -> Layers:
 
 
 def looked_through(spans: list[Span], parents: list[int]) -> Layers:
-    """What `merge` gives, from a look at every call."""
+    """Finds the layers as `merge` does, with a look at every call."""
     merging = _Merging(spans, parents)
     hung = merging.agents()
     merging.guesses()
@@ -114,8 +114,8 @@ def looked_through(spans: list[Span], parents: list[int]) -> Layers:
 
 
 def may_hold_twins(spans: Sequence[Span], parents: Sequence[int]) -> bool:
-    """Whether any call may be recorded twice: most traces have one emitter of calls, in which none
-    lies in another of its kind. One pass; a "no" is certain."""
+    """Tells whether any call may be recorded twice: most traces have one emitter of calls, in
+    which none lies in another of its kind. One pass; a "no" is certain."""
     model: Span | None = None
     tool: Span | None = None
     around: list[Category] = []
@@ -176,8 +176,8 @@ _ACTS: Final = frozenset(("llm", "tool", "agent"))
 
 
 def _may_be_call(span: Span) -> bool:
-    """Whether an agent or step says what only one reply says, and so may be one call: its id or
-    why it ended; of a step also which model it was."""
+    """Tells whether an agent or step says what only one reply says, and so may be one call: its
+    id or why it ended; of a step also which model it was."""
     said = span.repeats
     if said is None or span.category not in ("agent", "chain") or said.model is None:
         return False
@@ -185,7 +185,8 @@ def _may_be_call(span: Span) -> bool:
 
 
 def _one_step(agent: str, step: str) -> bool:
-    """Whether the names are of one agent: ``invoke_agent writer``, ``execute_task writer``."""
+    """Tells whether the names are of one agent: ``invoke_agent writer``, ``execute_task
+    writer``."""
     return agent.rpartition(" ")[2] == step.rpartition(" ")[2]
 
 
@@ -269,7 +270,7 @@ class _Merging:
                 self._replace(i, category="llm", model_call=call)
 
     def _has_acts(self) -> list[bool]:
-        """For each span whether a call, a tool or an agent lies in it."""
+        """Tells for each span whether a call, a tool or an agent lies in it."""
         inside = [False] * len(self.spans)
         for i in reversed(top_down(self.parents)):
             parent = self.parents[i]
@@ -278,8 +279,8 @@ class _Merging:
         return inside
 
     def _is_told(self, i: int, call: ModelCall, certain: Sequence[int]) -> bool:
-        """Whether one of the `certain` calls, in the time of step `i` but not below it, is what the
-        step speaks of: some emitters lose what is around a call."""
+        """Tells whether one of the `certain` calls, in the time of step `i` but not below it, is
+        what the step speaks of: some emitters lose what is around a call."""
         step = self.spans[i]
         first = bisect_left(
             certain, step.start_ns - _TOLERANCE_NS, key=lambda j: self.spans[j].start_ns
@@ -332,7 +333,8 @@ class _Merging:
                         self._merge(owner, i, why)
 
     def _flat(self, inner: dict[int, list[int]], owner: int) -> list[int]:
-        """What lies in `owner`, with what lies in the steps that turned out to be no calls."""
+        """Lists what lies in `owner`, with what lies in the steps that turned out to be no
+        calls."""
         found = list(inner[owner])
         for i in found:
             if self.spans[i].category == "chain":
@@ -340,8 +342,8 @@ class _Merging:
         return found
 
     def _owners(self, category: str) -> tuple[list[int], list[int]]:
-        """For each span the nearest call around it, with no agent or call of another kind between,
-        and how many spans are above it."""
+        """Finds for each span the nearest call around it, with no agent or call of another kind
+        between, and how many spans are above it."""
         spans, parents = self.spans, self.parents
         owners, depths = [NO_SPAN] * len(spans), [0] * len(spans)
         for i in top_down(parents):
@@ -375,7 +377,7 @@ class _Merging:
             self._replace(outer, category="chain", model_call=None, repeats=spans[outer].model_call)
 
     def _only(self, outer: int, inner: int) -> MergeReason | None:
-        """Whether nothing says that the only call below `outer` is another one."""
+        """Merges the only call below `outer` unless something says that it is another one."""
         one, other = self.spans[outer], self.spans[inner]
         if not _may_be_one_model(one, other):
             return None
@@ -506,7 +508,7 @@ def _tokens(span: Span) -> Tokens | None:
 
 
 def _same_model_call(one: Span, other: Span) -> MergeReason | None:
-    """What proves that two spans record one call of a model, if anything does."""
+    """Finds what proves that two spans record one call of a model, if anything does."""
     first, second = one.model_call, other.model_call
     if first is None or second is None:
         return None
@@ -520,7 +522,8 @@ def _same_model_call(one: Span, other: Span) -> MergeReason | None:
 
 
 def _one_model(first: str | None, second: str | None) -> bool:
-    """Whether two names may be of one model: gateways and regions put something before or after."""
+    """Tells whether two names may be of one model: gateways and regions put something before or
+    after."""
     if first is None or second is None:
         return True
     one, other = first.lower().rpartition("/")[2], second.lower().rpartition("/")[2]
@@ -555,7 +558,7 @@ def _beside_model(one: Span, other: Span) -> MergeReason | None:
 
 
 def _different_ids(first: str | None, second: str | None) -> bool:
-    """Whether two ids are of one kind and differ; gateways give ids of their own."""
+    """Tells whether two ids are of one kind and differ; gateways give ids of their own."""
     if first is None or second is None:
         return False
     return first[:4] == second[:4] and first != second
@@ -604,7 +607,7 @@ def _contained(one: Span, other: Span) -> bool:
 
 
 def _near(one: Span, other: Span) -> bool:
-    """Whether two windows are nearly the same."""
+    """Tells whether two windows are nearly the same."""
     slack = max(_NEAR_NS, max(one.duration_ns, other.duration_ns) // _NEAR)
     slack = min(slack, max(_TOLERANCE_NS, min(one.duration_ns, other.duration_ns) // 2))
     return (
@@ -618,7 +621,8 @@ def _one_place(one: Span, other: Span) -> bool:
 
 
 def _known_of_model(one: Span, other: Span) -> ModelCall | None:
-    """What both spans know of a model call; `other` is the inner one, nearer to the wire."""
+    """Combines what both spans know of a model call; `other` is the inner one, nearer to the
+    wire."""
     outer, inner = one.model_call, other.model_call
     if outer is None or inner is None:
         return outer or inner

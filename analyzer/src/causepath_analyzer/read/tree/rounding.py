@@ -23,8 +23,8 @@ _A_CLOCK_NS: Final = 10**17
 
 
 def resolution_ns(spans: Sequence[Span]) -> int:
-    """What the clock of `spans` cuts times to: the largest of 1 ms, 1 us and 1 ns that divides
-    every start and end."""
+    """Finds what the clock of `spans` cuts times to: the largest of 1 ms, 1 us and 1 ns that
+    divides every start and end."""
     largest = _MS
     for span in spans:
         while largest > 1 and (span.start_ns % largest or span.ended_ns % largest):
