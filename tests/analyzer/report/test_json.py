@@ -267,6 +267,7 @@ def test_a_report_says_where_a_cost_comes_from() -> None:
     assert (told["cost_usd"], told["priced_share"]) == ("0.00625", 0.5)
     assert told["prices"] == {
         "table": table_name(),
+        "own": None,
         "basis": "exact",
         "estimates": [],
         "unpriced_models": ["nobody-knows-it"],

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from causepath_analyzer.analyses.path.causes import Causes, causes
-from causepath_analyzer.analyses.path.cost import Cost, cost_of
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, Cost, OwnPrices, cost_of
 from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
@@ -16,12 +16,15 @@ from causepath_analyzer.model import Trace
 class Facts:
     """The analyses of ``trace``, each made once, when it is first asked for.
 
-    ``others`` is what other runs show about the order of calls.
+    ``others`` is what other runs show about the order of calls, ``prices`` are those of one's own.
     """
 
-    def __init__(self, trace: Trace, others: Elsewhere = NOWHERE) -> None:
+    def __init__(
+        self, trace: Trace, others: Elsewhere = NOWHERE, prices: OwnPrices = TABLE_ONLY
+    ) -> None:
         self.trace = trace
         self.others = others
+        self.prices = prices
 
     @cached_property
     def kinds(self) -> SpanKinds:
@@ -56,4 +59,4 @@ class Facts:
     @cached_property
     def cost(self) -> Cost:
         """Prices the calls; the table of prices is loaded when this is first asked for."""
-        return cost_of(self.usage.models, self.usage.started_ns)
+        return cost_of(self.usage.models, self.usage.started_ns, self.prices)

@@ -11,7 +11,7 @@ from causepath_analyzer.analyses.findings.opportunities import Fault, opportunit
 from causepath_analyzer.analyses.findings.rule import Finding, Rule
 from causepath_analyzer.analyses.findings.rules import EVERY
 from causepath_analyzer.analyses.path.causes import Causes
-from causepath_analyzer.analyses.path.cost import NO_COST, Cost
+from causepath_analyzer.analyses.path.cost import NO_COST, TABLE_ONLY, Cost, OwnPrices
 from causepath_analyzer.analyses.path.critical_path import CriticalPath
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
@@ -56,12 +56,13 @@ def explained(
     with_cost: bool = False,
     others: Elsewhere = NOWHERE,
     rules: Iterable[Rule] = EVERY,
+    prices: OwnPrices = TABLE_ONLY,
 ) -> Run:
     """Makes all analyses of `trace`, and finds what `rules` find.
 
-    What `others` did in which order is evidence for findings.
+    What `others` did in which order is evidence for findings. `prices` go over those of the table.
     """
-    facts = Facts(trace, others)
+    facts = Facts(trace, others, prices)
     found = opportunities(facts, rules)
     return Run(
         trace=trace,

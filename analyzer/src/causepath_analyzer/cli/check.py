@@ -28,6 +28,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.prices import PricesOption, own_prices
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
@@ -63,6 +64,7 @@ def check(
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
     findings: FindingOptions = EVERY_FINDING,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
     """Hold every run against budgets; exit with 1 if one is broken.
@@ -89,8 +91,10 @@ def check(
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, selection, server)
     others = elsewhere(chosen) if rules else NOWHERE
+    own = own_prices(prices)
     runs = [
-        explained(entry, with_cost="cost" in names, others=others, rules=rules) for entry in chosen
+        explained(entry, with_cost="cost" in names, others=others, rules=rules, prices=own)
+        for entry in chosen
     ]
     found = checked(wanted, runs, sum(entry.unread for entry in reading.inputs))
     if json:

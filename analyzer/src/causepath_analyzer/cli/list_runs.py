@@ -12,6 +12,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import marks, show, write
+from causepath_analyzer.cli.prices import PricesOption, own_prices
 from causepath_analyzer.cli.report import AsciiOption, ColorOption, JobsOption, rows_in
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection
 from causepath_analyzer.cli.servers import NO_SERVER, Server
@@ -29,13 +30,15 @@ def list_runs(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     jobs: JobsOption = None,
 ) -> int:
     """List runs: when they began, name, wall time, cost, status and trace; the last one below."""
     named = named_paths(paths)
-    task = Task(read_options(named, format, max_bytes, server), codes=())
+    options = read_options(named, format, max_bytes, server)
+    task = Task(options, codes=(), prices=own_prices(prices))
     inputs, rows = rows_in(named, task, jobs, selection, server)
     briefs = [row.brief for row in rows]
     if json:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rule import Rule
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import summary
@@ -31,6 +32,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
+from causepath_analyzer.cli.prices import PricesOption, own_prices
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked, picked_rows
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.errors import UsageError
@@ -84,6 +86,7 @@ def report(
     server: Server = NO_SERVER,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     all_: AllOption = False,
@@ -94,17 +97,20 @@ def report(
     named = named_paths(paths)
     rules = wanted_rules(findings, config)
     codes = tuple(rule.code for rule in rules)
-    task = Task(read_options(named, format, max_bytes, server), with_json=json, codes=codes)
+    own = own_prices(prices)
+    task = Task(
+        read_options(named, format, max_bytes, server), with_json=json, codes=codes, prices=own
+    )
     inputs, found = _found(named, task, jobs, selection, server)
     shown = (*named, *as_typed(server), *selection.as_typed())
     if json:
         write(as_json(inputs, found), output)
     elif output is not None:
         kind = marks(ascii_only=ascii_only, every_row=all_, saved=True)
-        save(as_text(inputs, found, shown, kind, rules), output)
+        save(as_text(inputs, found, shown, kind, rules, own), output)
     else:
         kind = marks(ascii_only=ascii_only, every_row=all_)
-        show(as_text(inputs, found, shown, kind, rules), color)
+        show(as_text(inputs, found, shown, kind, rules, own), color)
     return status_of(inputs, named, strict=strict)
 
 
@@ -169,10 +175,12 @@ def as_text(
     paths: Sequence[str],
     marks: Marks,
     rules: Sequence[Rule],
+    own: OwnPrices = TABLE_ONLY,
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        return run_text(explained(found, with_cost=True, rules=rules), marks, paths, inputs)
+        run = explained(found, with_cost=True, rules=rules, prices=own)
+        return run_text(run, marks, paths, inputs)
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)
 
 

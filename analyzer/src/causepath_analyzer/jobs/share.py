@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import Brief, brief
@@ -31,6 +32,7 @@ class Task(Struct, frozen=True):
     options: Options = Options()
     with_json: bool = False
     codes: tuple[str, ...] = tuple(RULES)
+    prices: OwnPrices = TABLE_ONLY
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -113,7 +115,13 @@ class Share:
         rules = [RULES[code] for code in task.codes]
         self._traces.reverse()
         while self._traces:
-            run = explained(self._traces.pop(), with_cost=True, others=others, rules=rules)
+            run = explained(
+                self._traces.pop(),
+                with_cost=True,
+                others=others,
+                rules=rules,
+                prices=task.prices,
+            )
             yield Row(brief(run), trace_json(run) if task.with_json else b"")
 
 

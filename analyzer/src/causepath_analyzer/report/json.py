@@ -118,6 +118,7 @@ class _Prices(Struct):
     ``compared_usd`` here."""
 
     table: str
+    own: str | None
     basis: Basis | None
     estimates: Sequence[str]
     unpriced_models: Sequence[str]
@@ -297,6 +298,7 @@ def _usd(value: Decimal) -> str:
 def _prices(cost: Cost) -> _Prices:
     return _Prices(
         table=table_name(),
+        own=cost.own or None,
         basis=None if cost.usd is None else cost.basis,
         estimates=cost.estimates,
         unpriced_models=cost.unpriced,

@@ -264,8 +264,9 @@ def _prices(cost: Cost) -> list[str]:
     """Says by which table the cost is told, how sure it is and what it leaves out."""
     lines = []
     if cost.usd is not None:
+        own = f", and {harmless(cost.own)}" if cost.own else ""
         of = "" if cost.share == 1 else f", {percent(cost.share)} of the tokens"
-        lines.append(f"  cost: {cost.basis}{of}, by {table_name()}")
+        lines.append(f"  cost: {cost.basis}{of}, by {table_name()}{own}")
         lines += [f"    {why}" for why in cost.estimates]
     if cost.unpriced:
         named = [harmless(model) for model in cost.unpriced[:_MOST_MODELS]]

@@ -65,6 +65,17 @@ _FACTORS: Final = (
 """As the providers' pages said on the day."""
 
 
+class OwnPrices(Struct, frozen=True):
+    """Prices of one's own, from a file of this ``name``: for each model a row of
+    `_Prices.rates`."""
+
+    name: str = ""
+    models: Mapping[str, tuple[Decimal, ...]] = {}
+
+
+TABLE_ONLY: Final = OwnPrices()
+
+
 class Cost(Struct, frozen=True):
     """What calls cost. ``usd`` is of those whose price is known, ``None`` where none has one;
     ``share`` is their part of all tokens, and ``is_whole`` whether they are all of them.
@@ -81,6 +92,8 @@ class Cost(Struct, frozen=True):
     compared_usd: Decimal | None = None
     unpriced: tuple[str, ...] = ()
     """The models without a price."""
+    own: str = ""
+    """The name of the file with the prices of one's own that some calls have."""
 
     @property
     def basis(self) -> Basis:
@@ -104,8 +117,11 @@ def cost_usd(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Decimal |
     return cost.usd if cost.is_whole else None
 
 
-def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
-    """The cost of `calls`, each begun at its of `started_ns`.
+def cost_of(
+    calls: Sequence[ModelCall], started_ns: Sequence[int], own: OwnPrices = TABLE_ONLY
+) -> Cost:
+    """The cost of `calls`, each begun at its of `started_ns`; prices of one's `own` go over those
+    of the table.
 
     A call without a model or without token counts has no known price, and one with counts that
     contradict each other neither.
@@ -115,7 +131,9 @@ def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
     unknown: dict[str, None] = {}
     estimates: dict[str, None] = {}
     # What is priced by the token can be added up before: exact either way, and quicker.
-    used: dict[tuple[str, str | None, Terms, int, int], list[int]] = {}
+    used: dict[tuple[str, str | None, Terms, int, int], tuple[list[int], tuple[Decimal, ...]]] = {}
+    row: tuple[Decimal, ...]
+    ours_used = False
     for call, start_ns in zip(calls, started_ns, strict=True):
         tokens = call.tokens
         if tokens is None or tokens == NO_TOKENS:
@@ -123,9 +141,14 @@ def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
             continue
         count = tokens.input + tokens.output
         prices = None
+        at = 0
         if call.model is not None and not contradicts_itself(tokens):
-            at = _day(start_ns)
-            prices = _prices(call.model, call.provider, call.terms, at)
+            if call.model in own.models:
+                prices = _own(own.models[call.model])
+                ours_used = True
+            else:
+                at = _day(start_ns)
+                prices = _prices(call.model, call.provider, call.terms, at)
             if prices is not None and prices.by_time_of_day:
                 at = start_ns // _MINUTE_NS * _MINUTE_S
                 prices = _prices(call.model, call.provider, call.terms, at)
@@ -136,13 +159,15 @@ def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
         priced += count
         level = prices.level(tokens.input)
         key = call.model, call.provider, call.terms, at, level
-        sums = used.get(key)
-        if sums is None:
-            sums = used[key] = [0] * len(prices.rates[level])
+        known = used.get(key)
+        if known is None:
+            row = prices.rates[level]
+            known = used[key] = [0] * len(row), row
             estimates.update(dict.fromkeys(prices.estimates))
-            if start_ns < _FIRST_NS or start_ns >= _LAST_NS:
+            if at and (start_ns < _FIRST_NS or start_ns >= _LAST_NS):
                 estimates["priced as of today: the trace does not say when"] = None
         parts = _parts(call, tokens)
+        sums, row = known
         for part, number in enumerate(parts):
             sums[part] += number
         if call.partial or call.partial_input:
@@ -150,14 +175,12 @@ def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
         if call.searches and not prices.has_searches:
             estimates["searches of the web have no price here"] = None
         if call.said_usd is not None:
-            ours = sum(map(mul, prices.rates[level], parts), Decimal(0))
+            ours = sum(map(mul, row, parts), Decimal(0))
             said_usd = call.said_usd if said_usd is None else said_usd + call.said_usd
             compared_usd = ours if compared_usd is None else compared_usd + ours
     total = Decimal(0)
-    for (model, provider, terms, at, level), sums in used.items():
-        prices = _prices(model, provider, terms, at)
-        if prices is not None:
-            total += sum(map(mul, prices.rates[level], sums), Decimal(0))
+    for sums, row in used.values():
+        total += sum(map(mul, row, sums), Decimal(0))
     if not priced:
         return Cost(None, 0.0, is_whole=False, unpriced=tuple(unknown))
     return Cost(
@@ -168,6 +191,7 @@ def cost_of(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Cost:
         said_usd,
         compared_usd,
         tuple(unknown),
+        own.name if ours_used else "",
     )
 
 
@@ -217,6 +241,10 @@ class _Prices(Struct, frozen=True, gc=False):
     def level(self, count: int) -> int:
         """Finds the row for a call with `count` tokens of input."""
         return sum(count > start for start in self.starts)
+
+
+def _own(row: tuple[Decimal, ...]) -> _Prices:
+    return _Prices((), (row,), by_time_of_day=False, has_searches=row[-1] != 0, estimates=())
 
 
 @lru_cache(maxsize=4096)
