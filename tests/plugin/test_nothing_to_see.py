@@ -147,7 +147,8 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
         "print('hello')",
         {},
         [
-            NOTHING + "neither anthropic nor openai was imported. Calls over plain HTTP are not "
+            NOTHING
+            + "none of anthropic, openai and google.genai was imported. Calls over HTTP are not "
             f"seen: {DECLARE}"
         ],
     ),
@@ -155,7 +156,8 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
         "import sys, types; sys.modules['mistralai'] = types.ModuleType('mistralai')",
         {},
         [
-            NOTHING + "calls of mistralai are not seen, only those of anthropic, openai and MCP; "
+            NOTHING
+            + "calls of mistralai are not seen, only those of anthropic, openai, google-genai and MCP; "
             f"{DECLARE}"
         ],
     ),

@@ -11,7 +11,7 @@ import time
 from causepath.guard import harmless
 
 OTHER_SDKS = (
-    "boto3", "cohere", "google.genai", "google.generativeai", "groq", "litellm", "mistralai",
+    "boto3", "cohere", "google.generativeai", "groq", "litellm", "mistralai",
     "ollama", "together", "transformers", "vertexai", "vllm",
 )  # fmt: skip
 """Modules by which models are called past the SDKs that we see."""
@@ -55,9 +55,9 @@ def why_no_call(sdks: list[str]) -> str:
     if others:
         return (
             f"no spans are written: calls of {', '.join(others)} are not seen, only those of "
-            f"anthropic, openai and MCP; {DECLARE}"
+            f"anthropic, openai, google-genai and MCP; {DECLARE}"
         )
     return (
-        "no spans are written: neither anthropic nor openai was imported. Calls over plain HTTP "
-        f"are not seen: {DECLARE}"
+        "no spans are written: none of anthropic, openai and google.genai was imported. "
+        f"Calls over HTTP are not seen: {DECLARE}"
     )
