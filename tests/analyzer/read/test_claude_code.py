@@ -8,6 +8,7 @@ import pytest
 
 from causepath_analyzer.analyses.diagnosis import diagnosis
 from causepath_analyzer.analyses.run import Run, explained
+from causepath_analyzer.model import Terms
 from causepath_analyzer.read import read
 from tests.analyzer.read.samples import iso
 
@@ -364,6 +365,34 @@ def test_a_call_that_failed_is_a_call(tmp_path: Path) -> None:
         False,
     ]
     assert run.cost.usd is not None  # of what was answered
+
+
+@pytest.mark.parametrize(
+    ("usage", "terms", "searches"),
+    [
+        (
+            {
+                "service_tier": "standard",
+                "speed": "fast",
+                "inference_geo": "us",
+                "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
+            },
+            Terms("standard", None, "fast", "us"),
+            2,
+        ),
+        ({"service_tier": None, "server_tool_use": {"web_search_requests": 0}}, Terms(), 0),
+        ({"service_tier": 3, "speed": [], "server_tool_use": "many"}, Terms(), 0),
+        ({}, Terms(), 0),
+    ],
+)
+def test_how_a_call_was_served(
+    tmp_path: Path, usage: dict[str, Any], terms: Terms, searches: int
+) -> None:
+    answered = reply(20, "a", "It runs.")
+    answered["message"]["usage"] |= usage
+    run = run_of(tmp_path, said(0, "go"), answered)
+    call = next(s.model_call for s in run.trace.spans if s.model_call is not None)
+    assert (call.terms, call.searches) == (terms, searches)
 
 
 def pieces(at_ms: tuple[int, ...]) -> list[Line]:

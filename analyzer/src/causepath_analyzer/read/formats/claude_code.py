@@ -47,6 +47,10 @@ class _Usage(Struct, gc=False):
     cache_read_input_tokens: Number = None
     cache_creation_input_tokens: Number = None
     cache_creation: _CacheCreation | None = None
+    service_tier: object = None
+    speed: object = None
+    inference_geo: object = None
+    server_tool_use: object = None
 
 
 class _Message(Struct, gc=False):
@@ -529,6 +533,7 @@ def _work(
                         names.CACHE_WRITE_TOKENS[0]: usage.cache_creation_input_tokens,
                         names.CACHE_WRITE_1H_TOKENS[0]: creation
                         and creation.ephemeral_1h_input_tokens,
+                        **_served(usage),
                         names.USAGE_PARTIAL: call.is_partial or None,
                     }
                     if _is_counted(usage)
@@ -566,6 +571,19 @@ def _is_counted(usage: _Usage) -> bool:
         usage.cache_creation_input_tokens,
     )
     return any(normalise.whole(count) for count in counts)
+
+
+def _served(usage: _Usage) -> dict[str, object]:
+    """Tells what besides tokens sets the price of a call."""
+    said: dict[str, object] = {
+        names.SERVICE_TIER[0]: usage.service_tier,
+        names.SPEED[0]: usage.speed,
+        names.GEOGRAPHY[0]: usage.inference_geo,
+    }
+    told = {name: said[name] for name in said if isinstance(said[name], str)}
+    tools = usage.server_tool_use
+    searches = tools.get("web_search_requests") if isinstance(tools, dict) else None
+    return {**told, names.WEB_SEARCHES[0]: searches} if searches else told
 
 
 def _asked_for(issued: list[str]) -> str | None:
