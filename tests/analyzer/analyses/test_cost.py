@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from genai_prices import Usage, calc_price
@@ -9,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.path.cost import Cost, cost_of, cost_usd
+from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import ModelCall, Terms, Tokens
+from causepath_analyzer.read import read
+from tests.analyzer.read.test_counts import otlp, step
 
 AT = 1_795_000_000_000_000_000
 
@@ -209,6 +213,39 @@ def test_providers_of_the_table_are_known(provider: str) -> None:
     }.get(provider, "openai/gpt-oss-120b")
     one = ModelCall(model=model, provider=provider, tokens=Tokens(100_000, 100))
     assert (cost_usd([one], [AT]) or 0) > 0
+
+
+def test_calls_that_are_alike_but_for_how_they_were_served(tmp_path: Path) -> None:
+    tiers = ["default", "flex", "priority", "flex", "default", "flex"]
+    alike = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-5.6-sol",
+        "gen_ai.usage.input_tokens": 10_000,
+        "gen_ai.usage.output_tokens": 500,
+    }
+    calls = [
+        step(
+            "chat",
+            f"{i}-{i + 1}",
+            {
+                **alike,
+                "openai.response.service_tier": tier,
+                "gen_ai.usage.web_search_requests": i,
+                "gen_ai.usage.cost": 0.5 * (i + 1),
+            },
+        )
+        for i, tier in enumerate(tiers)
+    ]
+    file = tmp_path / "t.json"
+    file.write_bytes(otlp(step("invoke_agent a", "0-9", {}, *calls)))
+    run = explained(read([str(file)]).traces[0], with_cost=True)
+    found = [span.model_call for span in run.trace.spans if span.model_call is not None]
+    assert [(one.terms.tier, one.searches, one.said_usd) for one in found] == [
+        (tier, i, Decimal("0.5") * (i + 1)) for i, tier in enumerate(tiers)
+    ]
+    # 2 x standard, 3 x half, 1 x double; and 15 searches
+    assert run.cost.usd == Decimal("0.275") + Decimal("0.15")
 
 
 COUNTS = st.integers(0, 300_000)
