@@ -67,12 +67,13 @@ screenshots: backends $(PHOENIX)/.ready  ## pages of some runs in SCREENSHOTS (.
 	@command -v chromium >/dev/null || { echo "screenshots: there is no \`chromium\` here (apt-get install chromium)" >&2; exit 2; }
 	SCREENSHOTS=$(or $(SCREENSHOTS),.sdk/screenshots) $(BIN)/python -m pytest -m screenshots tests/backends
 
-check: $(READY)  ## format, lint, types
+check: $(READY)  ## format, lint, types, docstrings
 	$(BIN)/ruff format --check --no-cache .
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy src/causepath analyzer/src/causepath_analyzer tests/typing
 	@# The plugin runs with Python 3.10 too, which has less.
 	$(BIN)/mypy --python-version 3.10 --no-warn-unreachable --no-warn-unused-ignores src/causepath
+	$(BIN)/python -m tests.docstrings src analyzer/src
 
 fuzz: $(READY)  ## ten minutes of coverage-guided fuzzing of every reader, and the other long tests
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
@@ -99,7 +100,7 @@ requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
 	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
+	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --no-strip-extras --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
 
 clean:

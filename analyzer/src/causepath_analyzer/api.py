@@ -144,7 +144,7 @@ class Run:
 
     @property
     def start_ns(self) -> int:
-        """When it began, in ns since 1970."""
+        """Returns when it began, in ns since 1970."""
         return self._trace.start_ns
 
     @property
@@ -153,19 +153,19 @@ class Run:
 
     @property
     def status(self) -> "Status":
-        """How it ended: ok, failed, interrupted, timed_out or unfinished."""
+        """Returns how it ended: ok, failed, interrupted, timed_out or unfinished."""
         from causepath_analyzer.analyses.path.status import ending
 
         return ending(self._trace).status
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What its model calls cost; ``None`` if that is not known."""
+        """Returns what its model calls cost; ``None`` if that is not known."""
         return self.explained.spent_usd
 
     @property
     def findings(self) -> "tuple[Finding, ...]":
-        """What would make it faster or cheaper, the largest first."""
+        """Returns what would make it faster or cheaper, the largest first."""
         return self.explained.findings
 
     @property

@@ -236,7 +236,7 @@ def _parameters(settings: Mapping[str, Any]) -> dict[str, Scalar | tuple[str, ..
 
 
 def read_reply(result: object) -> ModelReply | None:
-    """From an `HttpResponse` that holds a whole reply."""
+    """Reads an `HttpResponse` that holds a whole reply."""
     whole = get(result, "response_stream")
     if not isinstance(whole, list):
         return None
@@ -294,7 +294,7 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
 
 
 def _ends(event: Any) -> str | None:
-    """Why the reply ends, if it does. Why there is none, where the prompt was not taken."""
+    """Tells why the reply ends, if it does, or why there is none, if the prompt was not taken."""
     found = fields_of(event)
     candidates = items(found.get("candidates"))
     if candidates:
@@ -410,7 +410,7 @@ def _refused(error: BaseException) -> Refusal | None:
 
 
 def _tool(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolUse | None:
-    """From the arguments of `invoke_function_from_dict_args(args, function_to_invoke)`."""
+    """Reads the arguments of `invoke_function_from_dict_args(args, function_to_invoke)`."""
     given = kwargs["args"] if "args" in kwargs else args[0]
     function = kwargs.get("function_to_invoke") or args[-1]
     name = getattr(function, "__name__", None)

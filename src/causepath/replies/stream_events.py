@@ -39,10 +39,10 @@ class Reader(Protocol):
         """All events have come."""
 
     def left(self, error: BaseException) -> None:
-        """Nobody fetches events any more, because of this."""
+        """Notes that nothing fetches events any more, because of this error."""
 
     def closed(self, error: BaseException | None = None) -> None:
-        """Nothing more comes."""
+        """Notes that nothing more comes."""
 
 
 def observed_events(

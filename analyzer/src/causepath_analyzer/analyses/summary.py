@@ -18,7 +18,7 @@ from causepath_analyzer.model import NO_SPAN, Health
 
 
 class Brief(Struct, frozen=True, array_like=True):
-    """What a summary keeps of a run, which needs no more of its trace.
+    """The part of a run that a summary keeps, which needs no more of its trace.
 
     ``cost_usd`` is ``None`` if it is not known. ``places`` are ns on the critical path by kind,
     operation, agent and turn, ``findings`` code, saving and evidence of each, ``faults`` the rules
@@ -58,7 +58,7 @@ class Spread(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """What the runs waited for, by kind, operation, agent or turn.
+    """The time that the runs waited for one kind, operation, agent or turn.
 
     ``wall_ns`` is its time on the critical paths of all runs, ``share`` its part of all wall time,
     ``p50_ns`` and ``p95_ns`` percentiles per run (0 in runs without it), ``runs`` in how many it

@@ -24,7 +24,7 @@ class _Line(Struct):
 
 
 class Account(Struct, frozen=True):
-    """How a program came by its traces, or why it has none."""
+    """The story of a program's traces: how it came by them, or why it has none."""
 
     loaded_ns: int | None = None
     """When the plugin was loaded first; ``None``: it never was."""

@@ -51,7 +51,7 @@ def explain(
 
 
 class Labelled(msgspec.Struct, frozen=True):
-    """What was claimed of the pairs of calls of the labelled set, which ``benchmarks/labelled``
+    """The claims about the pairs of calls of the labelled set, which ``benchmarks/labelled``
     runs; each pair counts twice, with content off and on."""
 
     dependent: int

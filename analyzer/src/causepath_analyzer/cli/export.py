@@ -47,7 +47,7 @@ _MOST_BYTES_AT_ONCE: Final = 4 << 20
 
 
 class Exported(Struct, frozen=True):
-    """What was written where. ``anew`` spans were written from what was understood of them."""
+    """The outcome of an export. ``anew`` spans were written from what was understood of them."""
 
     schema: str
     to: Target
@@ -142,7 +142,7 @@ def export(
 
 
 def _is_sent(to: Target, output: str | None) -> bool:
-    """Whether the spans go to a server and not into a file."""
+    """Tells whether the spans go to a server and not into a file."""
     return to == "jaeger" if output is None else is_address(output)
 
 
@@ -224,7 +224,7 @@ def _written(to: Target, runs: Sequence[Run], weight: Weight) -> bytes:
 
 
 def _told(done: Exported) -> list[str]:
-    """What a person is told, with what to look for."""
+    """Says what a person is told, with what to look for."""
     sent = is_address(done.target)
     what = f"{count(done.spans, 'span')} of {count(done.traces, 'trace')}"
     told = [f"{what} {'sent' if sent else 'written'} to {done.target}"]

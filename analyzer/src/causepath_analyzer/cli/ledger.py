@@ -40,7 +40,8 @@ def read_prediction(path: str) -> Prediction:
 
 
 def ledger() -> list[Entry]:
-    """What was verified here before, oldest first; lines that are damaged count for nothing."""
+    """Reads what was verified here before, oldest first; lines that are damaged count for
+    nothing."""
     try:
         lines = LEDGER.read_bytes().splitlines()
     except OSError:

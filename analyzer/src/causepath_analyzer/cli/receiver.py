@@ -26,7 +26,7 @@ _HEADERS: Final = {"Content-Type": "application/x-protobuf", "Content-Encoding":
 
 
 class Received(Struct, frozen=True):
-    """What a receiver made of the spans: how many it rejected, and what it said."""
+    """The answer of a receiver: how many spans it rejected, and what it said."""
 
     endpoint: str
     rejected: int
@@ -34,7 +34,7 @@ class Received(Struct, frozen=True):
 
 
 def endpoint(address: str | None) -> str:
-    """Where OTLP goes at `address`, or where the environment says, or on this machine."""
+    """Finds where OTLP goes: at `address`, or where the environment says, or on this machine."""
     found = (address or os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT).rstrip("/")
     return found if urlsplit(found).path.endswith(_PATH) else found + _PATH
 

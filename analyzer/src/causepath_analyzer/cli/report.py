@@ -165,7 +165,7 @@ def rows_in(
 
 
 def found_in(traces: Sequence[Trace], task: Task) -> Found:
-    """What is to be told of `traces`, which one process has read."""
+    """Collects what is to be told of `traces`, which one process has read."""
     return traces[0] if len(traces) == 1 and not task.with_json else rows_of(traces, task)
 
 

@@ -23,7 +23,7 @@ _ANY: Final = frozenset("*?[")
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class Selection:
-    """Which of the runs that were read are wanted; all of these have to be true of a run."""
+    """A choice among the runs that were read; all of its conditions have to be true of a run."""
 
     trace: Annotated[
         str | None, Parameter(metavar="ID", help="Only the trace whose id starts so.")
@@ -62,7 +62,7 @@ EVERY_RUN: Final = Selection()
 
 
 class Glance(Struct, frozen=True):
-    """What runs are picked by."""
+    """The facts that runs are picked by."""
 
     trace_ids: tuple[str, ...]
     name: str

@@ -32,7 +32,7 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class Server:
-    """What to ask a server for, and how to talk to it."""
+    """The options for asking a server, and for the connection to it."""
 
     service: Annotated[
         str | None,
@@ -83,7 +83,8 @@ NO_SERVER: Final = Server()
 
 
 def wanted(server: Server, paths: Sequence[str]) -> Wanted:
-    """What `server` and the environment say. Raises `UsageError` if no path is an address."""
+    """Combines what `server` and the environment say. Raises `UsageError` if no path is an
+    address."""
     given = [
         field.name
         for field in fields(server)
@@ -105,7 +106,7 @@ def wanted(server: Server, paths: Sequence[str]) -> Wanted:
 
 
 def connection(server: Server) -> Connection:
-    """How to talk to servers. Raises `UsageError` for what is not understood."""
+    """Reads the options of the connection. Raises `UsageError` for what is not understood."""
     return Connection(
         timeout_s=_timeout_s(server.timeout),
         headers=(*headers_in(HEADERS_VARIABLE), *map(_header, server.header or ())),

@@ -47,7 +47,8 @@ def fitted(text: str, width: int) -> str:
 
 
 def duration(ns: int) -> str:
-    """At most seven characters: "0ns", "512ms", "18.42s", "42m07s", "123h"."""
+    """Formats a duration in at most seven characters: "0ns", "512ms", "18.42s", "42m07s",
+    "123h"."""
     if ns < 0:
         return f"-{duration(-ns)}"
     if ns < 1_000:

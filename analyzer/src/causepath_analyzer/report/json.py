@@ -114,8 +114,7 @@ class _Calls(Struct):
 
 
 class _Prices(Struct):
-    """How the cost was told: ``said_usd`` is what the trace itself says that calls cost which are
-    ``compared_usd`` here."""
+    """The way in which the cost was told."""
 
     table: str
     own: str | None
@@ -250,7 +249,7 @@ def report_json(
 
 
 def trace_json(run: Run) -> bytes:
-    """What `report_json` says of one run."""
+    """Writes what `report_json` says of one run."""
     return msgspec.json.encode(_trace(run))
 
 

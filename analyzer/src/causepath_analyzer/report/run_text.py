@@ -145,7 +145,7 @@ def _ending(run: Run, marks: Marks) -> list[Text]:
 
 
 def _waits(run: Run) -> list[Text]:
-    """What held each call on the path that came after another one."""
+    """Says what held each call on the path that came after another one."""
     held: dict[Edge, int] = {}
     before = NO_SPAN
     for section in run.path.sections:
@@ -181,7 +181,7 @@ def _wall(run: Run, marks: Marks) -> list[Text]:
 
 
 def _outside(run: Run, marks: Marks) -> list[Text]:
-    """What is to be said of time that no call took: whose it was, and what it may have been."""
+    """Says whose the time was that no call took, and what it may have been."""
     path = run.wall.path
     lines = []
     if len(run.trace.roots) > 1:
@@ -215,7 +215,8 @@ def _outside(run: Run, marks: Marks) -> list[Text]:
 
 
 def _after(run: Run, marks: Marks) -> str:
-    """What goes on after the run, longest, and whether it ran while nothing else was seen to."""
+    """Says what goes on after the run, longest, and whether it ran while nothing else was seen
+    to."""
     trace = run.trace
     later = [i for i, span in enumerate(trace.spans) if span.ended_ns > trace.end_ns]
     last = max(later, key=lambda i: trace.spans[i].ended_ns)
@@ -224,7 +225,7 @@ def _after(run: Run, marks: Marks) -> str:
 
 
 def _branches(run: Run, marks: Marks) -> str:
-    """Which call ran in most of the time that a branch beside it took."""
+    """Names the call that ran in most of the time that a branch beside it took."""
     beside: dict[int, int] = {}
     for section in run.path.sections:
         if section.kind == "beside":
@@ -328,7 +329,7 @@ def _opportunities(run: Run, marks: Marks) -> list[Text]:
 
 
 def _why_none(run: Run) -> str:
-    """That there is no opportunity, or that none could be seen."""
+    """Says that there is no opportunity, or that none could be seen."""
     spans = run.trace.spans
     if not run.trace.wall_ns:
         return "none, as no span of this trace has a length"
@@ -345,7 +346,7 @@ def _why_none(run: Run) -> str:
 
 
 def _lacking(run: Run) -> list[Text]:
-    """What it would take to say more."""
+    """Says what it would take to know more."""
     told = lacking(run.trace, run.usage)
     return (
         [Text("To say more, this trace lacks"), *(Text(f"  {one}") for one in told)] if told else []

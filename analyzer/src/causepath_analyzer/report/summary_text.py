@@ -110,7 +110,7 @@ _TURNS = (
 
 
 def _turns(summary: Summary) -> list[Text]:
-    """How the wall time is spread over the turns of a conversation, if there are several."""
+    """Shows how the wall time is spread over the turns of a conversation, if there are several."""
     rows = {row.key: row for row in summary.rows if row.by == "turn"}
     told = [f"{words} {percent(rows[role].share)}" for role, words in _TURNS if role in rows]
     return [Text(f"Wall by model turn: {', '.join(told)}", style="note")] if len(told) > 1 else []

@@ -108,7 +108,7 @@ class _Tree:
             self.own_ns[section.span] += section.end_ns - section.start_ns
 
     def depth_among(self, shown: Sequence[int]) -> dict[int, int]:
-        """How many of the spans in `shown` each of them lies below."""
+        """Counts for each span in `shown` how many of the others it lies below."""
         depth: dict[int, int] = {}
         inside = [-1] * len(self.parents)  # depth of the innermost shown span around
         visible = set(shown)
@@ -121,7 +121,7 @@ class _Tree:
         return depth
 
     def on_path(self, span: int) -> list[tuple[int, int]]:
-        """When the path was in `span` or below it: stretches in ns."""
+        """Finds when the path was in `span` or below it: stretches in ns."""
         first, last = self._place[span], self._last[span]
         return [
             (s.start_ns, s.end_ns) for s in self._sections if first <= self._place[s.span] <= last

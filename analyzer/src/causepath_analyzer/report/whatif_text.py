@@ -162,7 +162,7 @@ def verify_text(measured: Measured) -> list[Text]:
 
 
 def profile_text(curves: Sequence[Curve], percents: Sequence[int]) -> list[Text]:
-    """For each operation, how much faster a run gets as the operation does."""
+    """Shows for each operation how much faster a run gets as the operation does."""
     head = "".join(f"{f'-{percent_}%':>8}" for percent_ in percents)
     lines = [
         Text(f"{'If this took less time':<40}{head}", style="title"),

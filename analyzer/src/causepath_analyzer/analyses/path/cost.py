@@ -49,7 +49,7 @@ Basis = Literal["exact", "estimated"]
 
 
 class Factor(Struct, frozen=True):
-    """What a way to be served multiplies the price of tokens with, where the table is silent."""
+    """A multiple of the price of tokens for a way to be served, where the table is silent."""
 
     provider: str
     term: Literal["batch", "us"]
@@ -77,11 +77,10 @@ TABLE_ONLY: Final = OwnPrices()
 
 
 class Cost(Struct, frozen=True):
-    """What calls cost. ``usd`` is of those whose price is known, ``None`` where none has one;
-    ``share`` is their part of all tokens, and ``is_whole`` whether they are all of them.
+    """The cost of calls.
 
-    ``estimates`` say why it is no exact figure. ``said_usd`` is what the trace itself says that
-    some of the calls cost, and ``compared_usd`` what these cost here.
+    ``usd`` is of those whose price is known, ``None`` if none has one; ``share`` is their part of
+    all tokens, and ``is_whole`` tells whether they are all of them.
     """
 
     usd: Decimal | None
