@@ -62,7 +62,7 @@ _FACTORS: Final = (
     Factor("aws.bedrock", "batch", Decimal("0.5"), "2026-11-28"),
     Factor("anthropic", "us", Decimal("1.1"), "2026-11-28"),
 )
-"""As the providers' pages said on the day."""
+"""Known to this project on that day, and not checked since: what rests on them is an estimate."""
 
 
 class OwnPrices(Struct, frozen=True):
