@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("more", [(), ("unmarked",)])
 def test_run_reports_on_what_the_program_added(folder: Path, more: tuple[str, ...]) -> None:
     (folder / "causepath-traces.jsonl").write_text(LINE + "\n" + OTHER + "\n")
-    done = causepath("run", "--", sys.executable, "agent.py", "7", "3", *more)
+    done = causepath("run", "--", sys.executable, "-S", "agent.py", "7", "3", *more)
     assert (done.returncode, done.stdout) == (3, "the program's own output\n")
     first, headline, _ = done.stderr.partition("chat 7  1.0ms  1 model call  trace ")
     assert headline
@@ -81,7 +81,7 @@ def test_programs_side_by_side_do_not_mix(folder: Path) -> None:
     command = [sys.executable, "-m", "causepath_analyzer", "run", "--json"]
     both = [
         subprocess.Popen(
-            [*command, "--", sys.executable, "agent.py", number, "0"],
+            [*command, "--", sys.executable, "-S", "agent.py", number, "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -100,12 +100,13 @@ def test_programs_side_by_side_do_not_mix(folder: Path) -> None:
 
 
 def test_json_has_standard_output_for_itself(folder: Path) -> None:
-    done = causepath("run", "--json", "--", sys.executable, "agent.py", "1", "0")
+    done = causepath("run", "--json", "--", sys.executable, "-S", "agent.py", "1", "0")
     program = json.loads(done.stdout)["program"]
     assert done.stderr == "the program's own output\n"
     parts = (program[f"{name}_ns"] for name in ("runs", "before", "between", "after"))
     assert sum(parts) == program["wall_ns"]
-    done = causepath("run", "--json", "-o", "r.json", "--", sys.executable, "agent.py", "1", "0")
+    command = (sys.executable, "-S", "agent.py", "1", "0")
+    done = causepath("run", "--json", "-o", "r.json", "--", *command)
     assert (done.returncode, done.stdout, done.stderr) == (0, "the program's own output\n", "")
     assert len(json.loads((folder / "r.json").read_text())["traces"]) == 1
 
@@ -132,11 +133,11 @@ def test_json_has_standard_output_for_itself(folder: Path) -> None:
 def test_a_program_without_traces_is_told_why(folder: Path, program: str, told: str) -> None:
     (folder / "agent.py").write_text(WRITER + program)
     (folder / "causepath-traces.jsonl").write_text(LINE + "\n")
-    done = causepath("run", "--", sys.executable, "agent.py")
+    done = causepath("run", "--", sys.executable, "-S", "agent.py")
     assert done.returncode == 5
     assert told in done.stderr
     (folder / "agent.py").write_text(WRITER + program + "\nsys.exit(7)")
-    assert causepath("run", "--", sys.executable, "agent.py").returncode == 7
+    assert causepath("run", "--", sys.executable, "-S", "agent.py").returncode == 7
 
 
 def test_where_the_time_before_the_first_run_went(folder: Path) -> None:
@@ -151,7 +152,7 @@ write(1, now, now + 1_000_000)
 account(event="ended", calls=1, sdk_ns=imported)
 """
     )
-    done = causepath("run", "--", sys.executable, "agent.py")
+    done = causepath("run", "--", sys.executable, "-S", "agent.py")
     line = done.stderr.splitlines()[1]
     assert line.startswith("  before the first run: ")
     told = r" to start Python, (20ms|0\.02s) to import the SDK$"
