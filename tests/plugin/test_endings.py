@@ -31,6 +31,7 @@ import causepath, causepath.auto
 import anthropic
 
 URL = sys.argv[1]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 
 def interrupt(number):
     os.kill(os.getpid(), number)

@@ -85,6 +85,7 @@ STANDS_IN = {
     "causepath.tool_functions.stand_in": "what is called instead of a function of the application",
     "causepath.replies.reply_body": "what is iterated or closed instead of a response's body",
     "causepath.guard": "what catches everything",
+    "causepath.arguments": "what refuses a wrong argument of the application's",
 }
 """Modules of which some functions call the application's or the SDK's own: these cannot fail where
 they do nothing but that, and what they do besides is in functions of its own."""
@@ -123,7 +124,7 @@ def edge(name: str) -> bool:
     module = next((module for module in STANDS_IN if name.startswith(f"{module}.")), None)
     return module is not None and (
         "<locals>" in name
-        or module in ("causepath.guard", "causepath.replies.stream_events")
+        or module in ("causepath.arguments", "causepath.guard", "causepath.replies.stream_events")
         or name.startswith(
             (
                 "causepath.hooks.carried_context.InWorker.",

@@ -205,6 +205,7 @@ def test_a_span_around_the_first_call_of_a_process_is_written(
     if not imported:
         monkeypatch.delitem(sys.modules, "anthropic")
         monkeypatch.delitem(sys.modules, "openai", raising=False)
+        monkeypatch.delitem(sys.modules, "google.genai", raising=False)
     causepath.instrument()
     with tracer.start_as_current_span("GET /"):
         pass

@@ -471,6 +471,8 @@ def _salvage(document: bytes, where: str) -> list[Found] | None:
         decoded = _anything(document)
     except RecursionError:
         return [Skipped(where, "nested too deeply to be a trace")]
+    except ValueError:
+        return [Skipped(where, "a number in it has too many digits")]
     found: list[Found] = []
     is_otlp = False
     for request in _objects(decoded) if isinstance(decoded, list) else _objects([decoded]):

@@ -228,6 +228,7 @@ class Known:
             has_plain_counts=resource.sdk != "openlit"
             and {"input", "output"} <= counts
             and counts <= normalise.PLAIN_COUNTS
+            and counts <= free.keys()  # else one was negative, and others may be
             and all(type(facts.get(fact)) is int for fact in counts),
             may_sum=may_sum,
             is_partial=normalise.flag(facts.get("partial")) is True,
