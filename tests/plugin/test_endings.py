@@ -128,6 +128,23 @@ def hangs(city):
 started = threading.Event()
 """
 
+TOO_LONG = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+URL = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+async def asks_in_vain():
+    client = anthropic.AsyncAnthropic(base_url=URL, api_key="x")
+    messages = [{"role": "user", "content": "?"}]
+    asking = client.messages.create(model="m", max_tokens=9, messages=messages)
+    try:
+        await asyncio.wait_for(asking, 0.5)
+    except TimeoutError:
+        pass
+
+asyncio.run(asks_in_vain())
+"""
+
 HANGS_IN_A_DAEMON_THREAD = """
 threading.Thread(target=ask, args=[hangs], daemon=True).start()
 started.wait()
@@ -269,6 +286,14 @@ ENDINGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
             RUN: {"outcome": "timed_out", "error": "CancelledError"},
             TOOL: {"error": "CancelledError"},
         },
+    ),
+    "a model call that takes too long": (
+        TOO_LONG,
+        {RUN: {"outcome": "timed_out", "error": "CancelledError"}},
+    ),
+    "an exception after the answer": (
+        "def agent():\n    ask(lambda city: 'sunny')\n    raise ValueError\nagent()",
+        {RUN: {"outcome": "failed", "error": "ValueError"}, TOOL: {}},
     ),
     "a daemon thread that hangs as the program ends": (
         HANGS_IN_A_DAEMON_THREAD,

@@ -437,7 +437,10 @@ def rounds_of_a_chat(client: anthropic.Anthropic) -> None:
 
 
 def retrieve_and_answer(client: anthropic.Anthropic) -> None:
-    question = "How do I make green tea?"
+    answer_from_pages(client, "How do I make green tea?")
+
+
+def answer_from_pages(client: anthropic.Anthropic, question: str) -> None:
     for_search = {"role": "user", "content": f"Rewrite for search: {question}"}
     client.messages.create(model="m", max_tokens=9, messages=[for_search])
     for_answer = {"role": "user", "content": f"Answer from this: nothing\n\n{question}"}
@@ -454,6 +457,21 @@ def workers_and_a_critic(client: anthropic.Anthropic) -> None:
 def questions_of_their_own(client: anthropic.Anthropic) -> None:
     for question in ("ASK for the weather", "ASK for a train", "ASK for a poem"):
         say(client, question)
+
+
+def items_of_a_loop(client: anthropic.Anthropic) -> None:
+    for topic in ("the tea of China", "the coffee of Yemen"):
+        first = {"role": "user", "content": f"ASK for a plan of a short article.\n{topic}, please"}
+        client.messages.create(model="m", max_tokens=9, messages=[first])
+        other = {"role": "user", "content": f"ASK for the article itself.\n{topic}, please"}
+        client.messages.create(model="m", max_tokens=9, messages=[other])
+
+
+def questions_of_one_template(client: anthropic.Anthropic) -> None:
+    begin = {"role": "user", "content": "ASK to translate the sentence that follows:\nHello"}
+    client.messages.create(model="m", max_tokens=9, messages=[begin])
+    then = {"role": "user", "content": "ASK to translate the sentence that follows:\nGood night"}
+    client.messages.create(model="m", max_tokens=9, messages=[then])
 
 
 def the_same_again(client: anthropic.Anthropic) -> None:
@@ -474,6 +492,8 @@ def two_in_a_row(client: anthropic.Anthropic) -> None:
         (retrieve_and_answer, [2]),
         (workers_and_a_critic, [5]),
         (questions_of_their_own, [1, 1, 1]),
+        (questions_of_one_template, [1, 1]),
+        (items_of_a_loop, [2, 2]),
         (the_same_again, [1, 1]),
         (two_in_a_row, [3, 3]),
     ],
@@ -536,3 +556,22 @@ def test_no_frame_is_marked_while_somebody_traces(recording: Recording) -> None:
     assert [type(one).__name__ for one in frames] == [
         "NoneType", "NoneType", "NoneType", "Activation", "Activation", "NoneType",
     ]  # fmt: skip
+
+
+def test_a_function_that_asks_for_a_tool_of_its_name_is_not_the_tool(
+    client: anthropic.Anthropic, recording: Recording
+) -> None:
+    def classify(ticket: str) -> Any:
+        tool = {"name": "search", "input_schema": {"type": "object"}}
+        return ask(client, [{"role": "user", "content": ticket}], tools=[tool]).content[0].input
+
+    search = classify  # as a table may have it
+    for ticket in ("printer broken", "login fails", "invoice wrong"):
+        TOOLS_BY_NAME["search"] = search
+        TOOLS_BY_NAME["search"](ticket)
+    recording.text()
+    names = Counter(span.name for span in recording.spans())
+    assert names == {"invoke_agent test_runs": 3, "chat m": 3}
+
+
+TOOLS_BY_NAME: dict[str, Any] = {}

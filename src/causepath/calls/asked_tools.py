@@ -9,6 +9,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from causepath.calls.tool_spans import tool_attributes, tool_call_links
 from causepath.code.application_stack import application_frames, standing
+from causepath.code.frames import written_at
 from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.operation import Step
@@ -111,10 +112,11 @@ class AskedTools:
     def _find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         frames = list(application_frames())
         stack = run.stack = standing(frames)
+        inside = frozenset(written_at(frame.f_code) for frame in frames)
         for call in calls:
             asked = run.asked.get(call.id)
             if asked is not None:
-                asked.stack = stack
+                asked.stack, asked.inside = stack, inside
         if self._finder is not None:
             self._finder.find(frames, [call.name for call in calls])
 

@@ -3,7 +3,8 @@
 Each is a conversation of its own, and nothing that the SDK is given says that they are one run. Two
 things do, together: a function of the application that is still running made or began both calls,
 and what the later one is given carries something that the run has put out. If one function makes
-both calls itself, it is enough that they are about the same words.
+both calls itself, at different places, it is enough that both are given a line which is not in the
+code: the question that a run is about.
 
 An activation of a function is known by a mark that its frame holds, in `f_trace`, which means
 nothing to Python as long as nobody traces, and which goes away with the frame. Nothing of the frame
@@ -24,7 +25,7 @@ from causepath.code.ownership import is_application
 from causepath.guard import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
     from causepath.calls.runs import Run
@@ -48,13 +49,13 @@ NOT_SAID_BY_A_USER = ("system", "developer")
 class Activation:
     """One call of a function of the application, as long as it runs."""
 
-    __slots__ = ("_over", "at", "run")
+    __slots__ = ("_over", "places", "run")
 
     def __init__(self, over: Callable[[Run], None]) -> None:
         self.run: Run | None = None
         """The latest run that a call inside it belongs to."""
-        self.at = 0
-        """The place in its code that made that call."""
+        self.places: set[int] = set()
+        """The places in its code that made calls of that run."""
         self._over = over
 
     def __call__(self, *_: object) -> None:
@@ -82,24 +83,27 @@ class Chains:
         """Finds the run that the call which is about to be made goes on with."""
         if not self._may_mark():
             return None
-        candidates: dict[int, tuple[Run, bool, bool]] = {}
+        candidates: dict[int, tuple[Run, bool]] = {}
+        constants = ""
         for distance, frame in enumerate(application_frames()):
             held = getattr(frame, "f_trace", None)
             if type(held) is not Activation:
                 continue
             run = held.run
             if run is not None and run.span is not None and not run.is_over:
-                is_direct = distance == 0
-                goes_on = is_direct and held.at != frame.f_lasti
-                candidates.setdefault(id(run), (run, is_direct, goes_on))
+                # A loop comes back to a place: what it has there is another item, perhaps.
+                goes_on = distance == 0 and frame.f_lasti not in held.places
+                candidates.setdefault(id(run), (run, goes_on))
+                constants = constants or _constants(frame)
             if len(candidates) == MAX_CANDIDATES:
                 break
         evidence = self._words.evidence
         if not candidates or evidence is None:
             return None
         texts = _latest(read_body())
-        for run, words, inputs in candidates.values():
-            if texts and evidence.takes_up(run.key[0], texts, words=words, inputs=inputs):
+        for run, goes_on in candidates.values():
+            lines = [t for text in texts for t in text.splitlines() if t.strip() not in constants]
+            if texts and evidence.takes_up(run.key[0], texts, lines if goes_on else ()):
                 run.is_chain = True
                 return run
         return None
@@ -120,9 +124,17 @@ class Chains:
                     before.activations.discard(id(held))
                     if before.is_resting:
                         left.append(before)
-                held.run, held.at = run, frame.f_lasti
+                if before is not run:
+                    held.run, held.places = run, set()
+                held.places.add(frame.f_lasti)
                 run.activations.add(id(held))
         return left
+
+    def marked(self, frames: Iterable[FrameType]) -> list[Run]:
+        """Lists the runs at rest whose code is in these frames, less what runs a whole program."""
+        held = [frame.f_trace for frame in frames if frame.f_code.co_name != "<module>"]
+        runs = [one.run for one in held if type(one) is Activation and one.run is not None]
+        return [run for run in runs if run.is_resting]
 
     @harmless(None)
     def close(self) -> None:
@@ -151,6 +163,12 @@ def _own_frames() -> Iterator[FrameType]:
             return
         yield frame
         frame = frame.f_back
+
+
+def _constants(frame: Any) -> str:
+    """Joins the texts in the code of a function and of its module: of templates, for example."""
+    own = [one for one in frame.f_code.co_consts if type(one) is str]
+    return "\n".join(own + [one for one in frame.f_globals.values() if type(one) is str])
 
 
 def _latest(body: object) -> list[str]:

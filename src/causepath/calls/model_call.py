@@ -135,6 +135,8 @@ class ModelCall:
         self._native = native
         self._other = other
         self._is_ours = native is None and other is None
+        self._handled = id(sys.exc_info()[1])
+        """The id of an exception that the application handles as it makes the call."""
         self._reply = Reply(provider, request.make_up_id)
         self._told_others: dict[str, Any] = {}
         """The attributes that a span of another library was given for this call."""
@@ -552,6 +554,13 @@ class ModelCall:
             span.set_status(StatusCode.OK)
         span.end(end_time=self.closed_ns)
         self.over(self.closed_ns, self._error)
+
+    def cut_off_by(self, error: BaseException | None) -> None:
+        """Notes what an SDK ends its span for before we are told: a cancelled task, for example,
+        of which the span says nothing."""
+        is_new = error is not None and id(error) != self._handled
+        if is_new and not isinstance(error, Exception) and not self.is_complete:
+            self._ended_by(error)  # type: ignore[arg-type]
 
     def over(self, end_ns: int, error: str | None) -> None:
         """Notes that the span of the call has ended."""

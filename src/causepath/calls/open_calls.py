@@ -37,6 +37,8 @@ class OpenCall(Protocol):
     def known_late(self) -> dict[str, Any]:
         """Gives what to add to a span that another library ends before the reply is over for us."""
 
+    def cut_off_by(self, error: BaseException | None) -> None: ...
+
     def over(self, end_ns: int, error: str | None) -> None:
         """Notes that the span of the call has ended."""
 

@@ -20,10 +20,12 @@ from causepath.calls.runs import AskedTool, Run, run_in
 from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
+from causepath.code.frames import written_at
 from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from types import CodeType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
@@ -295,6 +297,7 @@ class OpenRuns:
         inside: Collection[object],
         around: Collection[object] = (),
         *,
+        code: CodeType | None = None,
         strict: bool = False,
     ) -> tuple[AskedTool | None, bool]:
         """Finds the asked-for call that a call may be, as others may, and says whether its
@@ -311,6 +314,8 @@ class OpenRuns:
                 a for a in asked if any(c.by is by and c.error_type is None for c in a.candidates)
             ]
             open_now = [a for a in asked if a not in done]
+            # A function that asks for a tool of its own name, to have its answer in that form.
+            open_now = [a for a in open_now if code is None or written_at(code) not in a.inside]
             found, sure = which([*open_now, *done], open_now, given, here, strict=strict)
             if found is None:  # perhaps the call in progress has been given up
                 again = [a for a in named if not a.taken and is_made_again(a, by, around)]

@@ -80,7 +80,9 @@ class PossibleCalls:
             if not outer.sure:  # else what it calls for it is no other call
                 inside.append(outer.asked)
             outer = outer.around
-        asked, sure = runs.may_be(name, called.by, given, inside, around, strict=strict)
+        asked, sure = runs.may_be(
+            name, called.by, given, inside, around, code=called.code, strict=strict
+        )
         if asked is None:
             return None
         outside = steps_outside(asked.stack)

@@ -266,7 +266,10 @@ class RunSpans:
         error = getattr(sys, "last_value", None)
         if error is None or hasattr(sys, "ps1"):  # else of an earlier line of a console
             return
-        through = set(standing(frame for frame, _ in traceback.walk_tb(error.__traceback__)))
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for run in self._chains.marked(frames):  # it had its answer
+            run.ending = run.ending or ending_of(error)
+        through = set(standing(frames))
         left = [run for run in runs if run.asked and not through.isdisjoint(run.stack)]
         if not left:
             return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from causepath.calls.candidates import Candidate
     from causepath.calls.strands import Strand
     from causepath.code.application_stack import Standing
+    from causepath.code.frames import WrittenAt
     from causepath.otel.endings import Ending
     from causepath.otel.operation import Operation
     from causepath.providers.messages import ToolCall
@@ -52,6 +53,8 @@ class AskedTool:
     """The span that measured it."""
     stack: tuple[Standing, ...] = ()
     """The frames that it was asked for in, the innermost first."""
+    inside: frozenset[WrittenAt] = frozenset()
+    """The functions that these are of."""
     taken: bool = False
     """A measured function was recognised as this call."""
     function: int = 0

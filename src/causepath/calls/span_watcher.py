@@ -5,6 +5,7 @@ A span that an SDK writes itself is adopted, not written again.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,7 @@ class WatchedSpans:
             self._others.ended(key)
         call = self._open_calls.ended(key)
         if call is not None:
+            call.cut_off_by(sys.exc_info()[1])
             call.over(span.end_time or time.time_ns(), attributes_of(span).get(semconv.ERROR_TYPE))
         elif self._metrics.wanted():
             self._tools.measure_native(span)

@@ -49,6 +49,14 @@ class Place(NamedTuple):
 
 Frame: TypeAlias = Union["FrameType", Place]
 
+WrittenAt: TypeAlias = tuple[str, int, str]
+"""The file, line and name of a function: the same for its code while it is measured."""
+
+
+def written_at(code: CodeType) -> WrittenAt:
+    """Names the place where a function is written."""
+    return code.co_filename, code.co_firstlineno, code.co_name
+
 
 def application_frame(frame: FrameType | None, distance: int = MAX_FRAMES) -> FrameType | None:
     """`frame` if it is of the application, or the next one outwards that is."""

@@ -252,21 +252,17 @@ class Evidence:
             )
         return found
 
-    def takes_up(self, trace_id: int, texts: Sequence[str], *, words: bool, inputs: bool) -> bool:
-        """Tells whether `texts` carry something that the calls of a trace have put out.
-
-        With `words` a single word that only they have said is enough; with `inputs` so is a line
-        of what they were given.
-        """
+    def takes_up(self, trace_id: int, texts: Sequence[str], lines: Sequence[str]) -> bool:
+        """Tells whether `texts` carry something that the calls of a trace have put out, or whether
+        one of `lines` is something that they were given."""
         given = Pieces.given(texts)
         found = self._flow.sources(given, texts, trace_id, remember=False)
         if any(one.trace_id == trace_id for one in found):
             return True
         earlier = self._said_in(trace_id)
-        return any(word_sources.parts_of_json(one.said or (), texts) for one in earlier) or bool(
-            (words and word_sources.handed_on(texts, earlier).sources)
-            or (inputs and word_sources.is_about_the_same(texts, earlier))
-        )
+        return any(
+            word_sources.parts_of_json(one.said or (), texts) for one in earlier
+        ) or word_sources.is_about_the_same(lines, earlier)
 
     def forget_texts(self, trace_id: int) -> None:
         """The trace is over."""
