@@ -139,3 +139,14 @@ complete -p causepath >&2
     )
     assert set(done.stdout.split()) == expected
     assert "-o default" in done.stderr
+
+
+def test_help_says_what_each_command_is_for() -> None:
+    lines = causepath("-h").stdout.splitlines()
+    start, end = (
+        next(i for i, x in enumerate(lines) if one in x) for one in ("Commands", "--help")
+    )
+    commands = [line.strip("│ ").split(maxsplit=1) for line in lines[start + 1 : end]]
+    named = {one[0]: one for one in commands if one[0] in ("check", "list", "report", "whatif")}
+    assert len(named) == 4
+    assert all(len(one) == 2 for one in named.values())

@@ -62,6 +62,9 @@ def main() -> None:
 
 
 def _called(arguments: Sequence[str]) -> object:
+    if arguments and arguments[0] in app.help_flags:
+        for name in app:
+            app[name]  # imports it, so that its line is there
     try:
         return app(
             list(arguments),
