@@ -128,7 +128,8 @@ def _patched(module: Any) -> Iterator[str]:
 def _is_wrapper(value: object) -> bool:
     if type(value) is MeasuredFunction:
         return True
-    return isinstance(value, types.FunctionType) and hasattr(value, MARK)
+    # What another library has wrapped again since, as wrapt does, is theirs to give back.
+    return type(value) is types.FunctionType and hasattr(value, MARK)
 
 
 def _is_ours(function: Any) -> bool:

@@ -1,5 +1,6 @@
 """Calls, turns and tokens of a run."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -99,7 +100,7 @@ def usage(flow: DataFlow) -> Usage:
     priced = {
         i: call
         for i, call in counted.items()
-        if spans[i].error is None or (call.tokens is not None and call.tokens != NO_TOKENS)
+        if not _is_free(spans[i]) or (call.tokens is not None and call.tokens != NO_TOKENS)
     }
     partial = [call for i, call in (counted | sums).items() if _is_partial(call, spans[i])]
     return Usage(
@@ -116,6 +117,14 @@ def usage(flow: DataFlow) -> Usage:
         tuple([spans[i].start_ns for i in (*priced, *sums)]),
         sum(call.partial_input or not (call.tokens or NO_TOKENS).input for call in partial),
     )
+
+
+_CUT_OFF: Final = re.compile(r"cancel|timed?_?out|interrupt|SIGTERM|SystemExit", re.IGNORECASE)
+
+
+def _is_free(span: Span) -> bool:
+    """Tells whether a call was refused, which costs nothing; one given up may be billed."""
+    return span.error is not None and _CUT_OFF.search(span.error) is None
 
 
 def _is_uncounted(call: ModelCall) -> bool:
@@ -174,7 +183,7 @@ def _sums(trace: Trace, calls: Mapping[int, ModelCall]) -> tuple[dict[int, Model
             if not _is_uncounted(call):
                 below[i] = below.get(i, NO_TOKENS) + (call.tokens or NO_TOKENS)
                 by_calls.add(i)
-            elif spans[i].error is None:
+            elif not _is_free(spans[i]):
                 unsaid.add(i)
         elif step is not None and not _is_uncounted(step):
             said, inside = step.tokens or NO_TOKENS, below.get(i)
