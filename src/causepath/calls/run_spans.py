@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
@@ -303,16 +302,25 @@ class RunSpans:
     @harmless(None)
     def _end_as_they_go_idle(self) -> None:
         while self._runs.idle(time.time_ns()):
-            with contextlib.suppress(Empty):
-                run = self._chains.finished.get(timeout=REST_SECONDS / 6)
-                if run is not None and run.is_resting:
-                    self.end(run, run.touched_ns)
-                continue
-            self.end_resting(REST_SECONDS)
-            self.end_idle(IDLE_SECONDS)
+            if not self._wait():
+                self.end_resting(REST_SECONDS)
+                self.end_idle(IDLE_SECONDS)
         self._janitor.clear()
         if self._runs.idle(time.time_ns()):  # one that has just begun
             self._watch_idle()
+
+    def _wait(self) -> bool:
+        """Waits for a while, or until the code of a run has returned, which it ends then."""
+        if forks.has_green_threads():
+            time.sleep(IDLE_SECONDS / 10)  # waiting for a queue of C would stop all of them
+            return False
+        try:
+            run = self._chains.finished.get(timeout=REST_SECONDS / 6)
+        except Empty:
+            return False
+        if run is not None and run.is_resting:
+            self.end(run, run.touched_ns)
+        return True
 
     @harmless(None)
     def _measure(self, run: Run, end_ns: int, error: str | None) -> None:
