@@ -19,5 +19,5 @@ if find_spec("kubernetes_validate") is None:  # `make test-backends` installs it
 
 @pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    with jaeger_running(tmp_path_factory.mktemp("jaeger")) as running:
+    with jaeger_running(tmp_path_factory.mktemp("jaeger"), JAEGER_MAX_TRACES="20000") as running:
         yield running

@@ -444,7 +444,8 @@ def main(arguments: Sequence[str]) -> int:
     """Build, or run the stack; a ProgramError becomes one line and status 2."""
     try:
         if arguments == ["stack"]:
-            # Ctrl-C ends it at any time, also while something starts.
+            # Ctrl-C ends it at any time, also while something starts; a job begins without it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             with contextlib.suppress(KeyboardInterrupt):
                 stack()
         elif not arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import contextvars
@@ -25,6 +26,7 @@ import causepath
 from causepath import guard, instrumentor
 from tests.plugin import ways
 from tests.plugin.ways import ASK, HELLO, LIMITED, SAID, W, failure, seen
+from tests.support.left_behind import EXIT_FUNCTIONS
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider
 from tests.support.script import ErrorEvent, Failure, Reply, Text, Thinking, ToolUse
@@ -306,6 +308,8 @@ def put_back() -> None:
     patches = getattr(plugin, "_patches", None)
     if patches is not None:
         patches.undo()
+    for function in list(EXIT_FUNCTIONS.registered):
+        atexit.unregister(function)
     guard._reported.clear()
 
 

@@ -462,7 +462,9 @@ def _anything(document: bytes) -> object:
     try:
         return msgspec.json.decode(document)
     except msgspec.ValidationError:
-        return json.loads(document)
+        with suppress(ValueError):
+            return json.loads(document)
+        raise
 
 
 def _salvage(document: bytes, where: str) -> list[Found] | None:
@@ -471,8 +473,6 @@ def _salvage(document: bytes, where: str) -> list[Found] | None:
         decoded = _anything(document)
     except RecursionError:
         return [Skipped(where, "nested too deeply to be a trace")]
-    except ValueError:
-        return [Skipped(where, "a number in it has too many digits")]
     found: list[Found] = []
     is_otlp = False
     for request in _objects(decoded) if isinstance(decoded, list) else _objects([decoded]):

@@ -203,7 +203,10 @@ class Recogniser:
 
     def _read_whole(self, whole: Whole, where: str, why: str) -> Sequence[Found] | None:
         """Lets readers take the documents in a torn piece; ``None`` if none does."""
-        taken = [self._taken(data, where) for data in whole.documents]
+        try:
+            taken = [self._taken(data, where) for data in whole.documents]
+        except msgspec.DecodeError:  # a number that is none, say
+            return None
         found = [one for given in taken for one in given or ()]
         if all(given is None for given in taken):
             return None
