@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from causepath.calls.runs import Run
     from causepath.calls.tracing import Tracing
+    from causepath.code.frames import Frame
     from causepath.content.call_words import Words
 
 REST_SECONDS = 30
@@ -83,8 +84,7 @@ class Chains:
         """Finds the run that the call which is about to be made goes on with."""
         if not self._may_mark():
             return None
-        candidates: dict[int, tuple[Run, bool]] = {}
-        constants = ""
+        candidates: dict[int, tuple[Run, Frame | None]] = {}
         for distance, frame in enumerate(application_frames()):
             held = getattr(frame, "f_trace", None)
             if type(held) is not Activation:
@@ -93,17 +93,16 @@ class Chains:
             if run is not None and run.span is not None and not run.is_over:
                 # A loop comes back to a place: what it has there is another item, perhaps.
                 goes_on = distance == 0 and frame.f_lasti not in held.places
-                candidates.setdefault(id(run), (run, goes_on))
-                constants = constants or _constants(frame)
+                candidates.setdefault(id(run), (run, frame if goes_on else None))
             if len(candidates) == MAX_CANDIDATES:
                 break
         evidence = self._words.evidence
-        if not candidates or evidence is None:
+        texts = _latest(read_body()) if candidates and evidence is not None else []
+        if not texts or evidence is None:
             return None
-        texts = _latest(read_body())
-        for run, goes_on in candidates.values():
-            lines = [t for text in texts for t in text.splitlines() if t.strip() not in constants]
-            if texts and evidence.takes_up(run.key[0], texts, lines if goes_on else ()):
+        for run, caller in candidates.values():
+            lines = _lines_not_in_code(texts, caller) if caller is not None else []
+            if evidence.takes_up(run.key[0], texts, lines):
                 run.is_chain = True
                 return run
         return None
@@ -120,12 +119,12 @@ class Chains:
                 elif type(held) is not Activation:
                     break
                 before = held.run
-                if before is not None and before is not run:
-                    before.activations.discard(id(held))
-                    if before.is_resting:
-                        left.append(before)
                 if before is not run:
                     held.run, held.places = run, set()
+                    if before is not None:
+                        before.activations.discard(id(held))
+                        if before.is_resting:
+                            left.append(before)
                 held.places.add(frame.f_lasti)
                 run.activations.add(id(held))
         return left
@@ -165,10 +164,11 @@ def _own_frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _constants(frame: Any) -> str:
-    """Joins the texts in the code of a function and of its module: of templates, for example."""
-    own = [one for one in frame.f_code.co_consts if type(one) is str]
-    return "\n".join(own + [one for one in frame.f_globals.values() if type(one) is str])
+def _lines_not_in_code(texts: Iterable[str], caller: Frame) -> list[str]:
+    """Lists the lines that are in no text of a function's code or module, as templates are."""
+    values = (*caller.f_code.co_consts, *list(caller.f_globals.values()))
+    code = "\n".join(one for one in values if type(one) is str)
+    return [line for text in texts for line in text.splitlines() if line.strip() not in code]
 
 
 def _latest(body: object) -> list[str]:
