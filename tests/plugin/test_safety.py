@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import base64
 import contextlib
 import contextvars
 import importlib
 import inspect
+import json
 import logging
+import os
 import pkgutil
+import subprocess
 import sys
 import threading
 import types
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -26,14 +30,12 @@ import causepath
 from causepath import guard, instrumentor
 from tests.plugin import ways
 from tests.plugin.ways import ASK, HELLO, LIMITED, SAID, W, failure, seen
-from tests.support.left_behind import EXIT_FUNCTIONS
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider
 from tests.support.script import ErrorEvent, Failure, Reply, Text, Thinking, ToolUse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from tests.support.script import Answer, Request
 
@@ -269,15 +271,16 @@ class Failing:
         self._left = nth
 
     def __enter__(self) -> None:
-        threading.settrace(self._entered)
-        sys.settrace(self._entered)
+        # As a profiler, as the plugin leaves some things undone where somebody traces.
+        threading.setprofile(self._entered)
+        sys.setprofile(self._entered)
 
     def __exit__(self, *exc: object) -> None:
-        sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
 
     def _entered(self, frame: types.FrameType, event: str, argument: object) -> None:
-        if frame.f_code is self._code:
+        if event == "call" and frame.f_code is self._code:
             self._left -= 1
             if not self._left:
                 raise RuntimeError("ours")
@@ -308,21 +311,12 @@ def put_back() -> None:
     patches = getattr(plugin, "_patches", None)
     if patches is not None:
         patches.undo()
-    for function in list(EXIT_FUNCTIONS.registered):
-        atexit.unregister(function)
     guard._reported.clear()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _key() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CAUSEPATH_DIGEST_KEY", "tests")
-        yield
-        put_back()
-
-
-def check(is_async: bool, faults: Sequence[tuple[types.CodeType, int]]) -> None:
-    """For each fault, a function and the time that it fails, the application sees nothing of it."""
+def noticed(is_async: bool, faults: Sequence[tuple[types.CodeType, int]]) -> list[tuple[str, int]]:
+    """Finds the faults, a function and the time that it fails, of which the application sees
+    anything."""
     names = all_code()
     plain = run(is_async, enabled=False)
     wrong = []
@@ -336,34 +330,24 @@ def check(is_async: bool, faults: Sequence[tuple[types.CodeType, int]]) -> None:
             saw = (*saw[:2], plain[2], *saw[3:])
         if saw != plain:
             wrong.append((names[code], nth))
-    assert wrong == []
+    return wrong
 
 
-# An exception of ours in a generator that is being closed has nowhere to go.
-unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@unraisable
-def test_whatever_fails_the_first_time_the_application_sees_nothing() -> None:
-    """Takes every fifth function; the long test takes them all."""
+def first_time() -> tuple[bool, list[tuple[types.CodeType, int]]]:
+    """Takes every fifth function; the long tests take them all."""
     counts = entered(is_async=False)
     assert len(counts) > 300
-    check(False, [(code, 1) for code in list(counts)[::5]])
+    return False, [(code, 1) for code in list(counts)[::5]]
 
 
-@unraisable
-def test_whatever_only_asynchronous_clients_enter_may_fail_too() -> None:
+def of_asynchronous_clients() -> tuple[bool, list[tuple[types.CodeType, int]]]:
+    """Takes the functions that only these enter."""
     both = entered(is_async=False)
-    check(True, [(code, 1) for code in entered(is_async=True) if code not in both])
+    return True, [(code, 1) for code in entered(is_async=True) if code not in both]
 
 
-@unraisable
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(3))
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_whatever_fails_the_application_sees_nothing(is_async: bool, part: int) -> None:
-    """The first time that it runs, the second and the last."""
+def any_time(is_async: bool, part: int) -> tuple[bool, list[tuple[types.CodeType, int]]]:
+    """Takes a third: the first time that each function runs, the second and the last."""
     counts = entered(is_async)
     faults = [
         (code, nth)
@@ -371,7 +355,43 @@ def test_whatever_fails_the_application_sees_nothing(is_async: bool, part: int) 
         for nth in sorted({1, 2, count})
         if nth <= count
     ]
-    check(is_async, faults[part::3])
+    return is_async, faults[part::3]
+
+
+SELECTIONS = {
+    "first time": first_time,
+    "asynchronous clients": of_asynchronous_clients,
+    **{
+        f"{'async' if is_async else 'sync'} {part}": partial(any_time, is_async, part)
+        for is_async in (False, True)
+        for part in range(3)
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "first time",
+        "asynchronous clients",
+        *(
+            pytest.param(one, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
+            for one in list(SELECTIONS)[2:]
+        ),
+    ],
+)
+def test_whatever_fails_the_application_sees_nothing(faults: str) -> None:
+    """Each in a process of its own, as what fails in taking things back leaves them there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.plugin.test_safety", faults],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "CAUSEPATH_DIGEST_KEY": "tests"},
+        capture_output=True,
+        text=True,
+        timeout=850,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 class Broken(SpanExporter):
@@ -551,3 +571,8 @@ def test_no_exported_byte_holds_what_was_said(is_async: bool, tmp_path: Path) ->
 
 def base64_of(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+if __name__ == "__main__":
+    print(json.dumps(noticed(*SELECTIONS[sys.argv[1]]())), flush=True)
+    os._exit(0)  # whatever a fault has left to run at the end
