@@ -31,6 +31,7 @@ import causepath, causepath.auto
 import anthropic
 
 URL = sys.argv[1]
+LIMIT = 3  # seconds, for all up to where the tool waits, on a busy machine too
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 
 def interrupt(number):
@@ -87,7 +88,7 @@ async def group():
 
 async def waits(limit):
     try:
-        await asyncio.wait_for(limit(), 1)
+        await asyncio.wait_for(limit(), LIMIT)
     except asyncio.TimeoutError:
         pass
 
@@ -96,14 +97,14 @@ async def gathers():
 
 async def deadline():
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LIMIT):
             await ask_async()
     except TimeoutError:
         pass
 
 async def anyio_deadline():
     import anyio
-    with anyio.move_on_after(1):
+    with anyio.move_on_after(LIMIT):
         await ask_async()
 
 async def presses_ctrl_c():

@@ -100,6 +100,10 @@ def run(sdk: Sdk, way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
     finally:
         logging.getLogger().removeHandler(logged)
         logging.getLogger().setLevel(level)
+    asked = [
+        (one.method, one.path, one.query, sent_headers(one.headers, api), one.body)
+        for one in api.requests
+    ]
     return {
         "saw": saw,
         "warned": [
@@ -108,11 +112,13 @@ def run(sdk: Sdk, way: Way, kind: str, native: bool, api: MessagesApi) -> Any:
             if not issubclass(one.category, ResourceWarning)
         ],
         "logged": logged.lines,
-        "asked": [
-            (one.method, one.path, one.query, sent_headers(one.headers, api), one.body)
-            for one in api.requests
-        ],
+        "asked": in_any_order(asked) if way.at_once else asked,
     }
+
+
+def in_any_order(asked: list[Any]) -> list[Any]:
+    """Sorts what several calls ask for, whose requests arrive as they come."""
+    return sorted(asked, key=str)
 
 
 def driven(coroutine: Any) -> Any:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import inspect
 import pickle
-import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +24,7 @@ from tests.plugin.hand_written_tools import CLOCK, look, store
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import ByTurn, Reply, ToolUse, Usage
+from tests.support.stop_watch import ROUNDS, are_close, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,19 +46,6 @@ invoke_agent hand_written  agent inferred (UNSET)
   chat m #2  llm 3/2 stop (OK) {GOT} search {GOT} save"""
 
 
-def ratios(recording: Recording) -> list[float]:
-    """How much longer than the tool itself its span is."""
-    spans = sorted(
-        (span.start_time, span.end_time)
-        for span in recording.spans()
-        if span.name.startswith("execute_tool") and span.start_time and span.end_time
-    )
-    return [
-        (end - start) / (own_end - own_start)
-        for (start, end), (own_start, own_end) in zip(spans, sorted(CLOCK), strict=True)
-    ]
-
-
 def traced(way: Callable[[Any], object], *asked: Reply) -> str:
     with (
         MessagesApi(ByTurn([*(asked or [TWO_TOOLS]), DONE])) as api,
@@ -69,21 +56,22 @@ def traced(way: Callable[[Any], object], *asked: Reply) -> str:
         return recording.text()
 
 
+@ROUNDS
 @pytest.mark.parametrize("way", hand_written.WAYS, ids=[way.__name__ for way in hand_written.WAYS])
-def test_each_way_to_hold_tools_is_measured(way: Callable[[Any], None]) -> None:
+def test_each_way_to_hold_tools_is_measured(way: Callable[[Any], None], rounds: int) -> None:
     told: list[float] = []
     with (
         MessagesApi(ByTurn([TWO_TOOLS, DONE])) as api,
         Recording() as recording,
         anthropic.Anthropic(base_url=api.url, api_key="test") as client,
     ):
-        for _ in range(3):  # another agent each time, of the same classes perhaps
+        for _ in range(rounds):  # another agent each time, of the same classes perhaps
             CLOCK.clear()
             recording._exporter.clear()
             way(client)
             assert recording.text() == BOTH
-            told += ratios(recording)
-    assert 1 <= statistics.median(told) <= 1.1
+            told += ratios(recording, CLOCK)
+    assert are_close(told, rounds)
 
 
 def test_a_method_that_the_loop_holds_is_measured_at_once() -> None:
@@ -203,7 +191,7 @@ def test_who_is_told_no_more_than_the_name_does_not_carry_it_out() -> None:
     ):
         Telling(client).run()
         assert recording.text() == BOTH
-        assert statistics.median(ratios(recording)) <= 1.1
+        assert are_close(ratios(recording, CLOCK))
 
 
 def test_of_several_functions_in_a_branch_none_is_taken_for_the_tool() -> None:
@@ -271,8 +259,8 @@ def test_who_asks_or_shows_before_is_not_measured() -> None:
         CLOCK.clear()
         hand_written.converse(client, Agent().carry_out)
         assert "execute_tool search  tool id=toolu_s" in recording.text()
-        (ratio,) = ratios(recording)
-        assert 1 <= ratio <= 1.5  # on a busy machine, too
+        (ratio,) = ratios(recording, CLOCK)
+        assert are_close([ratio])
 
 
 # -- harmless

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import InOrder, Reply, ToolUse, Usage
+from tests.support.stop_watch import ROUNDS, are_close, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,37 +175,26 @@ def check(recording: Recording) -> None:
     assert max(span.end_time for span in tools.values()) >= max(ended)
 
 
-def ratios(recording: Recording) -> list[float]:
-    own = sorted(CLOCK)
-    spans = sorted(
-        (span.start_time, span.end_time)
-        for span in recording.spans()
-        if span.name.startswith("execute_tool") and span.start_time and span.end_time
-    )
-    return [
-        (end - start) / (own_end - own_start)
-        for (start, end), (own_start, own_end) in zip(spans, own, strict=True)
-    ]
-
-
+@ROUNDS
 @pytest.mark.parametrize(("way", "function"), WAYS, ids=[way.__name__ for way, _ in WAYS])
-def test_parents_and_times_are_right(way: Any, function: Any) -> None:
+def test_parents_and_times_are_right(way: Any, function: Any, rounds: int) -> None:
     told: list[float] = []
-    for _ in range(3):
+    for _ in range(rounds):
         CLOCK.clear()
         with MessagesApi(InOrder([ASKED, DONE])) as api, Recording() as recording:
             asyncio.run(converse(api.url, function, way))
             check(recording)
-            told += ratios(recording)
-    assert 1 <= statistics.median(told) <= 1.1
+            told += ratios(recording, CLOCK)
+    assert are_close(told, rounds)
 
 
-def test_tools_started_while_their_reply_streams() -> None:
+@ROUNDS
+def test_tools_started_while_their_reply_streams(rounds: int) -> None:
     told: list[float] = []
-    for _ in range(3):
+    for _ in range(rounds):
         CLOCK.clear()
         with MessagesApi(InOrder([ASKED, DONE])) as api, Recording() as recording:
             asyncio.run(while_streaming(api.url))
             check(recording)
-            told += ratios(recording)
-    assert 1 <= statistics.median(told) <= 1.1
+            told += ratios(recording, CLOCK)
+    assert are_close(told, rounds)

@@ -607,6 +607,8 @@ class Way:
     since: tuple[int, int] = (0, 100)
     client: Callable[[str, bool], Any] | None = None
     max_retries: int = 2
+    at_once: bool = False
+    """Its requests are of several calls, and arrive in any order."""
 
 
 def retried(*answers: Answer) -> list[Answer]:

@@ -453,6 +453,7 @@ WAYS = (
         by_turn,
         only="async",
         since=SETTLED,
+        at_once=True,
     ),
     Way("functions that the SDK calls, failing", called(failing), [ASKS, DONE]),
     Way("functions that the SDK calls, twice", called(search), [ASKS, ASKS, DONE]),
