@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from typing import Final
 
 from rich.text import Text
 
@@ -168,14 +169,18 @@ def _undeclared(summary: Summary) -> list[Text]:
     ]
 
 
-def _failed(summary: Summary, where: str) -> list[Text]:
+_FAILED: Final = "--failed"
+
+
+def _failed(summary: Summary, paths: Sequence[str]) -> list[Text]:
     """Names the last run that did not end well, and the command that lists all of them."""
     last = summary.last_failed
     if last is None:
         return []
     line = Text(f"Failed: {short_id(last.trace_id, summary.id_length)} ", style="bad")
     line.append(f"{status_words(last.ending)}, the last one", style="plain")
-    line.append(f"  (causepath list {where} --failed)", style="note")
+    words = [*paths, *(() if _FAILED in paths else (_FAILED,))]  # who has picked them has said so
+    line.append(f"  (causepath list {' '.join(map(shell, words))})", style="note")
     return [line]
 
 
@@ -190,6 +195,6 @@ def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
     return [
         *(apart if summary.hands_on else ()),
         Text(f"Slowest: {slowest}"),
-        *_failed(summary, where),
+        *_failed(summary, paths),
         Text(f"Next: causepath {where} --trace {ids[0]}", style="note"),
     ]
