@@ -46,6 +46,8 @@ class Brief(Struct, frozen=True, array_like=True):
     tokens: int = 0
     priced_share: float = 0.0
     """The part of ``tokens`` whose price is known."""
+    joined: tuple[str, ...] = ()
+    """The ids of the other traces that it is in."""
 
 
 class Spread(Struct, frozen=True):
@@ -149,6 +151,7 @@ def brief(run: Run) -> Brief:
         priced_usd=run.cost.usd,
         tokens=run.usage.tokens.input + run.usage.tokens.output,
         priced_share=run.cost.share,
+        joined=trace.joined,
     )
 
 

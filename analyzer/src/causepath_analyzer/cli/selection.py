@@ -82,7 +82,7 @@ def picked(traces: Sequence[Trace], selection: Selection, server: Server) -> Seq
 def picked_rows(
     briefs: Sequence[T], of: Callable[[T], Brief], selection: Selection, server: Server
 ) -> Sequence[T]:
-    """Picks of what `of` tells the briefs of; of runs in several traces it knows the first id."""
+    """Picks of what `of` tells the briefs of."""
     return _picked(briefs, lambda one: _of_brief(of(one)), selection, server)
 
 
@@ -98,7 +98,7 @@ def _of_trace(trace: Trace) -> Glance:
 
 def _of_brief(brief: Brief) -> Glance:
     return Glance(
-        (brief.trace_id,),
+        (brief.trace_id, *brief.joined),
         brief.name,
         brief.start_ns,
         brief.wall_ns,
