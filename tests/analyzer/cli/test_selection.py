@@ -9,6 +9,9 @@ import pytest
 
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.errors import ExitStatus
+from causepath_analyzer.jobs import team
+from tests.analyzer.read.test_joined import LOOP
+from tests.analyzer.read.test_joined import span as trace_span
 
 S = 1_000_000_000
 START = 1_764_000_000 * S
@@ -125,6 +128,70 @@ def test_a_summary_names_the_slowest_and_the_failed(capsys: pytest.CaptureFixtur
         "Failed: 33333333 timed out, the last one  (causepath list t.jsonl --failed)",
         "Next: causepath t.jsonl --trace 22222222",
     ]
+
+
+@pytest.mark.parametrize("options", [("--failed",), ("--name", "i", "--failed"), ("--name", "i")])
+def test_the_command_in_a_summary_can_be_typed(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["t.jsonl", *options]) == 0
+    shown = capsys.readouterr().out.partition("the last one")[2]
+    command = shown.partition("(")[2].partition(")")[0].split()
+    assert command[0] == "causepath"
+    assert command.count("--failed") == 1
+    assert invoke(command[1:]) == 0
+    assert [row.split()[-1] for row in capsys.readouterr().out.splitlines()[1:]] == [
+        "22222222",
+        "33333333",
+    ]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2", "3"])
+@pytest.mark.parametrize("options", [("--last",), ("--trace", "4"), ("--trace", "4", "--last")])
+def test_one_run_that_is_picked_is_read_without_a_second_team_beside_the_first(
+    options: tuple[str, ...],
+    jobs: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    going: list[int] = []
+    most = []
+
+    class Counted(team.Worker):
+        def __init__(self) -> None:
+            super().__init__()
+            going.append(self.pid)
+            most.append(len(going))
+
+        def end(self) -> None:
+            super().end()
+            going.remove(self.pid)
+
+    monkeypatch.setattr(team, "Worker", Counted)
+    with (folder / "t.jsonl").open("a") as file:
+        file.write('{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 12,\n')
+    assert invoke(["t.jsonl", *options, "--jobs", jobs]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("Research  ")
+    assert len(told.err.splitlines()) == 1  # of the line that is cut off
+    assert going == []
+    assert max(most, default=0) == int(jobs) - 1
+
+
+@pytest.mark.parametrize("wanted", ["a", "b", "c"])
+def test_a_run_in_several_traces_is_picked_by_the_id_of_any(
+    wanted: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [*LOOP, *(trace_span(0xE + n, 9 + n, "agent beside", n, 9) for n in range(9))]
+    (folder / "joined.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    told = []
+    for jobs in ("1", "2", "3"):
+        arguments = ["list", "joined.jsonl", "--trace", wanted, "--json", "--jobs", jobs]
+        assert invoke(arguments) == 0
+        told.append(capsys.readouterr())
+    assert told[1:] == told[:1] * 2
+    assert [int(run["trace_id"], 16) for run in json.loads(told[0].out)["runs"]] == [0xA]
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,11 @@ def _standard_input() -> _Given | None:
         return None  # closed, or something that a program has put in its place
 
 
-def read_inputs(paths: Sequence[str], options: Options, keep: Keep | None = None) -> Reading:
-    """Reads `paths` and says on standard error what in them was not understood."""
+def read_inputs(
+    paths: Sequence[str], options: Options, keep: Keep | None = None, *, quiet: bool = False
+) -> Reading:
+    """Reads `paths` and, unless it is to be `quiet`, says on standard error what in them was not
+    understood."""
     progress = Progress()
     try:
         reading = read(paths, progress, options, keep)
@@ -153,12 +156,16 @@ def read_inputs(paths: Sequence[str], options: Options, keep: Keep | None = None
         progress.done()
     # What was read lives to the end: the collector need not go through it again and again.
     gc.freeze()
-    complain_about(complaints(reading.inputs))
+    if not quiet:
+        complain_about(complaints(reading.inputs))
     return reading
 
 
-def read_together(paths: Sequence[str], task: Task, jobs: int | None) -> Team | None:
-    """Reads `paths` with up to `jobs` processes (``None``: as many as are worth it).
+def read_together(
+    paths: Sequence[str], task: Task, jobs: int | None, *, quiet: bool = False
+) -> Team | None:
+    """Reads `paths` with up to `jobs` processes (``None``: as many as are worth it) and, unless it
+    is to be `quiet`, says on standard error what in them was not understood.
 
     ``None`` if one process is enough, or if only one can do it.
     """
@@ -172,7 +179,8 @@ def read_together(paths: Sequence[str], task: Task, jobs: int | None) -> Team | 
         return None
     finally:
         progress.done()
-    complain_about(complaints(team.inputs))
+    if not quiet:
+        complain_about(complaints(team.inputs))
     return team
 
 

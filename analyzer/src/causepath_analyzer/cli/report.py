@@ -119,29 +119,40 @@ Found = Trace | Sequence[Row]
 
 
 def _found(
-    paths: Sequence[str], task: Task, jobs: int | None, selection: Selection, server: Server
+    paths: Sequence[str],
+    task: Task,
+    jobs: int | None,
+    selection: Selection,
+    server: Server,
+    *,
+    quiet: bool = False,
 ) -> tuple[Sequence[Input], Found]:
-    """Reads `paths`, and tells what became of every file and what was found in the runs picked."""
-    team = read_together(paths, task, checked_jobs(jobs))
+    """Reads `paths`, and tells what became of every file and what was found in the runs picked.
+
+    What was not understood is said, unless it is to be `quiet`, as somebody has said so before.
+    """
+    team = read_together(paths, task, checked_jobs(jobs), quiet=quiet)
+    if team is None:
+        reading = read_inputs(paths, task.options, quiet=quiet)
+        return reading.inputs, found_in(picked(reading.traces, selection, server), task)
     trace = selection.trace
-    if team is not None:
-        with team:
-            if selection not in (EVERY_RUN, Selection(trace=trace)) or server.since is not None:
-                rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
-                if len(rows) > 1 or task.with_json:
-                    return team.inputs, rows
-                # The whole of the one that is left was dropped with the others.
-                only_one = Selection(trace=rows[0].brief.trace_id)
-                return _found(paths, task, jobs, only_one, NO_SERVER)
+    with team:
+        if selection != Selection(trace=trace) or server.since is not None:
+            rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
+            if len(rows) > 1 or task.with_json:
+                return team.inputs, rows
+            # The whole of the one that is left was dropped with the others.
+            again = (jobs, Selection(trace=rows[0].brief.trace_id), NO_SERVER)
+        else:
             found = team.trace_ids if trace is None else begins_with(team.lead, trace)
             only = {team.lead[trace_id] for trace_id in found}
+            if trace is None and len(only) != 1:
+                return team.inputs, team.rows()
             with suppress(NotApartError):
                 if len(only) == 1:
                     return team.inputs, found_in([team.whole(*only)], task)
-                if trace is None:
-                    return team.inputs, team.rows()
-    reading = read_inputs(paths, task.options)
-    return reading.inputs, found_in(picked(reading.traces, selection, server), task)
+            again = (1, selection, server)
+    return _found(paths, task, *again, quiet=True)
 
 
 def checked_jobs(jobs: int | None) -> int | None:
@@ -157,7 +168,7 @@ def rows_in(
     """Reads `paths`, and tells what became of every file, with a row for each run picked."""
     team = read_together(paths, task, checked_jobs(jobs))
     if team is not None:
-        with team, suppress(NotApartError):
+        with team:
             rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
             return team.inputs, rows
     reading = read_inputs(paths, task.options)
