@@ -11,6 +11,7 @@ import pytest
 import causepath_analyzer
 from causepath_analyzer import CausepathError, Runs
 from causepath_analyzer.cli import invoke
+from causepath_analyzer.errors import NoTracesError
 from tests.analyzer.cli.test_whatif import run
 from tests.analyzer.read.test_read import LINE
 
@@ -75,6 +76,8 @@ def test_what_if(path: str) -> None:
         (lambda _: causepath_analyzer.read("gone"), "gone: no such file or folder"),
         (lambda runs: causepath_analyzer.read("t.jsonl", format="xml"), "no format xml; there are"),
         (lambda runs: runs.whatif(), "what is to change?"),
+        (lambda runs: runs[:0].report(), "there is no run among these"),
+        (lambda runs: runs.where(lambda _: False).whatif("CP101"), "there is no run among these"),
         (lambda runs: runs.whatif("scale nothing=2"), "names no operation"),
         (lambda runs: runs.whatif("scale tool:zzz=0.5"), "names nothing in these traces"),
     ],
@@ -84,6 +87,14 @@ def test_an_error_says_what_is_wrong(path: str, call: object, told: str) -> None
     with pytest.raises(CausepathError, match=r"(?s).*") as error:
         call(runs)  # type: ignore[operator]
     assert told in str(error.value)
+
+
+def test_no_runs_are_still_values(path: str) -> None:
+    none = causepath_analyzer.read(path)[:0]
+    told = none.to_dict()
+    assert (len(none), list(none), told["traces"]) == (0, [], [])
+    with pytest.raises(NoTracesError):
+        none.report()
 
 
 @pytest.mark.parametrize(

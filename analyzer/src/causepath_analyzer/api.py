@@ -78,12 +78,16 @@ class Runs(Sequence["Run"]):
         return tuple(complaints(self._inputs))
 
     def report(self, *, width: int = 80) -> str:
-        """Writes the report on one run, or the summary of many, as the command prints it."""
+        """Writes the report on one run, or the summary of many, as the command prints it.
+
+        Raises `causepath_analyzer.CausepathError` if there is no run among these.
+        """
         from causepath_analyzer.analyses.summary import brief, summary
         from causepath_analyzer.report.run_text import run_text
         from causepath_analyzer.report.summary_text import summary_text
         from causepath_analyzer.report.waterfall import BLOCKS
 
+        self._check()
         marks = replace(BLOCKS, width=width)
         paths = [entry.path for entry in self._inputs]
         if len(self) == 1:
@@ -106,7 +110,8 @@ class Runs(Sequence["Run"]):
     def whatif(self, *changes: str) -> "Prediction":
         """Predicts what `changes` would save together; each is what ``whatif --apply`` takes.
 
-        Raises `causepath_analyzer.CausepathError` for one that there is not, or that finds nothing.
+        Raises `causepath_analyzer.CausepathError` for one that there is not, or that finds nothing,
+        and if there is no run among these.
         """
         from causepath_analyzer.analyses.predictions.prediction import prediction
         from causepath_analyzer.analyses.predictions.whatif import what_if
@@ -115,8 +120,16 @@ class Runs(Sequence["Run"]):
 
         if not changes:
             raise UsageError(f"what is to change? There is {GRAMMAR}")
+        self._check()
         found = what_if(self._traces, [edit(change) for change in changes])
         return prediction(found, self._traces)
+
+    def _check(self) -> None:
+        """Raises `NoTracesError` if there is nothing to tell about."""
+        from causepath_analyzer.errors import NoTracesError
+
+        if not self._traces:
+            raise NoTracesError("there is no run among these: every one was left out")
 
     def _elsewhere(self) -> "Elsewhere":
         from causepath_analyzer.analyses.proof.independence import elsewhere
