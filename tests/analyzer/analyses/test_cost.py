@@ -9,6 +9,7 @@ from genai_prices import Usage, calc_price
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from causepath_analyzer.analyses.path import cost
 from causepath_analyzer.analyses.path.cost import Cost, cost_of, cost_usd
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import ModelCall, Terms, Tokens
@@ -196,6 +197,28 @@ def test_what_the_trace_says_is_compared(said: str, doubtful: bool) -> None:
 @pytest.mark.parametrize("moment", [0, -5, 2**63])
 def test_a_price_of_today_is_an_estimate(moment: int) -> None:
     assert cost_of([call(Tokens(10_000))], [moment]).basis == "estimated"
+
+
+@pytest.mark.parametrize("moment", [0, 59, 16 * 3_600_000_000_000, -5, 2**63])
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-11-20T10:00", "0.137"),
+        ("2026-11-20T16:29:59", "0.137"),
+        ("2026-11-20T16:30", "0.0685"),
+    ],
+)
+def test_a_clock_that_starts_at_zero_has_the_price_of_now(
+    moment: int, now: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "time", lambda: at(now) / 1e9)
+    one = ModelCall(model="deepseek-chat", provider="deepseek", tokens=Tokens(100_000, 100_000))
+    assert cost_of([one], [moment]) == Cost(
+        Decimal(expected),
+        1.0,
+        is_whole=True,
+        estimates=("priced as of today: the trace does not say when",),
+    )
 
 
 @pytest.mark.parametrize(

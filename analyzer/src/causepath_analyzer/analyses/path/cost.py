@@ -140,30 +140,32 @@ def cost_of(
             continue
         count = tokens.input + tokens.output
         prices = None
-        at = 0
+        at_s = 0
+        is_dated = True
         if call.model is not None and not contradicts_itself(tokens):
             if call.model in own.models:
                 prices = _own(own.models[call.model])
                 ours_used = True
             else:
-                at = _day(start_ns)
-                prices = _prices(call.model, call.provider, call.terms, at)
-            if prices is not None and prices.by_time_of_day:
-                at = start_ns // _MINUTE_NS * _MINUTE_S
-                prices = _prices(call.model, call.provider, call.terms, at)
+                moment_s, is_dated = _moment(start_ns)
+                at_s = moment_s // _DAY_S * _DAY_S
+                prices = _prices(call.model, call.provider, call.terms, at_s)
+                if prices is not None and prices.by_time_of_day:
+                    at_s = moment_s // _MINUTE_S * _MINUTE_S
+                    prices = _prices(call.model, call.provider, call.terms, at_s)
         if prices is None or call.model is None:
             unpriced += count
             unknown[call.model or "(no model named)"] = None
             continue
         priced += count
         level = prices.level(tokens.input)
-        key = call.model, call.provider, call.terms, at, level
+        key = call.model, call.provider, call.terms, at_s, level
         known = used.get(key)
         if known is None:
             row = prices.rates[level]
             known = used[key] = [0] * len(row), row
             estimates.update(dict.fromkeys(prices.estimates))
-            if at and (start_ns < _FIRST_NS or start_ns >= _LAST_NS):
+            if not is_dated:
                 estimates["priced as of today: the trace does not say when"] = None
         parts = _parts(call, tokens)
         sums, row = known
@@ -208,19 +210,19 @@ def _parts(call: ModelCall, tokens: Tokens) -> tuple[int, ...]:
     )
 
 
+_SECOND_NS: Final = 1_000_000_000
 _MINUTE_S: Final = 60
-_MINUTE_NS: Final = _MINUTE_S * 1_000_000_000
 _DAY_S: Final = 86_400
-_DAY_NS: Final = _DAY_S * 1_000_000_000
 _FIRST_NS: Final = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
 _LAST_NS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
 
 
-def _day(start_ns: int) -> int:
-    """Gives the beginning of the day, in seconds; that of today for clocks that start at zero."""
+def _moment(start_ns: int) -> tuple[int, bool]:
+    """Gives the moment whose prices hold, in seconds, and whether the trace says it: for a clock
+    that starts at zero it is now."""
     if _FIRST_NS <= start_ns < _LAST_NS:
-        return start_ns // _DAY_NS * _DAY_S
-    return int(time()) // _DAY_S * _DAY_S
+        return start_ns // _SECOND_NS, True
+    return int(time()), False
 
 
 class _Prices(Struct, frozen=True, gc=False):
