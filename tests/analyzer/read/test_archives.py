@@ -178,6 +178,20 @@ def test_all_files_together_are_bounded(
     assert "more than 921,600 bytes when unpacked" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", [tar, zipped])
+def test_a_limit_is_not_called_damage(
+    how: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f"{i}.jsonl": ONE + b"\n" * 300_000 for i in range(5)}
+    path = tmp_path / "t"
+    path.write_bytes(how(files))  # type: ignore[operator]
+    assert invoke(["check", str(path), "--max", "wall=1h", "--max-bytes", "900k"]) == 3
+    limit = "more than 921,600 bytes when unpacked: raise --max-bytes if that is right"
+    assert capsys.readouterr().err.splitlines() == [
+        f"causepath: {path}:{i}.jsonl:end: {limit}" for i in (3, 4)
+    ]
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_a_damaged_archive_is_never_read_in_silence(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from causepath_analyzer.model import Skipped
-from causepath_analyzer.read.input.source import pieces_of, unpacked
+from causepath_analyzer.read.input.source import Room, bounded_pieces, unpacked
 
 _BLOCK: Final = 512
 _CHECKSUM: Final = slice(148, 156)
@@ -50,7 +50,7 @@ def files_in(stream: io.BufferedReader, most_bytes: int) -> Iterator[File | Skip
     """Gives the files in the archive `stream`, in their order, without folders and hidden files."""
     head = stream.peek(_BLOCK)[:_BLOCK]
     opened = _zip(stream, most_bytes) if head.startswith(_ZIP) else _tar(stream)
-    left = [most_bytes]
+    room = Room(most_bytes)
     count = 0
     for found in opened:
         if isinstance(found, Skipped):
@@ -63,7 +63,7 @@ def files_in(stream: io.BufferedReader, most_bytes: int) -> Iterator[File | Skip
         if count > _MOST_FILES:
             yield Skipped("end", f"more than {_MOST_FILES:,} files: unpack the archive first")
             return
-        packed = pieces_of(_bounded(content, left, most_bytes))
+        packed = bounded_pieces(content, room)
         inside = unpacked(packed, most_bytes)
         if isinstance(inside, io.BufferedReader) and is_archive(inside):
             yield Skipped(name, "an archive in an archive: unpack it first")
@@ -179,15 +179,3 @@ def _read(content: object, damaged: tuple[type[Exception], ...]) -> Content:
             yield piece
     except damaged as error:
         raise OSError(str(error)) from None
-
-
-def _bounded(pieces: Content, left: list[int], most_bytes: int) -> Content:
-    for piece in pieces:
-        if len(piece) > left[0]:
-            yield piece[: left[0]]
-            left[0] = 0
-            raise OSError(
-                f"more than {most_bytes:,} bytes when unpacked: raise --max-bytes if that is right"
-            )
-        left[0] -= len(piece)
-        yield piece

@@ -99,12 +99,25 @@ def pieces_of(pieces: Iterator[bytes]) -> io.BufferedReader:
     return _stream(pieces, io.BytesIO(), [])
 
 
+class Room:
+    """The bytes that may still be read; streams that share it may give so many together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.left = most_bytes
+
+
+def bounded_pieces(pieces: Iterator[bytes], room: Room) -> io.BufferedReader:
+    """Gives a stream of `pieces` that ends, as `lost` then tells, where there is no `room` left."""
+    return pieces_of(_bounded(pieces, room))
+
+
 def unpacked(raw: io.BufferedReader, most_bytes: int = MOST_BYTES) -> BinaryIO:
     """`raw` itself, or what comes out of it if it is compressed, at most `most_bytes`."""
     missing: list[Skipped] = []
     stream = raw
     if not _has_a_size(raw):
-        stream = _stream(_bounded(_chunks(raw.read), most_bytes), raw, missing)
+        stream = _stream(_bounded(_chunks(raw.read), Room(most_bytes)), raw, missing)
     for _ in range(_DEEPEST):
         try:
             head = stream.peek(_HEADER)[:_HEADER]
@@ -118,7 +131,7 @@ def unpacked(raw: io.BufferedReader, most_bytes: int = MOST_BYTES) -> BinaryIO:
             pieces = _messages(stream, most_bytes, missing)
         else:
             break
-        stream = _stream(_bounded(pieces, most_bytes), stream, missing)
+        stream = _stream(_bounded(pieces, Room(most_bytes)), stream, missing)
     return stream
 
 
@@ -203,7 +216,7 @@ def _messages(source: BinaryIO, most_bytes: int, missing: list[Skipped]) -> Iter
             length = int.from_bytes(header[:_LENGTH_BYTES], "big")
             packed = _ZSTD + stream.read(max(0, length - len(_ZSTD)))
             try:
-                message = b"".join(_bounded(_zstd(io.BytesIO(packed)), most_bytes))
+                message = b"".join(_bounded(_zstd(io.BytesIO(packed)), Room(most_bytes)))
             except (EOFError, OSError) as error:
                 why = str(error)
             else:
@@ -259,15 +272,16 @@ class _Pushback:
         self._data = io.BytesIO(data + self._data.read())
 
 
-def _bounded(pieces: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
-    left = most_bytes
+def _bounded(pieces: Iterator[bytes], room: Room) -> Iterator[bytes]:
     for piece in pieces:
-        if len(piece) > left:
-            yield piece[:left]
+        if len(piece) > room.left:
+            yield piece[: room.left]
+            room.left = 0
             raise _TooLargeError(
-                f"more than {most_bytes:,} bytes when unpacked: raise --max-bytes if that is right"
+                f"more than {room.most_bytes:,} bytes when unpacked: "
+                "raise --max-bytes if that is right"
             )
-        left -= len(piece)
+        room.left -= len(piece)
         yield piece
 
 
