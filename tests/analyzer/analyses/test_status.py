@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.path.status import Ending, ending
+from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.model import Span
 from causepath_analyzer.read.tree.build import build
@@ -99,6 +102,41 @@ def test_a_run_whose_own_span_is_missing_was_killed(more: dict[str, Any], killed
         span(3, 1, "execute_tool t", 40, 60, category="tool", **more),
     ]
     assert ending(build(spans)) == (Ending("unfinished", killed=True) if killed else Ending())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "given_up"),
+    [
+        ("ValueError", "failed", False),
+        ("RateLimitError", "failed", False),
+        ("400: the runtime outgrew its cage", "failed", False),
+        ("openai.APITimeoutError", "timed_out", True),
+        ("timed_out", "timed_out", True),
+        ("timed out", "timed_out", True),
+        ("Request timed out.", "failed", True),
+        ("google.api_core.exceptions.DeadlineExceeded", "timed_out", True),
+        ("DEADLINE_EXCEEDED", "timed_out", True),
+        ("504 Deadline Exceeded", "failed", True),
+        ("AbortError", "interrupted", True),
+        ("GeneratorExit", "interrupted", True),
+        ("builtins.SystemExit", "interrupted", True),
+        ("SIGINT", "interrupted", True),
+        ("SIGHUP", "interrupted", True),
+        ("SIGTERM", "interrupted", True),
+        ("asyncio.exceptions.CancelledError", "interrupted", True),
+        ("the user has cancelled the request", "failed", True),
+        ("OperationCanceledException", "failed", True),
+        ("KeyboardInterrupt", "interrupted", True),
+    ],
+)
+def test_a_call_that_was_given_up_is_told_by_the_words_that_tell_it_of_a_run(
+    error: str, status: str, given_up: bool
+) -> None:
+    told = build([run(error=error), CALL])
+    assert ending(told).status == status
+    # A call that was refused costs nothing; one that was given up may be billed.
+    of_call = usage(Facts(build([run(), replace(CALL, error=error)])).flow)
+    assert (of_call.uncounted, len(of_call.models)) == ((1, 1) if given_up else (0, 0))
 
 
 def line(trace: int, outcome: str | None, end_ms: int = 100, **more: Any) -> bytes:

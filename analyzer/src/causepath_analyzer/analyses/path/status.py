@@ -64,12 +64,22 @@ def _of(span: Span) -> Ending:
     return Ending("unfinished") if span.left_open else WELL
 
 
-_TIMED_OUT: Final = re.compile(r"\S*(?:time[_ ]?d?[_ ]?out|deadline_?exceeded)\S*\Z", re.IGNORECASE)
-_INTERRUPTED: Final = re.compile(
-    r"(?:\S*\W)?(?:keyboardinterrupt|cancell?ed(?:error|exception)?|systemexit|generatorexit"
-    r"|aborterror|sig(?:term|int|hup)|interrupted(?:error|exception)?)\Z",
-    re.IGNORECASE,
+# The words for what took too long and for what was stopped from outside. The type of an error is
+# one of them from end to end; a message is about it wherever it has one in any form.
+_LATE: Final = r"timed?_?out|\btimed? out\b|deadline[_ ]?exceeded"
+_STOPPED: Final = (
+    r"keyboardinterrupt|cancell?ed(?:error|exception)?|systemexit|generatorexit"
+    r"|aborterror|sig(?:term|int|hup)|interrupted(?:error|exception)?"
 )
+_TIMED_OUT: Final = re.compile(rf"\S*(?:{_LATE})\S*\Z", re.IGNORECASE)
+_INTERRUPTED: Final = re.compile(rf"(?:\S*\W)?(?:{_STOPPED})\Z", re.IGNORECASE)
+_CUT_OFF: Final = re.compile(rf"{_LATE}|{_STOPPED}|cancel|interrupt", re.IGNORECASE)
+
+
+def is_cut_off(error: str) -> bool:
+    """Tells whether what ended with this type or message of an error was given up by whoever asked
+    for it, and not refused."""
+    return _CUT_OFF.search(error) is not None
 
 
 def _kind_of(error: str) -> RunOutcome:

@@ -1,6 +1,5 @@
 """Calls, turns and tokens of a run."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -10,6 +9,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.conversations import Conversation, conversations
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.status import is_cut_off
 from causepath_analyzer.model import NO_SPAN, NO_TOKENS, ModelCall, Span, Tokens, Trace
 
 
@@ -119,12 +119,9 @@ def usage(flow: DataFlow) -> Usage:
     )
 
 
-_CUT_OFF: Final = re.compile(r"cancel|timed?_?out|interrupt|SIGTERM|SystemExit", re.IGNORECASE)
-
-
 def _is_free(span: Span) -> bool:
     """Tells whether a call was refused, which costs nothing; one given up may be billed."""
-    return span.error is not None and _CUT_OFF.search(span.error) is None
+    return span.error is not None and not is_cut_off(span.error)
 
 
 def _is_uncounted(call: ModelCall) -> bool:
