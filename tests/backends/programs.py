@@ -431,7 +431,8 @@ def stack() -> None:
             )
         )
         print(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{values['OTLP_HTTP_ENDPOINT']} takes spans")
-        print(f"the page of {'Phoenix' if with_phoenix else 'Jaeger'}: {page}")
+        if with_phoenix or assets:  # Jaeger built from its module has none
+            print(f"the page of {'Phoenix' if with_phoenix else 'Jaeger'}: {page}")
         print(
             f"causepath http://{values['JAEGER_UI_ENDPOINT']} --service NAME asks Jaeger; "
             f"files: {Path(values.get('TRACES_FILE', '-')).parent}; logs: {logs}"

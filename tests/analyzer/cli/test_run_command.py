@@ -144,8 +144,9 @@ def test_where_the_time_before_the_first_run_went(folder: Path) -> None:
     (folder / "agent.py").write_text(
         WRITER
         + """
-account(event="loaded")
-imported = time.time_ns() + 20_000_000
+loaded = time.time_ns()
+account(event="loaded", time_ns=loaded)
+imported = loaded + 20_000_000
 while time.time_ns() < imported: pass
 now = time.time_ns()
 write(1, now, now + 1_000_000)

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def line(number: int, name: str, after: int, lasts: int, outcome: str | None) ->
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("CAUSEPATH"):
@@ -49,7 +50,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     time.tzset()
     lines = [line(number, *run) for number, run in enumerate(RUNS, start=1)]
     (tmp_path / "t.jsonl").write_text("".join(lines))
-    return tmp_path
+    yield tmp_path
+    monkeypatch.undo()
+    time.tzset()  # what the process had before holds for the tests after this one
 
 
 @pytest.mark.parametrize("jobs", [(), ("--jobs", "2")])

@@ -1,9 +1,9 @@
-"""What a reader is: a row saying how a format is called, recognised and read.
+"""The rows that readers are: each says how a format is called, recognised and read.
 
 A wire format is a set of types with its decoder compiled once. A reader takes bytes and gives
-spans; opening, unpacking and cutting a file into documents is done before it, in `source.py` and
-`documents.py`. Broken input is no exception here: it is a `Skipped` with its place and reason, and
-everything around it is still read.
+spans; opening, unpacking and cutting a file into documents is done before it, in
+`input/source.py`, `input/archives.py` and `input/documents.py`. Broken input is no exception here:
+it is a `Skipped` with its place and reason, and everything around it is still read.
 """
 
 import binascii
