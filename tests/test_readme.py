@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from causepath_analyzer.analyses.budgets import MEASURES
+from causepath_analyzer.cli.check import check
 from tests.support.messages_api import messages_api_process
 
 if TYPE_CHECKING:
@@ -104,6 +106,19 @@ def test_every_setting_of_the_plugin_is_in_the_docs() -> None:
 
 def test_the_readme_is_read_in_two_minutes() -> None:
     assert len(PAGES["README.md"].encode()) < 8192
+
+
+def test_the_analyzers_readme_shows_the_same_report() -> None:
+    """Which the test of the demo compares with what is printed."""
+    (report,) = re.findall(r"^```text\n(.*?)^```$", PAGES["README.md"], re.MULTILINE | re.DOTALL)
+    assert f"```text\n{report}```\n" in (ROOT / "analyzer" / "README.md").read_text()
+
+
+def test_every_budget_is_in_the_docs_and_in_the_help() -> None:
+    rows = re.findall(r"^\| (`[a-z].*)$", PAGES["budgets.md"], re.MULTILINE)
+    assert set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", "".join(rows))) == set(MEASURES)
+    told = check.__doc__ or ""
+    assert [name for name in MEASURES if f"`{name}`" not in told and name[:5] != "path."] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

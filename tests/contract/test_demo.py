@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -101,6 +102,36 @@ def test_tools_calls_retries_and_the_agents_own_time_add_up_to_the_wall(sequenti
     assert path[0]["start_ns"] == trace["start_ns"]
     assert path[-1]["end_ns"] == trace["start_ns"] + trace["wall_ns"]
     assert all(a["end_ns"] == b["start_ns"] for a, b in pairwise(path))
+
+
+def test_the_report_reads_as_the_readme_says(sequential: Any) -> None:
+    path = sequential["inputs"][0]["path"]
+    output = subprocess.run(
+        [CAUSEPATH, path], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT
+    ).stdout
+    assert masked(output.replace(path, "causepath-traces.jsonl")) == masked(readme_report())
+
+
+def readme_report() -> str:
+    return (ROOT / "README.md").read_text().partition("```text\n")[2].partition("```")[0]
+
+
+def masked(report: str) -> list[str]:
+    """The lines of a report without what differs from run to run: times, shares, ids, days, bars,
+    and with them the room for them and which row of the wall time is the longest."""
+    for pattern, mask in (
+        (r"trace [0-9a-f]+", "trace ID"),
+        (r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?", "DAY"),
+        (r"\|[█░ ]+\|", "BAR"),
+        (r"<?\d+\.\d+(ms|s\b)|TTFT \d\.\d+", "TIME"),
+        (r"<?\d+%", "SHARE"),
+        (r"genai-prices [\d.]+", "genai-prices"),
+        (r" +", " "),
+    ):
+        report = re.sub(pattern, mask, report)
+    head, title, rest = report.partition("Where the time went")
+    rows, tokens, tail = rest.partition(" tokens: ")
+    return [*head.splitlines(), title, *sorted(rows.splitlines()), *(tokens + tail).splitlines()]
 
 
 @pytest.mark.parametrize("agent", ["sync", "async"])

@@ -70,8 +70,9 @@ def check(
     """Hold every run against budgets; exit with 1 if one is broken.
 
     Budgets are `wall`, `path.KIND` (wall time spent on tool, llm, first_token, retry, ...),
-    `tokens.input`, `tokens.output`, `tokens.cache_read`, `calls.llm`, `calls.tool`, `turns`,
-    `cost` and `findings`: how many opportunities a run may have.
+    `tokens.input`, `tokens.output`, `tokens.cache_read`, `tokens.cache_write`, `tokens.reasoning`,
+    `calls.llm`, `calls.tool`, `turns`, `cost`, `findings` (how many opportunities a run may have)
+    and `failed` (0: each run has to end well).
     """
     wanted, file = budgets(max or (), os.environ.get(MAX_VARIABLE, ""), config)
     if not wanted:
