@@ -7,8 +7,10 @@ import gc
 import json
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -16,7 +18,9 @@ import pytest
 from opentelemetry import trace
 
 import causepath
+from causepath.calls import run_spans as run_spans_module
 from causepath.calls.model_call import ModelCall
+from causepath.calls.run_spans import IDLE_SECONDS
 from tests.plugin.chain_replies import chained
 from tests.support.messages_api import MessagesApi
 from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usage
@@ -529,6 +533,51 @@ def test_a_run_ends_with_the_code_that_made_it(recording: Recording) -> None:
                 break
             threading.Event().wait(0.01)
     assert names.count("invoke_agent test_runs") == 1
+
+
+class Traffic:
+    """A queue in which there is another run, which is over, every four seconds."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self.passed_seconds = 0
+
+    def get(self, timeout: float) -> Any:
+        self.passed_seconds += 4
+        assert timeout > 4
+        assert self.passed_seconds < 3_600, "nobody has looked"
+        return self._run
+
+    def put(self, run: Any) -> None:
+        assert run is None
+
+
+def test_runs_go_idle_while_others_end_all_the_time(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_spans = active_telemetry().run_spans
+    monkeypatch.setitem(run_spans._janitor, "works", object())
+    with (
+        MessagesApi([Reply("Done."), Reply([ToolUse("search", {"q": "x"})])]) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        say(client, "ASK one")
+        (over,) = run_spans._runs.idle(sys.maxsize)
+        run_spans.end(over, over.touched_ns)
+        ask(client, [{"role": "user", "content": "ASK two"}])
+    traffic = Traffic(over)
+    clock = SimpleNamespace(
+        time_ns=lambda: time.time_ns() + traffic.passed_seconds * 10**9,
+        monotonic=lambda: time.monotonic() + traffic.passed_seconds,
+    )
+    monkeypatch.setattr(run_spans_module, "time", clock)
+    monkeypatch.setattr(run_spans._chains, "finished", traffic)
+    run_spans._end_as_they_go_idle()
+    assert IDLE_SECONDS <= traffic.passed_seconds <= IDLE_SECONDS + 10
+    assert Counter(span.name for span in recording.spans()) == {
+        "invoke_agent test_runs": 2,
+        "chat m": 2,
+    }
 
 
 def test_no_frame_is_marked_while_somebody_traces(recording: Recording) -> None:

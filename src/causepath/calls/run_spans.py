@@ -46,6 +46,9 @@ IDLE_SECONDS = 300
 RETRY_SECONDS = 60
 """The same for one whose first call has failed, if that is not made again."""
 
+LOOK_SECONDS = REST_SECONDS / 6
+"""How long to wait between two looks for runs that have gone idle."""
+
 
 class RunSpans:
     """The runs, as their spans begin and end."""
@@ -301,10 +304,12 @@ class RunSpans:
 
     @harmless(None)
     def _end_as_they_go_idle(self) -> None:
+        due = time.monotonic() + LOOK_SECONDS
         while self._runs.idle(time.time_ns()):
-            if not self._wait():
+            if not self._wait() or time.monotonic() >= due:  # there may always be one that is over
                 self.end_resting(REST_SECONDS)
                 self.end_idle(IDLE_SECONDS)
+                due = time.monotonic() + LOOK_SECONDS
         self._janitor.clear()
         if self._runs.idle(time.time_ns()):  # one that has just begun
             self._watch_idle()
@@ -315,7 +320,7 @@ class RunSpans:
             time.sleep(IDLE_SECONDS / 10)  # waiting for a queue of C would stop all of them
             return False
         try:
-            run = self._chains.finished.get(timeout=REST_SECONDS / 6)
+            run = self._chains.finished.get(timeout=LOOK_SECONDS)
         except Empty:
             return False
         if run is not None and run.is_resting:
