@@ -7,8 +7,8 @@ from tests.support.script import Reply, Request
 
 def chained(request: Request) -> Reply:
     """Answers by the first word of the latest question."""
-    messages = request.body["messages"]
-    content = messages[-1]["content"]
+    messages = request.body.get("messages") or request.body["contents"]  # the latter of Gemini
+    content = messages[-1].get("content") or messages[-1]["parts"]
     question = content if isinstance(content, str) else content[0]["text"]
     word = question.split()[0]
     if word == "LIST":

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google import genai
 
+from causepath.calls.chains import _latest
 from causepath.providers.google_genai import PROVIDER
 from causepath.providers.messages import MadeUpId, ModelReply, Usage
+from tests.plugin.chain_replies import chained
+from tests.support.google_api import GoogleApi
 
 if TYPE_CHECKING:
     from causepath.providers.messages import ModelRequest
+    from tests.support.recording import Recording
 
 URL = "https://host/v1beta/models/m:generateContent"
 USER = {"role": "user", "parts": [{"text": "Hello?"}]}
@@ -209,3 +215,60 @@ def test_an_error_in_a_stream_is_named() -> None:
     error = {"error": {"code": 503, "status": "UNAVAILABLE", "message": "Overloaded"}}
     assert PROVIDER.read_event(ModelReply(), error).error == "UNAVAILABLE"
     assert PROVIDER.read_event(ModelReply(), {"error": {"code": 503}}).error == "503"
+
+
+# -- chains: calls that take up what others answered
+
+
+def say(client: genai.Client, question: Any) -> str:
+    return str(client.models.generate_content(model="m", contents=question).text)
+
+
+def plan_draft_polish(client: genai.Client) -> None:
+    plan = say(client, "PLAN an article about tea")
+    say(client, f"POLISH this: {say(client, f'DRAFT with this: {plan}')}")
+
+
+def rounds_of_a_chat(client: genai.Client) -> None:
+    chat = client.chats.create(model="m")
+    for question in ("ASK one", "ASK two", "ASK three"):
+        chat.send_message(question)
+
+
+def retrieve_and_answer(client: genai.Client) -> None:
+    answer_from_pages(client, "How do I make green tea?")
+
+
+def answer_from_pages(client: genai.Client, question: str) -> None:
+    say_one = functools.partial(client.models.generate_content, model="m")
+    say_one(contents=f"Rewrite for search: {question}")
+    say_one(contents=[f"Answer from this: nothing\n\n{question}"])
+
+
+def questions_of_their_own(client: genai.Client) -> None:
+    for question in ("ASK for the weather", "ASK for a train", "ASK for a poem"):
+        say(client, question)
+
+
+@pytest.mark.parametrize(
+    ("agent", "calls"),
+    [
+        (plan_draft_polish, [3]),
+        (rounds_of_a_chat, [3]),
+        (retrieve_and_answer, [2]),
+        (questions_of_their_own, [1, 1, 1]),
+    ],
+)
+def test_a_chain_of_calls_is_one_run(agent: Any, calls: list[int], recording: Recording) -> None:
+    with GoogleApi(chained) as api:
+        agent(genai.Client(api_key="test", http_options={"base_url": api.url}))
+    traces = Counter(
+        s.context.trace_id for s in recording.spans() if s.name == "generate_content m"
+    )
+    assert list(traces.values()) == calls
+
+
+def test_a_signature_of_thoughts_is_not_searched() -> None:
+    said = {"role": "model", "parts": [{"text": "Tea.", "thoughtSignature": "c2ln" * 20_000}]}
+    sent = SimpleNamespace(url=URL, data={"contents": [said, USER]})
+    assert _latest(PROVIDER.read_body((sent,), {})) == ["Tea.", "Hello?"]

@@ -46,6 +46,9 @@ MAX_CHARACTERS = 64 * 1024
 
 NOT_SAID_BY_A_USER = ("system", "developer")
 
+NOT_SAID = frozenset({"role", "type", "id", "data", "thoughtSignature"})
+"""Fields of a request whose texts are nobody's words."""
+
 
 class Activation:
     """One call of a function of the application, as long as it runs."""
@@ -199,7 +202,7 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
     elif kind is dict:
         if value.get("role") not in NOT_SAID_BY_A_USER:
             for key in reversed(list(value)):
-                if key not in ("role", "type", "id", "data"):
+                if key not in NOT_SAID:
                     yield from _texts(value[key], depth + 1)
     else:
         yield from _texts(dict(static_attributes.own(value)), depth + 1)

@@ -116,7 +116,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
 
 
 def read_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-    return {"url": _http_request(args, kwargs).url, "data": _body(args, kwargs)}
+    return {**_body(args, kwargs), "url": _http_request(args, kwargs).url}
 
 
 def read_prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prompt:
