@@ -159,6 +159,24 @@ def test_a_child_forked_in_a_thread_ends_and_has_written_its_runs(
     assert found == times(runs + (before == "warm"))
 
 
+FORKS_AFTER_A_RUN = """
+agent()
+child = os.fork()
+agent()
+exits, around = 0, os._exit
+while (around := getattr(around, "__wrapped__", None)) is not None:
+    exits += 1
+print(exits <= 1, flush=True)
+if not child:
+    os._exit(4)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_way_out_is_wrapped_once_in_a_forked_child_too(tmp_path: Path, api: str) -> None:
+    assert runs_of_both(FORKS_AFTER_A_RUN, tmp_path, api) == times(3)
+
+
 POOLS = """
 import gc, multiprocessing
 

@@ -147,6 +147,7 @@ class Pipeline:
 
     def _watch_exit(self) -> None:
         """Write what there is before `os._exit` ends the process, which runs no `atexit`."""
+        self._restore_exit()  # in a forked child it is the parent's still
         original = os._exit
 
         @functools.wraps(original)
