@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from google import genai
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
+from causepath import config
 from causepath.calls.chains import _latest
+from causepath.content.conversations import Conversations
+from causepath.content.provenance import Evidence
+from causepath.providers.google_blocks import output_blocks
 from causepath.providers.google_genai import PROVIDER
-from causepath.providers.messages import MadeUpId, ModelReply, Usage
+from causepath.providers.messages import Block, MadeUpId, ModelReply, Usage
 from tests.plugin.chain_replies import chained
 from tests.support.google_api import GoogleApi
+from tests.support.script import Reply
 
 if TYPE_CHECKING:
     from causepath.providers.messages import ModelRequest
@@ -272,3 +280,62 @@ def test_a_signature_of_thoughts_is_not_searched() -> None:
     said = {"role": "model", "parts": [{"text": "Tea.", "thoughtSignature": "c2ln" * 20_000}]}
     sent = SimpleNamespace(url=URL, data={"contents": [said, USER]})
     assert _latest(PROVIDER.read_body((sent,), {})) == ["Tea.", "Hello?"]
+
+
+# -- media: data that nobody has words of
+
+
+def spoken(client: genai.Client, media_type: str) -> None:
+    """The model says what is then sent as data."""
+    said = say(client, "SAY it")
+    data = genai.types.Part.from_bytes(data=base64.b64decode(said), mime_type=media_type)
+    say(client, ["ASK what is in it", data])
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "video"])
+def test_no_words_are_looked_for_in_media(
+    kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv(config.CAPTURE_MESSAGE_CONTENT, "span_only")
+    recording: Recording = request.getfixturevalue("recording")
+    data = base64.b64encode(bytes(range(200))).decode()
+    with GoogleApi([Reply(data), Reply("Yes.")]) as api:
+        spoken(genai.Client(api_key="test", http_options={"base_url": api.url}), f"{kind}/basic")
+    _, call = (one for one in recording.spans() if one.name == "generate_content m")
+    assert call.attributes is not None
+    assert [link.attributes for link in call.links] == []
+    (message,) = json.loads(str(call.attributes["gen_ai.input.messages"]))
+    told = message["parts"][1]
+    del told["digest"]
+    assert message["parts"] == [
+        {"type": "text", "content": "ASK what is in it"},
+        {"type": "blob", "modality": kind, "mime_type": f"{kind}/basic", "size": len(data)},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "video", "application"])
+def test_no_data_of_media_are_kept(kind: str) -> None:
+    data = {"inlineData": {"mimeType": f"{kind}/basic", "data": "AAAA" * 20}}
+    sent = SimpleNamespace(url=URL, data={"contents": [{"role": "user", "parts": [data]}]})
+    span = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
+    prompt = PROVIDER.read_prompt((sent,), {})
+    told = Evidence(b"key").given(span, Conversations(), prompt, {})
+    assert [one.block.value for one in told.log] == [""]
+
+
+def part_of(**fields: Any) -> list[Block]:
+    sent = SimpleNamespace(url=URL, data={"contents": [{"role": "model", "parts": [fields]}]})
+    return list(PROVIDER.read_prompt((sent,), {}).blocks())
+
+
+def test_data_are_the_same_in_the_spelling_of_the_api_and_of_the_sdk() -> None:
+    from_api = {"mimeType": "image/png", "data": "AAAA"}, {"mimeType": "a/b", "fileUri": "gs://a"}
+    from_sdk = (
+        {"mime_type": "image/png", "data": "AAAA"},
+        {"mime_type": "a/b", "file_uri": "gs://a"},
+    )
+    image = [Block("assistant", "image", "AAAA", "image/png")]
+    document = [Block("assistant", "document", "gs://a", "a/b")]
+    for data, file in (from_api, from_sdk):
+        assert part_of(inlineData=data) == output_blocks([{"inlineData": data}]) == image
+        assert part_of(fileData=file) == output_blocks([{"fileData": file}]) == document

@@ -23,7 +23,7 @@ from causepath.content.recent_keys import Recent
 from causepath.content.word_sources import Said
 from causepath.otel import semconv
 from causepath.otel.span_access import write
-from causepath.providers.messages import Block
+from causepath.providers.messages import MEDIA, Block
 from causepath.providers.prompt import are_blocks, key_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ MAX_TRACES = 16
 
 MAX_SAID = 8
 """Answers of a trace in which single words are looked for: the latest."""
+
+NOT_SEARCHED = frozenset({*MEDIA, "tool_use"})
+"""Blocks in which no output of others is looked for."""
+
+NOT_KEPT = frozenset({*MEDIA, "document", "tool"})
+"""Blocks whose values nobody compares with what is said later."""
 
 FEW_CHARACTERS = 200
 """Of a block that is no text: about, as nobody has looked into it."""
@@ -127,7 +133,7 @@ class Evidence:
         given: list[tuple[int, list[str], Pieces]] = []
         for number in range(len(blocks) - 1, -1, -1):
             block = blocks[number]
-            if block.kind in ("tool_use", "image"):
+            if block.kind in NOT_SEARCHED:
                 continue
             texts = _texts_of((block,))
             tool = results.get(block.id) if block.kind == "tool_result" else None
@@ -286,8 +292,8 @@ class Evidence:
 
 
 def _light(block: Block) -> Block:
-    """A block without the data of an image or a document, which nobody has words of."""
-    if block.kind in ("image", "document", "tool"):
+    """A block without the data of a medium or a document, which nobody has words of."""
+    if block.kind in NOT_KEPT:
         return block._replace(value="")
     return block
 

@@ -1,6 +1,6 @@
 """What was said, on request only: as the conventions write it, bounded, and redacted if asked.
 
-Images and documents are never recorded, only their size and digest. What does not fit is left out
+Media and documents are never recorded, only their size and digest. What does not fit is left out
 from the oldest on, and the span says so.
 """
 
@@ -22,7 +22,7 @@ from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.operation import Step
 from causepath.otel.span_access import SCOPE, SUPPRESSED_KEYS
-from causepath.providers.messages import Block, MadeUpId
+from causepath.providers.messages import MEDIA, Block, MadeUpId
 from causepath.version import __version__
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ MAX_DEPTH = 100
 MAX_ITEMS = 10_000
 """Of one value that a tool is given or gives back."""
 
-DATA = {"image": "image", "document": "document", "container_upload": "file"}
+DATA = {**{kind: kind for kind in MEDIA}, "document": "document", "container_upload": "file"}
+"""The conventions' words for the kinds of blocks of which only size and digest are recorded."""
 
 
 class ContentError(Exception):

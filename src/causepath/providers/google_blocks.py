@@ -134,8 +134,9 @@ def _block_of(role: str, number: int, part: Any, ids: Mapping[int, str]) -> Bloc
     for key in ("inlineData", "fileData"):
         data = fields_of(fields.get(key))
         if data:
-            kind = text(data.get("mimeType")) or ""
-            value = data.get("data") or data.get("fileUri") or ""
+            # The API gives them one spelling and takes both, the SDK sends the other.
+            kind = text(data.get("mimeType") or data.get("mime_type")) or ""
+            value = data.get("data") or data.get("fileUri") or data.get("file_uri") or ""
             return Block(role, _kind_of(kind), value, kind, "", number)
     for key in OTHER_PARTS:
         if fields.get(key):

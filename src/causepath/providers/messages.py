@@ -30,16 +30,20 @@ class ToolCall(NamedTuple):
     """The arguments as the reply gives them, usually a mapping. Compared, never exported."""
 
 
+MEDIA = ("image", "audio", "video")
+"""The kinds of blocks whose data have no words. Those of a document may be a text."""
+
+
 class Block(NamedTuple):
     """A piece of a request or of a reply: what it means, not how it is sent."""
 
     role: str
     """`tools`, `system`, or who says it: `user`, `assistant`."""
     kind: str
-    """`text`, `image`, `document`, `thinking`, `tool` (a declaration), `tool_use`, `tool_result`,
-    or the provider's own word."""
+    """`text`, one of `MEDIA`, `document`, `thinking`, `tool` (a declaration), `tool_use`,
+    `tool_result`, or the provider's own word."""
     value: object = ""
-    """A text, the data of an image or document, blocks inside this one, or plain JSON data."""
+    """A text, the data of a medium or document, blocks inside this one, or plain JSON data."""
     name: str = ""
     """Of a tool; the media type of data."""
     id: str = ""
