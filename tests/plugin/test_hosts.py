@@ -166,10 +166,12 @@ agent()
 exits, around = 0, os._exit
 while (around := getattr(around, "__wrapped__", None)) is not None:
     exits += 1
-print(exits <= 1, flush=True)
 if not child:
+    print(exits <= 1, flush=True)
     os._exit(4)
+# The child first: what two processes print at once comes in any order.
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(exits <= 1)
 """
 
 
