@@ -118,7 +118,7 @@ ANALYZER: dict[str, set[str]] = {
         "model",
     },
     # From answers to what people and programs read.
-    "report": {"analyses", "ids", "model"},
+    "report": {"analyses", "ids", "model", "server_request"},
     "export": {"analyses", "attributes", "errors", "ids", "model"},
     "jobs": {"analyses", "errors", "model", "read", "report", "server_request"},
     "cli": {
@@ -134,7 +134,7 @@ ANALYZER: dict[str, set[str]] = {
         "report",
         "server_request",
     },
-    "api": {"analyses", "errors", "model", "read", "report"},
+    "api": {"analyses", "errors", "jobs", "model", "read", "report"},
     "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }

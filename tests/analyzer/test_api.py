@@ -52,6 +52,8 @@ def test_runs_are_a_sequence(path: str) -> None:
     one = runs[0]
     assert (one.name, one.status, one.wall_ns) == ("invoke_agent demo", "ok", 2_802_000_000)
     assert [finding.code for finding in one.findings] == ["CP101"]
+    assert one is runs[0] is next(iter(runs))
+    assert one.explained is runs[0].explained  # which is not worked out twice
     assert repr(one) == f"<run 'invoke_agent demo', 2.802 s, trace {1:032x}>"
 
 

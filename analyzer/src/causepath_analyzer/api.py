@@ -46,6 +46,7 @@ class Runs(Sequence["Run"]):
     def __init__(self, inputs: "Sequence[Input]", traces: "Sequence[Trace]") -> None:
         self._inputs = inputs
         self._traces = traces
+        self._runs = tuple(Run(self, trace) for trace in traces)
         self._others: Elsewhere | None = None
 
     @overload
@@ -55,13 +56,13 @@ class Runs(Sequence["Run"]):
     def __getitem__(self, index: int | slice) -> "Run | Runs":
         if isinstance(index, slice):
             return Runs(self._inputs, self._traces[index])
-        return Run(self, self._traces[index])
+        return self._runs[index]
 
     def __len__(self) -> int:
         return len(self._traces)
 
     def __iter__(self) -> "Iterator[Run]":
-        return (Run(self, trace) for trace in self._traces)
+        return iter(self._runs)
 
     def __repr__(self) -> str:
         return f"<{len(self)} run{'' if len(self) == 1 else 's'}>"
@@ -82,7 +83,8 @@ class Runs(Sequence["Run"]):
 
         Raises `causepath_analyzer.CausepathError` if there is no run among these.
         """
-        from causepath_analyzer.analyses.summary import brief, summary
+        from causepath_analyzer.analyses.summary import summary
+        from causepath_analyzer.jobs.share import Task, rows_of
         from causepath_analyzer.report.run_text import run_text
         from causepath_analyzer.report.summary_text import summary_text
         from causepath_analyzer.report.waterfall import BLOCKS
@@ -93,18 +95,19 @@ class Runs(Sequence["Run"]):
         if len(self) == 1:
             lines = run_text(self[0].explained, marks, paths, self._inputs)
         else:
-            summed = summary(brief(run.explained) for run in self)
+            summed = summary(row.brief for row in rows_of(self._traces, Task()))
             lines = summary_text(summed, marks, paths, self._inputs)
         return "\n".join(line.plain.rstrip() for line in lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the report in the schema that ``causepath report --json`` has."""
-        from causepath_analyzer.analyses.summary import brief, summary
-        from causepath_analyzer.report.json import report_json, trace_json
+        from causepath_analyzer.analyses.summary import summary
+        from causepath_analyzer.jobs.share import Task, rows_of
+        from causepath_analyzer.report.json import report_json
 
-        explained = [run.explained for run in self]
-        summed = summary(map(brief, explained))
-        written = report_json(self._inputs, [trace_json(run) for run in explained], summed)
+        rows = rows_of(self._traces, Task(with_json=True))
+        summed = summary(row.brief for row in rows)
+        written = report_json(self._inputs, [row.json for row in rows], summed)
         return msgspec.json.decode(written, type=dict[str, Any])
 
     def whatif(self, *changes: str) -> "Prediction":

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from causepath_analyzer.model import Skipped, Span, Tokens
 from causepath_analyzer.read import FORMATS, Options, SpansByTrace, read, read_stream
+from causepath_analyzer.read.format import GatheredFormat
 from causepath_analyzer.read.formats.inspected import as_json
 from causepath_analyzer.read.formats.recognise import (
     GATHERED_NAMES,
@@ -58,7 +59,9 @@ SECOND = ("llm", 600, 950, False, ("m", Tokens(input=200, output=20, cache_read=
 def test_every_json_format_has_a_sample() -> None:
     assert set(SAMPLES) == {row.name for row in json_formats()}
     assert tuple(row.name for row in (*json_formats(), *binary_formats())) == FORMATS
-    assert tuple(row.name for row in gathered()) == GATHERED_NAMES
+    together = tuple(row for row in json_formats() if isinstance(row, GatheredFormat))
+    assert gathered() == together
+    assert tuple(row.name for row in together) == GATHERED_NAMES
     assert set(FORMATS) == {*SAMPLES, "otlp-protobuf"}
 
 

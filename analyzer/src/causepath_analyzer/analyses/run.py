@@ -13,7 +13,6 @@ from causepath_analyzer.analyses.findings.rules import EVERY
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.cost import NO_COST, TABLE_ONLY, Cost, OwnPrices
 from causepath_analyzer.analyses.path.critical_path import CriticalPath
-from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.kinds import SpanKinds
 from causepath_analyzer.analyses.path.status import WELL, Ending, ending
 from causepath_analyzer.analyses.path.usage import Usage
@@ -28,7 +27,6 @@ class Run(Struct, frozen=True):
     trace: Trace
     kinds: SpanKinds
     causes: Causes
-    flow: DataFlow
     path: CriticalPath
     wall: WallTime
     usage: Usage
@@ -68,7 +66,6 @@ def explained(
         trace=trace,
         kinds=facts.kinds,
         causes=facts.causes,
-        flow=facts.flow,
         path=facts.path,
         wall=facts.wall,
         usage=facts.usage,

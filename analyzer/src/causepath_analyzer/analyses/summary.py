@@ -161,7 +161,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
     handing = 0
     endings: list[Ending] = []
     last_failed: Failed | None = None
-    inferred: list[str] = []
+    inferred = 0
     programs: set[str | None] = set()
     starts: list[int] = []
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
@@ -177,8 +177,7 @@ def summary(runs: Iterable[Brief]) -> Summary:
             last_failed = Failed(run.trace_id, run.ending)
         programs.add(run.program)
         starts.append(run.start_ns)
-        if run.is_inferred:
-            inferred.append(run.trace_id)
+        inferred += run.is_inferred
         healths.append(run.health)
         handing += run.hands_on
         cost += run.priced_usd or 0
@@ -198,10 +197,11 @@ def summary(runs: Iterable[Brief]) -> Summary:
         for by, known in by_key.items()
         for key, every in known.items()
     ]
+    badly = endings_of(endings)
     return Summary(
         traces=len(walls),
-        failed=sum(endings_of(endings).values()),
-        endings=endings_of(endings),
+        failed=sum(badly.values()),
+        endings=badly,
         last_failed=last_failed,
         wall_ns=spread([slow.wall_ns for slow in walls]),
         total_wall_ns=total_ns,
@@ -220,8 +220,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
         health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),
         hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
-        undeclared=len(walls) if len(inferred) == len(walls) and len(walls) > 1 else 0,
-        is_one_program=len({*programs}) == 1 and None not in programs,
+        undeclared=len(walls) if inferred == len(walls) > 1 else 0,
+        is_one_program=len(programs) == 1 and None not in programs,
         first_ns=min(starts, default=0),
         last_ns=max(starts, default=0),
         priced_share=min(1.0, priced / tokens) if tokens else 0.0,

@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
-from causepath_analyzer.analyses.proof.independence import elsewhere
+from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
@@ -117,7 +117,7 @@ def export(
     keep = (lambda name, data: kept.append((name, data))) if wire else None
     reading = read_inputs(named, options, keep)
     chosen = picked(reading.traces, selection, server)
-    others = elsewhere(chosen)
+    others = elsewhere(chosen) if rules else NOWHERE
     runs = [explained(t, with_cost=wire, others=others, rules=rules) for t in chosen]
     if wire:
         done = _otlp(

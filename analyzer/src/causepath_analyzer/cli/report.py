@@ -105,12 +105,13 @@ def report(
     shown = (*named, *as_typed(server), *selection.as_typed())
     if json:
         write(as_json(inputs, found), output)
-    elif output is not None:
-        kind = marks(ascii_only=ascii_only, every_row=all_, saved=True)
-        save(as_text(inputs, found, shown, kind, rules, own), output)
+        return status_of(inputs, named, strict=strict)
+    kind = marks(ascii_only=ascii_only, every_row=all_, saved=output is not None)
+    lines = as_text(inputs, found, shown, kind, rules, own)
+    if output is not None:
+        save(lines, output)
     else:
-        kind = marks(ascii_only=ascii_only, every_row=all_)
-        show(as_text(inputs, found, shown, kind, rules, own), color)
+        show(lines, color)
     return status_of(inputs, named, strict=strict)
 
 

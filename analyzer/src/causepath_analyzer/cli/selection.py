@@ -127,8 +127,9 @@ def _picked(
         and (not selection.failed or told.failed())
     ]
     if selection.slowest is not None:
-        slowest = sorted(left, key=lambda pair: -pair[1].wall_ns)[: selection.slowest]
-        left = [pair for pair in left if any(pair is one for one in slowest)]
+        by_wall = sorted((told for _, told in left), key=lambda told: -told.wall_ns)
+        slowest = {told.trace_ids[0] for told in by_wall[: selection.slowest]}
+        left = [(one, told) for one, told in left if told.trace_ids[0] in slowest]
     if selection.last:
         left = left[-1:]
     if not left:

@@ -245,7 +245,7 @@ def report_json(
         ),
         program=program if program is not None else msgspec.UNSET,
     )
-    return _written(report)
+    return written(report)
 
 
 def trace_json(run: Run) -> bytes:
@@ -255,7 +255,7 @@ def trace_json(run: Run) -> bytes:
 
 def check_json(inputs: Sequence[Input], check: Check) -> bytes:
     """Writes budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
-    written = _Check(
+    told = _Check(
         schema=CHECK_SCHEMA,
         inputs=_inputs(inputs),
         runs=check.runs,
@@ -279,10 +279,11 @@ def check_json(inputs: Sequence[Input], check: Check) -> bytes:
         verdict=check.verdict,
         unread=check.unread,
     )
-    return _written(written)
+    return written(told)
 
 
-def _written(value: Struct) -> bytes:
+def written(value: Struct) -> bytes:
+    """Writes `value` as all reports in JSON are written."""
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from causepath_analyzer.report.formatting import (
     money,
     short_id,
 )
+from causepath_analyzer.report.json import written
 from causepath_analyzer.report.run_text import status_words
 from causepath_analyzer.report.waterfall import Marks
 
@@ -80,7 +80,7 @@ class _List(Struct):
 
 def list_json(inputs: Sequence[Input], briefs: Sequence[Brief]) -> bytes:
     """Writes the list in schema `SCHEMA`. Fields may be added, not changed."""
-    written = _List(
+    told = _List(
         SCHEMA,
         [
             _Input(
@@ -106,4 +106,4 @@ def list_json(inputs: Sequence[Input], briefs: Sequence[Brief]) -> bytes:
             for one in briefs
         ],
     )
-    return msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
+    return written(told)

@@ -11,7 +11,7 @@ from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.cost import Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
-from causepath_analyzer.analyses.path.status import Ending, Status
+from causepath_analyzer.analyses.path.status import Ending
 from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Health, Input
@@ -109,18 +109,9 @@ def _headline(run: Run, marks: Marks) -> Text:
     return line
 
 
-STATUS_WORDS: Final[Mapping[Status, str]] = {
-    "ok": "ok",
-    "failed": "failed",
-    "interrupted": "interrupted",
-    "timed_out": "timed out",
-    "unfinished": "unfinished",
-}
-
-
 def status_words(ending: Ending) -> str:
     """Says in a word or two how a run ended."""
-    return "killed" if ending.killed else STATUS_WORDS[ending.status]
+    return "killed" if ending.killed else ending.status.replace("_", " ")
 
 
 def _when(run: Run) -> list[Text]:

@@ -26,7 +26,7 @@ from causepath_analyzer.report.formatting import (
     shell,
     short_id,
 )
-from causepath_analyzer.report.run_text import KIND_WORDS, STATUS_WORDS, health_lines, status_words
+from causepath_analyzer.report.run_text import KIND_WORDS, health_lines, status_words
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
@@ -76,7 +76,7 @@ def _headline(summary: Summary) -> list[Text]:
 def endings_words(endings: Mapping[Status, int]) -> str:
     """Says how many runs did not end well: "5 runs did not end well: 4 failed, 1 timed out"."""
     runs = count(sum(endings.values()), "run")
-    each = ", ".join(f"{number:,} {STATUS_WORDS[status]}" for status, number in endings.items())
+    each = ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in endings.items())
     return f"{runs} did not end well: {each}"
 
 

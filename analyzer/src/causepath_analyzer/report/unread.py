@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from causepath_analyzer.model import Input
+from causepath_analyzer.server_request import is_address
 
 
 def complaints(inputs: Sequence[Input]) -> list[str]:
@@ -20,4 +21,4 @@ def complaints(inputs: Sequence[Input]) -> list[str]:
 
 
 def _place(path: str, where: str) -> str:
-    return f"{path}: {where}" if "://" in path else f"{path}:{where.removeprefix('line ')}"
+    return f"{path}: {where}" if is_address(path) else f"{path}:{where.removeprefix('line ')}"

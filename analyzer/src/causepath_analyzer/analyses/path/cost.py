@@ -132,6 +132,7 @@ def cost_of(
     # What is priced by the token can be added up before: exact either way, and quicker.
     used: dict[tuple[str, str | None, Terms, int, int], tuple[list[int], tuple[Decimal, ...]]] = {}
     row: tuple[Decimal, ...]
+    ours = {model: _own(rates) for model, rates in own.models.items()}
     ours_used = False
     for call, start_ns in zip(calls, started_ns, strict=True):
         tokens = call.tokens
@@ -143,8 +144,8 @@ def cost_of(
         at_s = 0
         is_dated = True
         if call.model is not None and not contradicts_itself(tokens):
-            if call.model in own.models:
-                prices = _own(own.models[call.model])
+            prices = ours.get(call.model)
+            if prices is not None:
                 ours_used = True
             else:
                 moment_s, is_dated = _moment(start_ns)
@@ -176,9 +177,9 @@ def cost_of(
         if call.searches and not prices.has_searches:
             estimates["searches of the web have no price here"] = None
         if call.said_usd is not None:
-            ours = sum(map(mul, row, parts), Decimal(0))
+            listed_usd = sum(map(mul, row, parts), Decimal(0))
             said_usd = call.said_usd if said_usd is None else said_usd + call.said_usd
-            compared_usd = ours if compared_usd is None else compared_usd + ours
+            compared_usd = listed_usd if compared_usd is None else compared_usd + listed_usd
     total = Decimal(0)
     for sums, row in used.values():
         total += sum(map(mul, row, sums), Decimal(0))

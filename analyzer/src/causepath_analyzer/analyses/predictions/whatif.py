@@ -11,12 +11,10 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rules import RULES
-from causepath_analyzer.analyses.path.causes import causes
 from causepath_analyzer.analyses.path.cost import cost_usd
-from causepath_analyzer.analyses.path.critical_path import critical_path
 from causepath_analyzer.analyses.path.data_flow import DataFlow
-from causepath_analyzer.analyses.path.kinds import span_kinds
 from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.analyses.predictions.answers import (
     begins_ns,
@@ -185,7 +183,7 @@ def what_if(
         answers.append(_answer(run, call, one, models if _wants(edits, Stream) else None))
         streamed |= call != NO_SPAN and streams(run, call)
         if number == middle:
-            path_then = _path(new_trace(one.plan, one.changes, one.times))
+            path_then = _path(Facts(new_trace(one.plan, one.changes, one.times)))
     for change, count in zip(edits, touched, strict=True):
         if not count:
             raise UsageError(unmatched(change, runs, models))
@@ -202,7 +200,7 @@ def what_if(
         p95=_blurred(estimate(now, then, 95, errors, doubt), unknown),
         cost_now_usd=_mean([cost for cost, _ in costs]),
         cost_then_usd=_mean([cost for _, cost in costs]),
-        path_now=_path(runs[middle].trace),
+        path_now=_path(runs[middle].facts),
         path_then=path_then,
         assumes=(
             *notes.told(),
@@ -309,8 +307,8 @@ def median_turns(traces: Sequence[Trace]) -> int:
     """Counts the turns of a typical run."""
     found = []
     for trace in traces:
-        kinds = span_kinds(trace)
-        found.append(len(Turns(trace, kinds, causes(trace, kinds)).outermost()))
+        known = Facts(trace)
+        found.append(len(Turns(trace, known.kinds, known.causes).outermost()))
     return _middle(found)
 
 
@@ -342,15 +340,15 @@ def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, Mode
 
 
 def _costs(run: Studied, one: Edited) -> tuple[Decimal | None, Decimal | None]:
-    used = usage(run.facts.flow)
-    if not used.calls.llm:
+    if not run.facts.usage.calls.llm:
         return Decimal(0), Decimal(0)
-    cost = cost_usd(used.models, used.started_ns)
+    known = run.facts.cost
+    cost = known.usd if known.is_whole else None
     changes = one.changes
     if not changes.calls and not any(run.kinds.calls[i] != NO_SPAN for i in changes.dropped):
         return cost, cost
     new = new_trace(one.plan, changes, one.times)
-    then = usage(DataFlow(new))
+    then = usage(DataFlow(new))  # no `Facts`: counting asks for no causes
     return cost, cost_usd(then.models, then.started_ns) if then.models else Decimal(0)
 
 
@@ -359,12 +357,11 @@ def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
     return sum(known, Decimal(0)) / len(known) if len(known) == len(costs) else None
 
 
-def _path(trace: Trace) -> tuple[Place, ...]:
-    """Finds the operations that `trace` waited for most, largest share first."""
-    kinds = span_kinds(trace)
-    path = critical_path(trace, kinds, causes(trace, kinds))
+def _path(facts: Facts) -> tuple[Place, ...]:
+    """Finds the operations that a run waited for most, largest share first."""
+    trace, kinds = facts.trace, facts.kinds
     spent: dict[str, int] = {}
-    for section in path.sections:
+    for section in facts.path.sections:
         if section.span == NO_SPAN:
             name = "covered by no span"
         else:

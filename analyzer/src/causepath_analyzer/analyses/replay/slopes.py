@@ -9,7 +9,7 @@ Of the input counts what no cache held. Where token counts do not differ, or nob
 bytes of the prompt do, which the plugin notes of every block.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from statistics import correlation, median
 from typing import Final, Literal
@@ -269,12 +269,3 @@ def _limits(points: Sequence[tuple[int, float]], pairs: Sequence[float]) -> tupl
     first = max(0, round((len(pairs) - off) / 2) - 1)
     last = min(len(pairs) - 1, round((len(pairs) + off) / 2))
     return pairs[first], pairs[last]
-
-
-def by_model(found: Iterable[Mapping[str, Sequence[Sizes]]]) -> dict[str, Slopes]:
-    """Fits the calls of each model, in all runs."""
-    calls: dict[str, list[Sizes]] = {}
-    for one in found:
-        for model, sizes in one.items():
-            calls.setdefault(model, []).extend(sizes)
-    return {model: slopes(sizes) for model, sizes in calls.items()}

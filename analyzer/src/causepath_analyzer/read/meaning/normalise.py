@@ -382,18 +382,16 @@ def _words_of_call(facts: Facts, *, rest_of_stream: bool = False) -> ModelCall:
         provider=_provider(unquoted(facts.get("provider")), model),
         finish_reasons=_finish_reasons(facts["finish"]) if "finish" in facts else (),
         rest_of_stream=rest_of_stream,
-        terms=_terms(facts) if not _TERMS.isdisjoint(facts) else NO_TERMS,
+        terms=_terms(facts) if not facts.keys().isdisjoint(_TERMS) else NO_TERMS,
     )
 
 
-_TERMS: Final = frozenset(("tier", "asked_tier", "speed", "geography"))
+_TERMS: Final = Terms.__struct_fields__
 
 
 def _terms(facts: Facts) -> Terms:
     """Reads how a call was served."""
-    return Terms(
-        *(_lower(facts.get(term)) for term in ("tier", "asked_tier", "speed", "geography"))
-    )
+    return Terms(*(_lower(facts.get(term)) for term in _TERMS))
 
 
 def _lower(said: object) -> str | None:
