@@ -117,6 +117,7 @@ ANALYZER: dict[str, set[str]] = {
         "errors",
         "model",
     },
+    "prices_file": {"analyses", "errors"},
     # From answers to what people and programs read.
     "report": {"analyses", "ids", "model", "server_request"},
     "export": {"analyses", "attributes", "errors", "ids", "model"},
@@ -130,11 +131,12 @@ ANALYZER: dict[str, set[str]] = {
         "ids",
         "jobs",
         "model",
+        "prices_file",
         "read",
         "report",
         "server_request",
     },
-    "api": {"analyses", "errors", "jobs", "model", "read", "report"},
+    "api": {"analyses", "errors", "jobs", "model", "prices_file", "read", "report"},
     "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }

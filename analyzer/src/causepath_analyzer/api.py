@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from causepath_analyzer.analyses.findings.rule import Finding
+    from causepath_analyzer.analyses.path.cost import OwnPrices
     from causepath_analyzer.analyses.path.status import Status
     from causepath_analyzer.analyses.predictions.prediction import Prediction
     from causepath_analyzer.analyses.proof.independence import Elsewhere
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Runs", "read"]
 
 
-def read(*paths: str, format: str | None = None) -> "Runs":  # noqa: A002 - as the flag is called
+def read(
+    *paths: str,
+    format: str | None = None,  # noqa: A002 - as the flag is called
+    prices: str | None = None,
+) -> "Runs":
     """Reads trace files, folders of them, or addresses of Jaeger and Tempo.
 
-    The format is recognised by the content, or is the `format` of this name. What was not
+    The format is recognised by the content, or is the `format` of this name. `prices` is a file of
+    prices of one's own, as the option ``--prices`` takes it. What was not
     understood is listed in ``Runs.unread``. Raises `causepath_analyzer.CausepathError` if nothing
     can be read at all, with a sentence that says why.
     """
     from causepath_analyzer.errors import UsageError
+    from causepath_analyzer.prices_file import own_prices
     from causepath_analyzer.read import FORMATS, Options
     from causepath_analyzer.read import read as reading
 
@@ -36,16 +43,20 @@ def read(*paths: str, format: str | None = None) -> "Runs":  # noqa: A002 - as t
         raise UsageError("read what? Name a trace file, a folder or an address")
     if format is not None and format not in FORMATS:
         raise UsageError(f"no format {format}; there are {', '.join(FORMATS)}")
+    own = own_prices(prices)
     found = reading([str(path) for path in paths], options=Options(format))
-    return Runs(found.inputs, found.traces)
+    return Runs(found.inputs, found.traces, own)
 
 
 class Runs(Sequence["Run"]):
     """Runs in order of their start. A slice of them, or what `where` leaves, are `Runs` as well."""
 
-    def __init__(self, inputs: "Sequence[Input]", traces: "Sequence[Trace]") -> None:
+    def __init__(
+        self, inputs: "Sequence[Input]", traces: "Sequence[Trace]", prices: "OwnPrices"
+    ) -> None:
         self._inputs = inputs
         self._traces = traces
+        self._prices = prices
         self._runs = tuple(Run(self, trace) for trace in traces)
         self._others: Elsewhere | None = None
 
@@ -55,7 +66,7 @@ class Runs(Sequence["Run"]):
     def __getitem__(self, index: slice) -> "Runs": ...
     def __getitem__(self, index: int | slice) -> "Run | Runs":
         if isinstance(index, slice):
-            return Runs(self._inputs, self._traces[index])
+            return Runs(self._inputs, self._traces[index], self._prices)
         return self._runs[index]
 
     def __len__(self) -> int:
@@ -69,7 +80,8 @@ class Runs(Sequence["Run"]):
 
     def where(self, wanted: "Callable[[Run], bool]") -> "Runs":
         """Leaves the runs that are `wanted`."""
-        return Runs(self._inputs, [run._trace for run in self if wanted(run)])  # noqa: SLF001
+        left = [run._trace for run in self if wanted(run)]  # noqa: SLF001
+        return Runs(self._inputs, left, self._prices)
 
     @property
     def unread(self) -> tuple[str, ...]:
@@ -95,7 +107,7 @@ class Runs(Sequence["Run"]):
         if len(self) == 1:
             lines = run_text(self[0].explained, marks, paths, self._inputs)
         else:
-            summed = summary(row.brief for row in rows_of(self._traces, Task()))
+            summed = summary(row.brief for row in rows_of(self._traces, Task(prices=self._prices)))
             lines = summary_text(summed, marks, paths, self._inputs)
         return "\n".join(line.plain.rstrip() for line in lines) + "\n"
 
@@ -105,7 +117,7 @@ class Runs(Sequence["Run"]):
         from causepath_analyzer.jobs.share import Task, rows_of
         from causepath_analyzer.report.json import report_json
 
-        rows = rows_of(self._traces, Task(with_json=True))
+        rows = rows_of(self._traces, Task(with_json=True, prices=self._prices))
         summed = summary(row.brief for row in rows)
         written = report_json(self._inputs, [row.json for row in rows], summed)
         return msgspec.json.decode(written, type=dict[str, Any])
@@ -124,7 +136,7 @@ class Runs(Sequence["Run"]):
         if not changes:
             raise UsageError(f"what is to change? There is {GRAMMAR}")
         self._check()
-        found = what_if(self._traces, [edit(change) for change in changes])
+        found = what_if(self._traces, [edit(change) for change in changes], prices=self._prices)
         return prediction(found, self._traces)
 
     def _check(self) -> None:
@@ -191,7 +203,8 @@ class Run:
 
         if self._explained is None:
             others = self._among._elsewhere()  # noqa: SLF001
-            self._explained = explained(self._trace, with_cost=True, others=others)
+            prices = self._among._prices  # noqa: SLF001
+            self._explained = explained(self._trace, with_cost=True, others=others, prices=prices)
         return self._explained
 
     def __repr__(self) -> str:
@@ -206,4 +219,5 @@ class Run:
         return self._alone().whatif(*changes)
 
     def _alone(self) -> Runs:
-        return Runs(self._among._inputs, [self._trace])  # noqa: SLF001
+        among = self._among
+        return Runs(among._inputs, [self._trace], among._prices)  # noqa: SLF001

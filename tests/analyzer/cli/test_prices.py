@@ -1,18 +1,20 @@
 """``--prices``: what a file of prices says, and what is said of a wrong one."""
 
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import causepath_analyzer
 from causepath_analyzer.analyses.path.cost import OwnPrices, cost_of
 from causepath_analyzer.cli import invoke
-from causepath_analyzer.cli.prices import own_prices
 from causepath_analyzer.errors import ConfigurationError
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.model import ModelCall, Terms, Tokens
+from causepath_analyzer.prices_file import own_prices
 from tests.analyzer.read.test_counts import otlp, step
 
 AT = 1_795_000_000_000_000_000
@@ -127,3 +129,85 @@ def test_budgets_take_own_prices(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_prices_reach_other_processes_unchanged(tmp_path: Path) -> None:
     task = Task(prices=own_prices(written(tmp_path, EVERYTHING)))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(task), type=Task) == task
+
+
+def mine(folder: Path) -> str:
+    file = folder / "one.json"
+    file.write_bytes(otlp(step("run", "0-9", {}, step("chat mine", "0-9", CHAT))))
+    return str(file)
+
+
+def test_predictions_take_own_prices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the outcome is remembered
+    file, prices = mine(tmp_path), written(tmp_path, EVERYTHING)
+    saved = str(tmp_path / "saved.json")
+    apply = ["--apply", "scale llm=0.5", "--save", saved]
+    assert invoke(["whatif", file, *apply, "--json", "--prices", prices]) == 0
+    told = json.loads(capsys.readouterr().out)["prediction"]
+    costs = told["cost_now_usd"], told["cost_then_usd"]
+    assert tuple(map(Decimal, costs)) == (Decimal("2.0001"), Decimal("2.0001"))
+    changed = tmp_path / "after.json"
+    changed.write_bytes(otlp(step("run", "10-15", {}, step("chat mine", "10-15", CHAT))))
+    for own, cost in ((["--prices", prices], "2.0001"), ([], None)):
+        invoke(["verify", saved, str(changed), "--json", *own])
+        found = json.loads(capsys.readouterr().out)["cost_usd"]
+        assert (found and Decimal(found)) == (cost and Decimal(cost))
+        invoke(["verify", saved, str(changed), *own])
+        row = next(one for one in capsys.readouterr().out.splitlines() if "cost per run" in one)
+        assert row.split()[3:] == ["$2.00", "$2.00", "$2.00" if cost else "unknown"]
+
+
+def test_other_models_take_own_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, prices = mine(tmp_path), written(tmp_path, EVERYTHING)
+    again = ["--apply", "remove llm", "--json", "--prices", prices]
+    assert invoke(["whatif", file, *again]) == 0
+    told = json.loads(capsys.readouterr().out)["prediction"]
+    costs = told["cost_now_usd"], told["cost_then_usd"]
+    assert tuple(map(Decimal, costs)) == (Decimal("2.0001"), Decimal(0))
+
+
+def test_exports_take_own_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prices = written(tmp_path, EVERYTHING)
+    assert invoke(["export", mine(tmp_path), "--to", "otlp", "--prices", prices]) == 0
+    assert "2.0001" in capsys.readouterr().out
+
+
+def test_python_takes_own_prices(tmp_path: Path) -> None:
+    runs = causepath_analyzer.read(mine(tmp_path), prices=written(tmp_path, EVERYTHING))
+    usd = Decimal("2.0001")
+    assert [runs[0].cost_usd, runs[:1][0].cost_usd] == [usd, usd]
+    assert runs.where(lambda _: True)[0].cost_usd == usd
+    assert runs.to_dict()["traces"][0]["cost_usd"] == "2.0001"
+    assert runs[0].whatif("scale llm=0.5").cost_then_usd == "2.0001000"
+    assert "prices.toml" in runs.report()
+    with pytest.raises(causepath_analyzer.CausepathError, match=r"prices\.toml:2: m needs"):
+        causepath_analyzer.read(mine(tmp_path), prices=written(tmp_path, "\n[models.m]\ninput = 1"))
+
+
+@pytest.mark.parametrize("cost", ["dear", "-1", "NaN", "1e3", "\u0661"])
+def test_a_prediction_with_a_wrong_cost_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cost: str
+) -> None:
+    saved = tmp_path / "saved.json"
+    file, prices = mine(tmp_path), written(tmp_path, EVERYTHING)
+    apply = ["--apply", "scale llm=0.5", "--save", str(saved)]
+    assert invoke(["whatif", file, *apply, "--prices", prices]) == 0
+    capsys.readouterr()
+    saved.write_text(saved.read_text().replace('"2.0001000"', json.dumps(cost)))
+    assert invoke(["verify", str(saved), file]) == 4
+    assert f"saved.json: no prediction of `causepath whatif --save`: {cost!r} is no cost" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_mistake_in_the_prices_is_told_before_a_program_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = written(tmp_path, "[models.m]\ninput = 1")
+    told = tmp_path / "ran"
+    touch = [sys.executable, "-c", f"open({str(told)!r}, 'w')"]
+    assert invoke(["run", "--prices", prices, "--", *touch]) == 2
+    assert "prices.toml:1: m needs input and output" in capsys.readouterr().err
+    assert not told.exists()

@@ -28,12 +28,13 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import show, write
-from causepath_analyzer.cli.prices import PricesOption, own_prices
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.cli.settings import budgets
 from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.check_text import check_text
 from causepath_analyzer.report.json import check_json
 

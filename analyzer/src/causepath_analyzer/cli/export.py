@@ -29,6 +29,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import complain, write
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server, connection
 from causepath_analyzer.errors import UsageError
@@ -36,6 +37,7 @@ from causepath_analyzer.export.folded import Weight, folded
 from causepath_analyzer.export.perfetto import perfetto
 from causepath_analyzer.export.speedscope import speedscope
 from causepath_analyzer.export.table import as_csv, as_parquet
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.formatting import count, harmless
 from causepath_analyzer.server_request import is_address
 
@@ -93,6 +95,7 @@ def export(
     server: Server = NO_SERVER,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
+    prices: PricesOption = None,
 ) -> int:
     """Write traces with their critical path for other programs.
 
@@ -108,6 +111,7 @@ def export(
     """
     _check(paths, to, output, copy, weight, server, json=json)
     rules = wanted_rules(findings, config)
+    own = own_prices(prices)
     named = named_paths(paths)
     # How to talk to servers may also be said for the one that is written to.
     addresses = (*named, output or "http://") if _is_sent(to, output) else named
@@ -118,7 +122,7 @@ def export(
     reading = read_inputs(named, options, keep)
     chosen = picked(reading.traces, selection, server)
     others = elsewhere(chosen) if rules else NOWHERE
-    runs = [explained(t, with_cost=wire, others=others, rules=rules) for t in chosen]
+    runs = [explained(t, with_cost=wire, others=others, rules=rules, prices=own) for t in chosen]
     if wire:
         done = _otlp(
             runs, kept, to, output, copy=to == "jaeger" if copy is None else copy, server=server

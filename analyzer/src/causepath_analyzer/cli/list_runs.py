@@ -12,11 +12,12 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import marks, show, write
-from causepath_analyzer.cli.prices import PricesOption, own_prices
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import AsciiOption, ColorOption, JobsOption, rows_in
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.jobs.share import Task
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.list_text import list_json, list_text
 
 __all__ = ["list_runs"]

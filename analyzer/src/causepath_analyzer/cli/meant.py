@@ -12,7 +12,9 @@ from causepath_analyzer.errors import UsageError
 _PROGRAM: Final = re.compile(r".*\.(?:py|pyw|pyz)\Z", re.IGNORECASE)
 _NOT_PATHS: Final = re.compile(r"[A-Za-z][A-Za-z-]*\Z")
 _FINDING: Final = re.compile(r"CP\d{3}\Z", re.IGNORECASE)
-_TAKE_VALUES: Final = frozenset(("--color", "--output", "-o", "--select", "--ignore", "--config"))
+_TAKE_VALUES: Final = frozenset(
+    ("--color", "--output", "-o", "--select", "--ignore", "--config", "--prices")
+)
 """Options of ``run`` whose value may stand in the next word."""
 
 

@@ -32,7 +32,7 @@ from causepath_analyzer.cli.inputs import (
     status_of,
 )
 from causepath_analyzer.cli.output import Color, marks, save, show, write
-from causepath_analyzer.cli.prices import PricesOption, own_prices
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked, picked_rows
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
 from causepath_analyzer.errors import UsageError
@@ -40,6 +40,7 @@ from causepath_analyzer.ids import begins_with
 from causepath_analyzer.jobs.share import Row, Task, rows_of
 from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.run_text import run_text

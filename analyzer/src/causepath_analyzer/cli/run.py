@@ -25,6 +25,7 @@ from causepath_analyzer.cli.inputs import (
     UnknownOptionError,
 )
 from causepath_analyzer.cli.output import complain, complain_about, marks, save, show, write
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import (
     AllOption,
     AsciiOption,
@@ -36,6 +37,7 @@ from causepath_analyzer.cli.report import (
 )
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.jobs.share import Task
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.read import Reading, SpansByTrace, read_stream, traces
 from causepath_analyzer.read.input.source import open_source
 from causepath_analyzer.report.formatting import short_id
@@ -54,6 +56,7 @@ def run(
     ],
     json: Json = False,
     findings: FindingOptions = EVERY_FINDING,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
     all_: AllOption = False,
@@ -70,6 +73,7 @@ def run(
     if command[0].startswith("-"):
         raise UnknownOptionError(command[0])
     rules = wanted_rules(findings)
+    own = own_prices(prices)  # before the program: a mistake in it costs no run
     file = Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE).absolute()
     before = file.stat().st_size if file.exists() else 0
     program = uuid4().hex
@@ -104,7 +108,7 @@ def run(
         start_ns, end_ns, reading.traces, account.loaded_ns, account.imported_ns, status
     )
     codes = tuple(rule.code for rule in rules)
-    found = found_in(reading.traces, Task(with_json=json, codes=codes))
+    found = found_in(reading.traces, Task(with_json=json, codes=codes, prices=own))
     shown = [os.path.relpath(file)]
     if len(reading.traces) == 1:
         shown += ["--trace", short_id(reading.traces[0].trace_id)]
@@ -113,7 +117,7 @@ def run(
         return status
     out = None if output is not None else sys.stderr
     kind = marks(ascii_only=ascii_only, stream=out, every_row=all_, saved=output is not None)
-    lines = [*program_text(spent), *as_text(reading.inputs, found, shown, kind, rules)]
+    lines = [*program_text(spent), *as_text(reading.inputs, found, shown, kind, rules, own)]
     if output is not None:
         save(lines, output)
     else:

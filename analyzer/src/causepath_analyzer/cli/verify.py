@@ -20,10 +20,12 @@ from causepath_analyzer.cli.inputs import (
 )
 from causepath_analyzer.cli.ledger import read_prediction, remember
 from causepath_analyzer.cli.output import complain, show, write
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.formatting import count
 from causepath_analyzer.report.whatif_json import verify_json
 from causepath_analyzer.report.whatif_text import verify_text
@@ -41,6 +43,7 @@ def verify(
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
     selection: Selection = EVERY_RUN,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
     """Compare a prediction with the traces after the change, and remember how right it was.
@@ -50,6 +53,7 @@ def verify(
     far off predictions of the same kind were.
     """
     told = read_prediction(file)
+    own = own_prices(prices)
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, selection, server)
@@ -57,7 +61,7 @@ def verify(
     if len(new) < len(chosen):
         old = count(len(chosen) - len(new), "run is", "runs are")
         complain(f"{old} from before the prediction, and left out")
-    measured = verified(told, new)
+    measured = verified(told, new, own)
     try:
         remember(entry(measured, datetime.now(UTC).isoformat(timespec="seconds")))
     except UsageError as error:  # the comparison itself is done, and can be shown

@@ -24,10 +24,12 @@ from causepath_analyzer.cli.inputs import (
 )
 from causepath_analyzer.cli.ledger import ledger
 from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
 from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.errors import UsageError
+from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.whatif_json import prediction_json, whatif_json
 from causepath_analyzer.report.whatif_text import profile_text, whatif_text
 
@@ -60,6 +62,7 @@ def whatif(
     format: FormatOption = None,  # noqa: A002 - the flag is called so
     max_bytes: MaxBytesOption = MAX_BYTES,
     server: Server = NO_SERVER,
+    prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
     """Predict what a change would save, by replaying the traces with it.
@@ -78,13 +81,14 @@ def whatif(
         raise UsageError(f"what is to change? Write --apply CHANGE: {GRAMMAR}; or --profile")
     if save is not None and not edits:
         raise UsageError("--save keeps a prediction, which needs --apply")
+    own = own_prices(prices)
     named = named_paths(paths)
     reading = read_inputs(named, read_options(named, format, max_bytes, server))
     chosen = picked(reading.traces, selection, server)
     found = None
     if edits:
         known = ledger()
-        found = what_if(chosen, edits, lambda kinds: past_errors(known, kinds))
+        found = what_if(chosen, edits, lambda kinds: past_errors(known, kinds), own)
     told = (
         None
         if found is None

@@ -43,6 +43,7 @@ class _Verify(Struct):
     error_ns: int
     mean_ns: int
     answer_ns: int | None
+    cost_usd: str | None
 
 
 def whatif_json(found: WhatIf | None, told: Prediction | None, curves: Sequence[Curve]) -> bytes:
@@ -80,6 +81,7 @@ def verify_json(measured: Measured) -> bytes:
             error_ns=measured.error_ns,
             mean_ns=measured.mean_ns,
             answer_ns=measured.answer_ns,
+            cost_usd=None if measured.cost_usd is None else f"{measured.cost_usd:f}",
         )
     )
 

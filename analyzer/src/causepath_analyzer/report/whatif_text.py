@@ -138,6 +138,11 @@ def verify_text(measured: Measured) -> list[Text]:
         if was.low is not None and was.high is not None:
             row += f"    {duration(was.low)} .. {duration(was.high)}"
         lines.append(Text(row))
+    before, after = told.cost_now_usd, told.cost_then_usd
+    if before is not None and after is not None:
+        cost = "unknown" if measured.cost_usd is None else money(measured.cost_usd)
+        row = f"{money(Decimal(before)):>8}{money(Decimal(after)):>11}{cost:>11}"
+        lines.append(Text(f"  {'cost per run':<{_LABEL - 2}}{row}"))
     predicted, saved = told.judged.now - told.judged.then, measured.saved_ns
     error = (
         f"off by {duration(measured.error_ns)}"

@@ -109,10 +109,12 @@ class Cost(Struct, frozen=True):
 NO_COST: Final = Cost(None, 0.0, is_whole=False)
 
 
-def cost_usd(calls: Sequence[ModelCall], started_ns: Sequence[int]) -> Decimal | None:
+def cost_usd(
+    calls: Sequence[ModelCall], started_ns: Sequence[int], own: OwnPrices = TABLE_ONLY
+) -> Decimal | None:
     """The cost of `calls`, each begun at its of `started_ns`, in US dollars; ``None`` unless the
     price of every one of them is known."""
-    cost = cost_of(calls, started_ns)
+    cost = cost_of(calls, started_ns, own)
     return cost.usd if cost.is_whole else None
 
 

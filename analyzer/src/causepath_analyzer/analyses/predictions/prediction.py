@@ -1,15 +1,21 @@
 """Predictions that are kept, compared with what was measured, and remembered with their errors."""
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.predictions.whatif import (
     WhatIf,
     agents,
     answers_begin_ns,
+    mean_usd,
     median_turns,
+    spent_usd,
 )
 from causepath_analyzer.analyses.replay.ranges import Estimate, PastErrors
 from causepath_analyzer.analyses.summary import spread
@@ -60,6 +66,12 @@ class Prediction(Struct, frozen=True, omit_defaults=False):
     """When the latest of them began."""
     made_at: str | None = None
 
+    def __post_init__(self) -> None:
+        # Raised while a file is decoded, this is said as every other mistake in it.
+        for cost in (self.cost_now_usd, self.cost_then_usd):
+            if cost is not None and not re.fullmatch(r"\d+(\.\d+)?", cost, re.ASCII):
+                raise ValueError(f"{cost!r} is no cost in US dollars")
+
     @property
     def judged(self) -> Range:
         """Picks the range that the change is about: the wall, or the answer if this alone is to
@@ -101,6 +113,8 @@ class Measured(Struct, frozen=True):
     error: float | None
     inside: bool | None
     answer_ns: int | None = None
+    cost_usd: Decimal | None = None
+    """The mean per run, if the prediction tells one and the price of every call is known."""
 
 
 class Entry(Struct, frozen=True):
@@ -170,8 +184,9 @@ def after_the_change(told: Prediction, traces: Sequence[Trace]) -> Sequence[Trac
     return new
 
 
-def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
-    """Measures how right `told` was about `traces`, which came after the change.
+def verified(told: Prediction, traces: Sequence[Trace], prices: OwnPrices = TABLE_ONLY) -> Measured:
+    """Measures how right `told` was about `traces`, which came after the change; `prices` go over
+    those of the table.
 
     Raises `UsageError` if these are not runs of the same agents with the same turns.
     """
@@ -211,6 +226,9 @@ def verified(told: Prediction, traces: Sequence[Trace]) -> Measured:
         error=None if _hardly(judged) else _relative(error_ns, judged.now - came_ns, judged.now),
         inside=False if False in inside else None if None in inside else True,
         answer_ns=answer_ns,
+        cost_usd=mean_usd([spent_usd(Facts(one, prices=prices)) for one in trusted])
+        if told.cost_then_usd is not None
+        else None,
     )
 
 

@@ -9,7 +9,6 @@ from causepath_analyzer.analyses.findings.opportunities import Candidates, candi
 from causepath_analyzer.analyses.findings.rule import Rule
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.kinds import SpanKinds
-from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
 from causepath_analyzer.analyses.proof.stretch import overlapping_tools, serial_tools
 from causepath_analyzer.analyses.replay.slopes import Sizes, sized_calls
 from causepath_analyzer.model import Trace
@@ -59,15 +58,13 @@ def beside(traces: Iterable[Trace]) -> Beside:
 
 
 def studied(
-    trace: Trace,
-    others: Elsewhere = NOWHERE,
+    facts: Facts,
     *,
     rules: Iterable[Rule] = (),
     sized: bool = False,
     together: Beside | None = None,
 ) -> Studied:
-    """Looks in `trace` for what `rules` find, with what `others` show, and for sizes of calls."""
-    facts = Facts(trace, others)
+    """Looks in the run of `facts` for what `rules` find, and for sizes of calls."""
     found = candidates(facts, rules)
-    sizes = sized_calls(trace, facts.kinds, facts.causes) if sized else {}
+    sizes = sized_calls(facts.trace, facts.kinds, facts.causes) if sized else {}
     return Studied(facts, found, sizes, together or Beside())

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rules import RULES
-from causepath_analyzer.analyses.path.cost import cost_usd
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices, cost_usd
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.usage import usage
 from causepath_analyzer.analyses.predictions.answers import (
@@ -144,8 +144,9 @@ def what_if(
     traces: Sequence[Trace],
     edits: Sequence[Edit],
     past: Callable[[Sequence[str]], PastErrors] | None = None,
+    prices: OwnPrices = TABLE_ONLY,
 ) -> WhatIf:
-    """Replays all of `traces` with all of `edits`.
+    """Replays all of `traces` with all of `edits`; `prices` go over those of the table.
 
     Raises `UsageError` for an edit that finds nothing to change, with what there is.
     """
@@ -157,7 +158,7 @@ def what_if(
     others = elsewhere(trusted) if codes else NOWHERE
     together = beside(trusted) if _wants(edits, Apply, Together) else None
     runs = [
-        studied(trace, others, rules=rules, sized=_sized(edits), together=together)
+        studied(Facts(trace, others, prices), rules=rules, sized=_sized(edits), together=together)
         for trace in trusted
     ]
     models = _models(runs, edits)
@@ -198,8 +199,8 @@ def what_if(
         touched=changed_runs,
         p50=_blurred(estimate(now, then, 50, errors, doubt), unknown),
         p95=_blurred(estimate(now, then, 95, errors, doubt), unknown),
-        cost_now_usd=_mean([cost for cost, _ in costs]),
-        cost_then_usd=_mean([cost for _, cost in costs]),
+        cost_now_usd=mean_usd([cost for cost, _ in costs]),
+        cost_then_usd=mean_usd([cost for _, cost in costs]),
         path_now=_path(runs[middle].facts),
         path_then=path_then,
         assumes=(
@@ -285,7 +286,7 @@ def answers_begin_ns(traces: Sequence[Trace]) -> int | None:
     say."""
     found = []
     for trace in traces:
-        run = studied(trace)
+        run = studied(Facts(trace))
         call = last_answer(run)
         begins = begins_ns(run, call) if call != NO_SPAN else None
         if begins is None:
@@ -340,19 +341,29 @@ def _models(runs: Sequence[Studied], edits: Sequence[Edit]) -> Mapping[str, Mode
 
 
 def _costs(run: Studied, one: Edited) -> tuple[Decimal | None, Decimal | None]:
+    cost = spent_usd(run.facts)
     if not run.facts.usage.calls.llm:
-        return Decimal(0), Decimal(0)
-    known = run.facts.cost
-    cost = known.usd if known.is_whole else None
+        return cost, cost
     changes = one.changes
     if not changes.calls and not any(run.kinds.calls[i] != NO_SPAN for i in changes.dropped):
         return cost, cost
     new = new_trace(one.plan, changes, one.times)
     then = usage(DataFlow(new))  # no `Facts`: counting asks for no causes
-    return cost, cost_usd(then.models, then.started_ns) if then.models else Decimal(0)
+    if not then.models:
+        return cost, Decimal(0)
+    return cost, cost_usd(then.models, then.started_ns, run.facts.prices)
 
 
-def _mean(costs: Sequence[Decimal | None]) -> Decimal | None:
+def spent_usd(facts: Facts) -> Decimal | None:
+    """Gives what a run cost, which without model calls is nothing; ``None`` if it is not wholly
+    known."""
+    if not facts.usage.calls.llm:
+        return Decimal(0)
+    return facts.cost.usd if facts.cost.is_whole else None
+
+
+def mean_usd(costs: Sequence[Decimal | None]) -> Decimal | None:
+    """Gives the mean of `costs`, if all of them are known."""
     known = [cost for cost in costs if cost is not None]
     return sum(known, Decimal(0)) / len(known) if len(known) == len(costs) else None
 
