@@ -102,6 +102,7 @@ ANALYZER: dict[str, set[str]] = {
         "analyses.proof",
         "model",
     },
+    "analyses.span_rows": {"analyses.findings", "analyses.path", "analyses.run", "model"},
     "analyses.program": {"model"},
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},

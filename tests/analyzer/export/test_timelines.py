@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 
 from causepath_analyzer.analyses.run import Run, explained
+from causepath_analyzer.analyses.span_rows import span_rows
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.export.folded import folded
 from causepath_analyzer.export.lanes import lanes
 from causepath_analyzer.export.perfetto import perfetto
-from causepath_analyzer.export.rows import rows
 from causepath_analyzer.export.speedscope import speedscope
 from causepath_analyzer.export.table import COLUMNS, as_csv
 from causepath_analyzer.model import NO_SPAN, Span, Trace
@@ -112,10 +112,10 @@ def test_whatever_is_exported_adds_up_to_the_wall(spans: Sequence[Span]) -> None
     path, *others = json.loads(speedscope([run]))["profiles"]
     assert sum(path["weights"]) == wall == path["endValue"]
     assert sum(len(p["events"]) for p in others) == 2 * len(run.trace.spans)
-    covered = sum(row.path_ns for row in rows(run))
+    covered = sum(row.path_ns for row in span_rows(run))
     bare = sum(s.end_ns - s.start_ns for s in run.path.sections if s.span == NO_SPAN)
     assert covered + bare == wall
-    assert all(0 <= row.own_ns <= row.span.duration_ns for row in rows(run))
+    assert all(0 <= row.own_ns <= row.span.duration_ns for row in span_rows(run))
     balanced(json.loads(perfetto([run])))
 
 

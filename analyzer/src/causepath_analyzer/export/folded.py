@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.export.rows import rows
+from causepath_analyzer.analyses.span_rows import span_rows
 from causepath_analyzer.model import NO_SPAN, Trace
 
 Weight = Literal["path", "own"]
@@ -54,7 +54,7 @@ def frame(name: str) -> str:
 def _weighed(run: Run, weight: Weight) -> Sequence[tuple[tuple[str, ...], int]]:
     trace = run.trace
     if weight == "own":
-        return [(stack(trace, i), row.own_ns) for i, row in enumerate(rows(run))]
+        return [(stack(trace, i), row.own_ns) for i, row in enumerate(span_rows(run))]
     found = []
     for section in run.path.sections:
         spent = section.end_ns - section.start_ns

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from causepath_analyzer import attributes as names
 from causepath_analyzer import model
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.export.rows import Row, rows
+from causepath_analyzer.analyses.span_rows import SpanRow, span_rows
 from causepath_analyzer.ids import SPAN_BYTES, TRACE_BYTES, id_bytes
 
 PREFIXES: Final = (
@@ -71,9 +71,9 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
         for run in runs
         for trace_id in (run.trace.trace_id, *run.trace.joined)
     }
-    told: dict[bytes, Mapping[bytes, Row]] = {}
+    told: dict[bytes, Mapping[bytes, SpanRow]] = {}
     for run in runs:
-        of_run = {id_bytes(row.span.span_id, SPAN_BYTES): row for row in rows(run)}
+        of_run = {id_bytes(row.span.span_id, SPAN_BYTES): row for row in span_rows(run)}
         for trace_id in (run.trace.trace_id, *run.trace.joined):
             told[id_bytes(trace_id, TRACE_BYTES)] = of_run
     batches: list[ResourceSpans] = []
@@ -185,7 +185,7 @@ def _kept(batch: ResourceSpans, runs: Mapping[bytes, Run]) -> ResourceSpans:
     return kept
 
 
-def _row_of(span: Span, told: Mapping[bytes, Row]) -> Row | None:
+def _row_of(span: Span, told: Mapping[bytes, SpanRow]) -> SpanRow | None:
     """Finds the row of `span`; none if another record stands for it."""
     # Where client and server share an id, the client's half was given another one.
     half = None
@@ -194,7 +194,7 @@ def _row_of(span: Span, told: Mapping[bytes, Row]) -> Row | None:
     return half or told.get(span.span_id)
 
 
-def _mark(span: Span, row: Row | None, run: Run) -> None:
+def _mark(span: Span, row: SpanRow | None, run: Run) -> None:
     """Writes on `span` what is known about it, in place of what was written before."""
     ours = [p for p in span.attributes if not p.key.startswith(PREFIXES)]
     del span.attributes[:]
@@ -207,7 +207,7 @@ def _mark(span: Span, row: Row | None, run: Run) -> None:
         span.events.extend(_events(row, run))
 
 
-def _marks(row: Row, run: Run) -> dict[str, object]:
+def _marks(row: SpanRow, run: Run) -> dict[str, object]:
     found: dict[str, object] = {}
     if row.on_path:
         found["causepath.critical_path"] = True
@@ -225,7 +225,7 @@ def _marks(row: Row, run: Run) -> dict[str, object]:
     return found
 
 
-def _events(row: Row, run: Run) -> Iterator[Span.Event]:
+def _events(row: SpanRow, run: Run) -> Iterator[Span.Event]:
     for section in row.sections[:_MOST_EVENTS]:
         event = Span.Event(time_unix_nano=_time(section.start_ns), name=PATH_EVENT)
         said = {"kind": section.kind, "edge": section.edge}
@@ -257,7 +257,7 @@ def _events(row: Row, run: Run) -> Iterator[Span.Event]:
 # Written anew ---------------------------------------------------------------------------------
 
 
-def _written(run: Run, told: Sequence[Row]) -> Iterator[ResourceSpans]:
+def _written(run: Run, told: Sequence[SpanRow]) -> Iterator[ResourceSpans]:
     """Writes the spans of a run whose format says less than OTLP, or says it otherwise."""
     for row in told:
         span = row.span
@@ -280,7 +280,7 @@ def _written(run: Run, told: Sequence[Row]) -> Iterator[ResourceSpans]:
         yield batch
 
 
-def _span(row: Row, run: Run) -> Span:
+def _span(row: SpanRow, run: Run) -> Span:
     span = row.span
     trace = id_bytes(span.trace_id, TRACE_BYTES)
     wire = Span(

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.analyses.span_rows import SpanRow, span_rows
 from causepath_analyzer.export.folded import UNCOVERED, frame
 from causepath_analyzer.export.lanes import Edge, lanes
-from causepath_analyzer.export.rows import Row, rows
 from causepath_analyzer.ids import shown_id
 from causepath_analyzer.model import NO_SPAN
 
@@ -57,7 +57,7 @@ def _events(
         same = {"name": name, "cat": section.kind, **at, "args": args}
         yield {"ph": "B", "ts": start, **same}
         yield {"ph": "E", "ts": end, **same}
-    told = rows(run)
+    told = span_rows(run)
     flows = _flows(run)
     for number, lane in enumerate(lanes_of_run, start=1):
         thread = process + number
@@ -68,7 +68,7 @@ def _events(
 
 def _slice(
     edge: Edge,
-    row: Row,
+    row: SpanRow,
     flows: "dict[int, list[tuple[str, bool]]]",
     process: int,
     thread: int,
@@ -105,7 +105,7 @@ def _flows(run: Run) -> "dict[int, list[tuple[str, bool]]]":
     return found
 
 
-def _args(row: Row) -> dict[str, object]:
+def _args(row: SpanRow) -> dict[str, object]:
     span = row.span
     args: dict[str, object] = {"span_id": span.span_id, "on_path": row.on_path}
     if row.on_path:

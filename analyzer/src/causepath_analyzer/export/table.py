@@ -8,8 +8,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.analyses.span_rows import SpanRow, span_rows
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.export.rows import Row, rows
 from causepath_analyzer.model import ModelCall, Tokens, ToolCall
 
 Type = Literal["text", "int", "bool"]
@@ -21,25 +21,25 @@ class Column(Struct, frozen=True):
 
     name: str
     type: Type
-    of: Callable[[Row], Cell]
+    of: Callable[[SpanRow], Cell]
 
 
 _NO_CALL: Final = ModelCall()
 _NO_TOOL: Final = ToolCall()
 
 
-def _call(row: Row) -> ModelCall:
+def _call(row: SpanRow) -> ModelCall:
     return row.span.model_call or _NO_CALL
 
 
-def _tool(row: Row) -> ToolCall:
+def _tool(row: SpanRow) -> ToolCall:
     return row.span.tool_call or _NO_TOOL
 
 
-def _tokens(count: Callable[[Tokens], int]) -> Callable[[Row], int | None]:
+def _tokens(count: Callable[[Tokens], int]) -> Callable[[SpanRow], int | None]:
     """The cell with `count` of a row's tokens."""
 
-    def cell(row: Row) -> int | None:
+    def cell(row: SpanRow) -> int | None:
         tokens = _call(row).tokens
         return None if tokens is None else count(tokens)
 
@@ -85,7 +85,7 @@ def as_csv(runs: Iterable[Run]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.name for column in COLUMNS])
     for run in runs:
-        for row in rows(run):
+        for row in span_rows(run):
             writer.writerow([_plain(column.of(row)) for column in COLUMNS])
     return text.getvalue().encode("utf-8", "replace")
 
@@ -110,7 +110,7 @@ def as_parquet(runs: Iterable[Run]) -> bytes:
         "int": pyarrow.int64(),
         "bool": pyarrow.bool_(),
     }
-    told = [row for run in runs for row in rows(run)]
+    told = [row for run in runs for row in span_rows(run)]
     schema = pyarrow.schema([(column.name, types[column.type]) for column in COLUMNS])
     cells = {column.name: [_encodable(column.of(row)) for row in told] for column in COLUMNS}
     out = io.BytesIO()

@@ -11,7 +11,7 @@ from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, Span
 
 
-class Row(Struct, frozen=True):
+class SpanRow(Struct, frozen=True):
     """A span, its place in the repaired tree, and its part of the critical path.
 
     ``path_ns`` is the time that the run waited for the span itself, ``own_ns`` the time in which
@@ -34,7 +34,7 @@ class Row(Struct, frozen=True):
         return bool(self.sections)
 
 
-def rows(run: Run) -> tuple[Row, ...]:
+def span_rows(run: Run) -> tuple[SpanRow, ...]:
     """Makes the rows of the spans of `run`, in their order."""
     trace = run.trace
     spans, parents = trace.spans, trace.parents
@@ -55,7 +55,7 @@ def rows(run: Run) -> tuple[Row, ...]:
         if parents[i] != NO_SPAN:
             depths[i] = depths[parents[i]] + 1
     return tuple(
-        Row(
+        SpanRow(
             span=span,
             parent_id="" if parents[i] == NO_SPAN else spans[parents[i]].span_id,
             depth=depths[i],
