@@ -95,6 +95,7 @@ class Runs(Sequence["Run"]):
 
         Raises `causepath_analyzer.CausepathError` if there is no run among these.
         """
+        from causepath_analyzer.analyses.run_view import run_view
         from causepath_analyzer.analyses.summary import summary
         from causepath_analyzer.jobs.share import Task, rows_of
         from causepath_analyzer.report.run_text import run_text
@@ -105,7 +106,7 @@ class Runs(Sequence["Run"]):
         marks = replace(BLOCKS, width=width)
         paths = [entry.path for entry in self._inputs]
         if len(self) == 1:
-            lines = run_text(self[0].explained, marks, paths, self._inputs)
+            lines = run_text(run_view(self[0].explained), marks, paths, self._inputs)
         else:
             summed = summary(row.brief for row in rows_of(self._traces, Task(prices=self._prices)))
             lines = summary_text(summed, marks, paths, self._inputs)

@@ -19,6 +19,7 @@ from causepath_analyzer.analyses.predictions.whatif import what_if
 from causepath_analyzer.analyses.replay.change import Change, SideBySide
 from causepath_analyzer.analyses.replay.edits import Editing, edit
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.json import trace_json
@@ -185,13 +186,13 @@ def test_a_saving_without_a_replay(
     (found,) = run.findings
     assert (found.code, found.saving, found.replayed) == ("CP999", saving, False)
     assert run.together_ns == 0
-    lines = [line.plain for line in run_text(run, BLOCKS, ["t.jsonl"])]
+    lines = [line.plain for line in run_text(run_view(run), BLOCKS, ["t.jsonl"])]
     assert any("CP999" in line and text in line for line in lines)
     assert lines[-1] == "Next: causepath explain CP999"
     saved_ns, usd, tokens = (f'"{one}"' if isinstance(one, str) else one for one in in_json)
     for name, value in (("ns", saved_ns), ("usd", usd), ("tokens", tokens)):
         told = "null" if value is None else value
-        assert f'"saving_{name}":{told}'.encode() in trace_json(run)
+        assert f'"saving_{name}":{told}'.encode() in trace_json(run_view(run))
 
 
 def test_time_and_money_of_one_place_add_up_and_time_comes_first() -> None:
@@ -256,7 +257,7 @@ def test_a_rule_that_fails_costs_only_itself(broken: Rule, why: str) -> None:
     assert fault.code == "CP999"
     assert fault.why.startswith(why)
     assert run.health.notes[-1] == f"CP999 failed, please report this: {fault.why}"
-    lines = [line.plain for line in run_text(run, BLOCKS, ["t"])]
+    lines = [line.plain for line in run_text(run_view(run), BLOCKS, ["t"])]
     assert any(line.startswith("  CP999 failed, please report this: ") for line in lines)
 
 

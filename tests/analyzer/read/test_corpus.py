@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Span, Trace
@@ -185,7 +186,9 @@ def reported(name: str) -> dict[str, Any]:
     reading = read([str(corpus(name))])
     runs = [explained(trace) for trace in reading.traces]
     report = msgspec.json.decode(
-        report_json(reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)))
+        report_json(
+            reading.inputs, [trace_json(run_view(run)) for run in runs], summary(map(brief, runs))
+        )
     )
     del report["inputs"]
     return dict(report)

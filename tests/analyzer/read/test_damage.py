@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import CausepathError
 from causepath_analyzer.read import Options, SpansByTrace, read, read_stream, traces
@@ -43,7 +44,9 @@ def report(data: bytes, options: Options = FEW_BYTES) -> bytes:
     except CausepathError as error:
         return str(error).encode()
     runs = [explained(trace) for trace in reading.traces]
-    return report_json(reading.inputs, [trace_json(run) for run in runs], summary(map(brief, runs)))
+    return report_json(
+        reading.inputs, [trace_json(run_view(run)) for run in runs], summary(map(brief, runs))
+    )
 
 
 VALUES = [

@@ -5,6 +5,7 @@ import json
 from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Input, Skipped
@@ -62,7 +63,7 @@ def section(span: str, start: int, end: int, kind: str, edge: str) -> dict[str, 
 
 def test_report() -> None:
     run = explained(TRACE)
-    report = json.loads(report_json(INPUTS, [trace_json(run)], summary([brief(run)])))
+    report = json.loads(report_json(INPUTS, [trace_json(run_view(run))], summary([brief(run)])))
     by = report["summary"].pop("by")
     assert report == {
         "schema": "causepath.report/2",
@@ -198,7 +199,7 @@ def test_report() -> None:
 
 def test_time_that_nothing_covers_has_no_span() -> None:
     run = explained(drawn("other a |--|\nother b      |--|", unit_ns=MS))
-    report = json.loads(report_json([], [trace_json(run)], summary([brief(run)])))
+    report = json.loads(report_json([], [trace_json(run_view(run))], summary([brief(run)])))
     assert report["traces"][0]["path"][1] == {
         "span_id": None,
         "name": None,
@@ -263,7 +264,7 @@ def test_a_report_says_where_a_cost_comes_from() -> None:
         """,
         start_ns=1_795_000_000_000_000_000,
     )
-    told = json.loads(trace_json(explained(trace, with_cost=True)))
+    told = json.loads(trace_json(run_view(explained(trace, with_cost=True))))
     assert (told["cost_usd"], told["priced_share"]) == ("0.00625", 0.5)
     assert told["prices"] == {
         "table": table_name(),

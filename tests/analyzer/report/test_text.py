@@ -12,13 +12,15 @@ from rich.text import Text
 from causepath_analyzer.analyses.budgets import Budget, checked
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
+from causepath_analyzer.analyses.span_rows import MOST_ROWS
 from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.tree.build import build
 from causepath_analyzer.report.check_text import check_text
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
-from causepath_analyzer.report.waterfall import ASCII, BLOCKS, ROWS, Marks
+from causepath_analyzer.report.waterfall import ASCII, BLOCKS, Marks
 from tests.support.drawn import MS, drawn
 
 AGENT = """
@@ -61,7 +63,7 @@ def other(trace_id: str, drawing: str) -> Trace:
 )
 def test_one_run(name: str, marks: Marks) -> None:
     run = explained(agent(), with_cost=True)
-    told = plain(run_text(run, marks, ["my traces.jsonl"])).replace(table_name(), "TABLE")
+    told = plain(run_text(run_view(run), marks, ["my traces.jsonl"])).replace(table_name(), "TABLE")
     assert told == (GOLDEN / name).read_text()
 
 
@@ -79,7 +81,7 @@ def test_a_cost_says_where_it_comes_from() -> None:
         for span in trace.spans
     ]
     run = explained(build(spans), with_cost=True)
-    told = plain(run_text(run, BLOCKS, ["t"])).replace(table_name(), "TABLE").splitlines()
+    told = plain(run_text(run_view(run), BLOCKS, ["t"])).replace(table_name(), "TABLE").splitlines()
     at = next(i for i, line in enumerate(told) if line.startswith("  tokens"))
     assert told[at : at + 5] == [
         "  tokens: 2,000 in, at least 100 out",
@@ -141,7 +143,7 @@ def test_nothing_in_a_trace_can_steer_the_terminal(marks: Marks) -> None:
     ]
     run = explained(build(hostile))
     lines = [
-        *run_text(run, marks, [HOSTILE]),
+        *run_text(run_view(run), marks, [HOSTILE]),
         *summary_text(summary([brief(run)]), marks, [HOSTILE]),
     ]
     text = "\n".join(line.plain for line in lines)
@@ -154,15 +156,15 @@ def test_nothing_in_a_trace_can_steer_the_terminal(marks: Marks) -> None:
 
 def test_wide_characters_keep_the_columns() -> None:
     spans = [replace(span, name="検索ツール" * 8) for span in agent().spans]
-    plain(run_text(explained(build(spans)), BLOCKS, ["t"]))
+    plain(run_text(run_view(explained(build(spans))), BLOCKS, ["t"]))
 
 
 def test_a_large_run_stays_readable() -> None:
     spans = [Span("t", "root", "", "root", 0, 1000 * MS, "agent")]
     spans += [Span("t", f"{i:04}", "root", f"step {i}", i * MS, (i + 1) * MS) for i in range(1000)]
-    text = plain(run_text(explained(build(spans)), BLOCKS, ["t"]))
-    assert text.count("|\n") <= ROWS + 1
-    assert len(text.splitlines()) < ROWS + 20
+    text = plain(run_text(run_view(explained(build(spans))), BLOCKS, ["t"]))
+    assert text.count("|\n") <= MOST_ROWS + 1
+    assert len(text.splitlines()) < MOST_ROWS + 20
     assert "more spans (--all shows them)" in text
 
 
@@ -194,7 +196,7 @@ def test_a_large_run_stays_readable() -> None:
     ids=["no length", "no calls", "a call", "no causes", "windows", "not worth it"],
 )
 def test_why_there_is_no_opportunity(drawing: str, expected: str) -> None:
-    text = plain(run_text(explained(drawn(drawing, unit_ns=100 * MS)), BLOCKS, ["t"]))
+    text = plain(run_text(run_view(explained(drawn(drawing, unit_ns=100 * MS))), BLOCKS, ["t"]))
     assert f"\nOpportunities: {expected}\n" in text
 
 
@@ -203,10 +205,10 @@ def test_where_most_of_the_time_is_that_no_call_took() -> None:
         agent run   |---------|
           llm m      ||
     """
-    text = plain(run_text(explained(drawn(drawing)), BLOCKS, ["t"]))
+    text = plain(run_text(run_view(explained(drawn(drawing))), BLOCKS, ["t"]))
     assert "  run itself took 9.0ms: trace what it does there\n" in text
     apart = "llm m |-|\nllm n                  |-|"
-    text = plain(run_text(explained(drawn(apart)), BLOCKS, ["t"]))
+    text = plain(run_text(run_view(explained(drawn(apart))), BLOCKS, ["t"]))
     assert "covered by no span: what happens there is not traced\n" in text
 
 
@@ -218,11 +220,11 @@ def test_times_that_mean_nothing_are_not_added_up() -> None:
           tool u                |---------------|
           tool v                           |----|
     """
-    text = plain(run_text(explained(drawn(drawing, unit_ns=100 * MS)), BLOCKS, ["t"]))
+    text = plain(run_text(run_view(explained(drawn(drawing, unit_ns=100 * MS))), BLOCKS, ["t"]))
     assert "\nWhere the time went: not known, as durations mean nothing here\n" in text
     assert "Opportunities: none computed, the times in this trace mean nothing\n" in text
 
 
 def test_a_trace_without_length() -> None:
-    text = plain(run_text(explained(drawn("other s |")), BLOCKS, ["t"]))
+    text = plain(run_text(run_view(explained(drawn("other s |"))), BLOCKS, ["t"]))
     assert text.startswith("s  0ns  1 span  trace ffffffff  ok\n")

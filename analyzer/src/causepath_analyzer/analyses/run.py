@@ -47,6 +47,12 @@ class Run(Struct, frozen=True):
             return Decimal(0)
         return self.cost.usd if self.cost.is_whole else None
 
+    @property
+    def is_lower_bound(self) -> bool:
+        """Tells whether the run used more than was counted, or more than what has a price."""
+        whole = self.usage.is_counted and (self.cost.is_whole or self.cost.usd is None)
+        return not whole
+
 
 def explained(
     trace: Trace,

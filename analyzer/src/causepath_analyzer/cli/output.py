@@ -119,9 +119,7 @@ def write(data: bytes, path: str | None) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def marks(
-    *, ascii_only: bool, stream: IO[str] | None = None, every_row: bool = False, saved: bool = False
-) -> Marks:
+def marks(*, ascii_only: bool, stream: IO[str] | None = None, saved: bool = False) -> Marks:
     """Gives block characters where `stream` (standard output) has them, else plain ones, and its
     width; or that of a file, if the text is `saved`."""
     out: IO[str] = stream if stream is not None else sys.stdout
@@ -132,7 +130,7 @@ def marks(
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
     drawn = ASCII if ascii_only else BLOCKS
-    return replace(drawn, width=wide, every_row=every_row)
+    return replace(drawn, width=wide)
 
 
 def _wants_color(out: IO[str]) -> bool:

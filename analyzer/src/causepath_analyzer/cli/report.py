@@ -11,6 +11,8 @@ from causepath_analyzer.analyses.findings.rule import Rule
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
+from causepath_analyzer.analyses.span_rows import MOST_ROWS
 from causepath_analyzer.analyses.summary import summary
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
@@ -107,8 +109,8 @@ def report(
     if json:
         write(as_json(inputs, found), output)
         return status_of(inputs, named, strict=strict)
-    kind = marks(ascii_only=ascii_only, every_row=all_, saved=output is not None)
-    lines = as_text(inputs, found, shown, kind, rules, own)
+    kind = marks(ascii_only=ascii_only, saved=output is not None)
+    lines = as_text(inputs, found, shown, kind, rules, own, every_row=all_)
     if output is not None:
         save(lines, output)
     else:
@@ -189,11 +191,14 @@ def as_text(
     marks: Marks,
     rules: Sequence[Rule],
     own: OwnPrices = TABLE_ONLY,
+    *,
+    every_row: bool = False,
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
         run = explained(found, with_cost=True, rules=rules, prices=own)
-        return run_text(run, marks, paths, inputs)
+        view = run_view(run, None if every_row else MOST_ROWS)
+        return run_text(view, marks, paths, inputs)
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)
 
 

@@ -116,8 +116,9 @@ def run(
         write(as_json(reading.inputs, found, spent), output)
         return status
     out = None if output is not None else sys.stderr
-    kind = marks(ascii_only=ascii_only, stream=out, every_row=all_, saved=output is not None)
-    lines = [*program_text(spent), *as_text(reading.inputs, found, shown, kind, rules, own)]
+    kind = marks(ascii_only=ascii_only, stream=out, saved=output is not None)
+    told = as_text(reading.inputs, found, shown, kind, rules, own, every_row=all_)
+    lines = [*program_text(spent), *told]
     if output is not None:
         save(lines, output)
     else:

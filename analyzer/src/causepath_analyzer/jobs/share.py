@@ -9,6 +9,7 @@ from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.summary import Brief, brief
 from causepath_analyzer.jobs.file_parts import Part, read_part
 from causepath_analyzer.model import Input, Span, Trace
@@ -125,7 +126,7 @@ class Share:
                 rules=rules,
                 prices=task.prices,
             )
-            yield Row(brief(run), trace_json(run) if task.with_json else b"")
+            yield Row(brief(run), trace_json(run_view(run, most_rows=0)) if task.with_json else b"")
 
 
 def rows_of(traces: Sequence[Trace], task: Task) -> Sequence[Row]:

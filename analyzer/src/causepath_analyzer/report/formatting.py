@@ -123,11 +123,6 @@ def short_id(trace_id: str, among: int = 8) -> str:
     return harmless(shown_id(trace_id)[:among])
 
 
-def operation(name: str) -> str:
-    """The span name `name`, with the convention's "execute_tool x" as "tool x"."""
-    return name.removeprefix("execute_") if name.startswith("execute_tool ") else name
-
-
 def tail_of_path(path: str, width: int) -> str:
     """`path` without as many leading folders as it takes to fit into `width` columns."""
     while cell_len(path) > width and "/" in path:

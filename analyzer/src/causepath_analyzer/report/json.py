@@ -9,13 +9,12 @@ from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import Amount, Check, Unit, Verdict
 from causepath_analyzer.analyses.findings.rule import Evidence
-from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.cost import NO_COST, Basis, Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.program import ProgramTime
-from causepath_analyzer.analyses.run import Run
+from causepath_analyzer.analyses.run_view import RunView
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 
@@ -248,9 +247,9 @@ def report_json(
     return written(report)
 
 
-def trace_json(run: Run) -> bytes:
+def trace_json(view: RunView) -> bytes:
     """Writes what `report_json` says of one run."""
-    return msgspec.json.encode(_trace(run))
+    return msgspec.json.encode(_trace(view))
 
 
 def check_json(inputs: Sequence[Input], check: Check) -> bytes:
@@ -323,16 +322,15 @@ def _inputs(inputs: Sequence[Input]) -> list[_Input]:
     ]
 
 
-def _trace(run: Run) -> _Trace:
-    trace = run.trace
+def _trace(view: RunView) -> _Trace:
+    run, trace = view.run, view.run.trace
     spans = trace.spans
-    root = spans[trace.main_root]
     health = run.health
     return _Trace(
         trace_id=trace.trace_id,
-        name=root.name,
-        service=root.service,
-        session=next((span.session for span in spans if span.session is not None), None),
+        name=view.name,
+        service=view.service,
+        session=view.session,
         start_ns=trace.start_ns,
         wall_ns=trace.wall_ns,
         after_ns=trace.after_ns,
@@ -397,7 +395,7 @@ def _trace(run: Run) -> _Trace:
             untrusted=trace.untrusted,
             notes=health.notes,
         ),
-        lacking=lacking(trace, run.usage),
+        lacking=view.lacking,
         joined=trace.joined,
         hands_on=trace.hands_on,
         merges=[_Merge(m.kept, m.merged, m.why, m.tokens_disagree) for m in trace.merges],

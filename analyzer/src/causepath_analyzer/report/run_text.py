@@ -6,15 +6,13 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from causepath_analyzer.analyses.findings.rule import worth_saying
-from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.path.cost import Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending
-from causepath_analyzer.analyses.proof.independence import CALLS
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.model import NO_SPAN, Health, Input
+from causepath_analyzer.analyses.run_view import Long, RunView, Shown, WhyNone
+from causepath_analyzer.model import Health, Input
 from causepath_analyzer.report.formatting import (
     alike,
     count,
@@ -59,34 +57,34 @@ _OPPORTUNITIES: Final = 8
 
 
 def run_text(
-    run: Run, marks: Marks, paths: Sequence[str], inputs: Sequence[Input] = ()
+    view: RunView, marks: Marks, paths: Sequence[str], inputs: Sequence[Input] = ()
 ) -> list[Text]:
-    """Writes the lines of the report on `run`, which was read from `inputs`; `paths` name them."""
+    """Writes the lines of the report on one run, which was read from `inputs`; `paths` name
+    them."""
     return [
-        _headline(run, marks),
-        *_when(run),
-        *_ending(run, marks),
+        _headline(view, marks),
+        *_when(view.run),
+        *_ending(view, marks),
         Text(),
-        *waterfall(run, marks),
-        *_waits(run),
+        *waterfall(view, marks),
+        *_waits(view),
         Text(),
-        *_wall(run, marks),
+        *_wall(view, marks),
         Text(),
-        *_opportunities(run, marks),
+        *_opportunities(view, marks),
         Text(),
-        *_lacking(run),
-        *health_lines(run.health, inputs),
-        *_next(run, paths),
+        *_lacking(view),
+        *health_lines(view.run.health, inputs),
+        *_next(view, paths),
     ]
 
 
 _SHORTEST_TITLE: Final = 12
 
 
-def _headline(run: Run, marks: Marks) -> Text:
-    trace = run.trace
-    root = trace.spans[trace.main_root]
-    name = root.name.removeprefix("invoke_agent ")
+def _headline(view: RunView, marks: Marks) -> Text:
+    run, trace = view.run, view.run.trace
+    name = view.name.removeprefix("invoke_agent ")
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
     if run.cost.usd is not None:
@@ -119,8 +117,9 @@ def _when(run: Run) -> list[Text]:
     return [Text(f"began {began}", style="note")] if began else []
 
 
-def _ending(run: Run, marks: Marks) -> list[Text]:
+def _ending(view: RunView, marks: Marks) -> list[Text]:
     """Says what a run that did not end well came to."""
+    run = view.run
     if run.ending.killed:
         told = "killed: its own span was never written (or it is in another file)"
     elif run.ending.error not in (None, "error") and run.ending.status != "ok":
@@ -129,102 +128,62 @@ def _ending(run: Run, marks: Marks) -> list[Text]:
         told = "unfinished: its program ended while it went on"
     else:
         return []
-    open_spans = [span.name for span in run.trace.spans if span.left_open]
-    if open_spans:
-        told += f", while in {harmless(open_spans[-1])}"
+    if view.left_open is not None:
+        told += f", while in {harmless(view.left_open)}"
     return [Text(fitted(told, min(marks.width, cell_len(told))), style="bad")]
 
 
-def _waits(run: Run) -> list[Text]:
+def _waits(view: RunView) -> list[Text]:
     """Says what held each call on the path that came after another one."""
-    held: dict[Edge, int] = {}
-    before = NO_SPAN
-    for section in run.path.sections:
-        unit = run.kinds.units[section.span] if section.span != NO_SPAN else NO_SPAN
-        if unit in (before, NO_SPAN):
-            continue
-        if before != NO_SPAN:
-            held[section.edge] = held.get(section.edge, 0) + 1
-        before = unit
-    if not held or run.trace.untrusted:
+    if not view.edges:
         return []
-    told = ", ".join(f"{words} {held[edge]}" for edge, words in _EDGES.items() if edge in held)
+    told = ", ".join(
+        f"{words} {view.edges[edge]}" for edge, words in _EDGES.items() if edge in view.edges
+    )
     return [Text(f"  waits between calls, known by: {told}", style="note")]
 
 
-def _wall(run: Run, marks: Marks) -> list[Text]:
-    wall = max(1, run.trace.wall_ns)
-    if run.trace.untrusted:
+def _wall(view: RunView, marks: Marks) -> list[Text]:
+    wall_ns = view.run.trace.wall_ns
+    if view.run.trace.untrusted:
         return [
             Text("Where the time went: not known, as durations mean nothing here"),
-            *_tokens(run),
+            *_tokens(view.run),
         ]
     lines = [Text(f"{'Where the time went':<31}{'wall':>8}{'share':>8}{'sum':>9}", style="title")]
-    for kind, spent in run.wall.path.items():
-        total = run.wall.kind_sums.get(kind)
-        # The own time of agents is no sum of spans: they contain everything else.
-        beside = alike(total, wall) if total is not None and kind not in ("agent", "other") else ""
-        row = (
-            f"  {KIND_WORDS[kind]:<29}{alike(spent, wall):>8}{percent(spent / wall):>8}{beside:>9}"
-        )
+    for one in view.kinds:
+        spent = alike(one.wall_ns, wall_ns)
+        beside = "" if one.sum_ns is None else alike(one.sum_ns, wall_ns)
+        row = f"  {KIND_WORDS[one.kind]:<29}{spent:>8}{percent(one.share):>8}{beside:>9}"
         lines.append(Text(row.rstrip()))
-    return [*lines, *_outside(run, marks), *_tokens(run)]
+    return [*lines, *_outside(view, marks), *_tokens(view.run)]
 
 
-def _outside(run: Run, marks: Marks) -> list[Text]:
+def _outside(view: RunView, marks: Marks) -> list[Text]:
     """Says whose the time was that no call took, and what it may have been."""
-    path = run.wall.path
-    lines = []
-    if len(run.trace.roots) > 1:
-        roots = (
-            f"  {len(run.trace.roots)} spans have no parent: all of them are taken to be one run"
+    told = []
+    roots = len(view.run.trace.roots)
+    if roots > 1:
+        told.append(f"{roots} spans have no parent: all of them are taken to be one run")
+    if view.goes_on is not None:
+        told.append(_long(view.goes_on, " goes on for {} after the run: not in the wall", marks))
+    if view.is_unmeasured:
+        told.append("not measured here: own code, or calls that nothing instruments")
+    if view.branch is not None:
+        told.append(_long(view.branch, " ran for {} with no sign of a wait for it", marks))
+    if view.alone is not None and view.alone.name is None:
+        told.append(
+            f"{duration(view.alone.ns)} are covered by no span: what happens there is not traced"
         )
-        lines.append(Text(roots, style="note"))
-    if run.trace.after_ns:
-        lines.append(Text(f"  {_after(run, marks)}", style="note"))
-    if path.get("agent", 0) * 20 >= run.trace.wall_ns > 0:
-        lines.append(
-            Text("  not measured here: own code, or calls that nothing instruments", style="note")
-        )
-    if path.get("beside", 0) * 20 >= run.trace.wall_ns > 0:
-        lines.append(Text(f"  {_branches(run, marks)}", style="note"))
-    alone = run.path.alone_ns
-    most = max(alone, key=alone.__getitem__, default=NO_SPAN)
-    if not alone or 2 * alone[most] < run.trace.wall_ns or len(run.trace.spans) == 1:
-        return lines
-    if not alone[most]:
-        return lines
-    if most == NO_SPAN:
-        told = f"  {duration(alone[most])} are covered by no span: what happens there is not traced"
-        return [*lines, Text(told, style="note")]
-    name = harmless(run.trace.spans[most].name)
-    tail = f" itself took {duration(alone[most])}: trace what it does there"
-    return [
-        *lines,
-        Text(f"  {fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}", style="note"),
-    ]
+    elif view.alone is not None:
+        told.append(_long(view.alone, " itself took {}: trace what it does there", marks))
+    return [Text(f"  {line}", style="note") for line in told]
 
 
-def _after(run: Run, marks: Marks) -> str:
-    """Says what goes on after the run, longest, and whether it ran while nothing else was seen
-    to."""
-    trace = run.trace
-    later = [i for i, span in enumerate(trace.spans) if span.ended_ns > trace.end_ns]
-    last = max(later, key=lambda i: trace.spans[i].ended_ns)
-    tail = f" goes on for {duration(trace.after_ns)} after the run: not in the wall"
-    return f"{fitted(harmless(trace.spans[last].name), marks.width - 2 - len(tail)).rstrip()}{tail}"
-
-
-def _branches(run: Run, marks: Marks) -> str:
-    """Names the call that ran in most of the time that a branch beside it took."""
-    beside: dict[int, int] = {}
-    for section in run.path.sections:
-        if section.kind == "beside":
-            length = section.end_ns - section.start_ns
-            beside[section.beside] = beside.get(section.beside, 0) + length
-    most = max(beside, key=beside.__getitem__)
-    tail = f" ran for {duration(beside[most])} with no sign of a wait for it"
-    name = harmless(run.trace.spans[most].name)
+def _long(one: Long, words: str, marks: Marks) -> str:
+    """Says with `words` what took so long; the name is cut to where there is room."""
+    tail = words.format(duration(one.ns))
+    name = harmless(one.name or "")
     return f"{fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}"
 
 
@@ -274,80 +233,66 @@ def _prices(cost: Cost) -> list[str]:
 
 
 def _least(run: Run) -> str:
-    whole = run.usage.is_counted and (run.cost.is_whole or run.cost.usd is None)
-    return "" if whole else "at least "
+    return "at least " if run.is_lower_bound else ""
 
 
 _BESIDE_TITLE: Final = 35
 _LONGEST_TITLE: Final = 72
 
 
-def _opportunities(run: Run, marks: Marks) -> list[Text]:
-    if run.trace.untrusted and not run.findings:
-        return [Text("Opportunities: none computed, the times in this trace mean nothing")]
-    if not run.findings:
-        return [Text(f"Opportunities: {_why_none(run)}")]
+_WHY_NONE: Final[Mapping[WhyNone, str]] = {
+    "untrusted": "none computed, the times in this trace mean nothing",
+    "no_length": "none, as no span of this trace has a length",
+    "no_calls": "none to be seen, as no span is a call of a model or a tool",
+    "inferred": "none to be seen, as its tools' own times are not known",
+    "no_issuers": "none to be seen; which reply asked for which tool is not known",
+    "none": "none found",
+}
+
+
+def _opportunities(view: RunView, marks: Marks) -> list[Text]:
+    if view.why_none is not None:
+        return [Text(f"Opportunities: {_WHY_NONE[view.why_none]}")]
     room = min(marks.width - _BESIDE_TITLE, _LONGEST_TITLE)
+    wall_ns = view.run.trace.wall_ns
     lines = [Text(f"{'Opportunities':<{room}}{'saves':>8}{'':>8}  evidence", style="title")]
-    for number, finding in enumerate(run.findings[:_OPPORTUNITIES]):
-        letter = f" ({lane(number)})" if lane(number) else ""
-        what = fitted(f"  {finding.code} {finding.title}{letter}", room)
-        share = "" if finding.share is None else percent(finding.share)
-        ns = finding.saving.ns
-        saves = saved(finding.saving) if ns is None else alike(ns, run.trace.wall_ns)
-        line = Text(f"{what}{saves:>8}{share:>8}")
-        bound = ", at most" if finding.at_most else ""
-        line.append(f"  {finding.evidence}{bound}", style="good")
-        if finding.saving.ns is not None and finding.saving.usd is not None:
-            line.append(f", {money(finding.saving.usd)}")
-        lines.append(line)
-        names = ", ".join(dict.fromkeys(_tool_name(run, span, marks) for span in finding.spans))
-        detail = fitted(f"        {names}", min(marks.width, 8 + cell_len(names)))
-        if finding.where is not None:
-            place = harmless(finding.where, ascii_only=marks.ascii_only)
-            detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))
-        lines.append(Text(detail, style="note"))
-    if len(run.findings) > _OPPORTUNITIES:
-        lines.append(Text(f"  and {len(run.findings) - _OPPORTUNITIES} more, see --json"))
-    if sum(finding.share is not None for finding in run.findings) > 1:
-        share = percent(run.together_ns / max(1, run.trace.wall_ns))
-        then = duration(run.trace.wall_ns - run.together_ns)
+    for number, shown in enumerate(view.findings[:_OPPORTUNITIES]):
+        lines += _opportunity(shown, number, room, wall_ns, marks)
+    if len(view.findings) > _OPPORTUNITIES:
+        lines.append(Text(f"  and {len(view.findings) - _OPPORTUNITIES} more, see --json"))
+    if view.together_share is not None:
         what = fitted("  all together", room)
-        lines.append(
-            Text(f"{what}{alike(run.together_ns, run.trace.wall_ns):>8}{share:>8}  -> {then}")
-        )
+        saves = alike(view.run.together_ns, wall_ns)
+        share = percent(view.together_share)
+        lines.append(Text(f"{what}{saves:>8}{share:>8}  -> {duration(view.then_ns)}"))
     return lines
 
 
-def _why_none(run: Run) -> str:
-    """Says that there is no opportunity, or that none could be seen."""
-    spans = run.trace.spans
-    if not run.trace.wall_ns:
-        return "none, as no span of this trace has a length"
-    if not any(span.category in CALLS for span in spans):
-        return "none to be seen, as no span is a call of a model or a tool"
-    tools = [span for span in spans if span.category == "tool"]
-    lengths = sorted(span.duration_ns for span in tools)
-    if worth_saying(sum(lengths[:-1]), run.trace.wall_ns):
-        if all(span.tool_call is None or span.tool_call.inferred for span in tools):
-            return "none to be seen, as its tools' own times are not known"
-        if all(issuer == NO_SPAN for issuer in run.causes.issuers):
-            return "none to be seen; which reply asked for which tool is not known"
-    return "none found"
+def _opportunity(shown: Shown, number: int, room: int, wall_ns: int, marks: Marks) -> list[Text]:
+    finding = shown.finding
+    letter = f" ({lane(number)})" if lane(number) else ""
+    what = fitted(f"  {finding.code} {finding.title}{letter}", room)
+    share = "" if finding.share is None else percent(finding.share)
+    ns = finding.saving.ns
+    saves = saved(finding.saving) if ns is None else alike(ns, wall_ns)
+    line = Text(f"{what}{saves:>8}{share:>8}")
+    bound = ", at most" if finding.at_most else ""
+    line.append(f"  {finding.evidence}{bound}", style="good")
+    if finding.saving.ns is not None and finding.saving.usd is not None:
+        line.append(f", {money(finding.saving.usd)}")
+    names = ", ".join(harmless(name, ascii_only=marks.ascii_only) for name in shown.names)
+    detail = fitted(f"        {names}", min(marks.width, 8 + cell_len(names)))
+    if finding.where is not None:
+        place = harmless(finding.where, ascii_only=marks.ascii_only)
+        detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))
+    return [line, Text(detail, style="note")]
 
 
-def _lacking(run: Run) -> list[Text]:
+def _lacking(view: RunView) -> list[Text]:
     """Says what it would take to know more."""
-    told = lacking(run.trace, run.usage)
-    return (
-        [Text("To say more, this trace lacks"), *(Text(f"  {one}") for one in told)] if told else []
-    )
-
-
-def _tool_name(run: Run, span: int, marks: Marks) -> str:
-    tool = run.trace.spans[span].tool_call
-    name = tool.name if tool is not None and tool.name else run.trace.spans[span].name
-    return harmless(name, ascii_only=marks.ascii_only)
+    if not view.lacking:
+        return []
+    return [Text("To say more, this trace lacks"), *(Text(f"  {one}") for one in view.lacking)]
 
 
 def health_lines(health: Health, inputs: Sequence[Input] = ()) -> list[Text]:
@@ -381,15 +326,16 @@ def _unread(inputs: Sequence[Input]) -> list[Text]:
     return [Text(f"  {what} not read ({where}{more}): spans may be missing", style="bad")]
 
 
-def _next(run: Run, paths: Sequence[str]) -> list[Text]:
+def _next(view: RunView, paths: Sequence[str]) -> list[Text]:
     where = " ".join(shell(path) for path in paths)
-    if run.findings:
-        first = run.findings[0]
-        command = f"causepath explain {first.code}"
-        if first.replayed:
-            command += f" | causepath whatif {where} --apply {first.code}"
-    elif any(span.category in CALLS for span in run.trace.spans):
-        command = f"causepath whatif {where} --profile"
-    else:
-        command = f"causepath doctor {where}"
+    match view.next:
+        case "finding":
+            first = view.findings[0].finding
+            command = f"causepath explain {first.code}"
+            if first.replayed:
+                command += f" | causepath whatif {where} --apply {first.code}"
+        case "profile":
+            command = f"causepath whatif {where} --profile"
+        case "doctor":
+            command = f"causepath doctor {where}"
     return [Text(f"Next: {command}", style="note")]
