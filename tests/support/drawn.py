@@ -20,6 +20,12 @@ from textwrap import dedent
 from typing import cast
 from zlib import crc32
 
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.findings.rule import Finding
+from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.proof.recorded_words import outcome_of, places_of
+from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import (
     Block,
     Blocks,
@@ -173,3 +179,25 @@ def _content(text: str | None) -> Content | None:
 
 def _listed(facts: dict[str, str], name: str) -> Sequence[str]:
     return facts[name].split(",") if name in facts else ()
+
+
+def without_texts(trace: Trace) -> Trace:
+    """The same trace as our plugin records it with contents off: digests, and what results say."""
+    return replace(trace, spans=tuple(_without_text(span) for span in trace.spans))
+
+
+def _without_text(span: Span) -> Span:
+    tool = span.tool_call
+    if tool is None:
+        return span
+    bare = [one and Content(one.digest, one.size) for one in (tool.arguments, tool.result)]
+    places = tuple(sorted(places_of(tool) or ()))
+    told = replace(tool, arguments=bare[0], result=bare[1], outcome=outcome_of(tool), places=places)
+    return replace(span, tool_call=told)
+
+
+def found_in(trace: Trace, code: str) -> list[Finding]:
+    """The findings with a `code` in a trace, whatever else is found."""
+    run = explained(trace, rules=[RULES[code]])
+    assert run.faults == ()
+    return list(run.findings)

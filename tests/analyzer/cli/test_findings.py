@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.cli import invoke
 from tests.analyzer.cli.test_whatif import folder as folder
 
@@ -79,7 +80,7 @@ def test_the_processes_that_help_look_for_the_same(
             "--ignore E501",
             (
                 "causepath: --ignore: no finding has a code that begins with 'E501'; "
-                "there is CP101, CP102, CP103\n"
+                f"there is {', '.join(RULES)}\n"
             ),
         ),
         ("causepath.toml", "", "--select=", "causepath: --select: no finding has a code that"),

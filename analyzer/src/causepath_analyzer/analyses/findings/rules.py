@@ -4,13 +4,14 @@ To add a finding, write one file in this folder with a `Rule` called ``RULE`` an
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Final
 
 from causepath_analyzer.analyses.findings import (
     cp101_sequential_tools,
     cp102_independent_calls,
     cp103_mergeable_turns,
+    cp201_repeated_calls,
 )
 from causepath_analyzer.analyses.findings.rule import Rule
 
@@ -20,6 +21,7 @@ RULES: Final[Mapping[str, Rule]] = {
         cp101_sequential_tools.RULE,
         cp102_independent_calls.RULE,
         cp103_mergeable_turns.RULE,
+        cp201_repeated_calls.RULE,
     )
 }
 EVERY: Final = tuple(RULES.values())
@@ -42,10 +44,14 @@ def _longest(code: str, prefixes: Iterable[str]) -> int:
     return max((len(one) for one in prefixes if code.startswith(one.upper())), default=-1)
 
 
+_ALIKE: Final = 0.6
+
+
 def misnamed(prefix: str) -> str | None:
     """Says what is wrong with `prefix` if no code begins with it."""
     if prefix and any(code.startswith(prefix.upper()) for code in RULES):
         return None
-    near = get_close_matches(prefix.upper(), RULES, n=1)
-    there = f"did you mean {near[0]}?" if near else f"there is {', '.join(RULES)}"
+    alike = {code: SequenceMatcher(None, prefix.upper(), code).ratio() for code in RULES}
+    near = max(alike, key=alike.__getitem__)  # of equals the first
+    there = f"there is {', '.join(RULES)}" if alike[near] < _ALIKE else f"did you mean {near}?"
     return f"no finding has a code that begins with {prefix!r}; {there}"

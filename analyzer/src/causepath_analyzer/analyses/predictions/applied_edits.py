@@ -152,7 +152,7 @@ def apply_edit(
         return len(found)
     repeats = _repeats(run, found)
     for span in repeats:
-        editing.fixed(span, min(change.lookup_ns, trace.spans[span].duration_ns))
+        editing.cached(span, change.lookup_ns)
     return len(repeats)
 
 

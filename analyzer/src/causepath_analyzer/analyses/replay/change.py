@@ -4,7 +4,7 @@ from typing import ClassVar, Final, Protocol
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.replay.edits import Editing
+from causepath_analyzer.analyses.replay.edits import LOOKUP_NS, Editing
 from causepath_analyzer.analyses.replay.schedule import Turns
 
 OTHER_ANSWERS: Final = "change of answer quality, and of the number of turns"
@@ -71,3 +71,24 @@ class OneTurn(Struct, frozen=True):
             "the first reply also writes what the second one wrote, in the same time; the "
             f"tools of both turns run {tools}"
         )
+
+
+class Cached(Struct, frozen=True):
+    """Calls that are answered from a cache, and take a look-up."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = (
+        "hits in other runs",
+        "results that are out of date",
+    )
+
+    calls: tuple[int, ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says what a hit costs."""
+        return f"a hit in the cache takes {LOOKUP_NS // 1_000_000} ms"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets each call take a look-up, and no tokens."""
+        for call in self.calls:
+            editing.cached(call)

@@ -400,6 +400,10 @@ class Editing:
                 self.changes.calls[part] = replace(call, tokens=NO_TOKENS)
         self.changes.gaps[end_of(span)] = duration_ns
 
+    def cached(self, span: int, lookup_ns: int = LOOKUP_NS) -> None:
+        """Lets `span` take a look-up, if it took longer."""
+        self.fixed(span, min(lookup_ns, self._plan.trace.spans[span].duration_ns))
+
     def remove(self, span: int) -> None:
         """Leaves `span` out with everything that is part of it."""
         self.changes.dropped.update(self._emptied(span))
