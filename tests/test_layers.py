@@ -25,7 +25,7 @@ PLUGIN: dict[str, set[str]] = {
     "calls": {"code", "content", "forks", "guard", "otel", "providers", "replies", "version"},
     "tool_functions": {"calls", "code", "forks", "guard", "otel"},
     "hooks": {"calls", "code", "guard", "otel", "providers", "replies", "tool_functions"},
-    "export": {"code", "config", "forks", "guard"},
+    "export": {"code", "config", "forks", "guard", "version"},
     # The ways in.
     "api": {"arguments", "calls", "guard", "otel", "tool_functions"},
     "instrumentor": {
@@ -113,6 +113,7 @@ ANALYZER: dict[str, set[str]] = {
         "model",
     },
     "analyses.program": {"model"},
+    "analyses.wiring": set(),
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},
     "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run"},

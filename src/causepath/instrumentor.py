@@ -97,7 +97,7 @@ class Plugin:
         self._unseen_modules = {pattern.module for pattern in settings.tool_patterns}
         self._sdk_ns: int | None = None
         self._account = Account(settings.account)
-        self._account.loaded()
+        self._account.loaded(settings.complaints)
         self._pipeline = Pipeline(settings, tracer_provider, self._before_end, self._after_end)
         telemetry = self._telemetry = Telemetry(
             self._pipeline.provider,
@@ -275,7 +275,9 @@ class Plugin:
             reason = self._pipeline.why_nothing(recorded=seen.passed > 0)
         elif self._pipeline.is_asked_for_spans():
             reason = why_no_call(sdks)
-        self._account.ended(seen.calls, sdks, self._sdk_ns, reason)
+        if self._account.is_kept:
+            to, lost = self._pipeline.destinations(), self._pipeline.lost()
+            self._account.ended(seen.calls, sdks, self._sdk_ns, reason, to, lost)
         if reason is not None and not self._account.is_kept and is_outermost_process():
             say(reason)
 

@@ -299,6 +299,14 @@ def test_a_provider_that_is_given_later_takes_over(tmp_path: Path, url: str) -> 
 # -- what `causepath run` is told
 
 
+LOADED = {
+    "event": "loaded",
+    "version": causepath.__version__,
+    "python": sys.executable,
+    "complaints": [],
+}
+
+
 def events(path: Path) -> list[dict[str, Any]]:
     told = [json.loads(line) for line in path.read_text().splitlines()]
     for one in told:
@@ -313,10 +321,9 @@ def test_the_account_of_a_program_with_spans_and_of_one_without(tmp_path: Path, 
     account = tmp_path / "account"
     account.touch()
     run(CALL.format(url=url), tmp_path, CAUSEPATH_ACCOUNT=str(account), CAUSEPATH_PROGRAM_ID="abc")
-    assert events(account) == [
-        {"event": "loaded"},
-        {"event": "ended", "calls": 1, "sdks": ["anthropic"], "sdk_ns": "then", "nothing": None},
-    ]
+    told = {"calls": 1, "sdks": ["anthropic"], "sdk_ns": "then", "nothing": None, "lost": []}
+    file = str(tmp_path / "causepath-traces.jsonl")
+    assert events(account) == [LOADED, {"event": "ended", **told, "to": [file]}]
     (line,) = (tmp_path / "causepath-traces.jsonl").read_text().splitlines()
     attributes = json.loads(line)["resourceSpans"][0]["resource"]["attributes"]
     assert {"key": "causepath.program.id", "value": {"stringValue": "abc"}} in attributes
@@ -324,13 +331,27 @@ def test_the_account_of_a_program_with_spans_and_of_one_without(tmp_path: Path, 
     account.write_text("")
     done = run("import anthropic", tmp_path, CAUSEPATH_ACCOUNT=str(account))
     assert done.stderr == ""
-    assert events(account)[1] == {
-        "event": "ended",
-        "calls": 0,
-        "sdks": ["anthropic"],
-        "sdk_ns": "then",
-        "nothing": "no spans are written: anthropic was imported, but no model was called with it",
-    }
+    nothing = "no spans are written: anthropic was imported, but no model was called with it"
+    told |= {"calls": 0, "nothing": nothing}
+    assert events(account)[1] == {"event": "ended", **told, "to": [file]}
+
+
+@pytest.mark.parametrize(
+    ("variables", "to", "lost"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:b@127.0.0.1:9"}, ["http://127.0.0.1:9"], 1),
+        ({"OTEL_TRACES_EXPORTER": "none"}, [], 0),
+        ({"OTEL_SDK_DISABLED": "true"}, [], 0),
+    ],
+)
+def test_the_account_says_where_spans_go(
+    variables: dict[str, str], to: list[str], lost: int, tmp_path: Path, url: str
+) -> None:
+    account = tmp_path / "account"
+    account.touch()
+    run(CALL.format(url=url), tmp_path, CAUSEPATH_ACCOUNT=str(account), **variables)
+    ended = events(account)[1]
+    assert (ended["to"], len(ended["lost"])) == (to, lost)
 
 
 # -- what is wrong in code

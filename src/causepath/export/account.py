@@ -7,8 +7,13 @@ import json
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from causepath.guard import harmless
+from causepath.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OTHER_SDKS = (
     "boto3", "cohere", "google.generativeai", "groq", "litellm", "mistralai",
@@ -26,12 +31,35 @@ class Account:
         self._path = path
         self.is_kept = path is not None
 
-    def loaded(self) -> None:
-        self._write({"event": "loaded"})
-
-    def ended(self, calls: int, sdks: list[str], sdk_ns: int | None, nothing: str | None) -> None:
+    def loaded(self, complaints: Sequence[str]) -> None:
         self._write(
-            {"event": "ended", "calls": calls, "sdks": sdks, "sdk_ns": sdk_ns, "nothing": nothing}
+            {
+                "event": "loaded",
+                "version": __version__,
+                "python": sys.executable,
+                "complaints": list(complaints),
+            }
+        )
+
+    def ended(
+        self,
+        calls: int,
+        sdks: list[str],
+        sdk_ns: int | None,
+        nothing: str | None,
+        to: Sequence[str],
+        lost: Sequence[str],
+    ) -> None:
+        self._write(
+            {
+                "event": "ended",
+                "calls": calls,
+                "sdks": sdks,
+                "sdk_ns": sdk_ns,
+                "nothing": nothing,
+                "to": list(to),
+                "lost": list(lost),
+            }
         )
 
     @harmless(None)

@@ -121,6 +121,13 @@ def program_name(arguments: Sequence[str]) -> str:
     return "python" if name in ("", "-", "-c", "-m") else name
 
 
+def destinations(config: Config) -> list[str]:
+    """List where spans go where nobody has set up OpenTelemetry, for messages."""
+    if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
+        return [destination for _, destination in _wanted_exporters()]
+    return [config.file_name]
+
+
 def exporters_of_environment() -> Iterator[tuple[str, Any]]:
     """The exporters that `OTEL_TRACES_EXPORTER` names, OTLP where it names none.
 
@@ -128,6 +135,16 @@ def exporters_of_environment() -> Iterator[tuple[str, Any]]:
     """
     from importlib.metadata import entry_points
 
+    for wanted, destination in _wanted_exporters():
+        found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
+        if found:
+            yield destination, found[0].load()()
+        else:
+            say(f"no spans are sent: the exporter {wanted!r} is not installed{_extra(wanted)}")
+
+
+def _wanted_exporters() -> Iterator[tuple[str, str]]:
+    """Names the exporters that the environment asks for, each with where it sends to."""
     for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
         wanted = destination = name.strip()
         if wanted == "otlp":
@@ -136,13 +153,8 @@ def exporters_of_environment() -> Iterator[tuple[str, Any]]:
             )
             wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
             destination = otlp_endpoint(protocol)
-        if wanted in ("", "none"):
-            continue
-        found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
-        if found:
-            yield destination, found[0].load()()
-        else:
-            say(f"no spans are sent: the exporter {wanted!r} is not installed{_extra(wanted)}")
+        if wanted not in ("", "none"):
+            yield wanted, destination
 
 
 def _extra(exporter: str) -> str:

@@ -217,17 +217,26 @@ class Delivery(SpanProcessor):
         """
         if os.getpid() != self._made_in or _is_worker():
             return
+        with self._counting:
+            delivered = self._delivered
+        if delivered and self._file is not None:
+            self._say(f"{_spans(delivered)} written to {self._destination}")
+        lost = self.lost()
+        if lost is not None:
+            self._say(lost)
+
+    def lost(self) -> str | None:
+        """Says how many spans did not get to where they go, and why, if that is so."""
         is_file = self._file is not None
         with self._counting:
             delivered, lost = self._delivered, self._ended - self._delivered
-        if delivered and is_file:
-            self._say(f"{_spans(delivered)} written to {self._destination}")
-        if lost:
-            verb = "written" if is_file else "sent"
-            of_all = f" of {_spans(delivered + lost)}" if delivered and not is_file else ""
-            count = str(lost) if of_all else _spans(lost)
-            why = self._why or "no answer in time"
-            self._say(f"{count}{of_all} could not be {verb} to {self._destination}: {why}")
+        if not lost:
+            return None
+        verb = "written" if is_file else "sent"
+        of_all = f" of {_spans(delivered + lost)}" if delivered and not is_file else ""
+        count = str(lost) if of_all else _spans(lost)
+        why = self._why or "no answer in time"
+        return f"{count}{of_all} could not be {verb} to {self._destination}: {why}"
 
     def arrived(self, count: int) -> None:
         """So many spans were taken by where they go."""

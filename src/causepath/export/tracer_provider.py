@@ -23,7 +23,7 @@ from causepath.export.termination import Termination
 from causepath.guard import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import TracerProvider
 
@@ -221,6 +221,25 @@ class Pipeline:
                 "an exporter, or set up none, and they are written to causepath-traces.jsonl"
             )
         return None
+
+    @harmless(())
+    def destinations(self) -> Sequence[str]:
+        """List where spans go, or would go if there were any, for messages."""
+        own = self._default
+        in_force = self._given or trace._TRACER_PROVIDER  # noqa: SLF001
+        if in_force is not None and (own is None or in_force is not own.provider):
+            return (f"the application's {type(in_force).__name__}",)
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return ()
+        from causepath.export.default_provider import destinations
+
+        return destinations(self._config)
+
+    @harmless(())
+    def lost(self) -> Sequence[str]:
+        """List what did not get to where a set-up of our own sends it, and why."""
+        deliveries = self._default.deliveries if self._default is not None else ()
+        return [lost for delivery in deliveries if (lost := delivery.lost()) is not None]
 
     def flush(self) -> bool:
         """Write what a set-up of our own still has, and tell whether that is to a file; true also

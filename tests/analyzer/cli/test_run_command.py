@@ -190,3 +190,24 @@ def test_a_damaged_account_counts_for_what_is_whole(tmp_path: Path) -> None:
     file.write_bytes(b'{"event": "loaded", "pid": 1, "time_ns": 5}\n\xff\n{"event": "en')
     assert account_in(file) == Account(loaded_ns=5)
     assert account_in(tmp_path / "gone") == Account()
+
+
+def test_sigterm_is_for_the_program_and_the_report_comes_after_it(folder: Path) -> None:
+    (folder / "agent.py").write_text(
+        WRITER + "now = time.time_ns()\nwrite(1, now, now + 1_000_000)\n"
+        "open('ready', 'w').close()\ntime.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "causepath_analyzer", "run", "--json", "--"]
+    with subprocess.Popen(
+        [*command, sys.executable, "-S", "agent.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until = time.monotonic() + 50
+        while not Path("ready").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        process.terminate()
+        printed, _ = process.communicate(timeout=60)
+    report = json.loads(printed)
+    assert [trace["name"] for trace in report["traces"]] == ["chat 1"]
+    assert process.returncode == report["program"]["exit_status"] == 143

@@ -1,4 +1,4 @@
-"""The account that the plugin gives of a program, for `causepath run` alone.
+"""The account that the plugin gives of a program, for `causepath run` and `doctor` alone.
 
 Each process that loads the plugin appends lines of JSON to the file that `ACCOUNT_VARIABLE` names:
 one when Python starts it, and one at its end, unless it is killed.
@@ -21,6 +21,12 @@ class _Line(Struct):
     calls: int = 0
     sdk_ns: int | None = None
     nothing: str | None = None
+    version: str | None = None
+    python: str | None = None
+    complaints: list[str] = []
+    sdks: list[str] = []
+    to: list[str] = []
+    lost: list[str] = []
 
 
 class Account(Struct, frozen=True):
@@ -34,6 +40,17 @@ class Account(Struct, frozen=True):
     """At least one process came to its end."""
     calls: int = 0
     nothing: str | None = None
+    version: str | None = None
+    """The plugin's."""
+    python: str | None = None
+    complaints: tuple[str, ...] = ()
+    """Settings that have no meaning, or cut spans off."""
+    sdks: tuple[str, ...] = ()
+    """The model SDKs that were imported."""
+    to: tuple[str, ...] = ()
+    """Where spans go, or would go."""
+    lost: tuple[str, ...] = ()
+    """The spans that did not get there, and why."""
 
     def why_nothing(self, file: Path) -> str:
         """Says why the program has left no trace in `file`, and what to do."""
@@ -78,6 +95,12 @@ def account_in(file: Path) -> Account:
         has_ended=bool(ended),
         calls=sum(one.calls for one in ended),
         nothing=next((one.nothing for one in ended if one.nothing is not None), None),
+        version=None if loaded is None else loaded.version,
+        python=None if loaded is None else loaded.python,
+        complaints=() if loaded is None else tuple(loaded.complaints),
+        sdks=tuple(dict.fromkeys(name for one in ended for name in one.sdks)),
+        to=tuple(dict.fromkeys(where for one in ended for where in one.to)),
+        lost=tuple(text for one in ended for text in one.lost),
     )
 
 

@@ -20,7 +20,8 @@ _TAKE_VALUES: Final = frozenset(
 
 def understood(arguments: Sequence[str], commands: Iterable[str]) -> list[str]:
     """Gives `arguments` as the command line understands them: ``help`` and ``-V`` are what they are
-    elsewhere, and what ``run`` runs begins at the first word that is no option of ours.
+    elsewhere, and what ``run`` runs begins at the first word that is no option of ours. A program
+    after ``doctor --`` is one whose wiring is checked.
 
     Raises `UsageError` for the first word if it can only be a mistake.
     """
@@ -34,6 +35,9 @@ def understood(arguments: Sequence[str], commands: Iterable[str]) -> list[str]:
         return [*words[1:2], "--help"]
     if first == "run":
         return ["run", *_with_dashes(words[1:])]
+    if first == "doctor" and "--" in words:
+        at = words.index("--")
+        return [*words[:at], *([] if "--self" in words[:at] else ["--self"]), *words[at:]]
     known = sorted(commands)
     if first not in known and _NOT_PATHS.match(first) and not Path(first).exists():
         near = get_close_matches(first, known, n=1)
@@ -56,6 +60,13 @@ def _with_dashes(words: Sequence[str]) -> list[str]:
             return list(words)
         at += 2 if words[at] in _TAKE_VALUES else 1
     return [*words[:at], "--", *words[at:]] if at < len(words) else list(words)
+
+
+def program_meant(command: Sequence[str]) -> str:
+    """Says how a program of Python's is run that somebody wrote without it."""
+    if not _PROGRAM.match(command[0]) or not Path(command[0]).is_file():
+        return ""
+    return f"; did you mean causepath run -- python {' '.join(command)}?"
 
 
 def refuse_program(path: str) -> None:

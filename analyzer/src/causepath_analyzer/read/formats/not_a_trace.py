@@ -241,14 +241,9 @@ _LOOKS: Final[tuple[tuple[Callable[[_Seen], bool], Look], ...]] = (
 _NET: Final = "output of .NET's console exporter: causepath reads what its OTLP exporter sends"
 _JAVA: Final = "output of Java's logging exporter: causepath reads what its OTLP exporter sends"
 _DEBUG: Final = "output of the collector's debug exporter: causepath reads its file exporter's"
-_TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), Look(what, packed="unpack it first" in what))
+_MAGIC: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
+    (re.compile(pattern, re.DOTALL), Look(what, packed="unpack it first" in what))
     for pattern, what in (
-        (
-            rb"\s*<(?:!doctype|html|head|body)",
-            "a web page, no trace: is it the address of the API?",
-        ),
-        (rb"\s*<\?xml", "XML, no trace in any format that causepath reads"),
         (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP", "a picture, no trace"),
         (rb"%PDF-", "a PDF, no trace"),
         (rb"\x7fELF|MZ[^\n]{30}|\xca\xfe\xba\xbe", "a program, no trace"),
@@ -258,6 +253,16 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
             "compressed, but not with gzip or zstd: unpack it first",
         ),
         (rb"SQLite format 3\0", "an SQLite database: export its traces as JSON"),
+    )
+)
+_TEXTS: Final[tuple[tuple[re.Pattern[bytes], Look], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), Look(what))
+    for pattern, what in (
+        (
+            rb"\s*<(?:!doctype|html|head|body)",
+            "a web page, no trace: is it the address of the API?",
+        ),
+        (rb"\s*<\?xml", "XML, no trace in any format that causepath reads"),
         (rb"\s*Activity\.(?:TraceId|SpanId|Id|DisplayName):?\s", _NET),
         (rb"(?:[^\n{\[]* )?io\.opentelemetry\.exporter\.logging\.\w+ export\b", _JAVA),
         (rb"(?:\w+: )?'[^'\n]*' : [0-9a-f]{32} [0-9a-f]{16} [A-Z]+ \[tracer: ", _JAVA),
@@ -340,6 +345,11 @@ def _objects(document: bytes) -> Iterable[_Seen]:
 _DEPTH: Final = 5
 
 
+def beginning_looks_like(head: bytes) -> Look | None:
+    """Tells by its first bytes what a file is in which no line of text has to be."""
+    return next((look for pattern, look in _MAGIC if pattern.match(head)), None)
+
+
 def text_looks_like(document: bytes) -> Look | None:
     """Guesses what `document`, which is no JSON, looks like; ``None`` if like nothing in
     particular."""
@@ -351,7 +361,11 @@ def text_looks_like(document: bytes) -> Look | None:
 _WORDS: Final = (
     (
         re.compile(
-            rb"\s*\[?(?:\d{4}-\d\d-\d\d[T ]\d\d:\d\d|(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b)"
+            rb"\s*\[?(?:\d{4}[-/]\d\d[-/]\d\d(?:\b|T)|\d\d:\d\d:\d\d\b"
+            rb"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d\b"  # syslog
+            rb"|[IWEF]\d{4} \d\d:\d\d"  # glog
+            rb"|\d{1,3}(?:\.\d{1,3}){3} \S+ \S+ \["  # web servers
+            rb"|(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b)"
         ),
         "lines of a log, no trace",
     ),

@@ -19,7 +19,12 @@ from causepath_analyzer.model import Skipped
 from causepath_analyzer.read.format import BinaryFormat, Found, GatheredFormat, JsonFormat
 from causepath_analyzer.read.formats import otlp_json
 from causepath_analyzer.read.formats.inspected import as_json
-from causepath_analyzer.read.formats.not_a_trace import looks_like, text_looks_like, words_look_like
+from causepath_analyzer.read.formats.not_a_trace import (
+    beginning_looks_like,
+    looks_like,
+    text_looks_like,
+    words_look_like,
+)
 from causepath_analyzer.read.input.documents import CUT_OFF, Document, documents
 from causepath_analyzer.read.input.source import MOST_BYTES, knows_its_size, lost
 from causepath_analyzer.read.input.torn_documents import Whole, opening_of, whole_documents
@@ -166,6 +171,12 @@ class Recogniser:
                     self.format = binary.name
                     yield from _batches(binary.read(stream, self.signals.add))
                     return
+        look = beginning_looks_like(head) if self._forced is None else None
+        if look is not None:
+            self.is_json = not look.packed
+            self.named = Skipped("line 1", look.what)
+            yield [self.named]
+            return
         for document in documents(stream, self._longest):
             if isinstance(document, Document):
                 yield self._read(document)
