@@ -12,6 +12,7 @@ from causepath_analyzer.analyses.findings import (
     cp102_independent_calls,
     cp103_mergeable_turns,
     cp201_repeated_calls,
+    cp501_retries,
 )
 from causepath_analyzer.analyses.findings.rule import Rule
 
@@ -22,6 +23,7 @@ RULES: Final[Mapping[str, Rule]] = {
         cp102_independent_calls.RULE,
         cp103_mergeable_turns.RULE,
         cp201_repeated_calls.RULE,
+        cp501_retries.RULE,
     )
 }
 EVERY: Final = tuple(RULES.values())

@@ -92,3 +92,20 @@ class Cached(Struct, frozen=True):
         """Lets each call take a look-up, and no tokens."""
         for call in self.calls:
             editing.cached(call)
+
+
+class FirstAttempt(Struct, frozen=True):
+    """Failed attempts, and the pauses behind them, which are not needed: the first succeeds."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("what it takes to stay below a rate limit",)
+
+    attempts: tuple[int, ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says that the first attempt is answered, as the last one was."""
+        return "the first attempt is answered as the last one was"
+
+    def apply(self, editing: Editing) -> None:
+        """Leaves the failed attempts and the pauses out."""
+        editing.no_retries(frozenset(self.attempts))

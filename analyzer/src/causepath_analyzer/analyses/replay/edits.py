@@ -6,7 +6,7 @@ what is not done at all (remove, cache, no retries, another model), then how lon
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, cast, get_args
 
@@ -412,17 +412,21 @@ class Editing:
             if call is not None:
                 self.changes.calls[span] = replace(call, tokens=NO_TOKENS)
 
-    def no_retries(self) -> int:
-        """Leaves out failed attempts and the pauses behind them, and says how many these are.
+    def no_retries(self, only: Collection[int] | None = None) -> int:
+        """Leaves out failed attempts and the pauses behind them, and says how many these are: all,
+        or `only` some spans.
 
         Where the user's own code tried again, the attempt that was answered starts as the first
         one did.
         """
         found = [i for i, span in enumerate(self._plan.trace.spans) if span.category == "retry"]
+        own = retries(self._plan.causes.flow, self._kinds.calls)
+        if only is not None:
+            found = [i for i in found if i in only]
+            own = tuple(retry for retry in own if retry.failed in only)
         for i in found:
             if i not in self.changes.dropped:
                 self.remove(i)
-        own = retries(self._plan.causes.flow, self._kinds.calls)
         for retry in own:
             first, event = start_of(retry.whole_failed), start_of(retry.whole_again)
             self.changes.gates[event] = self._held_by(first)
