@@ -1,11 +1,15 @@
 """`--format`, `--max-bytes` and `--strict`: what can be said about reading."""
 
 import gzip
+from collections.abc import Callable
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from causepath_analyzer.cli import invoke
+from causepath_analyzer.cli import app, invoke
+from causepath_analyzer.cli.source import EVERYTHING
 from causepath_analyzer.errors import ExitStatus
 from tests.analyzer.read.samples import SAMPLES
 
@@ -51,3 +55,17 @@ def test_what_compressed_data_unpacks_to_is_bounded(
     told = capsys.readouterr().err
     assert "f:2: more than 6,400 bytes in one piece: raise --max-bytes" in told
     assert "f:end: more than 204,800 bytes when unpacked" in told
+
+
+def test_every_command_that_reads_traces_has_one_source() -> None:
+    reading = {}
+    for name in app:
+        command: Callable[..., object] | None = app[name].default_command
+        if command is None:
+            continue
+        parameters = signature(command).parameters
+        if "paths" in parameters:
+            reading[name] = parameters["source"].default is EVERYTHING
+            assert not parameters.keys() & {field.name for field in fields(EVERYTHING)}
+    assert all(reading.values())
+    assert reading.keys() >= {"check", "doctor", "export", "list", "report", "verify", "whatif"}

@@ -15,24 +15,12 @@ from causepath_analyzer.cli.finding_options import (
     FindingOptions,
     wanted_rules,
 )
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
-from causepath_analyzer.cli.servers import NO_SERVER, Server
 from causepath_analyzer.cli.settings import budgets
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.check_text import check_text
@@ -59,11 +47,7 @@ def check(
     ] = None,
     config: ConfigOption = None,
     json: Json = False,
-    selection: Selection = EVERY_RUN,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
+    source: Source = EVERYTHING,
     findings: FindingOptions = EVERY_FINDING,
     prices: PricesOption = None,
     color: ColorOption = "auto",
@@ -89,18 +73,16 @@ def check(
             "--select and --ignore say which findings the budget of findings counts; set one with "
             '--max "findings=0"'
         )
-    named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, selection, server)
-    others = elsewhere(chosen) if rules else NOWHERE
+    reading = read_picked(paths, source)
+    others = elsewhere(reading.traces) if rules else NOWHERE
     own = own_prices(prices)
     runs = [
         explained(entry, with_cost="cost" in names, others=others, rules=rules, prices=own)
-        for entry in chosen
+        for entry in reading.traces
     ]
     found = checked(wanted, runs, sum(entry.unread for entry in reading.inputs))
     if json:
         write(check_json(reading.inputs, found), None)
     else:
-        show(check_text(found, id_length([entry.trace_id for entry in chosen])), color)
-    return status_of(reading.inputs, named, strict=strict) or _STATUS[found.verdict]
+        show(check_text(found, id_length([entry.trace_id for entry in reading.traces])), color)
+    return reading.status or _STATUS[found.verdict]

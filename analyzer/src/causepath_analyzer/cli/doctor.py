@@ -5,22 +5,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.diagnosis import diagnosis
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
-from causepath_analyzer.cli.servers import NO_SERVER, Server
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.cli.wiring import wiring_here, wiring_of
 from causepath_analyzer.errors import ExitStatus
 from causepath_analyzer.report.doctor import doctor_json, doctor_text
@@ -30,11 +18,7 @@ from causepath_analyzer.report.wiring_text import wiring_json, wiring_text
 def doctor(
     *paths: PathArgument,
     json: Json = False,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
-    selection: Selection = EVERY_RUN,
+    source: Source = EVERYTHING,
     color: ColorOption = "auto",
     own: Annotated[
         bool,
@@ -59,12 +43,11 @@ def doctor(
         else:
             show(wiring_text(wiring), color)
         return status or (ExitStatus.NO_TRACES if wiring.wrong() else ExitStatus.FINE)
-    named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
+    reading = read_picked(paths, source)
     skipped = sum(entry.skipped_total or entry.problem is not None for entry in reading.inputs)
-    found = diagnosis(picked(reading.traces, selection, server), skipped)
+    found = diagnosis(reading.traces, skipped)
     if json:
         write(doctor_json(reading.inputs, found), None)
     else:
         show(doctor_text(reading.inputs, found), color)
-    return status_of(reading.inputs, named, strict=strict)
+    return reading.status

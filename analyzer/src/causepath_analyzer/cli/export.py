@@ -16,22 +16,11 @@ from causepath_analyzer.cli.finding_options import (
     FindingOptions,
     wanted_rules,
 )
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.output import complain, write
 from causepath_analyzer.cli.prices import PricesOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
-from causepath_analyzer.cli.servers import NO_SERVER, Server, connection
+from causepath_analyzer.cli.servers import Server, connection
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.export.folded import Weight, folded
 from causepath_analyzer.export.perfetto import perfetto
@@ -88,11 +77,7 @@ def export(
         Parameter(help="folded: weigh by time on the critical path, or by own time."),
     ] = "path",
     json: Json = False,
-    selection: Selection = EVERY_RUN,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
+    source: Source = EVERYTHING,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
     prices: PricesOption = None,
@@ -109,23 +94,27 @@ def export(
 
     `causepath export traces/ --to folded | inferno-flamegraph > path.svg`
     """
-    _check(paths, to, output, copy, weight, server, json=json)
+    _check(paths, to, output, copy, weight, source.server, json=json)
     rules = wanted_rules(findings, config)
     own = own_prices(prices)
-    named = named_paths(paths)
-    # How to talk to servers may also be said for the one that is written to.
-    addresses = (*named, output or "http://") if _is_sent(to, output) else named
-    options = read_options(addresses, format, max_bytes, server)
     kept: list[tuple[str | None, bytes]] = []
     wire = to in ("jaeger", "otlp")
     keep = (lambda name, data: kept.append((name, data))) if wire else None
-    reading = read_inputs(named, options, keep)
-    chosen = picked(reading.traces, selection, server)
-    others = elsewhere(chosen) if rules else NOWHERE
-    runs = [explained(t, with_cost=wire, others=others, rules=rules, prices=own) for t in chosen]
+    # How to talk to servers may also be said for the one that is written to.
+    written_to = (output or "http://",) if _is_sent(to, output) else ()
+    reading = read_picked(paths, source, keep, written_to)
+    others = elsewhere(reading.traces) if rules else NOWHERE
+    runs = [
+        explained(t, with_cost=wire, others=others, rules=rules, prices=own) for t in reading.traces
+    ]
     if wire:
         done = _otlp(
-            runs, kept, to, output, copy=to == "jaeger" if copy is None else copy, server=server
+            runs,
+            kept,
+            to,
+            output,
+            copy=to == "jaeger" if copy is None else copy,
+            server=source.server,
         )
     else:
         write(_written(to, runs, weight), output)
@@ -142,7 +131,7 @@ def export(
             f"{count(done.anew, 'span')} in formats other than OTLP and Jaeger: written from what "
             "was understood; other attributes and long texts are left out"
         )
-    return status_of(reading.inputs, named, strict=strict)
+    return reading.status
 
 
 def _is_sent(to: Target, output: str | None) -> bool:

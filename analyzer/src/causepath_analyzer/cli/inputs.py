@@ -2,7 +2,6 @@
 
 import gc
 import os
-import re
 import select
 import stat
 import sys
@@ -11,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 from cyclopts import Parameter
+from msgspec import Struct
 
 from causepath_analyzer.cli.meant import refuse_program
 from causepath_analyzer.cli.output import Progress, complain, complain_about
-from causepath_analyzer.cli.servers import Server, wanted
+from causepath_analyzer.cli.source import Source
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.jobs.file_parts import shares
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
-from causepath_analyzer.model import Input
-from causepath_analyzer.read import FORMATS, Keep, Options, Reading, read
+from causepath_analyzer.model import Input, Trace
+from causepath_analyzer.read import Keep, Options, Reading, read
 from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.read.input.source import STDIN
 from causepath_analyzer.report.unread import complaints
@@ -32,62 +32,13 @@ FILE_VARIABLE: Final = "CAUSEPATH_FILE"
 """Where the plugin writes its traces, and so where they are looked for."""
 DEFAULT_FILE: Final = "causepath-traces.jsonl"
 
-PathArgument = Annotated[
-    str,
-    Parameter(
-        help="Trace files, folders of them, `-` for standard input, or addresses of Jaeger or "
-        "Tempo: the server's, a trace's or a search's as the browser shows it.",
-        metavar="PATH",
-        allow_leading_hyphen=True,  # for `-`; `named_paths` refuses everything else
-    ),
-]
-Strict = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        show_default=False,
-        help="Exit with 4 if any part of the input was not understood.",
-    ),
-]
 Json = Annotated[
     bool, Parameter(negative="", show_default=False, help="Print JSON of a versioned schema.")
 ]
-FormatOption = Annotated[
-    str | None,
-    Parameter(
-        name="--format",
-        metavar="NAME",
-        help=f"Read as this format instead of recognising it: {', '.join(FORMATS)}.",
-    ),
-]
-MaxBytesOption = Annotated[
-    str,
-    Parameter(
-        name="--max-bytes",
-        metavar="SIZE",
-        env_var="CAUSEPATH_MAX_BYTES",
-        help="Most bytes that compressed data or a pipe may give; one document, a 32nd part.",
-    ),
-]
-MAX_BYTES: Final = "8G"
-_SIZE: Final = re.compile(r"(\d{1,15})\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
 class UnknownOptionError(UsageError):
     """An option that there is not; the command line says which ones there are."""
-
-
-def read_options(
-    paths: Sequence[str], format_name: str | None, max_bytes: str, server: Server
-) -> Options:
-    """The options for reading `paths`. Raises `UsageError` if one of them cannot be."""
-    if format_name is not None and format_name not in FORMATS:
-        raise UsageError(f"no format {format_name}; there are {', '.join(FORMATS)}")
-    size = _SIZE.fullmatch(max_bytes.strip())
-    if size is None or int(size[1]) == 0:
-        raise UsageError(f"--max-bytes {max_bytes} is no size; write it like 8G or 500M")
-    most_bytes = int(size[1]) << 10 * " KMGT".index(size[2].upper() or " ")
-    return Options(format_name, most_bytes, wanted(server, paths))
 
 
 def named_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,6 +95,31 @@ def _standard_input() -> _Given | None:
         return None  # closed, or something that a program has put in its place
 
 
+class Picked(Struct, frozen=True):
+    """The runs that are wanted, and what became of the input: its files, and the exit status."""
+
+    inputs: Sequence[Input]
+    traces: Sequence[Trace]
+    status: ExitStatus
+
+
+def read_picked(
+    paths: tuple[str, ...],
+    source: Source,
+    keep: Keep | None = None,
+    talked_to: Sequence[str] = (),
+) -> Picked:
+    """Reads `paths` as `source` says, and picks the runs that it wants.
+
+    `keep` is given what was read; `talked_to` are other addresses that the options of the source
+    may be for.
+    """
+    named = named_paths(paths)
+    reading = read_inputs(named, source.options((*named, *talked_to)), keep)
+    chosen = source.picked(reading.traces)
+    return Picked(reading.inputs, chosen, source.status(reading.inputs, named))
+
+
 def read_inputs(
     paths: Sequence[str], options: Options, keep: Keep | None = None, *, quiet: bool = False
 ) -> Reading:
@@ -182,13 +158,3 @@ def read_together(
     if not quiet:
         complain_about(complaints(team.inputs))
     return team
-
-
-def status_of(inputs: Sequence[Input], paths: Sequence[str], *, strict: bool) -> ExitStatus:
-    """Unreadable if a file the user named is, or with `strict` if anything was skipped."""
-    for entry in inputs:
-        if entry.path in paths and isinstance(entry.problem, UnreadableInputError):
-            return ExitStatus.UNREADABLE
-        if strict and (entry.skipped_total or entry.problem is not None):
-            return ExitStatus.UNREADABLE
-    return ExitStatus.FINE

@@ -20,23 +20,10 @@ from causepath_analyzer.cli.finding_options import (
     FindingOptions,
     wanted_rules,
 )
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    read_together,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, named_paths, read_inputs, read_together
 from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.prices import PricesOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked, picked_rows
-from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.ids import begins_with
 from causepath_analyzer.jobs.share import Row, Task, rows_of
@@ -82,11 +69,7 @@ JobsOption = Annotated[
 def report(
     *paths: PathArgument,
     json: Json = False,
-    selection: Selection = EVERY_RUN,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
+    source: Source = EVERYTHING,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
     prices: PricesOption = None,
@@ -101,21 +84,19 @@ def report(
     rules = wanted_rules(findings, config)
     codes = tuple(rule.code for rule in rules)
     own = own_prices(prices)
-    task = Task(
-        read_options(named, format, max_bytes, server), with_json=json, codes=codes, prices=own
-    )
-    inputs, found = _found(named, task, jobs, selection, server)
-    shown = (*named, *as_typed(server), *selection.as_typed())
+    task = Task(source.options(named), with_json=json, codes=codes, prices=own)
+    inputs, found = _found(named, task, jobs, source)
+    shown = (*named, *source.as_typed())
     if json:
         write(as_json(inputs, found), output)
-        return status_of(inputs, named, strict=strict)
+        return source.status(inputs, named)
     kind = marks(ascii_only=ascii_only, saved=output is not None)
     lines = as_text(inputs, found, shown, kind, rules, own, every_row=all_)
     if output is not None:
         save(lines, output)
     else:
         show(lines, color)
-    return status_of(inputs, named, strict=strict)
+    return source.status(inputs, named)
 
 
 Found = Trace | Sequence[Row]
@@ -126,8 +107,7 @@ def _found(
     paths: Sequence[str],
     task: Task,
     jobs: int | None,
-    selection: Selection,
-    server: Server,
+    source: Source,
     *,
     quiet: bool = False,
 ) -> tuple[Sequence[Input], Found]:
@@ -138,15 +118,15 @@ def _found(
     team = read_together(paths, task, checked_jobs(jobs), quiet=quiet)
     if team is None:
         reading = read_inputs(paths, task.options, quiet=quiet)
-        return reading.inputs, found_in(picked(reading.traces, selection, server), task)
-    trace = selection.trace
+        return reading.inputs, found_in(source.picked(reading.traces), task)
+    trace = source.selection.trace
     with team:
-        if selection != Selection(trace=trace) or server.since is not None:
-            rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
+        if not source.picks_by_id_alone():
+            rows = source.picked_rows(team.rows())
             if len(rows) > 1 or task.with_json:
                 return team.inputs, rows
             # The whole of the one that is left was dropped with the others.
-            again = (jobs, Selection(trace=rows[0].brief.trace_id), NO_SERVER)
+            again = (jobs, source.only(rows[0].brief.trace_id))
         else:
             found = team.trace_ids if trace is None else begins_with(team.lead, trace)
             only = {team.lead[trace_id] for trace_id in found}
@@ -155,7 +135,7 @@ def _found(
             with suppress(NotApartError):
                 if len(only) == 1:
                     return team.inputs, found_in([team.whole(*only)], task)
-            again = (1, selection, server)
+            again = (1, source)
     return _found(paths, task, *again, quiet=True)
 
 
@@ -167,16 +147,16 @@ def checked_jobs(jobs: int | None) -> int | None:
 
 
 def rows_in(
-    paths: Sequence[str], task: Task, jobs: int | None, selection: Selection, server: Server
+    paths: Sequence[str], task: Task, jobs: int | None, source: Source
 ) -> tuple[Sequence[Input], Sequence[Row]]:
     """Reads `paths`, and tells what became of every file, with a row for each run picked."""
     team = read_together(paths, task, checked_jobs(jobs))
     if team is not None:
         with team:
-            rows = picked_rows(team.rows(), lambda row: row.brief, selection, server)
+            rows = source.picked_rows(team.rows())
             return team.inputs, rows
     reading = read_inputs(paths, task.options)
-    return reading.inputs, rows_of(picked(reading.traces, selection, server), task)
+    return reading.inputs, rows_of(source.picked(reading.traces), task)
 
 
 def found_in(traces: Sequence[Trace], task: Task) -> Found:

@@ -6,24 +6,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.predictions.prediction import after_the_change, entry, verified
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.ledger import read_prediction, remember
 from causepath_analyzer.cli.output import complain, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
-from causepath_analyzer.cli.servers import NO_SERVER, Server
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.formatting import count
@@ -38,11 +26,7 @@ def verify(
     /,
     *paths: PathArgument,
     json: Json = False,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
-    selection: Selection = EVERY_RUN,
+    source: Source = EVERYTHING,
     prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
@@ -54,12 +38,10 @@ def verify(
     """
     told = read_prediction(file)
     own = own_prices(prices)
-    named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, selection, server)
-    new = after_the_change(told, chosen)
-    if len(new) < len(chosen):
-        old = count(len(chosen) - len(new), "run is", "runs are")
+    reading = read_picked(paths, source)
+    new = after_the_change(told, reading.traces)
+    if len(new) < len(reading.traces):
+        old = count(len(reading.traces) - len(new), "run is", "runs are")
         complain(f"{old} from before the prediction, and left out")
     measured = verified(told, new, own)
     try:
@@ -70,7 +52,7 @@ def verify(
         write(verify_json(measured), None)
     else:
         show(verify_text(measured), color)
-    unreadable = status_of(reading.inputs, named, strict=strict)
+    unreadable = reading.status
     verdict = {
         True: ExitStatus.FINE,
         False: ExitStatus.BUDGET_BROKEN,

@@ -10,24 +10,12 @@ from causepath_analyzer.analyses.predictions.prediction import past_errors, pred
 from causepath_analyzer.analyses.predictions.whatif import what_if
 from causepath_analyzer.analyses.replay.edits import GRAMMAR, edit
 from causepath_analyzer.analyses.replay.profile import PERCENTS, profile
-from causepath_analyzer.cli.inputs import (
-    MAX_BYTES,
-    FormatOption,
-    Json,
-    MaxBytesOption,
-    PathArgument,
-    Strict,
-    named_paths,
-    read_inputs,
-    read_options,
-    status_of,
-)
+from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.ledger import ledger
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked
-from causepath_analyzer.cli.servers import NO_SERVER, Server
+from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.whatif_json import prediction_json, whatif_json
@@ -57,11 +45,7 @@ def whatif(
         str | None, Parameter(metavar="FILE", help="Write the prediction for `causepath verify`.")
     ] = None,
     json: Json = False,
-    selection: Selection = EVERY_RUN,
-    strict: Strict = False,
-    format: FormatOption = None,  # noqa: A002 - the flag is called so
-    max_bytes: MaxBytesOption = MAX_BYTES,
-    server: Server = NO_SERVER,
+    source: Source = EVERYTHING,
     prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
@@ -82,19 +66,17 @@ def whatif(
     if save is not None and not edits:
         raise UsageError("--save keeps a prediction, which needs --apply")
     own = own_prices(prices)
-    named = named_paths(paths)
-    reading = read_inputs(named, read_options(named, format, max_bytes, server))
-    chosen = picked(reading.traces, selection, server)
+    reading = read_picked(paths, source)
     found = None
     if edits:
         known = ledger()
-        found = what_if(chosen, edits, lambda kinds: past_errors(known, kinds), own)
+        found = what_if(reading.traces, edits, lambda kinds: past_errors(known, kinds), own)
     told = (
         None
         if found is None
-        else prediction(found, chosen, datetime.now(UTC).isoformat(timespec="seconds"))
+        else prediction(found, reading.traces, datetime.now(UTC).isoformat(timespec="seconds"))
     )
-    curves = profile(chosen) if profile_ else ()
+    curves = profile(reading.traces) if profile_ else ()
     if save is not None and told is not None:
         write(prediction_json(told), save)
     if json:
@@ -104,4 +86,4 @@ def whatif(
         if profile_:
             lines += [*([Text()] if lines else []), *profile_text(curves, PERCENTS)]
         show(lines, color)
-    return status_of(reading.inputs, named, strict=strict)
+    return reading.status
