@@ -1,7 +1,6 @@
 """`--format`, `--max-bytes` and `--strict`: what can be said about reading."""
 
 import gzip
-from collections.abc import Callable
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -60,10 +59,8 @@ def test_what_compressed_data_unpacks_to_is_bounded(
 def test_every_command_that_reads_traces_has_one_source() -> None:
     reading = {}
     for name in app:
-        command: Callable[..., object] | None = app[name].default_command
-        if command is None:
-            continue
-        parameters = signature(command).parameters
+        command = app[name].default_command
+        parameters = {} if command is None else signature(command).parameters
         if "paths" in parameters:
             reading[name] = parameters["source"].default is EVERYTHING
             assert not parameters.keys() & {field.name for field in fields(EVERYTHING)}
