@@ -95,9 +95,11 @@ ANALYZER: dict[str, set[str]] = {
         "analyses.replay",
         "model",
     },
+    "analyses.money": {"analyses.facts", "analyses.path", "analyses.replay", "model"},
     "analyses.run": {
         "analyses.facts",
         "analyses.findings",
+        "analyses.money",
         "analyses.path",
         "analyses.proof",
         "model",

@@ -10,8 +10,9 @@
 A line is category, name, window and facts. Indentation makes the tree. A window starts at its
 first bar and ends at its last (a lone bar has no length; ``|--->`` never ended); a column is one
 unit of time, and the leftmost bar of the drawing is at `start_ns`. Span ids are the names.
-Blocks are ``kept@call+given,given>answered``, each with ``:bytes`` if these matter. A call is made
-at ``stack=a.py:1,main.py:9``, the nearest line first; ``loop=each`` is the kind of the loop there.
+Blocks are ``kept@call+given,given>answered``, each with ``role/kind/`` before it and ``:bytes``
+after it if these matter. A call is made at ``stack=a.py:1,main.py:9``, the nearest line first;
+``loop=each`` is the kind of the loop there.
 """
 
 import re
@@ -157,8 +158,10 @@ def _blocks(facts: dict[str, str]) -> Blocks:
 
 
 def _block(role: str, text: str) -> Block:
-    name, _, size = text.partition(":")
-    return Block(role, "text", crc32(name.encode()), int(size or 100))
+    text, _, size = text.partition(":")
+    *told, name = text.split("/")
+    role, kind = told or (role, "text")
+    return Block(role, kind, crc32(name.encode()), int(size or 100))
 
 
 def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:

@@ -205,7 +205,9 @@ class Run:
         if self._explained is None:
             others = self._among._elsewhere()  # noqa: SLF001
             prices = self._among._prices  # noqa: SLF001
-            self._explained = explained(self._trace, with_cost=True, others=others, prices=prices)
+            self._explained = explained(
+                self._trace, with_cost=True, with_money=True, others=others, prices=prices
+            )
         return self._explained
 
     def __repr__(self) -> str:

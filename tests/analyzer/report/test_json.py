@@ -113,6 +113,7 @@ def test_report() -> None:
                 "cost_usd": None,
                 "priced_share": 0.0,
                 "prices": None,
+                "money": None,
                 "findings": [
                     {
                         "code": "CP101",

@@ -62,7 +62,7 @@ def other(trace_id: str, drawing: str) -> Trace:
     ("name", "marks"), [("run.txt", BLOCKS), ("run-ascii.txt", ASCII)], ids=["blocks", "ascii"]
 )
 def test_one_run(name: str, marks: Marks) -> None:
-    run = explained(agent(), with_cost=True)
+    run = explained(agent(), with_cost=True, with_money=True)
     told = plain(run_text(run_view(run), marks, ["my traces.jsonl"])).replace(table_name(), "TABLE")
     assert told == (GOLDEN / name).read_text()
 

@@ -10,6 +10,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.opportunities import Fault, opportunities
 from causepath_analyzer.analyses.findings.rule import Finding, Rule
 from causepath_analyzer.analyses.findings.rules import EVERY
+from causepath_analyzer.analyses.money.spent import Money, money
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.cost import NO_COST, TABLE_ONLY, Cost, OwnPrices
 from causepath_analyzer.analyses.path.critical_path import CriticalPath
@@ -38,6 +39,8 @@ class Run(Struct, frozen=True):
     cost: Cost
     health: Health
     ending: Ending = WELL
+    money: Money | None = None
+    """``None`` as well if it was not asked for."""
 
     @property
     def spent_usd(self) -> Decimal | None:
@@ -58,6 +61,7 @@ def explained(
     trace: Trace,
     *,
     with_cost: bool = False,
+    with_money: bool = False,
     others: Elsewhere = NOWHERE,
     rules: Iterable[Rule] = EVERY,
     prices: OwnPrices = TABLE_ONLY,
@@ -65,6 +69,7 @@ def explained(
     """Makes all analyses of `trace`, and finds what `rules` find.
 
     What `others` did in which order is evidence for findings. `prices` go over those of the table.
+    A summary asks for the cost alone, the report on the run for where its money went as well.
     """
     facts = Facts(trace, others, prices)
     found = opportunities(facts, rules)
@@ -81,6 +86,7 @@ def explained(
         cost=facts.cost if with_cost else NO_COST,
         health=_health(trace.health, facts.usage, facts.path, found.faults),
         ending=ending(trace),
+        money=money(facts) if with_money else None,
     )
 
 

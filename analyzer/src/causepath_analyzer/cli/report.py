@@ -176,7 +176,7 @@ def as_text(
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        run = explained(found, with_cost=True, rules=rules, prices=own)
+        run = explained(found, with_cost=True, with_money=True, rules=rules, prices=own)
         view = run_view(run, None if every_row else MOST_ROWS)
         return run_text(view, marks, paths, inputs)
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)

@@ -122,6 +122,7 @@ class Share:
             run = explained(
                 self._traces.pop(),
                 with_cost=True,
+                with_money=task.with_json,
                 others=others,
                 rules=rules,
                 prices=task.prices,

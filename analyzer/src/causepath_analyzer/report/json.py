@@ -17,6 +17,7 @@ from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run_view import RunView
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
+from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told
 
 REPORT_SCHEMA: Final = "causepath.report/2"
 CHECK_SCHEMA: Final = "causepath.check/2"
@@ -152,6 +153,7 @@ class _Trace(Struct):
     cost_usd: str | None
     priced_share: float
     prices: _Prices | None
+    money: MoneyTold | None
     findings: list[_Finding]
     together_ns: int
     health: _Health
@@ -287,11 +289,7 @@ def written(value: Struct) -> bytes:
 
 
 def _amount(value: Amount) -> int | str:
-    return _usd(value) if isinstance(value, Decimal) else value
-
-
-def _usd(value: Decimal) -> str:
-    return f"{value.normalize():f}"
+    return usd_told(value) if isinstance(value, Decimal) else value
 
 
 def _prices(cost: Cost) -> _Prices:
@@ -301,8 +299,8 @@ def _prices(cost: Cost) -> _Prices:
         basis=None if cost.usd is None else cost.basis,
         estimates=cost.estimates,
         unpriced_models=cost.unpriced,
-        said_usd=None if cost.said_usd is None else _usd(cost.said_usd),
-        compared_usd=None if cost.compared_usd is None else _usd(cost.compared_usd),
+        said_usd=None if cost.said_usd is None else usd_told(cost.said_usd),
+        compared_usd=None if cost.compared_usd is None else usd_told(cost.compared_usd),
         is_doubtful=cost.is_doubtful,
     )
 
@@ -358,9 +356,10 @@ def _trace(view: RunView) -> _Trace:
         sums=run.usage.sums,
         turns=run.usage.turns,
         tokens=_tokens(run.usage.tokens),
-        cost_usd=None if run.cost.usd is None else _usd(run.cost.usd),
+        cost_usd=None if run.cost.usd is None else usd_told(run.cost.usd),
         priced_share=round(run.cost.share, 4),
         prices=None if run.cost == NO_COST else _prices(run.cost),
+        money=money_told(run),
         findings=[
             _Finding(
                 code=finding.code,
@@ -368,7 +367,7 @@ def _trace(view: RunView) -> _Trace:
                 span_ids=[spans[i].span_id for i in finding.spans],
                 saving_ns=finding.saving.ns,
                 share=None if finding.share is None else round(finding.share, 4),
-                saving_usd=None if finding.saving.usd is None else _usd(finding.saving.usd),
+                saving_usd=None if finding.saving.usd is None else usd_told(finding.saving.usd),
                 saving_tokens=finding.saving.tokens,
                 evidence=finding.evidence,
                 why=finding.why,

@@ -27,6 +27,7 @@ from causepath_analyzer.report.formatting import (
     short_id,
     tail_of_path,
 )
+from causepath_analyzer.report.money_text import money_text
 from causepath_analyzer.report.waterfall import Marks, lane, waterfall
 
 KIND_WORDS: Final[Mapping[Kind, str]] = {
@@ -148,7 +149,7 @@ def _wall(view: RunView, marks: Marks) -> list[Text]:
     if view.run.trace.untrusted:
         return [
             Text("Where the time went: not known, as durations mean nothing here"),
-            *_tokens(view.run),
+            *_money(view.run),
         ]
     lines = [Text(f"{'Where the time went':<31}{'wall':>8}{'share':>8}{'sum':>9}", style="title")]
     for one in view.kinds:
@@ -156,7 +157,7 @@ def _wall(view: RunView, marks: Marks) -> list[Text]:
         beside = "" if one.sum_ns is None else alike(one.sum_ns, wall_ns)
         row = f"  {KIND_WORDS[one.kind]:<29}{spent:>8}{percent(one.share):>8}{beside:>9}"
         lines.append(Text(row.rstrip()))
-    return [*lines, *_outside(view, marks), *_tokens(view.run)]
+    return [*lines, *_outside(view, marks), *_money(view.run)]
 
 
 def _outside(view: RunView, marks: Marks) -> list[Text]:
@@ -185,6 +186,12 @@ def _long(one: Long, words: str, marks: Marks) -> str:
     tail = words.format(duration(one.ns))
     name = harmless(one.name or "")
     return f"{fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}"
+
+
+def _money(run: Run) -> list[Text]:
+    """Says where the money went, and of how many tokens."""
+    spent = money_text(run)
+    return [*([Text(), *spent] if spent else []), *_tokens(run)]
 
 
 def _tokens(run: Run) -> list[Text]:

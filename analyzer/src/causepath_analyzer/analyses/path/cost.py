@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from operator import mul
 from time import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -66,8 +66,8 @@ _FACTORS: Final = (
 
 
 class OwnPrices(Struct, frozen=True):
-    """Prices of one's own, from a file of this ``name``: for each model a row of
-    `_Prices.rates`."""
+    """Prices of one's own, from a file of this ``name``: for each model the US dollars
+    of each of `PARTS`."""
 
     name: str = ""
     models: Mapping[str, tuple[Decimal, ...]] = {}
@@ -150,12 +150,7 @@ def cost_of(
             if prices is not None:
                 ours_used = True
             else:
-                moment_s, is_dated = _moment(start_ns)
-                at_s = moment_s // _DAY_S * _DAY_S
-                prices = _prices(call.model, call.provider, call.terms, at_s)
-                if prices is not None and prices.by_time_of_day:
-                    at_s = moment_s // _MINUTE_S * _MINUTE_S
-                    prices = _prices(call.model, call.provider, call.terms, at_s)
+                prices, at_s, is_dated = _at(call.model, call, start_ns)
         if prices is None or call.model is None:
             unpriced += count
             unknown[call.model or "(no model named)"] = None
@@ -199,8 +194,43 @@ def cost_of(
     )
 
 
+def rates_of(
+    call: ModelCall, start_ns: int, own: OwnPrices = TABLE_ONLY
+) -> tuple[Decimal, ...] | None:
+    """The US dollars for each of `PARTS` of a `call` begun at `start_ns`, if its price is known."""
+    tokens = call.tokens
+    if call.model is None or tokens is None or tokens == NO_TOKENS or contradicts_itself(tokens):
+        return None
+    rates = own.models.get(call.model)
+    if rates is not None:
+        return rates
+    prices = _at(call.model, call, start_ns)[0]
+    return None if prices is None else prices.rates[prices.level(tokens.input)]
+
+
+Part = Literal[
+    "call",
+    "uncached_input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "reasoning",
+    "server_tools",
+]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
+"""What a call is billed for, in the order of `OwnPrices.models`: the call itself, tokens of input
+that no cache had, of output without reasoning, read from caches, written to short-lived and to
+long-lived ones, of reasoning, and searches of the web."""
+
+
+def counts_of(call: ModelCall) -> tuple[int, ...]:
+    """Counts each of `PARTS` of `call`."""
+    return _parts(call, call.tokens or NO_TOKENS)
+
+
 def _parts(call: ModelCall, tokens: Tokens) -> tuple[int, ...]:
-    """Splits what a call is billed for as `_Prices.rates` do."""
+    """Splits what a call is billed for as `PARTS` are."""
     return (
         1,
         tokens.input - tokens.cache_read - tokens.cache_write,
@@ -211,6 +241,18 @@ def _parts(call: ModelCall, tokens: Tokens) -> tuple[int, ...]:
         tokens.reasoning,
         call.searches,
     )
+
+
+def _at(model: str, call: ModelCall, start_ns: int) -> "tuple[_Prices | None, int, bool]":
+    """Looks up the prices of a call begun at `start_ns`: with them, since when they hold, in
+    seconds, and whether the trace says when that is."""
+    moment_s, is_dated = _moment(start_ns)
+    at_s = moment_s // _DAY_S * _DAY_S
+    prices = _prices(model, call.provider, call.terms, at_s)
+    if prices is not None and prices.by_time_of_day:
+        at_s = moment_s // _MINUTE_S * _MINUTE_S
+        prices = _prices(model, call.provider, call.terms, at_s)
+    return prices, at_s, is_dated
 
 
 _SECOND_NS: Final = 1_000_000_000
@@ -231,9 +273,8 @@ def _moment(start_ns: int) -> tuple[int, bool]:
 class _Prices(Struct, frozen=True, gc=False):
     """The prices of calls that are served alike.
 
-    ``rates`` are US dollars of one call, then per token of input that no cache had, of output, of
-    what was read from caches, written to short-lived and to long-lived ones, of reasoning, and per
-    search; one row per level of input, each of which begins above one of ``starts``.
+    ``rates`` are US dollars for each of `PARTS`; one row per level of input, each of which begins
+    above one of ``starts``.
     """
 
     starts: tuple[int, ...]

@@ -48,8 +48,8 @@ class _Part(Struct, frozen=True):
         return self.start + len(self.blocks) + self.unlisted
 
 
-def _listed(part: _Part | None) -> tuple[int, ...] | None:
-    """The digests of all blocks of a conversation, in order."""
+def _listed(part: _Part | None) -> tuple[Block, ...] | None:
+    """The blocks of a conversation, in order, if all of them are known."""
     if part is None:
         return None
     parts = []
@@ -58,7 +58,7 @@ def _listed(part: _Part | None) -> tuple[int, ...] | None:
             return None
         parts.append(part.blocks)
         part = part.before
-    return tuple(block.digest for blocks in reversed(parts) for block in blocks)
+    return tuple([block for blocks in reversed(parts) for block in blocks])
 
 
 class DataFlow:
@@ -139,9 +139,14 @@ class DataFlow:
     def given(self, span: int) -> tuple[int, ...] | None:
         """The digests of all that `span` was given; ``None`` if not all of it is known."""
         if span not in self._digests:
-            self._prepare()
-            self._digests[span] = _listed(self._given.get(span))
+            blocks = self.prompt(span)
+            self._digests[span] = None if blocks is None else tuple([one.digest for one in blocks])
         return self._digests[span]
+
+    def prompt(self, span: int) -> tuple[Block, ...] | None:
+        """All that `span` was given, in order; ``None`` if not all of it is known."""
+        self._prepare()
+        return _listed(self._given.get(span))
 
     def opening(self, span: int) -> int | None:
         """Equal for calls whose messages begin alike, up to the first answer of the model."""

@@ -45,6 +45,8 @@ class Usage(Struct, frozen=True):
     """When each of ``models`` was begun."""
     partial_input: int = 0
     """Those of ``partial`` of whose input there may have been more as well."""
+    spans: Sequence[int] = ()
+    """The number of the span of each of ``models``."""
 
     @property
     def is_counted(self) -> bool:
@@ -116,6 +118,7 @@ def usage(flow: DataFlow) -> Usage:
         len(sums),
         tuple([spans[i].start_ns for i in (*priced, *sums)]),
         sum(call.partial_input or not (call.tokens or NO_TOKENS).input for call in partial),
+        (*priced, *sums),
     )
 
 
