@@ -151,7 +151,7 @@ def test_the_longer_prefix_has_the_say(
         ("cp1", None),
         ("CP", None),
         ("CPI02", "no finding has a code that begins with 'CPI02'; did you mean CP102?"),
-        ("E501", f"no finding has a code that begins with 'E501'; there is {', '.join(RULES)}"),
+        ("F841", f"no finding has a code that begins with 'F841'; there is {', '.join(RULES)}"),
         ("CP1011", "no finding has a code that begins with 'CP1011'; did you mean CP101?"),
         ("", f"no finding has a code that begins with ''; there is {', '.join(RULES)}"),
     ],

@@ -77,9 +77,9 @@ def test_the_processes_that_help_look_for_the_same(
         (
             "causepath.toml",
             "",
-            "--ignore E501",
+            "--ignore F841",
             (
-                "causepath: --ignore: no finding has a code that begins with 'E501'; "
+                "causepath: --ignore: no finding has a code that begins with 'F841'; "
                 f"there is {', '.join(RULES)}\n"
             ),
         ),
@@ -115,11 +115,11 @@ def test_the_processes_that_help_look_for_the_same(
         (
             "pyproject.toml",
             (
-                "[project]\ndependencies = ['causepath']\n\n[tool.ruff.lint]\nselect = ['E501']\n\n"
-                "[tool.causepath.findings]\nselect = ['E501']\n"
+                "[project]\ndependencies = ['causepath']\n\n[tool.ruff.lint]\nselect = ['F841']\n\n"
+                "[tool.causepath.findings]\nselect = ['F841']\n"
             ),
             "",
-            "pyproject.toml:8: select: no finding has a code that begins with 'E501'; ",
+            "pyproject.toml:8: select: no finding has a code that begins with 'F841'; ",
         ),
     ],
 )

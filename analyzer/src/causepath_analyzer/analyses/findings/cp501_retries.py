@@ -25,13 +25,13 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
     """Finds the calls that were answered after failed attempts."""
     trace, kinds = facts.trace, facts.kinds
     spans = trace.spans
-    by_sdk: dict[int, list[int]] = {}
+    below: dict[int, list[int]] = {}
     for i, span in enumerate(spans):
         if span.category == "retry" and trace.parents[i] != NO_SPAN:
-            by_sdk.setdefault(trace.parents[i], []).append(i)
-    for call, attempts in by_sdk.items():
+            below.setdefault(trace.parents[i], []).append(i)
+    for call, attempts in below.items():
         if spans[call].error is None and spans[call].category in ("llm", "tool", "embedding"):
-            yield _candidate(facts, call, attempts, "proved")
+            yield _candidate(facts, call, attempts, "proved", by_sdk=True)
     own = retries(facts.flow, kinds.calls)
     ends = {retry.failed: retry.again for retry in own}
     for retry in own:
@@ -85,7 +85,9 @@ _FIXES: Final = (
 _ANY_FIX: Final = "See why the first attempt failed, and retry in one place only."
 
 
-def _candidate(facts: Facts, call: int, attempts: Sequence[int], evidence: Evidence) -> Candidate:
+def _candidate(
+    facts: Facts, call: int, attempts: Sequence[int], evidence: Evidence, *, by_sdk: bool = False
+) -> Candidate:
     spans = facts.trace.spans
     errors = Counter(error for i in attempts if (error := spans[i].error) is not None)
     named = [f"{_short(error)}{_times(n)}" for error, n in errors.items()]
@@ -100,7 +102,7 @@ def _candidate(facts: Facts, call: int, attempts: Sequence[int], evidence: Evide
         title=f"avoid {what}{said}",
         plural="avoid failed attempts",
         place=where_of(facts.trace, (call,)) or spans[call].name,
-        spans=tuple(sorted((call, *attempts))),
+        spans=tuple(sorted(attempts)) if by_sdk else tuple(sorted((call, *attempts))),
         change=FirstAttempt(tuple(attempts)),
         evidence=evidence,
         why=(

@@ -21,7 +21,7 @@ from causepath_analyzer.analyses.findings.rule import (
 )
 from causepath_analyzer.analyses.findings.rules import EVERY
 from causepath_analyzer.analyses.path.causes import Causes
-from causepath_analyzer.analyses.replay.change import Change
+from causepath_analyzer.analyses.replay.change import Change, SideBySide
 from causepath_analyzer.analyses.replay.edits import Editing
 from causepath_analyzer.analyses.replay.schedule import Schedule, replayed, schedule
 
@@ -162,7 +162,10 @@ def _at_most_ns(causes: Causes, candidate: Candidate) -> int:
     started_ns, ended_ns = causes.started_ns, causes.ended_ns
     durations = [ended_ns[i] - started_ns[i] for i in candidate.spans]
     window = ended_ns[max(candidate.spans)] - started_ns[candidate.spans[0]]
-    return max(window, sum(durations)) - min(durations, default=0)
+    most_ns = max(window, sum(durations))
+    if isinstance(candidate.change, SideBySide):
+        most_ns -= min(durations, default=0)  # one of them remains
+    return most_ns
 
 
 def _finding(rule: Rule, group: Sequence[Candidate], saving: Saving, wall_ns: int) -> Finding:
