@@ -148,5 +148,5 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
 
 @harmless(None)
 def _open_run(name: str, generator: FrameType | None = None) -> Operation | None:
-    active = measured_functions.telemetry()
+    active = measured_functions.active
     return None if active is None else active.run_spans.declared(name, generator)

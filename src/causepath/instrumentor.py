@@ -103,32 +103,38 @@ class Plugin:
             self._pipeline.provider,
             self._found if settings.find_tools else None,
         )
-        measured_functions.telemetry = lambda: self._telemetry
+        measured_functions.active = measured_functions.Measuring(
+            telemetry.runs, telemetry.run_spans, telemetry.tool_calls, telemetry.possible_calls
+        )
         self._pipeline.when_set(telemetry.tracing.attend, telemetry.tracing.set_up_for_others)
         for module, description in PROVIDERS.items():
             self._when_imported(module, functools.partial(self._patch, telemetry, description))
         sessions = mcp.Sessions(telemetry.tool_calls)
-        for name, caller in mcp.CALLERS.items():
-            self._when_imported(
-                name, functools.partial(self._patch_mcp, telemetry, sessions, caller)
-            )
+        for name in mcp.CALLERS:
+            self._when_imported(name, functools.partial(self._wrap, sessions))
         agents = self._agents = claude_agent.ClaudeSessions(telemetry.run_spans)
         for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
-            self._when_imported(name, functools.partial(self._patch_agents, telemetry, agents))
+            self._when_imported(name, functools.partial(self._wrap, agents))
         carriers = Carriers(telemetry.runs, self._found.handed_over)
         for name in carriers.modules:
-            self._when_imported(name, functools.partial(self._patch_carrier, telemetry, carriers))
+            self._when_imported(name, functools.partial(self._wrap, carriers))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
-            self._when_imported(name, functools.partial(self._patch_pools, telemetry))
+            self._when_imported(name, functools.partial(self._wrap_pools, telemetry))
         self._frameworks: Frameworks | None = None
         for name in frameworks.MODULES:
-            self._when_imported(name, functools.partial(self._patch_framework, telemetry))
+            self._when_imported(name, functools.partial(self._wrap_framework, telemetry))
         for pattern in settings.tool_patterns:
-            self._when_imported(
-                pattern.module, functools.partial(self._measure, telemetry, pattern.names)
-            )
+            self._when_imported(pattern.module, functools.partial(self._measure, pattern.names))
 
-    def _when_imported(self, name: str, hook: Callable[[ModuleType], object]) -> None:
+    def _when_imported(self, name: str, patch: Callable[[ModuleType], object]) -> None:
+        """Patches a module once it is imported, if this life of ours has not ended by then."""
+        telemetry = self._telemetry
+
+        @harmless(None)
+        def hook(module: ModuleType) -> None:
+            if telemetry is self._telemetry:
+                patch(module)
+
         self._hooks.append((name, hook))
         when_imported(name, hook)
 
@@ -136,7 +142,7 @@ class Plugin:
     def _disable(self) -> None:
         for name, hook in self._hooks:
             forget(name, hook)
-        measured_functions.telemetry = lambda: None
+        measured_functions.active = None
         if self._patches is not None:
             self._patches.undo()
         self._found.undo()
@@ -149,75 +155,48 @@ class Plugin:
             self._telemetry.close()
         self._telemetry = None
 
-    @harmless(None)
     def _patch(self, telemetry: Telemetry, description: str, module: ModuleType) -> None:  # noqa: ARG002
-        # A hook cannot be taken back: one of an earlier life of ours has nothing to do any more.
-        if telemetry is self._telemetry:
-            self._complain()
-            self._sdk_ns = self._sdk_ns or time.time_ns()
-            if self._settings.digests and telemetry.words.evidence is None:
-                from causepath.content.digest_key import digest_key
-                from causepath.content.provenance import Evidence
+        self._complain()
+        self._sdk_ns = self._sdk_ns or time.time_ns()
+        if self._settings.digests and telemetry.words.evidence is None:
+            from causepath.content.digest_key import digest_key
+            from causepath.content.provenance import Evidence
 
-                telemetry.words.evidence = Evidence(digest_key(self._settings.digest_key))
-            if self._settings.content is not None and telemetry.words.content is None:
-                from causepath.content.recording import Content
+            telemetry.words.evidence = Evidence(digest_key(self._settings.digest_key))
+        if self._settings.content is not None and telemetry.words.content is None:
+            from causepath.content.recording import Content
 
-                evidence = telemetry.words.evidence
-                digest = evidence.digest if evidence is not None else None
-                telemetry.words.content = Content(self._settings.content, self._redact, digest)
-            provider: Provider = importlib.import_module(description).PROVIDER
-            telemetry.providers.append(provider)
-            self._changed().apply(provider, telemetry)
-            if "asyncio.timeouts" in sys.modules and not self._notes_deadlines:
-                self._notes_deadlines = True
-                self._changed().wrap("asyncio.timeouts", "Timeout._on_timeout", noting)
-            self._pipeline.prepare()
+            evidence = telemetry.words.evidence
+            digest = evidence.digest if evidence is not None else None
+            telemetry.words.content = Content(self._settings.content, self._redact, digest)
+        provider: Provider = importlib.import_module(description).PROVIDER
+        telemetry.providers.append(provider)
+        self._changed().apply(
+            provider, telemetry.model_calls, telemetry.tool_calls, telemetry.tracing.set_up
+        )
+        if "asyncio.timeouts" in sys.modules and not self._notes_deadlines:
+            self._notes_deadlines = True
+            self._changed().wrap("asyncio.timeouts", "Timeout._on_timeout", noting)
+        self._pipeline.prepare()
 
-    @harmless(None)
-    def _patch_mcp(
-        self, telemetry: Telemetry, sessions: mcp.Sessions, caller: str, module: ModuleType
+    def _wrap(
+        self, hooks: mcp.Sessions | claude_agent.ClaudeSessions | Carriers, module: ModuleType
     ) -> None:
-        if telemetry is self._telemetry:
-            patches = self._changed()
-            patches.wrap(module.__name__, f"{caller}.call_tool", sessions.call_tool)
-            if module.__name__ == mcp.LISTING:
-                patches.wrap(module.__name__, f"{caller}.list_tools", sessions.list_tools)
+        hooks.wrap(module, self._changed())
 
-    @harmless(None)
-    def _patch_agents(
-        self, telemetry: Telemetry, agents: claude_agent.ClaudeSessions, module: ModuleType
-    ) -> None:
-        if telemetry is self._telemetry:
-            patches = self._changed()
-            if module.__name__ == claude_agent.QUERY:
-                patches.wrap(module.__name__, "Query.start", agents.start)
-            else:
-                patches.wrap(module.__name__, "SubprocessCLITransport.connect", agents.connect)
-                patches.wrap(module.__name__, "SubprocessCLITransport.close", agents.close)
+    def _wrap_pools(self, telemetry: Telemetry, module: ModuleType) -> None:
+        from causepath.hooks.process_pools import ProcessPools
 
-    @harmless(None)
-    def _patch_carrier(self, telemetry: Telemetry, carriers: Carriers, module: ModuleType) -> None:
-        if telemetry is self._telemetry:
-            carriers.wrap(module, self._changed())
+        self._pools = self._pools or ProcessPools(telemetry.runs, telemetry.tool_calls)
+        self._pools.wrap(module, self._changed())
 
-    @harmless(None)
-    def _patch_pools(self, telemetry: Telemetry, module: ModuleType) -> None:
-        if telemetry is self._telemetry:
-            from causepath.hooks.process_pools import ProcessPools
+    def _wrap_framework(self, telemetry: Telemetry, module: ModuleType) -> None:
+        from causepath.hooks.frameworks import Frameworks
 
-            self._pools = self._pools or ProcessPools(telemetry)
-            self._pools.wrap(module, self._changed())
-
-    @harmless(None)
-    def _patch_framework(self, telemetry: Telemetry, module: ModuleType) -> None:
-        if telemetry is self._telemetry:
-            from causepath.hooks.frameworks import Frameworks
-
-            self._frameworks = self._frameworks or Frameworks(
-                telemetry.runs, telemetry.run_spans, telemetry.tool_calls
-            )
-            self._frameworks.wrap(module, self._changed())
+        self._frameworks = self._frameworks or Frameworks(
+            telemetry.runs, telemetry.run_spans, telemetry.tool_calls
+        )
+        self._frameworks.wrap(module, self._changed())
 
     def _changed(self) -> Patches:
         from causepath.hooks.patches import Patches
@@ -225,21 +204,17 @@ class Plugin:
         self._patches = self._patches or Patches()
         return self._patches
 
-    @harmless(None)
-    def _measure(self, telemetry: Telemetry, names: str, module: ModuleType) -> None:
-        if telemetry is self._telemetry:
-            measured = self._found.measure_module(module, names)
-            self._unseen_modules.discard(module.__name__)
-            if not measured and is_outermost_process():
-                public = [
-                    name
-                    for name, one in vars(module).items()
-                    if measured_functions.is_function(one)
-                ]
-                say(
-                    f"{config.CAUSEPATH_TOOLS}={module.__name__}:{names}: no function of that "
-                    f"module has such a name{meant(names, public)}"
-                )
+    def _measure(self, names: str, module: ModuleType) -> None:
+        measured = self._found.measure_module(module, names)
+        self._unseen_modules.discard(module.__name__)
+        if not measured and is_outermost_process():
+            public = [
+                name for name, one in vars(module).items() if measured_functions.is_function(one)
+            ]
+            say(
+                f"{config.CAUSEPATH_TOOLS}={module.__name__}:{names}: no function of that "
+                f"module has such a name{meant(names, public)}"
+            )
 
     def _complain(self) -> None:
         """Say what the environment asks for and does not get, once, where there is an agent."""

@@ -20,10 +20,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import causepath
 from causepath.calls import open_runs
-from causepath.tool_functions import measured_functions
 from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
-from tests.support.recording import Recording, set_global_provider
+from tests.support.recording import Recording, set_global_provider, telemetry
 from tests.support.script import Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def registries() -> dict[str, int]:
-    active = measured_functions.telemetry()
-    assert active is not None
+    active = telemetry()
     active.run_spans.end_resting()
     kept = {
         "open": active.open_calls._open,
@@ -180,9 +178,7 @@ def test_tool_calls_that_nobody_answers_are_bounded_below_other_spans(
             with causepath.agent("extract"):
                 client.messages.create(**ASK)
         assert registries() == {"_by_call_id": 3, "_asked_by_name": 1}
-        active = measured_functions.telemetry()
-        assert active is not None
-        (kept,) = active.runs._asked_by_name.values()
+        (kept,) = telemetry().runs._asked_by_name.values()
         assert [asked.call.input for asked in kept] == [None] * 3
 
 

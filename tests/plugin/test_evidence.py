@@ -34,7 +34,6 @@ from causepath.content.recent_keys import Recent, RecentKeys
 from causepath.content.recording import REQUEST, Content
 from causepath.providers.anthropic_blocks import input_prompt, output_blocks
 from causepath.providers.openai_blocks import input_prompt as chat_prompt
-from causepath.tool_functions import measured_functions
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import RawBlock, Reply, Text, Thinking, ToolUse
@@ -799,8 +798,6 @@ def test_nothing_of_a_text_is_kept(recording: Recording) -> None:
     said = "".join(["A text that nobody ", "else has ", str(id(recording))])
     with served(Reply("ok")) as client:
         ask(client, said)
-    telemetry = measured_functions.telemetry()
-    assert telemetry is not None
     recording.provider.force_flush()  # the trace is over
     client = None
     gc.collect()

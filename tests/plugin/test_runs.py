@@ -23,12 +23,12 @@ from causepath.calls.model_call import ModelCall
 from causepath.calls.run_spans import IDLE_SECONDS
 from tests.plugin.chain_replies import chained
 from tests.support.messages_api import MessagesApi
+from tests.support.recording import telemetry
 from tests.support.script import ByTurn, Failure, RawBlock, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from causepath.calls.telemetry import Telemetry
     from tests.support.recording import Recording
 
 HELLO = Reply("Hello.", usage=Usage(input_tokens=3, output_tokens=2))
@@ -307,21 +307,13 @@ def test_a_run_that_is_left_ends_when_it_last_did_something(
 ) -> None:
     ask(client, [{"role": "user", "content": "?"}])
     assert [span.name for span in recording.spans()] == ["chat m"]
-    active = active_telemetry()
+    active = telemetry()
     active.run_spans.end_idle(idle_seconds=3600)
     assert len(recording.spans()) == 1
     active.run_spans.end_idle()
     chat, run = recording.spans()
     assert run.name == "invoke_agent test_runs"
     assert run.end_time == chat.end_time
-
-
-def active_telemetry() -> Telemetry:
-    from causepath.tool_functions import measured_functions
-
-    active = measured_functions.telemetry()
-    assert active is not None
-    return active
 
 
 def test_a_run_survives_a_failed_turn_that_the_application_repeats(recording: Recording) -> None:
@@ -555,7 +547,7 @@ class Traffic:
 def test_runs_go_idle_while_others_end_all_the_time(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_spans = active_telemetry().run_spans
+    run_spans = telemetry().run_spans
     monkeypatch.setitem(run_spans._janitor, "works", object())
     with (
         MessagesApi([Reply("Done."), Reply([ToolUse("search", {"q": "x"})])]) as api,

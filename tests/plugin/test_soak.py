@@ -23,10 +23,9 @@ import causepath
 from causepath.calls.foreign_spans import OtherSpan
 from causepath.calls.model_call import ModelCall
 from causepath.calls.runs import AskedTool, Run
-from causepath.tool_functions import measured_functions
 from tests.plugin.ways import SEARCH, W
 from tests.support.messages_api import MessagesApi
-from tests.support.recording import Recording
+from tests.support.recording import Recording, telemetry
 from tests.support.script import Cut, ErrorEvent, Failure, Latency, Reply, ToolUse
 
 if TYPE_CHECKING:
@@ -191,8 +190,7 @@ def soak(seconds: float, is_async: bool) -> Watching:
             client.close()
         assert wrong == []
         gc.collect()
-        active = measured_functions.telemetry()
-        assert active is not None
+        active = telemetry()
         active.run_spans.end_idle()
         assert not active.open_calls._open
         assert not active.runs._inferred

@@ -20,13 +20,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.util._once import Once
 
 import causepath
-from causepath.tool_functions import measured_functions
+from causepath import instrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
     from typing_extensions import Self
+
+    from causepath.calls.telemetry import Telemetry
 
 
 class Recording:
@@ -58,10 +60,17 @@ class Recording:
 
     def text(self) -> str:
         """The spans as indented lines; an inferred run that goes on is ended first."""
-        active = measured_functions.telemetry()
+        active = instrumentor._PLUGIN._telemetry
         if active is not None:
             active.run_spans.end_idle()
         return "\n".join(lines(self.spans()))
+
+
+def telemetry() -> Telemetry:
+    """Gives the wiring of the plugin, which is enabled."""
+    active = instrumentor._PLUGIN._telemetry
+    assert active is not None
+    return active
 
 
 def set_global_provider(provider: TracerProvider | None) -> None:

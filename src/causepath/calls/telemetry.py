@@ -1,6 +1,6 @@
 """The wiring of calls: makes each part, and hands it those that it works with.
 
-No other module of this room imports it.
+The instrumentor makes it, and no other module imports it.
 """
 
 from __future__ import annotations

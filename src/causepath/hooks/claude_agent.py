@@ -16,8 +16,10 @@ from causepath.guard import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from types import ModuleType
 
     from causepath.calls.run_spans import RunSpans
+    from causepath.hooks.patches import Patches
     from causepath.otel.operation import Operation
 
 TRANSPORT = "claude_agent_sdk._internal.transport.subprocess_cli"
@@ -37,7 +39,14 @@ class ClaudeSessions:
         self._run_spans = run_spans
         self._open: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictionary()
 
-    def connect(self, original: Any) -> Callable[..., Any]:
+    def wrap(self, module: ModuleType, patches: Patches) -> None:
+        if module.__name__ == QUERY:
+            patches.wrap(QUERY, "Query.start", self._start)
+        else:
+            patches.wrap(TRANSPORT, "SubprocessCLITransport.connect", self._connect)
+            patches.wrap(TRANSPORT, "SubprocessCLITransport.close", self._close)
+
+    def _connect(self, original: Any) -> Callable[..., Any]:
         async def connect(self_: Any, *args: Any, **kwargs: Any) -> Any:
             self._opened(self_)
             try:
@@ -49,14 +58,14 @@ class ClaudeSessions:
 
         return connect
 
-    def start(self, original: Any) -> Callable[..., Any]:
+    def _start(self, original: Any) -> Callable[..., Any]:
         async def start(self_: Any, *args: Any, **kwargs: Any) -> Any:
             with self._inside(getattr(self_, "transport", None)):
                 return await original(self_, *args, **kwargs)
 
         return start
 
-    def close(self, original: Any) -> Callable[..., Any]:
+    def _close(self, original: Any) -> Callable[..., Any]:
         async def close(self_: Any, *args: Any, **kwargs: Any) -> Any:
             # Set where the CLI ended with an error, until the transport is closed.
             error = getattr(self_, "_exit_error", None)

@@ -15,8 +15,10 @@ from causepath.otel import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from causepath.calls.tool_calls import ToolCalls
+    from causepath.hooks.patches import Patches
     from causepath.otel.operation import Operation
 
 CALLERS = {
@@ -42,7 +44,14 @@ class Sessions:
             weakref.WeakKeyDictionary()
         )
 
-    def call_tool(self, original: Any) -> Callable[..., Any]:
+    def wrap(self, module: ModuleType, patches: Patches) -> None:
+        patches.wrap(module.__name__, f"{CALLERS[module.__name__]}.call_tool", self._call_tool)
+        if module.__name__ == LISTING:
+            patches.wrap(
+                module.__name__, f"{CALLERS[module.__name__]}.list_tools", self._list_tools
+            )
+
+    def _call_tool(self, original: Any) -> Callable[..., Any]:
         async def call_tool(self_: Any, *args: Any, **kwargs: Any) -> Any:
             operation = self._opened(self_, args, kwargs)
             if operation is None:
@@ -54,7 +63,7 @@ class Sessions:
 
         return call_tool
 
-    def list_tools(self, original: Any) -> Callable[..., Any]:
+    def _list_tools(self, original: Any) -> Callable[..., Any]:
         async def list_tools(self_: Any, *args: Any, **kwargs: Any) -> Any:
             result = await original(self_, *args, **kwargs)
             self._remember(self_, result)

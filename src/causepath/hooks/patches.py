@@ -21,7 +21,8 @@ from causepath.replies.stream_events import observed_async_events, observed_even
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from causepath.calls.telemetry import Telemetry
+    from causepath.calls.model_calls import ModelCalls
+    from causepath.calls.tool_calls import ToolCalls
     from causepath.providers.provider import Head, Provider, Target
 
 MARK = "__causepath_wrapped__"
@@ -34,10 +35,20 @@ class Patches:
         self._undo: list[tuple[Any, str, Any, Any]] = []
 
     @harmless(None)
-    def apply(self, provider: Provider, telemetry: Telemetry) -> None:
-        """Wrap every target of `provider`; a target that this release lacks is left out."""
+    def apply(
+        self,
+        provider: Provider,
+        model_calls: ModelCalls,
+        tool_calls: ToolCalls,
+        set_up: Callable[[], object],
+    ) -> None:
+        """Wrap every target of `provider`; a target that this release lacks is left out.
+
+        `set_up` is called before the SDK begins a span of its own.
+        """
         for target in provider.targets:
-            self.wrap(target.module, target.name, _wrapper(target, provider, telemetry))
+            beginning = _beginning(target, provider, model_calls, tool_calls, set_up)
+            self.wrap(target.module, target.name, _wrapper(target, beginning))
 
     @harmless(None)
     def wrap(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
@@ -85,13 +96,10 @@ def _pass_through(wrapper: Any) -> None:
     wrapper.__code__ = made["around"](*code.co_freevars).__code__
 
 
-def _wrapper(
-    target: Target, provider: Provider, telemetry: Telemetry
-) -> Callable[[Any], Callable[..., Any]]:
+def _wrapper(target: Target, beginning: Beginning | None) -> Callable[[Any], Callable[..., Any]]:
     """Tells how the function of a target is wrapped."""
-    if target.seam is Seam.EVENTS:
+    if beginning is None:
         return lambda original: _events(original, target)
-    beginning = _beginning(target, provider, telemetry)
     wrapped = _awaited if target.is_async else _called
     return lambda original: wrapped(original, beginning)
 
@@ -136,12 +144,18 @@ def _awaited(original: Any, beginning: Beginning) -> Callable[..., Any]:
     return call
 
 
-def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Beginning:
-    """Tells what goes on around a call of the function of a target."""
+def _beginning(
+    target: Target,
+    provider: Provider,
+    model_calls: ModelCalls,
+    tool_calls: ToolCalls,
+    set_up: Callable[[], object],
+) -> Beginning | None:
+    """Tells what goes on around a call of the function of a target, unless that gives events."""
 
     def call(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         client, *given = args
-        found = telemetry.model_calls.begin(provider, client, tuple(given), kwargs)
+        found = model_calls.begin(provider, client, tuple(given), kwargs)
         if found is None:
             return None if IN_PROGRESS.get() is None else Around(_NoCall(), args, kwargs)
         found.is_async = target.is_async
@@ -182,16 +196,18 @@ def _beginning(target: Target, provider: Provider, telemetry: Telemetry) -> Begi
         use = target.tool(args, kwargs)
         if use is None:
             return None
-        found = telemetry.tool_calls.of_sdk(provider, use, original)
+        found = tool_calls.of_sdk(provider, use, original)
         if found is None:
-            returned = functools.partial(telemetry.tool_calls.sdk_returned, provider)
+            returned = functools.partial(tool_calls.sdk_returned, provider)
             return Around(nullcontext(), args, kwargs, returned)
         return Around(found, args, kwargs, found.returned)
 
     def span(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
-        telemetry.tracing.set_up()
+        set_up()
         return None
 
+    if target.seam is Seam.EVENTS:
+        return None
     if target.seam is Seam.CALL:
         return call  # which nothing can go wrong in: `begin` is harmless itself
     ways: dict[Seam, Beginning] = {

@@ -23,7 +23,6 @@ from causepath.calls.runs import below_remote, enclosing_run
 from causepath.guard import harmless
 from causepath.otel.operation import Operation, Step, detach
 from causepath.otel.span_access import is_suppressed
-from causepath.tool_functions import measured_functions
 from causepath.tool_functions.measured_functions import Declared, declared
 
 if TYPE_CHECKING:
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
+    from causepath.calls.open_runs import OpenRuns
     from causepath.calls.runs import AskedTool
-    from causepath.calls.telemetry import Telemetry
+    from causepath.calls.tool_calls import ToolCalls
     from causepath.hooks.patches import Patches
 
 EXECUTOR = "concurrent.futures.process"
@@ -60,7 +60,7 @@ class Submitted:
 class Task:
     """A piece of work of a run: one that carries out a tool call perhaps."""
 
-    telemetry: Telemetry
+    tool_calls: ToolCalls
     tool: str
     below: worker_clock.Below | None
     """The span that it is done below."""
@@ -91,14 +91,15 @@ class Task:
     def given_up(self) -> None:
         """Puts the call back, because nothing has carried it out: something else may yet."""
         if self.operation is not None:
-            self.telemetry.tool_calls.nobody(self.operation, self.asked)
+            self.tool_calls.nobody(self.operation, self.asked)
 
 
 class ProcessPools:
     """The work that pools of this process hand to others."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def __init__(self, runs: OpenRuns, tool_calls: ToolCalls) -> None:
+        self._runs = runs
+        self._tool_calls = tool_calls
         self._submitting = threading.local()
         worker_clock.join = self._join
 
@@ -106,8 +107,6 @@ class ProcessPools:
     def _join(self, below: worker_clock.Below) -> Callable[[], None] | None:
         """Joins a worker, a process with a plugin of its own, to the run that handed the work
         over."""
-        if measured_functions.telemetry() is not self._telemetry:
-            return None
         context = below_remote(*below)
         token = otel.attach(context)
         return lambda: detach(token)
@@ -151,8 +150,8 @@ class ProcessPools:
         here: Context | None = None,
     ) -> Task | None:
         """Describes the work, if it carries out a tool call that can be measured."""
-        asks, in_list = self._telemetry.runs.asks(), False
-        here = self._telemetry.runs.here() if here is None else here
+        asks, in_list = self._runs.asks(), False
+        here = self._runs.here() if here is None else here
         is_of_run = enclosing_run(here) is not None
         told = _of_one(function, args)
         if told is not None:
@@ -170,17 +169,17 @@ class ProcessPools:
         with Step(here):
             if is_suppressed():
                 return None
-            calls = self._telemetry.tool_calls
+            calls = self._tool_calls
             asked = calls.asked_elsewhere(tool.name, function, args, kwargs) if asks else None
             if asked is None and tool.only_asked:
                 below = _below(trace.get_current_span(here))
-                return Task(self._telemetry, "", below, here, now_ns) if is_of_run else None
+                return Task(self._tool_calls, "", below, here, now_ns) if is_of_run else None
             name = asked.call.name if asked is not None else tool.name
             operation = calls.elsewhere(name, asked, function, args, kwargs, tool.read_only)
         if operation is None:
             return None
         below = _below(operation.span)
-        return Task(self._telemetry, name, below, here, now_ns, operation, asked, in_list)
+        return Task(self._tool_calls, name, below, here, now_ns, operation, asked, in_list)
 
     # -- concurrent.futures
 
@@ -256,7 +255,7 @@ class ProcessPools:
         """`tasks`, of which those are numbered by us that carry out a tool call."""
         numbered: dict[int, Task] = {}
         pool._cache[job]._causepath = numbered
-        return self._marked(tasks, pool, self._telemetry.runs.here(), numbered)
+        return self._marked(tasks, pool, self._runs.here(), numbered)
 
     def _marked(
         self, tasks: Iterator[Any], pool: Any, here: Context, numbered: dict[int, Task]

@@ -184,7 +184,7 @@ class FoundTools:
 
 def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate | None:
     """A function is called that may carry out a tool with this name."""
-    active, function = measured_functions.telemetry(), teller.function
+    active, function = measured_functions.active, teller.function
     if active is None or function is None:
         return None
     called = Called(teller, function.__qualname__, teller.plain, teller.serial)

@@ -10,7 +10,7 @@ import fnmatch
 import functools
 import types
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath import forks
 from causepath.calls.matching import given_by
@@ -21,7 +21,10 @@ from causepath.tool_functions.wrapping import MEASURED, inside, is_inside
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from causepath.calls.telemetry import Telemetry
+    from causepath.calls.open_runs import OpenRuns
+    from causepath.calls.possible_calls import PossibleCalls
+    from causepath.calls.run_spans import RunSpans
+    from causepath.calls.tool_calls import ToolCalls
     from causepath.otel.operation import Operation
 
 
@@ -42,8 +45,18 @@ CACHED = type(functools.cache(lambda: None))
 
 FUNCTIONS = frozenset({types.FunctionType, types.MethodType, functools.partial, CACHED})
 
-telemetry: Callable[[], Telemetry | None] = lambda: None  # noqa: E731
-"""Who measures, if anybody does just now. Set by the instrumentor."""
+
+class Measuring(NamedTuple):
+    """The parts of the plugin that a call of a measured function is told."""
+
+    runs: OpenRuns
+    run_spans: RunSpans
+    tool_calls: ToolCalls
+    possible_calls: PossibleCalls
+
+
+active: Measuring | None = None
+"""The parts of the plugin while it is enabled. Set by the instrumentor."""
 
 
 @or_itself
@@ -60,10 +73,10 @@ def measured(
 
     @harmless(None)
     def opened(args: Any, kwargs: Any) -> Operation | None:
-        active = telemetry()
-        if active is None:
+        now = active
+        if now is None:
             return None
-        return active.tool_calls.of_function(tool, function, args, kwargs, read_only)
+        return now.tool_calls.of_function(tool, function, args, kwargs, read_only)
 
     wrapper = inside(function, opened)
     setattr(wrapper, MEASURED, Declared(tool, read_only))
@@ -85,12 +98,12 @@ def run_of_agent(
 
     @harmless(None)
     def asked(args: Any, kwargs: Any) -> Operation | None:
-        active = telemetry()
-        if active is None or not active.runs.asks():
+        now = active
+        if now is None or not now.runs.asks():
             return None
         given = given_by(function, args, kwargs)
         for tool in (about.name, *about.also):
-            found = active.possible_calls.may_be(tool, Called(about, name, code), given)
+            found = now.possible_calls.may_be(tool, Called(about, name, code), given)
             if found is not None:
                 return found
         return None
@@ -133,11 +146,11 @@ def dispatching(
 
     @harmless(None)
     def opened(args: Any, kwargs: Any) -> Operation | None:
-        active = telemetry()
-        if active is None or made_in is not forks.process or not active.runs.asks():
+        now = active
+        if now is None or made_in is not forks.process or not now.runs.asks():
             return None
         for name in names():
-            operation = active.tool_calls.of_function(
+            operation = now.tool_calls.of_function(
                 name, function, args, kwargs, None, only_asked=True
             )
             if operation is not None:
