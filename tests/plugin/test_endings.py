@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(60)
+
+FORKS = Forks("anthropic", "anyio", "opentelemetry.sdk.trace")
 
 
 @pytest.fixture(scope="module")
@@ -325,13 +326,11 @@ def test_a_run_says_how_it_ended(kind: str, tmp_path: Path, url: str) -> None:
     program, expected = ENDINGS[kind]
     script = tmp_path / "agent.py"
     script.write_text(AGENT + program + "\n")
-    subprocess.run(
-        [sys.executable, str(script), url],
+    FORKS.run(
+        [str(script), url],
         cwd=tmp_path,
         env={**os.environ, "CAUSEPATH_FILE": str(tmp_path / "traces.jsonl")},
-        capture_output=True,
         timeout=50,
-        check=False,
     )
     spans = written(tmp_path / "traces.jsonl")
     told = {name.partition(" -c")[0]: about(span) for name, span in spans.items()}

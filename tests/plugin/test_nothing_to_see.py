@@ -12,6 +12,7 @@ import pytest
 
 import causepath
 from tests.plugin.test_ways_in import CALL, OWN_SETUP
+from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(60)
+
+FORKS = Forks("anthropic", "opentelemetry.sdk.trace")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,10 @@ def run(
         if not name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_"))
     }
     (folder / "agent.py").write_text(program)
+    if not arguments and "client.messages" in program:  # else it matters what is imported
+        return FORKS.run(
+            ["agent.py"], cwd=folder, env={**kept, "CAUSEPATH": "1", **variables}, timeout=50
+        )
     return subprocess.run(
         [sys.executable, *(arguments or ("agent.py",))],
         cwd=folder,
