@@ -12,6 +12,7 @@ OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 BESIDE := .sdk/beside
 PYTHONS ?= 3.11 3.13
+EXAMPLES := .sdk/examples
 FRAMEWORKS := .sdk/frameworks
 FRAMEWORKS_2 := .sdk/frameworks-openai2
 OPENTELEMETRY := $(foreach set,oldest newest mixed,.sdk/opentelemetry-$(set)/.ready)
@@ -42,8 +43,8 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 test-opentelemetry: $(READY) $(OPENTELEMETRY)  ## the plugin and its extras with the oldest, the newest and a mixed OpenTelemetry
 	$(BIN)/python -m pytest -n 2 -m opentelemetry tests/plugin/test_opentelemetry.py
 
-test-frameworks: $(READY) $(BESIDE)/.ready $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in frameworks over the SDKs, and beside other instrumentations
-	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks tests/plugin/test_beside.py
+test-frameworks: $(READY) $(BESIDE)/.ready $(EXAMPLES)/.ready $(FRAMEWORKS)/.ready $(FRAMEWORKS_2)/.ready  ## agents in frameworks over the SDKs, the examples of them, and beside other instrumentations
+	$(BIN)/python -m pytest -n 2 -m frameworks tests/frameworks tests/examples tests/plugin/test_beside.py
 
 test-pythons: $(PYTHONS:%=.sdk/python%/.ready)  ## whole programs that fork, pool, get signals, or run under gevent, with each of PYTHONS
 	for version in $(PYTHONS); do \
@@ -98,7 +99,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats; do \
+	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats examples; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --no-strip-extras --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -152,6 +153,13 @@ $(OLDEST)/.ready: requirements/anthropic-oldest.txt $(READY)
 $(OPENTELEMETRY): .sdk/%/.ready: requirements/%.txt $(READY)
 	@rm -rf .sdk/$* && $(BIN)/python -m venv --without-pip .sdk/$*
 	@$(BIN)/python -m pip --python .sdk/$*/bin/python --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+# An environment as a user's, with servers, a worker and a notebook's kernel in it.
+$(EXAMPLES)/.ready: requirements/examples.txt pyproject.toml analyzer/pyproject.toml $(READY)
+	@rm -rf $(EXAMPLES) && $(BIN)/python -m venv --without-pip $(EXAMPLES)
+	@$(BIN)/python -m pip --python $(EXAMPLES)/bin/python --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
+	@$(BIN)/python -m pip --python $(EXAMPLES)/bin/python --disable-pip-version-check --quiet install --no-build-isolation --no-deps -e . -e analyzer
 	@touch $@
 
 # The instrumentations of others, in a folder to put before the installed ones.

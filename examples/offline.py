@@ -1,10 +1,14 @@
-"""How the examples are started: their command line, and a scripted model where no real one is."""
+"""How the examples are started: their command line, and a scripted model where no real one is.
+
+python examples/offline.py COMMAND    runs a command with the scripted model of the frameworks
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +64,29 @@ def connection(*, live: bool) -> Iterator[Connection]:
     if live:
         yield Connection(None, os.environ["ANTHROPIC_API_KEY"])
         return
+    with scripted("examples.research_script:next_answer") as url:
+        yield Connection(url, "no-key-needed")
 
+
+@contextlib.contextmanager
+def scripted(script: str) -> Iterator[str]:
+    """A stand-in that answers as `script` says; gives its address."""
     # The scripts are run from anywhere, so the repository is not on the path yet.
     sys.path.insert(0, str(REPOSITORY))
     from tests.support.messages_api import messages_api_process
 
     # Where the network is reached through a proxy, this machine is not.
     os.environ["NO_PROXY"] = f"{os.environ.get('NO_PROXY', '')},127.0.0.1".lstrip(",")
-    with messages_api_process("examples.research_script:next_answer") as url:
-        yield Connection(url, "no-key-needed")
+    with messages_api_process(script) as url:
+        yield url
+
+
+def main(command: Sequence[str]) -> int:
+    """Run a command whose agent asks the scripted model, without a key."""
+    with scripted("examples.frameworks.weather_script:next_answer") as url:
+        os.environ |= {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "no-key-needed"}
+        return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

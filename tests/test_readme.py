@@ -114,6 +114,13 @@ def test_the_analyzers_readme_shows_the_same_report() -> None:
     assert f"```text\n{report}```\n" in (ROOT / "analyzer" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("report", ["summary", "check"])
+def test_the_gallery_shows_reports_as_they_are_printed(report: str) -> None:
+    golden = (ROOT / "tests/analyzer/report/golden" / f"{report}.txt").read_text()
+    printed = re.escape(golden.rstrip("\n")).replace("TABLE", "genai-prices [^\n]*")
+    assert re.search(f"^```text\n{printed}\n```$", PAGES["gallery.md"], re.MULTILINE)
+
+
 def test_every_budget_is_in_the_docs_and_in_the_help() -> None:
     rows = re.findall(r"^\| (`[a-z].*)$", PAGES["budgets.md"], re.MULTILINE)
     assert set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", "".join(rows))) == set(MEASURES)

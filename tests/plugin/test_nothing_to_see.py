@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,14 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
     # What is written nowhere.
     "all is well": ("{call}", {}, [WRITTEN]),
     "os._exit": ("import os\n{call}\nos._exit(0)", {}, [WRITTEN]),
+    "a server that has handled a signal, and then raises it": (
+        (
+            "import signal\nbefore = signal.signal(signal.SIGTERM, lambda *_: None)\n{call}\n"
+            "signal.signal(signal.SIGTERM, before)\nsignal.raise_signal(signal.SIGTERM)"
+        ),
+        {},
+        [WRITTEN],
+    ),
     "the SDK is disabled": (
         "{call}",
         {"OTEL_SDK_DISABLED": "true"},
@@ -287,7 +296,7 @@ def test_a_program_is_told(kind: str, tmp_path: Path, url: str) -> None:
     expected = [line.format(file=file) for line in said]
     lines = [line for line in done.stderr.splitlines() if not line.startswith(OF_THE_SDK)]
     assert sorted(lines) == sorted(expected)
-    assert done.returncode == 0
+    assert done.returncode == (-signal.SIGTERM if "raise_signal" in program else 0)
     if WRITTEN in said:
         assert file.exists()
 

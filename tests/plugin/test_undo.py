@@ -87,6 +87,7 @@ def test_whatever_is_left_behind_is_found(tmp_path: Path, monkeypatch: pytest.Mo
         "signals",
         "OpenTelemetry",
         "workers",
+        "ends of the process",
     ]
     assert {found.partition(":")[0] for found in left_behind(seconds=0)} == {
         "patched",

@@ -11,6 +11,7 @@ import atexit
 import faulthandler
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -81,6 +82,7 @@ def state() -> dict[str, object]:
             trace.ProxyTracer._tracer,
         ),
         "workers": worker_clock.join,
+        "ends of the process": (os._exit, signal.raise_signal),
     }
 
 

@@ -11,6 +11,7 @@ import atexit
 import functools
 import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -35,6 +36,13 @@ FLUSH_SECONDS = 5
 
 FILE_FLUSH_SECONDS = 1
 """How long it waits for the trace file, and a process that was told to end for anything."""
+
+ENDS_PROCESS = {
+    getattr(signal, name): name
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+    if hasattr(signal, name)
+}
+"""Signals that end a process which does not handle them."""
 
 
 class Pipeline:
@@ -146,35 +154,46 @@ class Pipeline:
         return provider
 
     def _watch_exit(self) -> None:
-        """Write what there is before `os._exit` ends the process, which runs no `atexit`."""
+        """Write what there is before `os._exit` ends the process, which runs no `atexit`, or a
+        signal that the process raises itself: a server does so that has handled SIGTERM."""
         self._restore_exit()  # in a forked child it is the parent's still
-        original = os._exit
+        original, raises = os._exit, signal.raise_signal
 
         @functools.wraps(original)
         def _exit(status: int) -> NoReturn:
             self._end_soon()
             original(status)
 
+        @functools.wraps(raises)
+        def raise_signal(signalnum: int, /) -> None:
+            if signalnum in ENDS_PROCESS and signal.getsignal(signalnum) is signal.SIG_DFL:
+                self._end_soon(ENDS_PROCESS[signalnum])
+            raises(signalnum)
+
         def restore() -> None:
             if os._exit is _exit:
                 os._exit = original
+            if signal.raise_signal is raise_signal:
+                signal.raise_signal = raises
             self._restore_exit = lambda: None
 
         os._exit = _exit
+        signal.raise_signal = raise_signal
         self._restore_exit = restore
 
     @harmless(None)
-    def _end_soon(self) -> None:
+    def _end_soon(self, signal_name: str | None = None) -> None:
         own = self._default
         if own is None or not any(delivery.is_used for delivery in own.deliveries):
             return
         if forks.may_begin_threads and not forks.has_green_threads():
             # Aside, as who ends a process in this way may hold a lock of anybody's.
-            end = threading.Thread(target=self._end, args=(FILE_FLUSH_SECONDS,), daemon=True)
+            how = (FILE_FLUSH_SECONDS, signal_name)
+            end = threading.Thread(target=self._end, args=how, daemon=True)
             end.start()
             end.join(FILE_FLUSH_SECONDS)
         else:
-            self._end(FILE_FLUSH_SECONDS)
+            self._end(FILE_FLUSH_SECONDS, signal_name)
 
     def is_asked_for_spans(self) -> bool:
         """Tell whether somebody waits for spans of ours, who is told if none come: not where an
