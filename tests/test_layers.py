@@ -87,9 +87,11 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.path": {"model"},
     "analyses.replay": {"analyses.path", "errors", "model"},
     "analyses.proof": {"analyses.path", "model"},
-    "analyses.facts": {"analyses.path", "analyses.proof", "model"},
+    "analyses.limits": set(),
+    "analyses.facts": {"analyses.limits", "analyses.path", "analyses.proof", "model"},
     "analyses.findings": {
         "analyses.facts",
+        "analyses.limits",
         "analyses.path",
         "analyses.proof",
         "analyses.replay",

@@ -42,6 +42,9 @@ SOFT: Final[frozenset[Category]] = frozenset(("agent", "chain", "other"))
 
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 
+NEXT_MESSAGE: Final = "waiting for the user"
+"""The name of what readers of sessions put between an answer and what the user writes next."""
+
 LATE: Final = 20
 """A span may be closed late by a twentieth of its duration."""
 

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.causes import Causes, causes
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, Cost, OwnPrices, cost_of
 from causepath_analyzer.analyses.path.critical_path import CriticalPath, critical_path
@@ -16,15 +17,21 @@ from causepath_analyzer.model import Trace
 class Facts:
     """The analyses of ``trace``, each made once, when it is first asked for.
 
-    ``others`` is what other runs show about the order of calls, ``prices`` are those of one's own.
+    ``others`` is what other runs show about the order of calls, ``prices`` are those of one's own,
+    ``limits`` the sizes from which on something is worth a warning.
     """
 
     def __init__(
-        self, trace: Trace, others: Elsewhere = NOWHERE, prices: OwnPrices = TABLE_ONLY
+        self,
+        trace: Trace,
+        others: Elsewhere = NOWHERE,
+        prices: OwnPrices = TABLE_ONLY,
+        limits: Limits = LIMITS,
     ) -> None:
         self.trace = trace
         self.others = others
         self.prices = prices
+        self.limits = limits
 
     @cached_property
     def kinds(self) -> SpanKinds:

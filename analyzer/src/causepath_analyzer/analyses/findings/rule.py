@@ -113,3 +113,14 @@ SILENT_BELOW_SHARE: Final = 0.01
 def worth_saying(saving_ns: int, wall_ns: int) -> bool:
     """Tells whether a saving is both 1 % of the wall and 50 ms or more."""
     return saving_ns >= SILENT_BELOW_NS and saving_ns >= wall_ns * SILENT_BELOW_SHARE
+
+
+def seconds(ns: int) -> str:
+    """Writes a time in a sentence: "0.4 s", "12.3 s", "5 min", "3.5 h"."""
+    if ns < _MINUTES * 60_000_000_000:
+        return f"{ns / 1_000_000_000:,.1f} s"
+    minutes = ns / 60_000_000_000
+    return f"{minutes:,.0f} min" if minutes < _MINUTES * 60 else f"{minutes / 60:,.1f} h"
+
+
+_MINUTES: Final = 3

@@ -13,6 +13,9 @@ from causepath_analyzer.analyses.findings import (
     cp103_mergeable_turns,
     cp201_repeated_calls,
     cp501_retries,
+    cp503_polling,
+    cp601_uncovered_time,
+    cp602_waiting_for_a_person,
 )
 from causepath_analyzer.analyses.findings.rule import Rule
 
@@ -24,6 +27,9 @@ RULES: Final[Mapping[str, Rule]] = {
         cp103_mergeable_turns.RULE,
         cp201_repeated_calls.RULE,
         cp501_retries.RULE,
+        cp503_polling.RULE,
+        cp601_uncovered_time.RULE,
+        cp602_waiting_for_a_person.RULE,
     )
 }
 EVERY: Final = tuple(RULES.values())

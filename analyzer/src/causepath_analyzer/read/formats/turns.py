@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from causepath_analyzer.model import NEXT_MESSAGE
+
 Voice = Literal["person", "machine", "command", "output", "meta", "stop", "reply", "result", "none"]
 """Who speaks in a record. ``command`` is one of the person's, ``output`` what it printed; ``meta``
 is what the program added by itself, ``stop`` that the person interrupted the model."""
@@ -21,7 +23,7 @@ is what the program added by itself, ``stop`` that the person interrupted the mo
 Waiting = tuple[Literal["human", "wait", "other"], str]
 """The category and the name of the time before a turn."""
 
-USER: Final[Waiting] = "human", "waiting for the user"
+USER: Final[Waiting] = "human", NEXT_MESSAGE
 _TASK: Final[Waiting] = "wait", "waiting for a background task"
 _AGENT: Final[Waiting] = "wait", "waiting for another agent"
 _NEXT: Final[Waiting] = "wait", "waiting for the next prompt"

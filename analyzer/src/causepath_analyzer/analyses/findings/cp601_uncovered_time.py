@@ -1,0 +1,110 @@
+"""CP601: time on the path in which nothing was recorded: neither faster nor cheaper is known there.
+
+agent    |-----------------------------------------------|
+llm        |----|                              |----|
+                 what happened here: own code?
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
+from causepath_analyzer.analyses.path.critical_path import Section
+from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.model import NO_SPAN, TASKS, Trace
+
+_SHARE: Final = 5
+"""A fifth of the wall is worth a look."""
+
+
+def uncovered_time(facts: Facts) -> Iterator[Candidate]:
+    """Finds the span of an agent or a step that shows the least of what it did, or the time that
+    no span covers."""
+    trace = facts.trace
+    if trace.untrusted or trace.health.orphans or len(trace.spans) < 2:
+        return  # what was lost covered it
+    if not any(span.category in TASKS for span in trace.spans):
+        return
+    alone_ns = {i: ns for i, ns in facts.path.alone_ns.items() if _is_around_calls(facts.trace, i)}
+    most = max(alone_ns, key=alone_ns.__getitem__, default=NO_SPAN)
+    spent_ns = alone_ns.get(most, 0)
+    if spent_ns < facts.limits.tool_ns or _SHARE * spent_ns < trace.wall_ns:
+        return
+    before, gap, after = _longest(facts, most)
+    gap_ns = gap.end_ns - gap.start_ns
+    name = None if most == NO_SPAN else trace.spans[most].name
+    place = _place(facts, before, after)
+    share = f"{spent_ns / trace.wall_ns:.0%} of the wall"
+    yield Candidate(
+        title=f"trace {seconds(spent_ns)} that no span shows",
+        plural="trace what no span shows",
+        place=name or "",
+        spans=() if most == NO_SPAN else (most,),
+        evidence="proved",
+        why=(
+            f"{seconds(spent_ns)}, {share}, are covered by no span"
+            if name is None
+            else f"{name} itself took {seconds(spent_ns)}, {share}, in which nothing below it ran"
+        )
+        + f": {seconds(gap_ns)} at the most in one piece, {place}.",
+        fix=(
+            "Open a span around what the code does there (causepath.tool, or "
+            "tracer.start_as_current_span), or turn on the instrumentation of the library it "
+            "waits for. If it waits for a person, call that span after it (human, input)."
+        ),
+        where=where_of(trace, (most,)),
+        refuted_by="a person or another program that was waited for, which no trace would show",
+    )
+
+
+def _is_around_calls(trace: Trace, span: int) -> bool:
+    """Tells whether `span` holds others: one that does not shows what it did."""
+    return span == NO_SPAN or trace.spans[span].category == "agent" or bool(trace.children[span])
+
+
+def _longest(facts: Facts, span: int) -> tuple[Section | None, Section, Section | None]:
+    """Finds the longest section in which `span` shows nothing, and those around it."""
+    sections = facts.path.sections
+    own = [
+        at
+        for at, section in enumerate(sections)
+        if section.span == span and section.kind in ("agent", "other", "uncovered")
+    ]
+    at = max(own, key=lambda at: sections[at].end_ns - sections[at].start_ns)
+    before = sections[at - 1] if at else None
+    return before, sections[at], sections[at + 1] if at + 1 < len(sections) else None
+
+
+def _place(facts: Facts, before: Section | None, after: Section | None) -> str:
+    spans = facts.trace.spans
+    first = spans[before.span].name if before is not None and before.span != NO_SPAN else None
+    then = spans[after.span].name if after is not None and after.span != NO_SPAN else None
+    if first is not None and then is not None:
+        return f"between {first} and {then}"
+    if first is not None:
+        return f"after {first}"
+    return "from beginning to end" if then is None else f"before {then}"
+
+
+RULE: Final = Rule(
+    code="CP601",
+    title="Time that no span shows",
+    what=(
+        "The run waited while no span ran that says what for: the agent's own code, a library "
+        "that nothing instruments, or a person. What is not recorded can be made neither faster "
+        "nor cheaper."
+    ),
+    evidence=(
+        "proved: on the critical path, no span below the agent or step ran. Said of the largest "
+        "such time of a run, from 1 s (tool) and a fifth of the wall on; not where spans were "
+        "lost, as they may have covered it, nor of traces without calls of models or tools."
+    ),
+    saving="Not known: what happened there is in no trace.",
+    refuted_by="A person or another program that was waited for, which no trace would show.",
+    fix=(
+        "Open a span around it (causepath.tool, tracer.start_as_current_span), or turn on the "
+        "instrumentation of the library that it waits for (HTTP client, database)."
+    ),
+    find=uncovered_time,
+)

@@ -1,0 +1,208 @@
+"""CP601 and CP602: time in which nothing was recorded, and in which a person was waited for."""
+
+import pytest
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.findings.rule import UNKNOWN
+from tests.support.drawn import MS, drawn, found_in
+
+UNIT = 100 * MS
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              llm two                            |----|
+            """,
+            [
+                (
+                    "trace 2.4 s that no span shows",
+                    (
+                        "run itself took 2.4 s, 67% of the wall, in which nothing below it ran: "
+                        "1.4 s at the most in one piece, between one and two."
+                    ),
+                )
+            ],
+            id="between two calls",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+            """,
+            [
+                (
+                    "trace 2.9 s that no span shows",
+                    (
+                        "run itself took 2.9 s, 81% of the wall, in which nothing below it ran: "
+                        "2.8 s at the most in one piece, after one."
+                    ),
+                )
+            ],
+            id="after the last call",
+        ),
+        pytest.param(
+            """
+            llm one      |------|
+            llm two                            |------|
+            """,
+            [
+                (
+                    "trace 1.5 s that no span shows",
+                    (
+                        "1.5 s, 52% of the wall, are covered by no span: "
+                        "1.5 s at the most in one piece, between one and two."
+                    ),
+                )
+            ],
+            id="without a run around them",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |---------------|
+              llm two                        |-----------------|
+            """,
+            [],
+            id="all is covered",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |---------------|
+              tool t                         |-----------------|   inferred
+            """,
+            [],
+            id="a window covers it",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              network other         |---------------------|
+              llm two                                    |----|
+            """,
+            [],
+            id="something else is recorded",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              other connect         |--------------------|
+              llm two                                    |----|
+            """,
+            [],
+            id="a span that says by its name what it does",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              human approve         |--------------------|
+              llm two                                    |----|
+            """,
+            [],
+            id="a person is known to have been waited for",
+        ),
+        pytest.param(
+            """
+            other request  |-----------------------------------|
+              database q    |------|
+            """,
+            [],
+            id="a service without any call of an agent",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              llm two                            |----|        parent=lost
+            """,
+            [],
+            id="spans were lost",
+        ),
+        pytest.param("agent run      |-----------------------------------|", [], id="no calls"),
+    ],
+)
+def test_uncovered_time(drawing: str, expected: list[tuple[str, str]]) -> None:
+    trace = drawn(drawing, unit_ns=UNIT)
+    found = found_in(trace, "CP601")
+    assert [(one.title, one.why) for one in found] == expected
+    assert all(
+        (one.evidence, one.saving, one.replayed) == ("proved", UNKNOWN, False) for one in found
+    )
+    assert found_in(replace(trace, untrusted=True), "CP601") == []
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              human approve         |--------------------|         where=a.py:7
+              llm two                                    |----|
+            """,
+            [("ask people earlier (2.1 s waited)", ["approve"], "a.py:7")],
+            id="an approval",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              human yes             |------|
+              llm two                      |----|
+              human really                      |----------|
+              llm three                                    |--|
+            """,
+            [("ask people earlier (1.8 s waited)", ["yes", "really"], None)],
+            id="two questions",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              human approve         |--------------------|
+              tool build            |--------------------|
+              llm two                                    |----|
+            """,
+            [],
+            id="something else went on",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              human approve         |-------|
+              llm two               |-------------------------|
+            """,
+            [],
+            id="the answer was there in no time",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|
+              tool ask_user         |--------------------|
+              llm two                                    |----|
+            """,
+            [],
+            id="a tool that nothing says a person was behind",
+        ),
+    ],
+)
+def test_waiting_for_a_person(drawing: str, expected: list[tuple[str, list[str], str]]) -> None:
+    trace = drawn(drawing, unit_ns=UNIT)
+    found = found_in(trace, "CP602")
+    told = [(one.title, [trace.spans[i].name for i in one.spans], one.where) for one in found]
+    assert told == expected
+    assert all(one.saving == UNKNOWN for one in found)
+    assert found_in(replace(trace, untrusted=True), "CP602") == []
+    called = [replace(span, name="waiting for the user") for span in trace.spans]
+    assert found_in(replace(trace, spans=tuple(called)), "CP602") == []  # what they write next
