@@ -17,8 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-import tomllib
-
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.errors import ConfigurationError
 
@@ -32,6 +30,8 @@ def own_prices(file: str | None) -> OwnPrices:
     """Reads `file`. Raises `ConfigurationError` with the line, and what was expected there."""
     if file is None:
         return TABLE_ONLY
+    import tomllib  # few commands are given a file
+
     try:
         text = Path(file).read_text(encoding="utf-8")
         parsed = tomllib.loads(text, parse_float=Decimal)

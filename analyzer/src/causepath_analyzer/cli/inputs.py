@@ -16,9 +16,8 @@ from causepath_analyzer.cli.meant import refuse_program
 from causepath_analyzer.cli.output import Progress, complain, complain_about
 from causepath_analyzer.cli.source import Source
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
-from causepath_analyzer.jobs.file_parts import shares
+from causepath_analyzer.jobs.file_parts import LEAST_BYTES, MOST_JOBS, cores, shares
 from causepath_analyzer.jobs.share import Task
-from causepath_analyzer.jobs.team import LEAST_BYTES, MOST_JOBS, Team, cores
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.read import Keep, Options, Reading, read
 from causepath_analyzer.read.formats.recognise import NotApartError
@@ -27,6 +26,8 @@ from causepath_analyzer.report.unread import complaints
 
 if TYPE_CHECKING:
     import io
+
+    from causepath_analyzer.jobs.team import Team
 
 FILE_VARIABLE: Final = "CAUSEPATH_FILE"
 """Where the plugin writes its traces, and so where they are looked for."""
@@ -139,7 +140,7 @@ def read_inputs(
 
 def read_together(
     paths: Sequence[str], task: Task, jobs: int | None, *, quiet: bool = False
-) -> Team | None:
+) -> "Team | None":
     """Reads `paths` with up to `jobs` processes (``None``: as many as are worth it) and, unless it
     is to be `quiet`, says on standard error what in them was not understood.
 
@@ -148,6 +149,8 @@ def read_together(
     parts = shares(paths, task.options, jobs or min(cores(), MOST_JOBS), 1 if jobs else LEAST_BYTES)
     if len(parts) < 2:
         return None
+    from causepath_analyzer.jobs.team import Team  # one process needs none of it
+
     progress = Progress()
     try:
         team = Team(task, parts, progress)

@@ -26,8 +26,8 @@ from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.ids import begins_with
+from causepath_analyzer.jobs.file_parts import MOST_JOBS
 from causepath_analyzer.jobs.share import Row, Task, rows_of
-from causepath_analyzer.jobs.team import MOST_JOBS
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.read.formats.recognise import NotApartError

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import tomllib
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets import MEASURES, Amount, Budget, Unit
@@ -148,6 +147,8 @@ def _from_file(file: Path) -> Iterator[Budget]:
 
 def _table(file: Path) -> Mapping[str, Any] | None:
     """Reads the settings in `file`; ``None`` if it is a ``pyproject.toml`` without any."""
+    import tomllib  # few commands find a file to read
+
     try:
         parsed = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -7,6 +7,7 @@ right.
 """
 
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -31,6 +32,9 @@ from causepath_analyzer.read.formats.recognise import (
 from causepath_analyzer.read.input.source import STDIN, files, is_compressed
 from causepath_analyzer.server_request import is_address
 
+LEAST_BYTES: Final = 20_000_000
+"""Of input for each process: for less the start of another one is not worth it."""
+MOST_JOBS: Final = 64
 _BUFFER: Final = 1 << 20
 _LONGEST_LINE: Final = 1 << 26
 _MOST_LINES: Final = 100
@@ -49,6 +53,13 @@ class Part(Struct, frozen=True):
     path: str
     start: int = 0
     end: int | None = None
+
+
+def cores() -> int:
+    """Counts how many processes can run at once here."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def shares(

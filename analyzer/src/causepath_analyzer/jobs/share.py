@@ -8,8 +8,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
-from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.run_view import run_view
+from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.analyses.summary import Brief, brief
 from causepath_analyzer.jobs.file_parts import Part, read_part
 from causepath_analyzer.model import Input, Span, Trace
@@ -24,7 +23,6 @@ from causepath_analyzer.read.tree.joined_traces import (
     side_of,
     told,
 )
-from causepath_analyzer.report.json import trace_json
 
 
 class Task(Struct, frozen=True):
@@ -127,7 +125,14 @@ class Share:
                 rules=rules,
                 prices=task.prices,
             )
-            yield Row(brief(run), trace_json(run_view(run, most_rows=0)) if task.with_json else b"")
+            yield Row(brief(run), _json(run) if task.with_json else b"")
+
+
+def _json(run: Run) -> bytes:
+    from causepath_analyzer.analyses.run_view import run_view  # only where JSON is asked for
+    from causepath_analyzer.report.json import trace_json
+
+    return trace_json(run_view(run, most_rows=0))
 
 
 def rows_of(traces: Sequence[Trace], task: Task) -> Sequence[Row]:

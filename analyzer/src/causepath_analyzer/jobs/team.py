@@ -50,19 +50,7 @@ from causepath_analyzer.read.tree.joined_traces import (
     joins,
 )
 
-LEAST_BYTES: Final = 20_000_000
-"""Of input for each process: for less the start of another one is not worth it."""
-
-
-MOST_JOBS: Final = 64
 _LAST_WORDS_S: Final = 5.0
-
-
-def cores() -> int:
-    """Counts how many processes can run at once here."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Worker:

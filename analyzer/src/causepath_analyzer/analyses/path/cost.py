@@ -1,7 +1,7 @@
 """What a run cost: each call at the list price of its own moment, by the tier that served it.
 
 The table of prices is that of ``genai-prices``; where it is silent `_FACTORS` has a few of ours. It
-is imported when a cost is first asked for: that takes a quarter of a second. Contracts are not in
+is imported when a cost is first asked for: that takes a tenth of a second. Contracts are not in
 the traces.
 """
 

@@ -325,12 +325,13 @@ _NAME_PREFIXES: Final[tuple[tuple[str, Category], ...]] = (
     ("execute_tool ", "tool"),
 )
 
-_HUMAN_NAME: Final = re.compile(
-    r"^permission$|(?:^|[._ :/-])(?:blocked[._-]on[._-]user|human[._-](?:input|feedback|approval)"
+# Long patterns are compiled when a span first needs them, and `re` keeps them then.
+_HUMAN_NAME: Final = (
+    r"(?i)^permission$|(?:^|[._ :/-])"
+    r"(?:blocked[._-]on[._-]user|human[._-](?:input|feedback|approval)"
     r"|wait[._-]for[._-](?:user|human|approval|input)|user[._-]input|ask[._-](?:user|human)"
     r"|confirm[._-]with[._-]user|request[._-]permission|permission[._-](?:request|prompt))"
-    r"(?:$|[._ :/-])",
-    re.IGNORECASE,
+    r"(?:$|[._ :/-])"
 )
 """Names of spans in which a person is asked and may take as long as they like."""
 _QUESTIONS: Final = frozenset(
@@ -358,11 +359,10 @@ _PREPARES: Final = "._prepare_chat_with_tools"
 _MERGED: Final = "(merged tools)"
 """Google ADK writes a span of this tool where it puts the results of several tools together."""
 
-_WAIT_NAME: Final = re.compile(
-    r"(?:^|[._ :/-])(?:dequeue|queue[._](?:get|wait)|poll|polling|long[._]poll|sleep|wait"
+_WAIT_NAME: Final = (
+    r"(?i)(?:^|[._ :/-])(?:dequeue|queue[._](?:get|wait)|poll|polling|long[._]poll|sleep|wait"
     r"|wait[._](?:for[._])?(?:queue|slot|lock|result|message|rate[._]limit)|receive[._]message"
-    r"|semaphore[._]acquire)(?:$|[._ :/-])",
-    re.IGNORECASE,
+    r"|semaphore[._]acquire)(?:$|[._ :/-])"
 )
 """Names of spans that do nothing but wait for somebody else's work."""
 _WAITING: Final = frozenset(("receive", "poll"))
@@ -382,8 +382,8 @@ _STEPS: Final[Mapping[str, Category]] = {
 _RETRY_NAME: Final = re.compile(r"(?:^|[._ :/-])(?:back-?off|retry[._-]wait)(?:$|[._ :/-])")
 
 
-_CALLING: Final = re.compile(
-    r"(?:[a-z][\w-]*[./: ]){0,3}"
+_CALLING: Final = (
+    r"(?is)(?:[a-z][\w-]*[./: ]){0,3}"
     r"(?:(?:async[._ ]?)?(?:chat|text|message|response)s?[._ ]?(?:streaming[._ ]?)?"
     r"(?:completions?|generation|create|stream|parse)"
     r"|chat|completions?|responses?|generate(?:[._ ]?(?:content|text|object|message|response))*"
@@ -393,8 +393,7 @@ _CALLING: Final = re.compile(
     r"|completion|response|chat|query|run)|llm|(?:call|ask|query|invoke|prompt)[._ -]?(?:the[ _])?"
     r"(?:llm|model|claude|gpt|openai|anthropic|gemini))"
     r"(?:[._ ]?(?:create|stream|streaming|parse|async|with[._ ]?response[._ ]?stream|run|v\d))*"
-    r"(?:[ :/(\[].*)?\Z",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:[ :/(\[].*)?\Z"
 )
 """Operations and names of model calls in the words of SDKs, frameworks and users:
 ``chat.completions``, ``messages.create``, ``openai.responses``, ``llm.generate``, ``call_llm``."""
@@ -404,11 +403,10 @@ _COUNTING: Final = re.compile(r"(?:count|estimate)[._ -]?tokens?|tokeni[sz]e", r
 """Operations that count the tokens of a text, and call no model."""
 _LONGEST_OPERATION: Final = 200
 _PEER: Final = "peer.service"
-_DATABASES: Final = re.compile(
-    r"(?:^|[-_./ ])(?:mysql|mariadb|postgres(?:ql)?|psycopg\d?|redis|jedis|lettuce|mongo(?:db)?"
+_DATABASES: Final = (
+    r"(?i)(?:^|[-_./ ])(?:mysql|mariadb|postgres(?:ql)?|psycopg\d?|redis|jedis|lettuce|mongo(?:db)?"
     r"|cassandra|memcached?|spymemcached|elasticsearch|jdbc|sqlalchemy|oracle(?:db)?|mssql"
-    r"|sqlserver|sqlite|dynamodb|couchbase|clickhouse|hbase|neo4j|cockroachdb)(?:$|[-_./: ])",
-    re.IGNORECASE,
+    r"|sqlserver|sqlite|dynamodb|couchbase|clickhouse|hbase|neo4j|cockroachdb)(?:$|[-_./: ])"
 )
 """Products and libraries that OpenTracing's ``peer.service`` and ``component`` name."""
 
@@ -513,7 +511,7 @@ def _is_database(attributes: Mapping[str, object]) -> bool:
     """Tells whether the other side is named after a database, as OpenTracing's emitters do."""
     for name in names.PEER:
         said = attributes.get(name)
-        if isinstance(said, str) and _DATABASES.search(said):
+        if isinstance(said, str) and re.search(_DATABASES, said):
             return True
     return False
 
@@ -534,7 +532,7 @@ def _of_operation(attributes: Mapping[str, object], name: str) -> Category | Non
         return "embedding"
     if _RERANKING.search(said):
         return "retrieval"
-    return "llm" if _CALLING.match(said) else None
+    return "llm" if re.match(_CALLING, said) else None
 
 
 def _llm_or_step(name: str) -> Category:
@@ -563,8 +561,8 @@ def of_name(name: str) -> Category:
     for prefix, category in _NAME_PREFIXES:
         if name.startswith(prefix):
             return category
-    if _HUMAN_NAME.search(name):
+    if re.search(_HUMAN_NAME, name):
         return "human"
     if _RETRY_NAME.search(name):
         return "retry"
-    return "wait" if _WAIT_NAME.search(name) else "other"
+    return "wait" if re.search(_WAIT_NAME, name) else "other"
