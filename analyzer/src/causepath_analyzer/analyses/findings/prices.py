@@ -43,3 +43,11 @@ def cheaper(facts: Facts, then: Mapping[int, Tokens]) -> Saving:
     if before.usd is None or later.usd is None or not (before.is_whole and later.is_whole):
         return Saving()
     return Saving(usd=before.usd - later.usd)
+
+
+def is_worth_paying(facts: Facts, saving: Saving) -> bool:
+    """Tells whether the money is known, and 1 % of the cost of the run or more."""
+    whole = facts.cost.usd
+    if saving.usd is None or saving.usd <= 0 or whole is None:
+        return False
+    return saving.usd * 100 >= whole

@@ -1,0 +1,163 @@
+"""CP202: what a call had cached, and the next one of its conversation did not read.
+
+    call 1   read 0, wrote 9,000
+    call 2   read 9,000, wrote 400
+    call 3   read 0, wrote 9,900        why? Its tools are not those of call 2
+
+The order of causes: where the lifetime had elapsed, no edit is blamed; else the first block that
+is not as it was tells, in the order in which caches see them (tools, system prompt, messages). A
+break without either is the provider's doing, or nobody knows, and is not said.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec.structs import replace
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.prices import cheaper, is_worth_paying
+from causepath_analyzer.analyses.findings.prompt_caches import (
+    Cause,
+    Following,
+    cause_of,
+    counted,
+    following,
+)
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
+from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.model import Tokens
+
+_LEAST: Final = 1_024
+"""Tokens that are worth a look: caches are read in steps."""
+_READ: Final = 10
+"""A tenth less than was cached is a block more or less at its end."""
+
+_TITLES: Final[dict[Cause, str]] = {
+    "lifetime": "keep the prompt cache alive over pauses",
+    "tools": "keep the tools as they were (cache broken)",
+    "system": "keep the system prompt (cache broken)",
+    "messages": "append, change no message (cache broken)",
+}
+_WHY: Final[dict[Cause, str]] = {
+    "tools": "its tools are not those of the call before",
+    "system": "its system prompt is not that of the call before",
+    "messages": "one of its earlier messages is not as it was",
+}
+_FIXES: Final[dict[Cause, str]] = {
+    "lifetime": (
+        'Ask for the lifetime of one hour (cache_control with ttl "1h") where pauses of more than '
+        "five minutes are common: its writes cost twice the price of input, which is taken off."
+    ),
+    "tools": (
+        "Declare the same tools in the same order, with the same words, in every call of a "
+        "conversation; say in a message which ones may be used now."
+    ),
+    "system": (
+        "Keep times, ids and whatever else changes out of the system prompt: put them into the "
+        "last message."
+    ),
+    "messages": (
+        "Append to the conversation only; where it has to be cut, cut much and seldom, not a "
+        "little at every turn."
+    ),
+}
+
+
+def broken_caches(facts: Facts) -> Iterator[Candidate]:
+    """Finds calls that did not read what the call before them had in the cache, and why."""
+    spans = facts.trace.spans
+    if not any(
+        span.model_call is not None
+        and span.model_call.tokens is not None
+        and (span.model_call.tokens.cache_read or span.model_call.tokens.cache_write)
+        for span in spans
+    ):
+        return
+    for pairs in following(facts):
+        for pair in pairs:
+            before, now = counted(facts, pair.earlier), counted(facts, pair.later)
+            if before is None or now is None:
+                continue
+            cached = before.cache_read + before.cache_write
+            lost = cached - now.cache_read
+            if lost < max(_LEAST, cached // _READ):
+                continue
+            cause = cause_of(facts, pair)
+            if cause is not None:
+                yield from _candidate(facts, pair, cause, before, now)
+
+
+def _candidate(
+    facts: Facts, pair: Following, cause: Cause, before: Tokens, now: Tokens
+) -> Iterator[Candidate]:
+    spans = facts.trace.spans
+    cached = before.cache_read + before.cache_write
+    lost = cached - now.cache_read
+    written = max(0, now.cache_write - lost)
+    kept = replace(
+        now,
+        cache_read=cached,
+        cache_write=written,
+        cache_write_1h=min(now.cache_write_1h, written),
+    )
+    then = {pair.later: kept}
+    if cause == "lifetime":
+        then[pair.earlier] = replace(before, cache_write_1h=before.cache_write)
+    saving = cheaper(facts, then)
+    if not is_worth_paying(facts, saving):
+        return
+    where = where_of(facts.trace, (pair.later,))
+    pause_ns = spans[pair.later].start_ns - spans[pair.earlier].ended_ns
+    because = (
+        f"{seconds(pause_ns)} had passed, and what is cached lives for {seconds(pair.lifetime_ns)}"
+        if cause == "lifetime"
+        else _WHY[cause]
+    )
+    yield Candidate(
+        title=_TITLES[cause],
+        plural=_TITLES[cause],
+        place=f"{cause} {where or spans[pair.later].name}",
+        spans=(pair.earlier, pair.later),
+        saving=saving,
+        evidence="likely" if cause == "lifetime" else "proved",
+        why=(
+            f"{cached:,} tokens were in the cache, and the next call of the conversation read "
+            f"{now.cache_read:,} of them: {because}."
+        ),
+        fix=_FIXES[cause],
+        where=where,
+        refuted_by=(
+            "pauses that are longer than an hour as well"
+            if cause == "lifetime"
+            else "a change that the next call needs"
+        ),
+    )
+
+
+RULE: Final = Rule(
+    code="CP202",
+    title="A prompt cache that broke",
+    what=(
+        "A call had its prompt in the cache of the provider, and the next call of the same model "
+        "in the same conversation read little of it: what had been cached was paid for again."
+    ),
+    evidence=(
+        "proved: digests show the first block that is not as it was (tools, system prompt, "
+        "messages, in the order of the cache) inside what had been cached. likely: the call came "
+        "after the lifetime (five minutes, an hour where that was asked for), for models that "
+        "cache on request (Claude); then no edit is blamed. Nothing is said where neither holds "
+        "(the provider's doing, or nobody knows), where the prompt became shorter (compaction), "
+        "or of less than 1,024 tokens or a tenth of what was cached."
+    ),
+    saving=(
+        "Money alone: the cost of the call, minus its cost with all read that had been cached, and "
+        "that much less written; for a lifetime, what writing for an hour costs more is taken off. "
+        "How much sooner the first token comes is not known."
+    ),
+    refuted_by="A change that the next call needs; pauses that are longer than an hour as well.",
+    fix=(
+        "Send tools, system prompt and earlier messages byte by byte as before, and put what "
+        'changes behind them. Where pauses are long, ask for the longer lifetime (ttl "1h").'
+    ),
+    find=broken_caches,
+)

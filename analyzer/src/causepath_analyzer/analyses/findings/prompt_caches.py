@@ -1,0 +1,149 @@
+"""What calls could have read from the prompt cache of their provider: the calls before them."""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.path.usage import contradicts_itself
+from causepath_analyzer.analyses.proof.independence import failed
+from causepath_analyzer.model import ModelCall, Tokens
+
+LIFETIME_NS: Final = 300_000_000_000
+"""Providers keep what was cached for five minutes after it was last used, if no longer is asked
+for."""
+LONG_LIFETIME_NS: Final = 3_600_000_000_000
+
+
+Cause = Literal["lifetime", "tools", "system", "messages"]
+
+
+class Following(Struct, frozen=True):
+    """Two calls of one conversation and model: ``later`` began when ``earlier`` had ended, and was
+    given as much or more. ``lifetime_ns`` is how long what ``earlier`` cached lives."""
+
+    earlier: int
+    later: int
+    lifetime_ns: int
+
+    def is_within(self, facts: Facts) -> bool:
+        """Tells whether what the earlier one cached was still there for the later one."""
+        spans = facts.trace.spans
+        return spans[self.later].start_ns - spans[self.earlier].start_ns < self.lifetime_ns
+
+    def has_lapsed(self, facts: Facts) -> bool:
+        """Tells whether what the earlier one cached was surely gone."""
+        spans = facts.trace.spans
+        return spans[self.later].start_ns - spans[self.earlier].ended_ns > self.lifetime_ns
+
+    def carries_on(self, facts: Facts) -> bool:
+        """Tells whether digests say that the later one was given all that the earlier one was, in
+        the same order, and more."""
+        before, now = facts.flow.given(self.earlier), facts.flow.given(self.later)
+        if not before or now is None:
+            return False
+        return now[: len(before)] == before
+
+
+def counted(facts: Facts, call: int) -> Tokens | None:
+    """Gives the tokens of `call`, if they are whole and it was answered."""
+    span = facts.trace.spans[call]
+    told = span.model_call
+    if told is None or told.tokens is None or failed(span) or told.partial or told.partial_input:
+        return None
+    return None if contradicts_itself(told.tokens) or not told.tokens.input else told.tokens
+
+
+def following(facts: Facts) -> Iterator[list[Following]]:
+    """Lists, for each conversation and model in it, the calls that follow each other.
+
+    Where digests say which call another one goes on from, although not all of it is as it was, that
+    is the one before it.
+    """
+    spans, flow = facts.trace.spans, facts.flow
+    numbers: dict[str, int] | None = None
+    lives = _Lives(facts)
+    for conversation in facts.usage.conversations:
+        last: dict[str, int] = {}
+        found: dict[str, list[Following]] = {}
+        for i in conversation.calls:
+            told = spans[i].model_call
+            if told is None or told.model is None or facts.kinds.calls[i] != i:
+                continue
+            before = last.get(told.model)
+            if told.blocks is not None and told.blocks.previous:
+                if numbers is None:
+                    numbers = {span.span_id: number for number, span in enumerate(spans)}
+                named = numbers.get(told.blocks.previous)
+                if (
+                    named is not None
+                    and named in flow.sources(i)
+                    and _model(facts, named) == told.model
+                ):
+                    before = named
+            last[told.model] = i
+            if before is not None and _grows(facts, before, i):
+                found.setdefault(told.model, []).append(Following(before, i, lives.ns(before)))
+        yield from found.values()
+
+
+def _model(facts: Facts, call: int) -> str | None:
+    told = facts.trace.spans[call].model_call
+    return told.model if told is not None else None
+
+
+def _grows(facts: Facts, earlier: int, later: int) -> bool:
+    before, now = counted(facts, earlier), counted(facts, later)
+    follows = facts.trace.spans[later].start_ns >= facts.trace.spans[earlier].ended_ns
+    return follows and before is not None and now is not None and now.input >= before.input
+
+
+class _Lives:
+    """The lifetime of what was cached up to a call: an hour once that was asked for."""
+
+    def __init__(self, facts: Facts) -> None:
+        asking = (
+            span.start_ns
+            for span in facts.trace.spans
+            if span.model_call is not None
+            and span.model_call.tokens is not None
+            and span.model_call.tokens.cache_write_1h
+        )
+        self._spans = facts.trace.spans
+        self._since_ns = next(asking, None)
+
+    def ns(self, call: int) -> int:
+        """Tells how long what `call` had cached lives."""
+        if self._since_ns is None or self._spans[call].start_ns < self._since_ns:
+            return LIFETIME_NS
+        return LONG_LIFETIME_NS
+
+
+def is_cached_on_request(call: ModelCall) -> bool:
+    """Tells whether the prompts of a model are only cached where a request asks for it."""
+    return "claude" in (call.model or "").lower()
+
+
+def cause_of(facts: Facts, pair: Following) -> Cause | None:
+    """Tells why the later call could not read what the earlier one had cached, if anything does.
+
+    Where the lifetime had elapsed, no edit is blamed; else it is the first block that is not as it
+    was, in the order in which caches see them.
+    """
+    spans = facts.trace.spans
+    if pair.has_lapsed(facts):
+        call = spans[pair.earlier].model_call
+        # How long others keep what they cache by themselves nobody promises.
+        return "lifetime" if call is not None and is_cached_on_request(call) else None
+    if not pair.is_within(facts):
+        return None
+    call, before = spans[pair.later].model_call, spans[pair.earlier]
+    blocks = call.blocks if call is not None else None
+    if blocks is None or blocks.previous != before.span_id or not blocks.given:
+        return None
+    given = facts.flow.given(pair.earlier)
+    if given is None or blocks.kept >= len(given):
+        return None  # all of it was sent again
+    role = blocks.given[0].role
+    return "tools" if role == "tools" else "system" if role == "system" else "messages"

@@ -1,0 +1,190 @@
+"""CP202 and CP203: prompts that were paid for again, and why; by price, net of what is written."""
+
+from decimal import Decimal
+
+import pytest
+
+from tests.support.drawn import MS, drawn, found_in
+
+SECOND = 1_000 * MS
+MODEL = "model=claude-opus-4-8 provider=anthropic scope=causepath where=a.py:1"
+
+
+def three(first: str, second: str, third: str, model: str = MODEL, pause: int = 0) -> str:
+    """Three calls of one agent, one after the other, a tool between each; facts of each."""
+    gap = " " * pause
+    return f"""
+    agent run    |----------------------------{"-" * 2 * pause}|
+      llm one     |---|                                    {model} {first}
+      tool a          |--|                                 asked_by=one
+      llm two     {gap}      |---|                         {model} {second} results=a
+      tool b      {gap}          |--|                      asked_by=two
+      llm three   {gap}{gap}            |---|              {model} {third} results=b
+    """
+
+
+# 10,000 tokens more in each call. Opus 4.8 costs 5 $ a million: 0.1 x read, 1.25 x written.
+PLAIN = three("tokens=10000/9", "tokens=20000/9", "tokens=30000/9")
+DIGESTS = three(
+    "tokens=10000/9 blocks=a>b",
+    "tokens=20000/9 blocks=2@one+c>d",
+    "tokens=30000/9 blocks=4@two+e>f",
+)
+WRITTEN = three("tokens=10000/9/0/10000", "tokens=20000/9/0/20000", "tokens=30000/9/0/30000")
+EDITED = three(
+    "tokens=10000/9/0/10000 blocks=tools/text/tools1,system/text/system1,x>b",
+    "tokens=20000/9/0/20000 blocks=1@one+system/text/system2,x,b,c>d",
+    "tokens=30000/9/0/30000 blocks=1@two+system/text/system3,x,b,c,d,e>f",
+)
+BROKEN = three(
+    "tokens=10000/9/0/10000 blocks=tools/text/tools1,system/text/system1,x>b",
+    "tokens=20000/9/10000/10000 blocks=4@one+c>d",
+    "tokens=30000/9/0/30000 blocks=1@two+system/text/system2,x,b,c,d,e>f",
+)
+# As billed: 60,000 x 5 = 0.30; cached: 30,000 written = 0.1875, 30,000 read = 0.015.
+UNCACHED_USD = Decimal("0.0975")
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(DIGESTS, [("cache the prompt of 3 calls", "proved", UNCACHED_USD)], id="kept"),
+        pytest.param(
+            PLAIN, [("cache the prompt of 3 calls", "likely", UNCACHED_USD)], id="results came back"
+        ),
+        pytest.param(
+            WRITTEN,
+            # Not writing 60,000 tokens saves a quarter of 0.30.
+            [("read the cache that 3 calls write", "likely", Decimal("0.075"))],
+            id="written and never read",
+        ),
+        pytest.param(EDITED, [], id="written and not read, and it is known why"),
+        pytest.param(BROKEN, [], id="read in part"),
+        pytest.param(
+            three("tokens=900/9", "tokens=1900/9", "tokens=2900/9"), [], id="too short to be cached"
+        ),
+        pytest.param(
+            three("tokens=10000/9", "tokens=10000/9/10000", "tokens=10000/9/10000"), [], id="read"
+        ),
+        pytest.param(
+            PLAIN.replace("results=", "where=").replace("asked_by", "call_id"),
+            [],
+            id="nobody knows what they were given",
+        ),
+        pytest.param(
+            three(
+                "tokens=10000/9 blocks=a>b",
+                "tokens=20000/9 blocks=c>d",
+                "tokens=30000/9 blocks=e>f",
+            )
+            .replace("results=", "where=")
+            .replace("asked_by", "call_id"),
+            [],
+            id="three questions",
+        ),
+        pytest.param(PLAIN.replace("claude-opus-4-8", "gpt-4o"), [], id="it caches by itself"),
+        pytest.param(PLAIN.replace("scope=causepath", "scope=else"), [], id="caches are not told"),
+        pytest.param(PLAIN.replace("opus-4-8", "of-our-own"), [], id="without a price"),
+        pytest.param(
+            three("tokens=10000/9", "tokens=20000/9", "tokens=30000/9", pause=400),
+            [],
+            id="after more than five minutes",
+        ),
+        pytest.param(
+            three("tokens=10000/9/0/10000", "tokens=9000/9", "tokens=8000/9"),
+            [],
+            id="a conversation that becomes shorter",
+        ),
+        pytest.param(
+            three("tokens=10000/9/0/10000", "tokens=20000/9/0/20000", ""),
+            [],
+            id="written once more: another run may read it",
+        ),
+        pytest.param(
+            three("tokens=10000/9/0/99999", "tokens=20000/9/0/99999", "tokens=30000/9/0/99999"),
+            [],
+            id="counts that cannot be",
+        ),
+        pytest.param(three("", "", ""), [], id="no counts"),
+    ],
+)
+def test_stable_prompts(drawing: str, expected: list[tuple[str, str, Decimal]]) -> None:
+    found = found_in(drawn(drawing, unit_ns=SECOND), "CP203")
+    assert [(one.title, one.evidence, one.saving.usd) for one in found] == expected
+    assert all(one.saving.ns is None for one in found)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(
+            BROKEN,
+            # The third read nothing of 20,000: 1.25 - 0.1 of 0.10.
+            [("keep the system prompt (cache broken)", "proved", Decimal("0.115"))],
+            id="another system prompt",
+        ),
+        pytest.param(
+            EDITED,
+            [("keep the system prompt (cache broken), 2 times", "proved", Decimal("0.1725"))],
+            id="another one each time",
+        ),
+        pytest.param(
+            BROKEN.replace("1@two+system/text/system2,x,b,c,d,e", "3@two+y,c,d,e"),
+            [("append, change no message (cache broken)", "proved", Decimal("0.115"))],
+            id="an earlier message",
+        ),
+        pytest.param(
+            BROKEN.replace("tools/text/tools1,", "tools/text/tools0,tools/text/tools1,")
+            .replace("4@one", "5@one")
+            .replace(
+                "1@two+system/text/system2,x", "1@two+tools/text/tools2,system/text/system1,x"
+            ),
+            [("keep the tools as they were (cache broken)", "proved", Decimal("0.115"))],
+            id="another tool",
+        ),
+        pytest.param(
+            three(
+                "tokens=10000/9/0/10000",
+                "tokens=20000/9/10000/10000",
+                "tokens=30000/9/0/30000",
+                pause=400,
+            ),
+            # 20,000 not written again saves 0.115; 10,000 written for an hour cost 0.0375 more.
+            [("keep the prompt cache alive over pauses", "likely", Decimal("0.0775"))],
+            id="the lifetime was over",
+        ),
+        pytest.param(
+            three(
+                "tokens=10000/9/0/10000/0/10000",
+                "tokens=20000/9/10000/10000",
+                "tokens=30000/9/20000/10000",
+                pause=400,
+            ),
+            [],
+            id="an hour was asked for",
+        ),
+        pytest.param(
+            BROKEN.replace("1@two+system/text/system2,x,b,c,d,e", "6@two+e"), [], id="nobody knows"
+        ),
+        pytest.param(BROKEN.replace(" blocks=", " links="), [], id="without digests"),
+        pytest.param(
+            BROKEN.replace("tokens=30000/9/0/30000", "tokens=12000/9/0/12000"),
+            [],
+            id="compacted: it became shorter",
+        ),
+        pytest.param(
+            BROKEN.replace("tokens=30000/9/0/30000", "tokens=30000/9/19500/10500"),
+            [],
+            id="a little less than had been cached",
+        ),
+        pytest.param(
+            BROKEN.replace("30000/9/0/30000", "30000/9/0/30000 error=429"), [], id="failed"
+        ),
+        pytest.param(BROKEN.replace("opus-4-8", "of-our-own"), [], id="without a price"),
+        pytest.param(PLAIN, [], id="nothing is cached"),
+    ],
+)
+def test_broken_caches(drawing: str, expected: list[tuple[str, str, Decimal]]) -> None:
+    found = found_in(drawn(drawing, unit_ns=SECOND), "CP202")
+    assert [(one.title, one.evidence, one.saving.usd) for one in found] == expected
+    assert all(one.saving.ns is None for one in found)
