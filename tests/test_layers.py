@@ -120,7 +120,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.wiring": set(),
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},
-    "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run"},
+    "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run", "model"},
     "analyses.summary": {"analyses.findings", "analyses.path", "analyses.run", "ids", "model"},
     "analyses.predictions": {
         "analyses.facts",

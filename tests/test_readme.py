@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from causepath_analyzer.analyses.budgets import MEASURES
+from causepath_analyzer.analyses.budgets.measures import CALL_MEASURES, MEASURES
+from causepath_analyzer.analyses.budgets.wording import SHARES
 from causepath_analyzer.cli.check import check
 from tests.support.messages_api import messages_api_process
 
@@ -122,10 +123,13 @@ def test_the_gallery_shows_reports_as_they_are_printed(report: str) -> None:
 
 
 def test_every_budget_is_in_the_docs_and_in_the_help() -> None:
-    rows = re.findall(r"^\| (`[a-z].*)$", PAGES["budgets.md"], re.MULTILINE)
+    _, _, table = PAGES["budgets.md"].partition("| measure |")
+    rows = re.findall(r"^\| (`[a-z].*)$", table.partition("\n\n")[0], re.MULTILINE)
     assert set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", "".join(rows))) == set(MEASURES)
+    assert [name for name in CALL_MEASURES if f"`{name}`" not in table] == []
     told = check.__doc__ or ""
-    assert [name for name in MEASURES if f"`{name}`" not in told and name[:5] != "path."] == []
+    names = (*MEASURES, *CALL_MEASURES, *SHARES)
+    assert [name for name in names if f"`{name}`" not in told and name[:5] != "path."] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.budgets.wording import Budget
 from causepath_analyzer.analyses.lacking import lacking
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import ModelCall, Tokens
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import spans_drawn
+from tests.support.held import held
 
 S = 1_000_000_000
 WHOLE = ModelCall(model="claude-opus-5-5", tokens=Tokens(1000, 100))
@@ -53,8 +54,8 @@ def test_what_is_lacking(found: Run, words: list[str]) -> None:
 @pytest.mark.parametrize("name", ["wall", "path.llm", "tokens.input", "tokens.output"])
 def test_what_is_left_of_a_trace_is_a_lower_bound(name: str) -> None:
     pieces = run(PIECES, one=WHOLE, three=WHOLE)
-    (kept,) = checked([Budget(name, 10**12, "--max")], [pieces]).budgets
-    (broken,) = checked([Budget(name, 1, "--max")], [pieces]).budgets
+    (kept,) = held([Budget(name, 10**12, "--max")], [pieces]).budgets
+    (broken,) = held([Budget(name, 1, "--max")], [pieces]).budgets
     assert (kept.verdict, broken.verdict) == ("inconclusive", "fail")
 
 

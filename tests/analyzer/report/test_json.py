@@ -2,7 +2,7 @@
 
 import json
 
-from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.budgets.wording import Budget
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
@@ -11,6 +11,7 @@ from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Input, Skipped
 from causepath_analyzer.report.json import check_json, report_json, trace_json
 from tests.support.drawn import MS, drawn
+from tests.support.held import held
 
 TRACE = drawn(
     """
@@ -212,11 +213,26 @@ def test_time_that_nothing_covers_has_no_span() -> None:
     }
 
 
+VIOLATIONS = [
+    {
+        "trace_id": "f" * 32,
+        "name": "research",
+        "used": 1800 * MS,
+        "span_id": None,
+        "path": [
+            {"name": "one", "ns": 400 * MS},
+            {"name": "u", "ns": 400 * MS},
+            {"name": "t", "ns": 300 * MS},
+        ],
+    }
+]
+
+
 def test_check() -> None:
     budgets = [Budget("wall", 1000 * MS, "a.toml:3"), Budget("turns", 5, "--max")]
     runs = [explained(TRACE)]
     check = json.loads(
-        check_json(INPUTS, checked(budgets, runs, sum(one.unread for one in INPUTS)))
+        check_json(INPUTS, held(budgets, runs, unread=sum(one.unread for one in INPUTS)))
     )
     assert check == {
         "schema": "causepath.check/2",
@@ -236,6 +252,16 @@ def test_check() -> None:
                 "at_least": False,
                 "why": None,
                 "where": "a.toml:3",
+                "budget": "wall",
+                "sign": "<=",
+                "level": "error",
+                "runs": 1,
+                "range": None,
+                "total": None,
+                "baseline": None,
+                "needed": None,
+                "is_near": False,
+                "violations": VIOLATIONS,
             },
             {
                 "name": "turns",
@@ -249,10 +275,21 @@ def test_check() -> None:
                 "at_least": False,
                 "why": None,
                 "where": "--max",
+                "budget": "turns",
+                "sign": "<=",
+                "level": "error",
+                "runs": 1,
+                "range": None,
+                "total": None,
+                "baseline": None,
+                "needed": None,
+                "is_near": False,
+                "violations": [],
             },
         ],
         "verdict": "fail",
         "unread": 1,
+        "changed": [],
     }
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.text import Text
 
-from causepath_analyzer.analyses.budgets import Budget, checked
+from causepath_analyzer.analyses.budgets.wording import Budget
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
@@ -22,6 +22,7 @@ from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
 from causepath_analyzer.report.waterfall import ASCII, BLOCKS, Marks
 from tests.support.drawn import MS, drawn
+from tests.support.held import held
 
 AGENT = """
     agent research             |--------------------------------------------------|
@@ -121,7 +122,7 @@ def test_budgets() -> None:
         Budget("tokens.input", 40_000, "--max"),
         Budget("cost", 1, "--max"),
     ]
-    text = plain(check_text(checked(budgets, runs), 8))
+    text = plain(check_text(held(budgets, runs), 8))
     assert text == (GOLDEN / "check.txt").read_text()
 
 

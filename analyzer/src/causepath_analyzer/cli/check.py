@@ -1,14 +1,21 @@
 """``causepath check PATHS``: hold runs against budgets."""
 
 import os
-from typing import Annotated, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Final, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from causepath_analyzer.analyses.budgets import Verdict, checked
+from causepath_analyzer.analyses.budgets.baseline import has_agent_in_common
+from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES, Sample, sampled
+from causepath_analyzer.analyses.budgets.verdicts import Check, Verdict, checked
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import id_length
+from causepath_analyzer.cli.baselines import baseline_file, read_baseline
+from causepath_analyzer.cli.baselines import save_baseline as save_baseline_of
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
@@ -16,22 +23,56 @@ from causepath_analyzer.cli.finding_options import (
     wanted_rules,
 )
 from causepath_analyzer.cli.inputs import Json, read_picked
-from causepath_analyzer.cli.output import show, write
+from causepath_analyzer.cli.output import Color, add, complain, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.settings import budgets
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.model import Input
 from causepath_analyzer.prices_file import own_prices
+from causepath_analyzer.report.check_files import check_junit, check_sarif
+from causepath_analyzer.report.check_markdown import MOST_SUMMARY, annotations, check_markdown
 from causepath_analyzer.report.check_text import check_text
+from causepath_analyzer.report.formatting import count
 from causepath_analyzer.report.json import check_json
 
 MAX_VARIABLE: Final = "CAUSEPATH_MAX"
+SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 _STATUS: Final[dict[Verdict, ExitStatus]] = {
     "pass": ExitStatus.FINE,
     "fail": ExitStatus.BUDGET_BROKEN,
     "inconclusive": ExitStatus.INCONCLUSIVE,
 }
+
+
+_OUTPUTS: Final = Group("Outputs")
+
+
+@Parameter(name="*", group=_OUTPUTS)
+@dataclass(frozen=True)
+class CheckOutputs:
+    """Other forms in which a check is told, beside the text."""
+
+    markdown: Annotated[
+        bool, Parameter(negative="", help="Print Markdown, for a pull request or an issue.")
+    ] = False
+    junit: Annotated[
+        str | None, Parameter(metavar="FILE", help="Write JUnit XML, a test case for a budget.")
+    ] = None
+    sarif: Annotated[
+        str | None, Parameter(metavar="FILE", help="Write SARIF 2.1.0, for code scanning.")
+    ] = None
+    github: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Print GitHub annotations as well, and write to $GITHUB_STEP_SUMMARY.",
+        ),
+    ] = False
+
+
+TEXT_ONLY: Final = CheckOutputs()
 
 
 def check(
@@ -42,47 +83,157 @@ def check(
             name="--max",
             negative="",
             metavar="NAME=AMOUNT",
-            help="A budget, like `wall=5s`; again for more. Environment: CAUSEPATH_MAX.",
+            help="The most that each run may use, like `wall=5s`; again for more. "
+            "Environment: CAUSEPATH_MAX.",
         ),
     ] = None,
+    budget: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="", metavar="TEXT", help='A budget, like "p(95) wall < 20s"; again for more.'
+        ),
+    ] = None,
+    warn: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="", metavar="TEXT", help="A budget that is only warned of when it is broken."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE|NAME",
+            help="The runs that limits like `< +10% and +200ms` are compared with.",
+        ),
+    ] = None,
+    save_baseline: Annotated[
+        str | None,
+        Parameter(metavar="FILE|NAME", help="Keep these runs as a baseline for later checks."),
+    ] = None,
+    inconclusive: Annotated[
+        Literal["pass", "fail"] | None,
+        Parameter(help="Take what nobody can tell for kept or broken; else exit with 3."),
+    ] = None,
+    allow_empty: Annotated[
+        bool, Parameter(negative="", help="Budgets may be about no run at all.")
+    ] = False,
     config: ConfigOption = None,
     json: Json = False,
+    outputs: CheckOutputs = TEXT_ONLY,
     source: Source = EVERYTHING,
     findings: FindingOptions = EVERY_FINDING,
     prices: PricesOption = None,
     color: ColorOption = "auto",
 ) -> int:
-    """Hold every run against budgets; exit with 1 if one is broken.
+    """Hold every run against budgets; exit with 1 if one is broken, with 3 if nobody can tell.
 
-    Budgets are `wall`, `path.KIND` (wall time spent on tool, llm, first_token, retry, ...),
-    `tokens.input`, `tokens.output`, `tokens.cache_read`, `tokens.cache_write`, `tokens.reasoning`,
-    `calls.llm`, `calls.tool`, `turns`, `cost`, `findings` (how many opportunities a run may have)
-    and `failed` (0: each run has to end well).
+    A budget is `wall < 60s` for each run, or `p(95) wall < 20s`, `mean cost < $0.25`, `share tool <
+    40%`, `error_rate < 1%`, `p(95) first_token{agent="research"} < 2s`, `count CP101 == 0`.
+
+    Budgets are `wall`, `perceived` (until the last answer begins), `path.KIND` (wall time spent on
+    tool, llm, first_token, retry, ...), `tokens.input`, `tokens.output`, `tokens.cache_read`,
+    `tokens.cache_write`, `tokens.reasoning`, `calls.llm`, `calls.tool`, `turns`, `cost`, `findings`
+    (how many opportunities a run may have) and `failed` (0: each run has to end well); of each call
+    `first_token`, `call.llm` and `call.tool`; of all runs `error_rate` and `cache_read_share`.
     """
-    wanted, file = budgets(max or (), os.environ.get(MAX_VARIABLE, ""), config)
-    if not wanted:
+    settings = budgets(
+        max or (), budget or (), warn or (), os.environ.get(MAX_VARIABLE, ""), config
+    )
+    wanted = settings.budgets
+    if not wanted and save_baseline is None:
+        file = settings.file
         where = f"{file} has none" if file else "there is no settings file with any"
         raise UsageError(
             f'no budgets: {where}; set one with --max "wall=5s", '
             "or in [tool.causepath.budgets] of pyproject.toml"
         )
-    names = {budget.name for budget in wanted}
-    rules = wanted_rules(findings, config) if "findings" in names else ()
-    if findings != EVERY_FINDING and "findings" not in names:
+    measures = {name for one in wanted for name in one.measures}
+    if save_baseline is not None:
+        measures |= set(MEASURES)
+    codes = any(name == "findings" or CODE.match(name) for name in measures)
+    rules = wanted_rules(findings, config) if codes else ()
+    if findings != EVERY_FINDING and not codes:
         raise UsageError(
             "--select and --ignore say which findings the budget of findings counts; set one with "
             '--max "findings=0"'
         )
+    before = None if baseline is None else read_baseline(baseline).runs
     reading = read_picked(paths, source)
     others = elsewhere(reading.traces) if rules else NOWHERE
     own = own_prices(prices)
     runs = [
-        explained(entry, with_cost="cost" in names, others=others, rules=rules, prices=own)
+        explained(entry, with_cost="cost" in measures, others=others, rules=rules, prices=own)
         for entry in reading.traces
     ]
-    found = checked(wanted, runs, sum(entry.unread for entry in reading.inputs))
+    samples = [sampled(run, measures) for run in runs]
+    if before is not None and not has_agent_in_common(before, samples):
+        raise UsageError(
+            f"{baseline_file(baseline or '')} is of other agents: it has "
+            f"{_names(before)}, and here is {_names(samples)}"
+        )
+    unread = sum(entry.unread for entry in reading.inputs)
+    found = checked(wanted, samples, before, unread, settings.near)
+    if not allow_empty:
+        _refuse_empty(found, samples)
+    if save_baseline is not None:
+        place = save_baseline_of(save_baseline, samples)
+        complain(f"kept {count(len(samples), 'run')} as a baseline in {place}")
+    if wanted:
+        ids = [entry.trace_id for entry in reading.traces]
+        _tell(found, ids, reading.inputs, outputs, json=json, color=color)
+    return reading.status or _status(found.verdict, inconclusive)
+
+
+def _names(samples: Sequence[Sample]) -> str:
+    names = sorted({sample.name for sample in samples})
+    more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+_NAMES: Final = 5
+
+
+def _refuse_empty(found: Check, samples: Sequence[Sample]) -> None:
+    """A budget that is about no run would be kept for ever: raises `UsageError`."""
+    for one in found.budgets:
+        if one.runs:
+            continue
+        only = one.budget.only
+        near = get_close_matches(only.agent, {sample.name for sample in samples}, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {_names(samples)}"
+        raise UsageError(
+            f"{one.budget.where}: {one.budget.name} is about no run or call in the input; {hint} "
+            "(--allow-empty takes it)"
+        )
+
+
+def _tell(
+    found: Check,
+    trace_ids: Sequence[str],
+    inputs: Sequence[Input],
+    outputs: CheckOutputs,
+    *,
+    json: bool,
+    color: Color,
+) -> None:
+    if outputs.junit is not None:
+        write(check_junit(found), outputs.junit)
+    if outputs.sarif is not None:
+        write(check_sarif(found), outputs.sarif)
     if json:
-        write(check_json(reading.inputs, found), None)
+        write(check_json(inputs, found), None)
+    elif outputs.markdown:
+        write(check_markdown(found).encode(), None)
     else:
-        show(check_text(found, id_length([entry.trace_id for entry in reading.traces])), color)
-    return reading.status or _STATUS[found.verdict]
+        show(check_text(found, id_length(trace_ids)), color)
+    if outputs.github:
+        write(annotations(found).encode(), None)
+        summary = os.environ.get(SUMMARY_VARIABLE)
+        if summary:
+            add(check_markdown(found, MOST_SUMMARY).encode(), summary)
+
+
+def _status(verdict: Verdict, inconclusive: Literal["pass", "fail"] | None) -> ExitStatus:
+    if verdict == "inconclusive" and inconclusive is not None:
+        verdict = inconclusive
+    return _STATUS[verdict]

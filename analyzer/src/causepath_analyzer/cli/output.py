@@ -119,6 +119,15 @@ def write(data: bytes, path: str | None) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def add(data: bytes, path: str) -> None:
+    """Adds `data` to the file `path`."""
+    try:
+        with Path(path).open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def marks(*, ascii_only: bool, stream: IO[str] | None = None, saved: bool = False) -> Marks:
     """Gives block characters where `stream` (standard output) has them, else plain ones, and its
     width; or that of a file, if the text is `saved`."""

@@ -9,6 +9,9 @@ or in the nearest folder above::
     tokens.input = 40000
     calls.llm = 6
     cost = "$0.25"
+    error = ["p(95) wall < 20s", "mean cost < $0.20"]
+    warn = ["error_rate < 1%"]  # said, and no more
+    near = "80%"                # of how much of a budget it is said that it is nearly used up
 
     [findings]                  # in pyproject.toml: [tool.causepath.findings]
     select = ["CP1"]            # codes, or what they begin with; without it, all
@@ -16,8 +19,8 @@ or in the nearest folder above::
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -25,27 +28,23 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.budgets import MEASURES, Amount, Budget, Unit
+from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES
+from causepath_analyzer.analyses.budgets.verdicts import NEAR
+from causepath_analyzer.analyses.budgets.wording import (
+    EXAMPLES,
+    Budget,
+    Level,
+    WordingError,
+    read_amount,
+    told_measures,
+    wording,
+)
 from causepath_analyzer.analyses.findings.rules import misnamed
 from causepath_analyzer.errors import ConfigurationError, UsageError
 
-_UNITS_NS: Final[Mapping[str, int]] = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "min": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_AMOUNT: Final = re.compile(r"\s*(\$?)\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*\Z")
-_EXAMPLES: Final[Mapping[Unit, str]] = {
-    "ns": '"5s", "800ms" or "2m"',
-    "tokens": "40000",
-    "calls": "6",
-    "usd": '"$0.25"',
-    "findings": "0",
-}
+_LEVELS: Final[tuple[Level, ...]] = ("error", "warn")
+_QUOTED: Final = ("ns", "usd", "share")
+"""Units whose amounts are no numbers in TOML."""
 
 
 class FindingSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,28 +69,73 @@ class _Project(Struct, frozen=True):
     tool: _Tool = _Tool()
 
 
-def budgets(
-    flags: Sequence[str], environment: str, config: str | None
-) -> tuple[tuple[Budget, ...], str | None]:
-    """Gathers the budgets that hold, and names the settings file they may come from.
+class BudgetSettings(Struct, frozen=True):
+    """The budgets that hold, the settings ``file`` that some may come from, and the part of a
+    budget from which on it is nearly used up."""
 
-    `flags` and the comma-separated `environment` are like "wall=5s". Raises `UsageError` or
-    `ConfigurationError` for what is not understood.
+    budgets: tuple[Budget, ...]
+    file: str | None
+    near: Decimal = NEAR
+
+
+def budgets(
+    most: Sequence[str],
+    errors: Sequence[str],
+    warnings: Sequence[str],
+    environment: str,
+    config: str | None,
+) -> BudgetSettings:
+    """Gathers the budgets that hold.
+
+    `most` and the comma-separated `environment` are like "wall=5s", `errors` and `warnings` like
+    "p(95) wall < 5s". Raises `UsageError` or `ConfigurationError` for what is not understood.
     """
-    found: dict[str, Budget] = {}
     file = _chosen_file(config)
-    if file is not None:
-        found.update((budget.name, budget) for budget in _from_file(file))
-    in_environment = [entry for entry in re.split(r"[,\s]+", environment) if entry]
-    for where, entries in (("CAUSEPATH_MAX", in_environment), ("--max", flags)):
-        for entry in entries:
-            name, equals, value = entry.partition("=")
-            if not equals:
-                raise UsageError(f"{where}: {entry!r} is no budget; write it like wall=5s")
-            problem = f"{where} {entry}"
-            budget = _budget(name.strip(), value, problem, where)
-            found[budget.name] = budget
-    return tuple(found.values()), None if file is None else str(file)
+    near = NEAR if file is None else _near(file)
+    in_file = [] if file is None else list(_from_file(file))
+    in_environment = _of_runs(
+        "CAUSEPATH_MAX", [entry for entry in re.split(r"[,\s]+", environment) if entry]
+    )
+    flags = _of_runs("--max", most)
+    told: Sequence[tuple[str, Level, Sequence[str]]] = (
+        ("--budget", "error", errors),
+        ("--warn", "warn", warnings),
+    )
+    for where, level, texts in told:
+        flags += [_worded(text, where, level) for text in texts]
+    found: list[Budget] = []
+    for source in (in_file, in_environment, flags):
+        # What is nearer to the user goes over what is said of the same elsewhere.
+        keys = {_key(budget) for budget in source}
+        found = [budget for budget in found if _key(budget) not in keys] + source
+    for budget in found:
+        problem = misnamed(budget.measure) if CODE.match(budget.measure) else None
+        if problem is not None:
+            raise ConfigurationError(f"{budget.where}: {budget.name}: {problem}")
+    return BudgetSettings(tuple(found), None if file is None else str(file), near)
+
+
+def _worded(text: str, where: str, level: Level) -> Budget:
+    try:
+        return wording(text, where, level)
+    except WordingError as error:
+        raise UsageError(f"{where} {text!r}, column {error.column}: {error}") from None
+
+
+def _of_runs(where: str, entries: Sequence[str]) -> list[Budget]:
+    """Reads budgets like "wall=5s": of two of one thing, the last holds."""
+    found: dict[str, Budget] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise UsageError(f"{where}: {entry!r} is no budget; write it like wall=5s")
+        found[name.strip()] = _budget(name.strip(), value, f"{where} {entry}", where)
+    return list(found.values())
+
+
+def _key(budget: Budget) -> str:
+    """Tells which budgets go over each other: those of one thing in one direction."""
+    return f"{budget.level} {budget.name} {budget.sign[0]}"
 
 
 def finding_settings(config: str | None) -> FindingSettings:
@@ -140,9 +184,49 @@ def _settings(file: Path) -> Settings:
 
 
 def _from_file(file: Path) -> Iterator[Budget]:
-    for name, value in _flat(_settings(file).budgets):
+    table = _settings(file).budgets
+    for name, value in _flat({name: table[name] for name in table if name not in _OTHER}):
         place = _place(file, name)
         yield _budget(name, value, place, place)
+    for level in _LEVELS:
+        texts = table.get(level, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ConfigurationError(
+                f"{_place(file, f'budgets.{level}')}: {level} is no list of budgets; write it like "
+                '["p(95) wall < 20s"]'
+            )
+        for text in texts:
+            place, column = _place_of_text(file, f"budgets.{level}", text)
+            try:
+                yield wording(text, place, level)
+            except WordingError as error:
+                raise ConfigurationError(f"{place}:{column + error.column}: {error}") from None
+
+
+_OTHER: Final = (*_LEVELS, "near")
+
+
+def _near(file: Path) -> Decimal:
+    told = _settings(file).budgets.get("near")
+    if told is None:
+        return NEAR
+    share = read_amount(told, "share")
+    if not isinstance(share, Decimal):
+        place = _place(file, "budgets.near")
+        raise ConfigurationError(f'{place}: {told!r} is no part of a budget; write it like "80%"')
+    return share
+
+
+def _place_of_text(file: Path, name: str, text: str) -> tuple[str, int]:
+    """Names ``file:line`` of a `text` in the list `name`, and how many characters are before it."""
+    start = _place(file, name)
+    _, _, first = start.rpartition(":")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number in range(int(first) if first.isdecimal() else 1, len(lines) + 1):
+        at = lines[number - 1].find(text)
+        if at >= 0:
+            return f"{file}:{number}", at
+    return start, 0
 
 
 def _table(file: Path) -> Mapping[str, Any] | None:
@@ -214,45 +298,17 @@ def _place(file: Path, name: str) -> str:
 
 def _budget(name: str, value: object, problem: str, where: str) -> Budget:
     """Raises `ConfigurationError` (a `UsageError`) starting with `problem`."""
-    measure = MEASURES.get(name)
-    if measure is None:
+    if name not in MEASURES:
         near = get_close_matches(name, MEASURES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {_names(MEASURES)}"
+        hint = f"did you mean {near[0]}?" if near else f"there is {told_measures()}"
         raise ConfigurationError(f"{problem}: no budget is called {name!r}; {hint}")
-    most = _amount(value, measure.unit)
+    unit = MEASURES[name].unit
+    most = read_amount(value, unit)
     if most is None:
+        example = EXAMPLES[unit]
+        if unit in _QUOTED:
+            example = re.sub(r"\$?\d[\w.%]*", r'"\g<0>"', example)
         raise ConfigurationError(
-            f"{problem}: {value!r} is no amount for {name}; write it like {_EXAMPLES[measure.unit]}"
+            f"{problem}: {value!r} is no amount for {name}; write it like {example}"
         )
     return Budget(name, most, where)
-
-
-def _names(names: Iterable[str]) -> str:
-    kinds = [name for name in names if name.startswith("path.")]
-    others = [name for name in names if not name.startswith("path.")]
-    return f"{', '.join(others)} and {kinds[0]}, {kinds[1]}, ... for every kind of a report"
-
-
-def _amount(value: object, unit: Unit) -> Amount | None:
-    """Reads `value` in `unit`; ``None`` if it has another unit, none where one is needed, or is
-    odd."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    match = _AMOUNT.match(str(value))
-    if match is None:
-        return None
-    dollar, digits, suffix = match.groups()
-    try:
-        number = Decimal(digits.replace("_", ""))
-    except InvalidOperation:
-        return None
-    if unit == "usd":
-        return number if suffix.lower() in ("", "usd") else None
-    if dollar:
-        return None
-    if unit == "ns":
-        ns = _UNITS_NS.get(suffix)
-        return None if ns is None else int(number * ns)
-    factor = {"": 1, "k": 1_000, "m": 1_000_000}.get(suffix.lower())
-    whole = None if factor is None else number * factor
-    return int(whole) if whole is not None and whole == int(whole) else None

@@ -1,70 +1,183 @@
 """Budgets as lines that end with the verdict."""
 
 from decimal import Decimal
+from math import isfinite
+from typing import Final
 
 from rich.text import Text
 
-from causepath_analyzer.analyses.budgets import Amount, Check, Checked, Unit
-from causepath_analyzer.report.formatting import count, duration, fitted, money, short_id
+from causepath_analyzer.analyses.budgets.intervals import Interval
+from causepath_analyzer.analyses.budgets.measures import Amount, Unit
+from causepath_analyzer.analyses.budgets.verdicts import Check, Checked, Violation
+from causepath_analyzer.report.formatting import (
+    count,
+    duration,
+    harmless,
+    money,
+    percent,
+    short_id,
+)
 from causepath_analyzer.report.summary_text import endings_words
 
-_STYLES = {"pass": "good", "fail": "bad", "inconclusive": "note"}
+STYLES: Final = {"pass": "good", "fail": "bad", "warn": "note", "inconclusive": "note"}
+_INDENT: Final = " " * 15
+_NAME: Final = 18
+_VIOLATIONS: Final = 3
+_WIDTH: Final = 80
+
+
+def word_of(result: Checked) -> str:
+    """Says in a word how a budget came out; one that only warns does not fail."""
+    return "warn" if result.verdict == "fail" and result.budget.level == "warn" else result.verdict
 
 
 def check_text(check: Check, id_length: int) -> list[Text]:
-    """Writes a line for each budget with its worst run, and one for runs that did not end
-    well, and one for what was not read of the input; the last line is the verdict."""
+    """Writes a line for each budget, and what explains it; one for runs that did not end well, and
+    one for what was not read of the input; the last line is the verdict."""
     lines = []
     for result in check.budgets:
-        line = Text(f"  {result.verdict.upper():<13}", style=_STYLES[result.verdict])
-        line.append(_figures(result, id_length), style="plain")
+        word = word_of(result)
+        line = Text(f"  {word.upper():<13}", style=STYLES[word])
         lines.append(line)
-        if result.why is not None and result.verdict == "inconclusive":
-            lines.append(Text(f"{'':<15}not known because of {result.why}", style="note"))
+        name = harmless(result.budget.name)
+        if len(name) > _NAME:
+            line.append(name, style="plain")
+            line = Text(_INDENT)
+            lines.append(line)
+            name = ""
+        line.append(f"{name:<{_NAME}}{_figures(result, id_length)}", style="plain")
+        lines += [Text(f"{_INDENT}{told}", style="note") for told in explained(result)]
+        lines += [
+            Text(
+                _INDENT + violation_words(one, result.unit, id_length, _WIDTH - len(_INDENT)),
+                style="note",
+            )
+            for one in result.violations[:_VIOLATIONS]
+            if one.path
+        ]
+    for changed in check.changed:
+        lines.append(Text(f"  {changed_words(changed.what, changed.before, changed.now)}"))
     if check.endings:
         lines.append(Text(f"  {endings_words(check.endings)}", style="bad"))
     if check.unread:
-        line = Text(f"  {'INCONCLUSIVE':<13}", style=_STYLES["inconclusive"])
+        line = Text(f"  {'INCONCLUSIVE':<13}", style=STYLES["inconclusive"])
         places = count(check.unread, "place was", "places were")
         line.append(f"{'input':<18}{places} not read: runs may be missing", style="plain")
         lines.append(line)
-    lines.append(_verdict(check))
+    lines.append(Text(verdict_words(check), style=STYLES[check.verdict]))
     return lines
 
 
+def explained(result: Checked) -> list[str]:
+    """Says what else belongs to a budget's figures, a sentence each."""
+    told = []
+    if result.baseline is not None:
+        before = estimate(result.baseline.value, result.unit)
+        told.append(f"the baseline has {before}, {range_words(result.baseline, result.unit)}")
+    if result.why is not None and result.verdict == "inconclusive":
+        if result.interval is None or result.unknown:
+            told.append(f"not known because of {result.why}")
+        else:
+            told.append(result.why)
+    if result.needed is not None:
+        told.append(f"about {result.needed:,} runs would tell")
+    if result.is_near:
+        told.append("nearly used up")
+    if result.budget.is_estimate and len(result.names) > 1:
+        names = ", ".join(harmless(name) for name in result.names[:3])
+        more = ", ..." if len(result.names) > 3 else ""
+        told.append(f'agents mixed: {names}{more}; narrow it with {{agent="..."}}')
+    return told
+
+
+def violation_words(one: Violation, unit: Unit, id_length: int, width: int = 1_000) -> str:
+    """Says which run broke a budget, and what it waited for most, as far as `width` allows."""
+    told = f"run {short_id(one.trace_id, id_length)} {amount(one.amount, unit)}"
+    sign = ": "
+    for name, ns in one.path:
+        more = f"{sign}{harmless(name)} {duration(ns)}"
+        if len(told) + len(more) > width:
+            break
+        told, sign = told + more, ", "
+    return told
+
+
+def changed_words(what: str, before: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Says what is not as it was when a baseline was made."""
+    signs = [f"-{harmless(name)}" for name in before] + [f"+{harmless(name)}" for name in now]
+    return f"since the baseline, {what}: {', '.join(signs)}"
+
+
 def _figures(result: Checked, id_length: int) -> str:
-    worst = "unknown" if result.worst is None else amount(result.worst, result.unit)
-    if result.is_lower_bound:
-        worst = f">={worst}"
-    most = f"max {amount(result.budget.most, result.unit)}"
-    text = f"{fitted(result.budget.name, 18)}{worst:>9}  {most:<13}"
-    told = [f"{result.over:,} over"] if result.over and result.runs > 1 else []
-    if result.trace_id is not None and result.runs > 1:
+    budget, unit = result.budget, result.unit
+    told = []
+    if result.interval is not None:
+        used = estimate(result.interval.value, unit)
+        told.append(range_words(result.interval, unit))
+    elif result.total is not None:
+        used = amount(result.total, unit)
+    elif result.worst is not None:
+        used = f"{'>=' if result.is_lower_bound else ''}{amount(result.worst, unit)}"
+    else:
+        used = "unknown"
+    is_most = budget.sign == "<=" and budget.aggregate == "each"
+    limit = "unknown" if result.limit is None else amount(result.limit, unit)
+    most = f"{'max' if is_most else budget.sign} {limit}"
+    if result.over and result.runs > 1 and result.interval is None:
+        told.append(f"{result.over:,} over")
+    if result.trace_id is not None and result.runs > 1 and budget.aggregate == "each":
         told.append(f"run {short_id(result.trace_id, id_length)}")
     if result.unknown:
         told.append(f"{result.unknown:,} unknown")
-    text += ", ".join(told)
-    return text.rstrip()
+    return f"{used:>9}  {most:<13}{', '.join(told)}".rstrip()
+
+
+def range_words(interval: Interval, unit: Unit) -> str:
+    """Writes the range that an estimate is in."""
+    low, high = interval.low, interval.high
+    if not isfinite(low) and not isfinite(high):
+        return "range unknown"
+    if not isfinite(high):
+        return f"{estimate(low, unit)} or more"
+    if not isfinite(low):
+        return f"{estimate(high, unit)} or less"
+    return f"{estimate(low, unit)} to {estimate(high, unit)}"
+
+
+def estimate(value: float, unit: Unit) -> str:
+    """Writes an estimated `value` with its unit."""
+    if not isfinite(value):
+        return "unknown"
+    if unit == "ns":
+        return duration(max(0, round(value)))
+    if unit == "share":
+        return percent(value)
+    if unit == "usd":
+        return money(Decimal(str(value)))
+    return f"{value:,.1f}"
 
 
 def amount(value: Amount, unit: Unit) -> str:
     """Writes `value` with its unit, as in the other reports."""
     if unit == "ns":
         return duration(int(value))
+    if unit == "share":
+        return percent(float(value))
     return money(Decimal(value)) if unit == "usd" else f"{value:,}"
 
 
-def _verdict(check: Check) -> Text:
-    verdicts = [result.verdict for result in check.budgets]
+def verdict_words(check: Check) -> str:
+    """Says how many budgets came out how."""
+    words = [word_of(result) for result in check.budgets]
     if check.unread:
-        verdicts.append("inconclusive")
-    told = [
-        f"{verdicts.count(verdict)} {words}"
-        for verdict, words in (
+        words.append("inconclusive")
+    return ", ".join(
+        f"{words.count(word)} {told}"
+        for word, told in (
             ("fail", "failed"),
+            ("warn", "warned of"),
             ("inconclusive", "inconclusive"),
             ("pass", "passed"),
         )
-        if verdict in verdicts
-    ]
-    return Text(", ".join(told), style=_STYLES[check.verdict])
+        if word in words
+    )

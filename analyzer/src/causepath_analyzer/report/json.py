@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from causepath_analyzer.analyses.budgets import Amount, Check, Unit, Verdict
+from causepath_analyzer.analyses.budgets.baseline import Changed
+from causepath_analyzer.analyses.budgets.intervals import Interval
+from causepath_analyzer.analyses.budgets.measures import Amount, Unit
+from causepath_analyzer.analyses.budgets.verdicts import Check, Checked, Verdict
+from causepath_analyzer.analyses.budgets.wording import Level, Sign
 from causepath_analyzer.analyses.findings.rule import Evidence
 from causepath_analyzer.analyses.path.cost import NO_COST, Basis, Cost, table_name
 from causepath_analyzer.analyses.path.critical_path import Edge
@@ -191,11 +196,33 @@ class _Report(Struct):
     """The program that `causepath run` has run."""
 
 
+class _Range(Struct):
+    """An estimate and the range it is in; null where nothing limits it."""
+
+    value: int | str | None
+    low: int | str | None
+    high: int | str | None
+
+
+class _Place(Struct):
+    name: str
+    ns: int
+
+
+class _Violation(Struct):
+    trace_id: str
+    name: str
+    used: int | str
+    span_id: str | None
+    path: list[_Place]
+
+
 class _Checked(Struct):
     name: str
     verdict: Verdict
     unit: Unit
-    max: int | str
+    max: int | str | None
+    """The limit, whatever the sign is; null where there is nothing to compare with."""
     worst: int | str | None
     trace_id: str | None
     over: int
@@ -203,6 +230,16 @@ class _Checked(Struct):
     at_least: bool
     why: str | None
     where: str
+    budget: str
+    sign: Sign
+    level: Level
+    runs: int
+    range: _Range | None
+    total: int | str | None
+    baseline: _Range | None
+    needed: int | None
+    is_near: bool
+    violations: list[_Violation]
 
 
 class _Check(Struct):
@@ -214,6 +251,7 @@ class _Check(Struct):
     verdict: Verdict
     unread: int
     """Places of the input that were not understood, although spans may be there."""
+    changed: Sequence[Changed]
 
 
 def report_json(
@@ -261,26 +299,61 @@ def check_json(inputs: Sequence[Input], check: Check) -> bytes:
         inputs=_inputs(inputs),
         runs=check.runs,
         endings=check.endings,
-        budgets=[
-            _Checked(
-                name=result.budget.name,
-                verdict=result.verdict,
-                unit=result.unit,
-                max=_amount(result.budget.most),
-                worst=None if result.worst is None else _amount(result.worst),
-                trace_id=result.trace_id,
-                over=result.over,
-                unknown=result.unknown,
-                at_least=result.is_lower_bound,
-                why=result.why,
-                where=result.budget.where,
-            )
-            for result in check.budgets
-        ],
+        budgets=[_checked(result) for result in check.budgets],
         verdict=check.verdict,
         unread=check.unread,
+        changed=check.changed,
     )
     return written(told)
+
+
+def _checked(result: Checked) -> _Checked:
+    budget, unit = result.budget, result.unit
+    return _Checked(
+        name=budget.measure,
+        verdict=result.verdict,
+        unit=unit,
+        max=None if result.limit is None else _amount(result.limit),
+        worst=None if result.worst is None else _amount(result.worst),
+        trace_id=result.trace_id,
+        over=result.over,
+        unknown=result.unknown,
+        at_least=result.is_lower_bound,
+        why=result.why,
+        where=budget.where,
+        budget=budget.name,
+        sign=budget.sign,
+        level=budget.level,
+        runs=result.runs,
+        range=_range(result.interval, unit),
+        total=None if result.total is None else _amount(result.total),
+        baseline=_range(result.baseline, unit),
+        needed=result.needed,
+        is_near=result.is_near,
+        violations=[
+            _Violation(
+                one.trace_id,
+                one.name,
+                _amount(one.amount),
+                one.span_id,
+                [_Place(name, ns) for name, ns in one.path],
+            )
+            for one in result.violations
+        ],
+    )
+
+
+def _range(interval: Interval | None, unit: Unit) -> _Range | None:
+    """Writes an estimate: ns as whole numbers, all else as decimals."""
+    if interval is None:
+        return None
+
+    def told(value: float) -> int | str | None:
+        if not isfinite(value):
+            return None
+        return round(value) if unit == "ns" else f"{value:.6g}"
+
+    return _Range(told(interval.value), told(interval.low), told(interval.high))
 
 
 def written(value: Struct) -> bytes:

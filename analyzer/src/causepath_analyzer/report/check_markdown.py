@@ -1,0 +1,102 @@
+"""Budgets as Markdown, and as the annotations that GitHub shows beside the code."""
+
+from typing import Final
+
+from causepath_analyzer.analyses.budgets.verdicts import Check, Checked
+from causepath_analyzer.report.check_files import details, place, told
+from causepath_analyzer.report.check_text import (
+    amount,
+    changed_words,
+    estimate,
+    range_words,
+    verdict_words,
+    word_of,
+)
+from causepath_analyzer.report.formatting import harmless
+
+MOST_SUMMARY: Final = 1_000_000
+"""Bytes: GitHub drops a step summary of more than 1 MiB whole."""
+_MOST_ANNOTATIONS: Final = 10
+"""GitHub shows so many of a kind for a step."""
+_KINDS: Final = {"fail": "error", "warn": "warning", "inconclusive": "notice"}
+_SIGNS: Final = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔"}
+
+
+def check_markdown(check: Check, most: int | None = None) -> str:
+    """Writes a table of the budgets, and what explains them; of more than `most` bytes the
+    beginning."""
+    lines = [
+        f"### causepath: {verdict_words(check)}",
+        "",
+        "| | budget | limit | used | range | runs |",
+        "| --- | --- | --- | --- | --- | --: |",
+        *(_row(result) for result in check.budgets),
+    ]
+    for result in check.budgets:
+        of = details(result)
+        if of:
+            lines += [
+                "",
+                f"**{_escaped(told(result))}**",
+                "",
+                *(f"- {_escaped(one)}" for one in of),
+            ]
+    lines += [
+        "\n" + _escaped(changed_words(one.what, one.before, one.now)) for one in check.changed
+    ]
+    text = "\n".join(lines) + "\n"
+    if most is None or len(text.encode()) <= most:
+        return text
+    end = "\n\n(cut off: see the log)\n"
+    cut = text.encode()[: most - len(end.encode())].decode(errors="ignore")
+    return cut[: cut.rfind("\n") + 1] + end
+
+
+def _row(result: Checked) -> str:
+    unit = result.unit
+    used, known = "unknown", ""
+    if result.interval is not None:
+        used, known = estimate(result.interval.value, unit), range_words(result.interval, unit)
+    elif result.total is not None:
+        used = amount(result.total, unit)
+    elif result.worst is not None:
+        used = f"{'at least ' if result.is_lower_bound else ''}{amount(result.worst, unit)}"
+    limit = "unknown" if result.limit is None else amount(result.limit, unit)
+    word = word_of(result)
+    cells = (
+        f"{_SIGNS[word]} {word}",
+        f"`{harmless(result.budget.name).replace('`', '')}`".replace("|", "\\|"),
+        f"{result.budget.sign} {limit}",
+        used,
+        known,
+        f"{result.runs:,}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    for sign in "\\`*_{}[]<>|#":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def annotations(check: Check) -> str:
+    """Writes a workflow command for each budget that is not kept, as many as GitHub shows."""
+    lines = []
+    for word, kind in _KINDS.items():
+        those = [result for result in check.budgets if word_of(result) == word]
+        for result in those[:_MOST_ANNOTATIONS]:
+            at = place(result)
+            where = "" if at is None else f"file={_property(at[0])},line={at[1]},"
+            title = _property(f"causepath: {word}")
+            message = "\n".join((told(result), *details(result)))
+            lines.append(f"::{kind} {where}title={title}::{_data(message)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
