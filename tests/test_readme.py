@@ -46,7 +46,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(command: list[str], folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+INCONCLUSIVE = 3
+"""What `causepath check` exits with: a percentile of the one or two runs here is none."""
+
+
+def run(
+    command: list[str], folder: Path, url: str, also: int = 0
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -60,7 +66,7 @@ def run(command: list[str], folder: Path, url: str) -> subprocess.CompletedProce
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in (0, also), done.stdout + done.stderr
     return done
 
 
@@ -82,11 +88,11 @@ def test_the_commands_succeed(folder: Path, url: str) -> None:
         for line in block.splitlines()
         if line.startswith("causepath")
     ]
-    assert len(commands) == 10
+    assert len(commands) == 12
     (folder / "traces").mkdir()
     for command in commands:
-        output = run(["sh", "-c", command], folder, url).stdout
-        assert output
+        done = run(["sh", "-c", command], folder, url, also=INCONCLUSIVE)
+        assert done.stdout or "--save-baseline" in command
         if "traces.jsonl" in command:
             (folder / "traces" / "one.jsonl").write_bytes(
                 (folder / "causepath-traces.jsonl").read_bytes()
@@ -95,8 +101,8 @@ def test_the_commands_succeed(folder: Path, url: str) -> None:
 
 def test_the_budgets_of_the_settings_are_understood(folder: Path, url: str) -> None:
     run([sys.executable, "agent.py"], folder, url)
-    output = run([f"{SCRIPTS}/causepath", "check"], folder, url).stdout
-    assert output.count("PASS") == 4
+    output = run([f"{SCRIPTS}/causepath", "check"], folder, url, also=INCONCLUSIVE).stdout
+    assert (output.count("PASS"), output.count("INCONCLUSIVE")) == (3, 3)
 
 
 def test_every_setting_of_the_plugin_is_in_the_docs() -> None:

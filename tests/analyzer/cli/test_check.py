@@ -88,10 +88,10 @@ TEXT = """\
                40 runs: too few for a percentile
                about 80 runs would tell
   PASS         share tool              30%  < 40%        30% to 30%
-  WARN         mean cost           $0.0450  < $0.0100    $0.0450 to $0.0450
-               run 00000001 $0.0450: chat claude-opus-5-5 5.60s
-               run 00000002 $0.0450: chat claude-opus-5-5 5.67s
-               run 00000003 $0.0450: chat claude-opus-5-5 5.74s
+  WARN         mean cost           $0.0360  < $0.0100    $0.0360 to $0.0360
+               run 00000001 $0.0360: chat claude-opus-5-5 5.60s
+               run 00000002 $0.0360: chat claude-opus-5-5 5.67s
+               run 00000003 $0.0360: chat claude-opus-5-5 5.74s
 1 warned of, 1 inconclusive, 3 passed
 """
 
