@@ -129,8 +129,9 @@ def test_the_analyzer_reads_an_agent_on_gemini(
     assert Decimal(trace["cost_usd"]) == (1_250 * fresh + 1_000 * cached + 80 * said) / 1_000_000
     found = {finding["code"]: finding for finding in trace["findings"]}
     assert found["CP101"]["evidence"] == "proved", found["CP101"]["why"]
-    shorter_ns = min(tool_durations_ns(path))
-    assert found["CP101"]["saving_ns"] == pytest.approx(shorter_ns, rel=0.05)
+    # At least the shorter one; what the machine did between the two is on top, on a busy one.
+    durations_ns = tool_durations_ns(path)
+    assert min(durations_ns) * 0.95 <= found["CP101"]["saving_ns"] < trace["wall_ns"]
 
 
 def tool_durations_ns(path: Path) -> list[int]:
