@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from causepath.hooks.frameworks import Frameworks
-    from causepath.hooks.patches import Patches
+    from causepath.hooks.patches import Hooks, Patches
     from causepath.hooks.process_pools import ProcessPools
     from causepath.providers.provider import Provider
 
@@ -109,15 +109,14 @@ class Plugin:
         self._pipeline.when_set(telemetry.tracing.attend, telemetry.tracing.set_up_for_others)
         for module, description in PROVIDERS.items():
             self._when_imported(module, functools.partial(self._patch, telemetry, description))
-        sessions = mcp.Sessions(telemetry.tool_calls)
-        for name in mcp.CALLERS:
-            self._when_imported(name, functools.partial(self._wrap, sessions))
-        agents = self._agents = claude_agent.ClaudeSessions(telemetry.run_spans)
-        for name in (claude_agent.TRANSPORT, claude_agent.QUERY):
-            self._when_imported(name, functools.partial(self._wrap, agents))
-        carriers = Carriers(telemetry.runs, self._found.handed_over)
-        for name in carriers.modules:
-            self._when_imported(name, functools.partial(self._wrap, carriers))
+        self._agents = claude_agent.ClaudeSessions(telemetry.run_spans)
+        for hooks in (
+            mcp.Sessions(telemetry.tool_calls),
+            self._agents,
+            Carriers(telemetry.runs, self._found.handed_over),
+        ):
+            for name in hooks.modules:
+                self._when_imported(name, functools.partial(self._wrap, hooks))
         for name in ("concurrent.futures.process", "multiprocessing.pool"):
             self._when_imported(name, functools.partial(self._wrap_pools, telemetry))
         self._frameworks: Frameworks | None = None
@@ -179,9 +178,7 @@ class Plugin:
             self._changed().wrap("asyncio.timeouts", "Timeout._on_timeout", noting)
         self._pipeline.prepare()
 
-    def _wrap(
-        self, hooks: mcp.Sessions | claude_agent.ClaudeSessions | Carriers, module: ModuleType
-    ) -> None:
+    def _wrap(self, hooks: Hooks, module: ModuleType) -> None:
         hooks.wrap(module, self._changed())
 
     def _wrap_pools(self, telemetry: Telemetry, module: ModuleType) -> None:

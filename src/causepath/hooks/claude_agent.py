@@ -35,6 +35,8 @@ NAME = "claude-agent"
 class ClaudeSessions:
     """The runs of the sessions that are open."""
 
+    modules = (TRANSPORT, QUERY)
+
     def __init__(self, run_spans: RunSpans) -> None:
         self._run_spans = run_spans
         self._open: weakref.WeakKeyDictionary[Any, Operation] = weakref.WeakKeyDictionary()

@@ -38,6 +38,8 @@ MAX_HINTS = 10_000
 class Sessions:
     """Sessions with servers: what these have said of their tools, and the wrappers that need it."""
 
+    modules = CALLERS
+
     def __init__(self, tool_calls: ToolCalls) -> None:
         self._tool_calls = tool_calls
         self._read_only: weakref.WeakKeyDictionary[Any, dict[str, bool]] = (

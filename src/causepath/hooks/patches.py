@@ -10,7 +10,7 @@ import importlib
 import inspect
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from causepath.calls.model_call import IN_PROGRESS, ModelCall
 from causepath.guard import harmless
@@ -19,13 +19,25 @@ from causepath.providers.provider import Seam
 from causepath.replies.stream_events import observed_async_events, observed_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from types import ModuleType
 
     from causepath.calls.model_calls import ModelCalls
     from causepath.calls.tool_calls import ToolCalls
     from causepath.providers.provider import Head, Provider, Target
 
 MARK = "__causepath_wrapped__"
+
+
+class Hooks(Protocol):
+    """The places of one kind where other people's code is patched."""
+
+    @property
+    def modules(self) -> Collection[str]:
+        """Names the modules that have such places."""
+
+    def wrap(self, module: ModuleType, patches: Patches) -> None:
+        """Wraps what one of these modules has, which has just been imported perhaps."""
 
 
 class Patches:
