@@ -308,3 +308,70 @@ def test_spans_that_are_counted_anew_in_every_trace(tmp_path: Path) -> None:
     assert [span.name for span in trace.spans] == ["chat one", "tool search", "agent", "chat two"]
     assert trace.parents == (-1, -1, -1, 2)
     assert trace.health.duplicates == 0
+
+
+def agent_and_chat(trace: int, start_ms: int, end_ms: int, *of: int) -> list[Line]:
+    """A run of one call that takes up the words of the calls of other traces."""
+    words = [(one, 2 * one, "content") for one in of]
+    inside = start_ms + 1, end_ms - 1
+    return [
+        span(trace, trace, f"agent {trace:x}", start_ms, end_ms, **TAKEN),
+        span(trace, 2 * trace, f"chat {trace:x}", *inside, *words, parent=trace, **ENDS),
+    ]
+
+
+PARALLEL = [
+    *agent_and_chat(0x1A, 0, 1000),
+    *agent_and_chat(0x1B, 5, 900),
+    *agent_and_chat(0x1C, 10, 950),
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "roots"),
+    [
+        pytest.param(
+            [*PARALLEL, *agent_and_chat(0x1D, 1100, 2000, 0x1A, 0x1B, 0x1C)],
+            ["agent 1a", "agent 1b", "agent 1c", "agent 1d"],
+            id="at once, and put together afterwards",
+        ),
+        pytest.param(
+            [
+                *agent_and_chat(0x1A, 0, 1000),
+                # While the first does something of its own that nobody sees.
+                span(0x1B, 0x99, "tool other", 1400, 1500, (0x1C, 0x38, "tool_call")),
+                span(0x1A, 0x98, "agent outer", 0, 1900),
+                *agent_and_chat(0x1C, 1100, 1300),
+                *agent_and_chat(0x1D, 2000, 2500, 0x1A, 0x1C),
+            ],
+            ["agent outer", "agent 1c", "tool other", "agent 1d"],
+            id="one after the other in the time of a third",
+        ),
+        pytest.param(
+            [
+                span(0x1F, 0x1F, "agent all", 0, 3000),
+                *PARALLEL,
+                span(
+                    0x1F,
+                    0x2F,
+                    "chat all",
+                    1100,
+                    2000,
+                    (0x1A, 0x34, "tool_result"),
+                    (0x1B, 0x36, "tool_result"),
+                    (0x1C, 0x38, "tool_result"),
+                    parent=0x1F,
+                ),
+            ],
+            ["agent all"],
+            id="at once inside what takes up their words",
+        ),
+    ],
+)
+def test_traces_of_one_run_are_side_by_side_where_no_link_is_between_them(
+    lines: Sequence[Line], roots: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (trace,) = read([str(path)]).traces
+    assert [trace.spans[i].name for i in trace.roots] == roots

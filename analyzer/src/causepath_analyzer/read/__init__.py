@@ -33,7 +33,7 @@ from causepath_analyzer.read.input.source import (
     what_is_in,
 )
 from causepath_analyzer.read.tree import joined_traces
-from causepath_analyzer.read.tree.build import build
+from causepath_analyzer.read.tree.build import NOT_JOINED, build
 from causepath_analyzer.server_request import is_address
 
 __all__ = [
@@ -123,7 +123,11 @@ def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str])
     collecting = gc.isenabled()
     gc.disable()
     try:
-        found = sorted(map(build, spans.values()), key=lambda t: (t.start_ns, t.trace_id))
+        every = (
+            build(own, parts[trace_id].origins if trace_id in parts else NOT_JOINED)
+            for trace_id, own in spans.items()
+        )
+        found = sorted(every, key=lambda t: (t.start_ns, t.trace_id))
     finally:
         if collecting:
             gc.enable()
@@ -131,7 +135,10 @@ def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str])
         runs = [trace for trace in found if not _only_creates(trace)]
         inputs, found = _left_out(inputs, len(found) - len(runs)), runs
     if parts:
-        found = [_of_parts(trace, parts.get(trace.trace_id)) for trace in found]
+        found = [
+            _of_parts(trace, parts[trace.trace_id].others) if trace.trace_id in parts else trace
+            for trace in found
+        ]
     if repeats:
         found = [_told(trace, repeats.get(trace.trace_id)) for trace in found]
     partial = dict(told for entry in inputs for told in entry.partial)
@@ -140,10 +147,8 @@ def built(inputs: Sequence[Input], spans: SpansByTrace, lead: Mapping[str, str])
     return Reading(tuple(inputs), tuple(found))
 
 
-def _of_parts(trace: Trace, others: tuple[str, ...] | None) -> Trace:
+def _of_parts(trace: Trace, others: tuple[str, ...]) -> Trace:
     """`trace`, which is made of several."""
-    if others is None:
-        return trace
     note = f"one run in {len(others) + 1} traces, as its links say: they are read as one"
     health = replace(trace.health, notes=(*trace.health.notes, note))
     return replace(trace, joined=others, health=health)

@@ -1,6 +1,6 @@
 """The spans of one trace become one tree, repaired once, in the order that `build` lists."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -33,8 +33,13 @@ class Counts(Struct):
     streamed_ns: int = 0
 
 
-def build(spans: Sequence[Span]) -> Trace:
+NOT_JOINED: Final[Mapping[str, str]] = {}
+
+
+def build(spans: Sequence[Span], origins: Mapping[str, str] = NOT_JOINED) -> Trace:
     """Builds the trace of `spans`, which all have one trace id. There is at least one.
+
+    Of a run in several traces, `origins` says for each span id from which of them the span is.
 
     Repairs, in this order:
 
@@ -68,7 +73,7 @@ def build(spans: Sequence[Span]) -> Trace:
     children, roots = _children(parents)
     clock_ns = resolution_ns(kept)
     if len(roots) > 1:
-        counts.lost = hung_below(kept, parents, children, roots, clock_ns)
+        counts.lost = hung_below(kept, parents, children, roots, clock_ns, origins)
         if counts.lost:
             children, roots = _children(parents)
     ends = list(map(_END, kept))

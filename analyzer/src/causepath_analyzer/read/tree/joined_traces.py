@@ -203,18 +203,31 @@ def _is_worth_naming(cause: Cause, source: Side, target: Side, givers: int) -> b
     return givers == 1 and cause.at_ns - target.end_ns <= _SOON_NS
 
 
-def join(spans: SpansByTrace, lead: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Puts the spans of traces that are one run together, under the id of the first; gives the ids
-    of the others."""
+class Joined(Struct, frozen=True):
+    """A run in several traces: the ids of those after the first, and the trace that each span is
+    from, by its id."""
+
+    others: tuple[str, ...]
+    origins: Mapping[str, str]
+
+
+def join(spans: SpansByTrace, lead: Mapping[str, str]) -> dict[str, Joined]:
+    """Puts the spans of traces that are one run together, under the id of the first, which names
+    the run."""
     found: dict[str, tuple[str, ...]] = {}
+    origins: dict[str, dict[str, str]] = {}
     for trace_id in sorted(trace_id for trace_id in lead if trace_id in spans):
         own = spans.pop(trace_id)
-        together = spans.setdefault(lead[trace_id], [])
+        first = lead[trace_id]
+        together = spans.setdefault(first, [])
+        if first not in origins:
+            origins[first] = {span.span_id: first for span in together}
         taken = {span.span_id for span in together}
         if any(span.span_id in taken for span in own):
             own = _renamed(own, trace_id)
-        together += [replace(span, trace_id=lead[trace_id]) for span in own]
-        found[lead[trace_id]] = (*found.get(lead[trace_id], ()), trace_id)
+        together += [replace(span, trace_id=first) for span in own]
+        origins[first].update((span.span_id, trace_id) for span in own)
+        found[first] = (*found.get(first, ()), trace_id)
     for trace_id, others in found.items():
         inside = {trace_id, *others}
         spans[trace_id] = [
@@ -223,7 +236,7 @@ def join(spans: SpansByTrace, lead: Mapping[str, str]) -> dict[str, tuple[str, .
             else span
             for span in spans[trace_id]
         ]
-    return found
+    return {trace_id: Joined(others, origins[trace_id]) for trace_id, others in found.items()}
 
 
 def _inside(link: Link, trace_ids: set[str]) -> Link:

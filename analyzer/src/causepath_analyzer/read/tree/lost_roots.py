@@ -10,10 +10,14 @@ server's or an internal span) hangs below the smallest of these that has nothing
 Those that name one and the same lost parent hang together, as they would have below it. Where
 several branches have room for them, what holds these all takes them; where all are busy, the
 largest does, as a branch of its own.
+
+In a run in several traces, each of these has a root that is not lost. It hangs below a span of
+another trace only where a link leads from the one into the other: those that ran at once, and were
+put together afterwards, stay side by side.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -29,9 +33,13 @@ def hung_below(
     children: Sequence[Sequence[int]],
     roots: Sequence[int],
     resolution_ns: int,
+    origins: Mapping[str, str],
 ) -> int:
-    """Hangs lost roots into the tree of `spans`, changing `parents`; gives how many they were."""
-    return _Hanging(spans, parents, children, roots, resolution_ns).hung()
+    """Hangs lost roots into the tree of `spans`, changing `parents`; gives how many they were.
+
+    `origins` are the traces of a run in several, by the id of each span.
+    """
+    return _Hanging(spans, parents, children, roots, resolution_ns, origins).hung()
 
 
 class _Hanging:
@@ -42,6 +50,7 @@ class _Hanging:
         children: Sequence[Sequence[int]],
         roots: Sequence[int],
         resolution_ns: int,
+        origins: Mapping[str, str],
     ) -> None:
         self._spans, self._parents, self._clock_ns = spans, parents, resolution_ns
         self._main = max(roots, key=lambda i: (spans[i].duration_ns, -i))
@@ -56,6 +65,8 @@ class _Hanging:
         ] = {}  # by span those of its children that may hold others
         self._busy_until: dict[int, tuple[list[int], list[int]]] = {}
         self._steps = 0
+        self._origins = origins
+        self._linked = _linked(spans, origins) if origins else frozenset()
 
     def hung(self) -> int:
         families: dict[str, list[int]] = {}
@@ -90,7 +101,7 @@ class _Hanging:
     def _place(self, lost: Sequence[int]) -> int:
         start_ns = min(self._spans[i].start_ns for i in lost)
         end_ns = max(self._spans[i].ended_ns for i in lost)
-        around = [*self._around(lost, start_ns, end_ns)]
+        around = [i for i in self._around(lost, start_ns, end_ns) if self._may_hold(i, lost)]
         free = {i for i in around if not self._busy(i, start_ns, end_ns)}
         if not free:
             return max(around, key=lambda i: self._spans[i].duration_ns, default=NO_SPAN)
@@ -102,6 +113,15 @@ class _Hanging:
         paths = [{i, *above[i]} for i in innermost]
         shared = [i for i in around if all(i in path for path in paths)]
         return min(shared, key=lambda i: (self._spans[i].duration_ns, -i), default=NO_SPAN)
+
+    def _may_hold(self, container: int, lost: Sequence[int]) -> bool:
+        """Tells whether `lost` are of the trace of `container`, or of one that a link joins to
+        it."""
+        of = self._origins.get(self._spans[container].span_id)
+        if of is None:
+            return True
+        others = {self._origins.get(self._spans[i].span_id, of) for i in lost} - {of}
+        return all(frozenset((of, other)) in self._linked for other in others)
 
     def _around(self, lost: Sequence[int], start_ns: int, end_ns: int) -> Iterator[int]:
         """Finds the containers that hold the time of `lost`, none of them below these."""
@@ -147,3 +167,13 @@ class _Hanging:
             spans[i].start_ns < last_ns and first_ns < spans[i].ended_ns
             for i in reversed(self._added.get(container, ()))
         )
+
+
+def _linked(spans: Sequence[Span], origins: Mapping[str, str]) -> frozenset[frozenset[str]]:
+    """Finds the pairs of traces of which a link leads from the one into the other."""
+    return frozenset(
+        frozenset((origins[span.span_id], origins[link.span_id]))
+        for span in spans
+        for link in span.links
+        if span.span_id in origins and link.span_id in origins
+    )
