@@ -14,10 +14,15 @@ from causepath_analyzer.analyses.findings import (
     cp201_repeated_calls,
     cp202_broken_cache,
     cp203_uncached_prefix,
+    cp304_prompt_heavy,
+    cp405_long_answers,
     cp501_retries,
+    cp502_hidden_errors,
     cp503_polling,
+    cp504_time_outs,
     cp601_uncovered_time,
     cp602_waiting_for_a_person,
+    cp605_many_calls,
 )
 from causepath_analyzer.analyses.findings.rule import Rule
 
@@ -30,10 +35,15 @@ RULES: Final[Mapping[str, Rule]] = {
         cp201_repeated_calls.RULE,
         cp202_broken_cache.RULE,
         cp203_uncached_prefix.RULE,
+        cp304_prompt_heavy.RULE,
+        cp405_long_answers.RULE,
         cp501_retries.RULE,
+        cp502_hidden_errors.RULE,
         cp503_polling.RULE,
+        cp504_time_outs.RULE,
         cp601_uncovered_time.RULE,
         cp602_waiting_for_a_person.RULE,
+        cp605_many_calls.RULE,
     )
 }
 EVERY: Final = tuple(RULES.values())

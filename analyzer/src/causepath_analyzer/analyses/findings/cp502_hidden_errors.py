@@ -1,0 +1,92 @@
+"""CP502: a tool that failed although its span says nothing of it, and was called again the same.
+
+tool fetch(x)  |--|  "Error: no such page"      its status is ok
+tool fetch(x)             |--|  "Error: no such page"
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule
+from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.analyses.proof.recorded_words import outcome_of
+from causepath_analyzer.analyses.replay.change import Cached
+from causepath_analyzer.model import Span
+
+
+def hidden_errors(facts: Facts) -> Iterator[Candidate]:
+    """Finds equal calls of a tool of which every one failed, and none says so."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i, span in enumerate(facts.trace.spans):
+        tool = span.tool_call
+        if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
+            continue
+        groups.setdefault((tool.name or span.name, tool.arguments.digest), []).append(i)
+    spans = facts.trace.spans
+    for (name, _), group in groups.items():
+        apart = group[:1]
+        for i in group[1:]:
+            if spans[i].start_ns >= spans[apart[-1]].ended_ns:
+                apart.append(i)
+        if len(apart) > 1 and all(_hides_an_error(spans[i]) for i in group):
+            yield _candidate(facts, name, apart)
+
+
+def _hides_an_error(span: Span) -> bool:
+    return (
+        span.error is None
+        and span.tool_call is not None
+        and outcome_of(span.tool_call) == "failure"
+    )
+
+
+def _candidate(facts: Facts, name: str, calls: Sequence[int]) -> Candidate:
+    number = "twice" if len(calls) == 2 else f"{len(calls)} times"
+    return Candidate(
+        title=f"do not repeat {name}: it failed {number}",
+        plural="do not repeat calls that fail",
+        place=where_of(facts.trace, (calls[1],)) or name,
+        spans=tuple(calls),
+        change=Cached(tuple(calls[1:])),
+        evidence="likely",
+        why=(
+            f"{name} was called {number} with equal arguments, and each result says that it "
+            "failed, although the status of its spans is ok. No more is saved than the repeats "
+            "took: what would have been done instead is in no trace."
+        ),
+        fix=(
+            f"Let {name} say what is wrong and what would work (and mark its result as an error), "
+            "so that the model does not try the same again; refuse a call that has just failed."
+        ),
+        where=where_of(facts.trace, (calls[1],)),
+        refuted_by="a result that only sounds like an error, or a fault that might have passed",
+        at_most=True,
+    )
+
+
+RULE: Final = Rule(
+    code="CP502",
+    title="An error inside a result, and the same call again",
+    what=(
+        "A tool failed, its result says so, but its span and perhaps its caller do not: it was "
+        "called again with equal arguments and failed again."
+    ),
+    evidence=(
+        "likely: two or more calls with equal arguments, one after the other, whose results all "
+        "say that they failed (an error, a denial, nothing found) while no span has an error. "
+        "Nothing is said where one of them succeeded, where a span tells of its error, or where "
+        "results were neither recorded nor judged by the emitter."
+    ),
+    saving=(
+        "The wall time now, minus that of a replay in which each repeat takes a look-up: an upper "
+        "bound. The turns in which the model asked again are not counted."
+    ),
+    refuted_by="A result that only sounds like an error, or a fault that might have passed.",
+    fix=(
+        "Let the tool say what is wrong and what would work, mark its result as an error, and "
+        "refuse a call that has just failed the same way."
+    ),
+    find=hidden_errors,
+    change=Cached,
+)

@@ -1,0 +1,149 @@
+"""CP605: many turns for one answer, and many calls of one kind that could be one batch."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
+from causepath_analyzer.analyses.proof.independence import failed, listed, only_looks, where_of
+from causepath_analyzer.model import NO_SPAN
+
+_SHARE: Final = 20
+"""A twentieth of the wall is worth a look."""
+
+
+def many_calls(facts: Facts) -> Iterator[Candidate]:
+    """Finds long loops of turns, and calls of one kind that follow each other."""
+    yield from _many_turns(facts)
+    if not facts.trace.untrusted:
+        yield from _many_of_one(facts)
+
+
+# -- turns
+
+
+def _many_turns(facts: Facts) -> Iterator[Candidate]:
+    trace = facts.trace
+    spans = trace.spans
+    if facts.usage.calls.llm <= facts.limits.iterations:
+        return
+    tools: dict[int, list[str]] = {}
+    for i, issuer in enumerate(facts.causes.issuers):
+        if issuer != NO_SPAN:
+            tool = spans[i].tool_call
+            tools.setdefault(issuer, []).append((tool and tool.name) or spans[i].name)
+    for conversation in facts.usage.conversations:
+        row: list[int] = []
+        longest: list[int] = []
+        for i in conversation.calls:
+            row.append(i)
+            if i not in tools or failed(spans[i]):
+                longest, row = max(longest, row, key=len), []
+        longest = max(longest, row, key=len)
+        if len(longest) > facts.limits.iterations:
+            names = Counter(name for i in longest for name in tools.get(i, ()))
+            yield _of_turns(facts, longest, names)
+
+
+def _of_turns(facts: Facts, calls: Sequence[int], names: Counter[str]) -> Candidate:
+    spans = facts.trace.spans
+    counts = [told.tokens for i in calls if (told := spans[i].model_call) is not None]
+    inputs = [tokens.input for tokens in counts if tokens is not None and tokens.input]
+    grown = (
+        f" Their prompts went from {inputs[0]:,} to {inputs[-1]:,} tokens, {sum(inputs):,} in all."
+        if len(inputs) == len(calls)
+        else ""
+    )
+    asked = listed([f"{name} ({times})" for name, times in names.most_common(3)])
+    return Candidate(
+        title=f"fewer turns: {len(calls)} for one answer",
+        plural="fewer turns for one answer",
+        place=where_of(facts.trace, (calls[0],)) or "",
+        spans=tuple(calls),
+        evidence="proved",
+        why=(
+            f"{len(calls)} model calls followed each other, each for the results of the tools that "
+            f"the one before had asked for: {asked}.{grown}"
+        ),
+        fix=(
+            "Offer tools that do several of these steps at once, tell the model to ask for all it "
+            "needs in one reply, and bound the loop (a limit of turns, after which it answers)."
+        ),
+        where=where_of(facts.trace, (calls[0],)),
+        refuted_by="a task that takes so many steps, each of which needs the one before",
+    )
+
+
+# -- calls of one kind
+
+_KINDS: Final = ("tool", "retrieval", "embedding")
+
+
+def _many_of_one(facts: Facts) -> Iterator[Candidate]:
+    trace = facts.trace
+    groups: dict[tuple[int, str], list[int]] = {}
+    for i, span in enumerate(trace.spans):
+        if span.category in _KINDS and not failed(span):
+            tool = span.tool_call
+            if tool is not None and (tool.inferred or not only_looks(span)):
+                continue
+            name = (tool and tool.name) or span.name
+            groups.setdefault((trace.parents[i], name), []).append(i)
+    large = {key: group for key, group in groups.items() if len(group) >= facts.limits.calls}
+    if not large:
+        return
+    waited_ns: dict[int, int] = {}
+    for section in facts.path.sections:
+        unit = facts.kinds.units[section.span] if section.span != NO_SPAN else NO_SPAN
+        for i in {section.span, unit} - {NO_SPAN}:
+            length_ns = section.end_ns - section.start_ns
+            waited_ns[i] = waited_ns.get(i, 0) + length_ns
+    for (_, name), group in large.items():
+        total_ns = sum(waited_ns.get(i, 0) for i in group)
+        if total_ns < facts.limits.tool_ns or _SHARE * total_ns < trace.wall_ns:
+            continue
+        yield Candidate(
+            title=f"one batch, not {len(group)} calls of {name}",
+            plural="one batch, not many calls",
+            place=where_of(trace, (group[0],)) or name,
+            spans=tuple(group),
+            evidence="likely",
+            why=(
+                f"{name} was called {len(group)} times below one span, and the run waited "
+                f"{seconds(total_ns)} for these calls, {total_ns / trace.wall_ns:.0%} of the wall."
+            ),
+            fix=(
+                f"Offer a form of {name} that takes a list and answers for all of it at once; "
+                "where there is none, run the calls side by side."
+            ),
+            where=where_of(trace, (group[0],)),
+            refuted_by="calls each of which needs what the one before returned",
+        )
+
+
+RULE: Final = Rule(
+    code="CP605",
+    title="Many turns, or many calls of one kind",
+    what=(
+        "A conversation took many turns before it came to an answer, each of which carries all "
+        "that was said before; or one thing was looked up many times, one by one, where one call "
+        "could have done for all."
+    ),
+    evidence=(
+        "proved: more than 10 (iterations) model calls in a row, each but the last of which asked "
+        "for tools. likely: 20 (calls) or more of one look-up, retrieval or embedding below one "
+        "span, for which the run waited 1 s (tool) and a twentieth of the wall. Nothing is said of "
+        "tools that may change something: each may have to be made by itself."
+    ),
+    saving=(
+        "Not known: what a batch takes, and how many turns the task needs, is in no trace. Calls "
+        "that could run side by side are said by CP101 and CP102, with their saving."
+    ),
+    refuted_by="A task of so many steps, each of which needs the one before.",
+    fix=(
+        "Offer tools that take a list, or do several steps at once; let the model ask for all it "
+        "needs in one reply; bound the turns of a loop."
+    ),
+    find=many_calls,
+)

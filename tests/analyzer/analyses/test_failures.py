@@ -1,0 +1,100 @@
+"""CP502 and CP504: errors inside results that were repeated, calls that timed out; and others."""
+
+import pytest
+
+from causepath_analyzer.analyses.findings.rule import UNKNOWN
+from tests.support.drawn import MS, drawn, found_in, without_texts
+
+UNIT = 100 * MS
+TWICE = """
+    agent run       |---------------------------------|
+      llm one        |--|
+      tool fetch         |-----|                         id=1 given=x {one}
+      llm two                  |--|
+      tool fetch                  |------|               id=2 given={given} {two}
+      llm three                          |----|
+"""
+FAILED = "got=Error:_no_such_page"
+
+
+def twice(one: str = FAILED, two: str = FAILED, given: str = "x") -> str:
+    return TWICE.format(one=one, two=two, given=given)
+
+
+@pytest.mark.parametrize("texts", [True, False], ids=["contents on", "contents off"])
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (twice(), [("do not repeat fetch: it failed twice", 6)]),
+        (twice(two='got={"error":"not_found"}'), [("do not repeat fetch: it failed twice", 6)]),
+        # They look like it and are none:
+        (twice(two="got=a_page_with_many_words"), []),  # it succeeded in the end
+        (twice(given="y"), []),  # something else
+        (twice(one=f"{FAILED} error=NotFound"), []),  # its span says so
+        (twice(one="got=a_page", two="got=a_page"), []),  # nothing failed
+        (twice(one="", two=""), []),  # nobody knows what it returned
+        (twice(one=f"{FAILED} inferred", two=f"{FAILED} inferred"), []),
+        (
+            twice()
+            .replace("llm two                  |--|", "llm two            |--|")
+            .replace("tool fetch                  |------|", "tool fetch         |-----| "),
+            [],
+        ),  # beside
+    ],
+)
+def test_hidden_errors(drawing: str, texts: bool, expected: list[tuple[str, int]]) -> None:
+    trace = drawn(drawing, unit_ns=UNIT)
+    found = found_in(trace if texts else without_texts(trace), "CP502")
+    assert [(one.title, (one.saving.ns or 0) // UNIT) for one in found] == expected
+    assert all((one.evidence, one.at_most) == ("likely", True) for one in found)
+
+
+LATE = """
+    agent run       |---------------------------------|
+      llm one        |--|
+      tool fetch         |-------------|                 given=x error={error}
+      llm two                          |--|
+"""
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (LATE.format(error="TimeoutError"), ["fetch timed out after 1.4 s"]),
+        (LATE.format(error="timeout"), ["fetch timed out after 1.4 s"]),
+        (LATE.format(error="DEADLINE_EXCEEDED"), ["fetch timed out after 1.4 s"]),
+        (LATE.format(error="ConnectTimeout"), ["fetch timed out after 1.4 s"]),
+        (LATE.format(error="NotFound"), []),
+        (LATE.format(error="CancelledError"), []),
+        (LATE.replace("|-------------|   ", "|------|          ").format(error="timeout"), []),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |-------------|                     id=1 given=x error=timeout
+              tool fetch                    |--|                 id=2 given=x
+            """,
+            [],  # it was answered in the end: CP501
+        ),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |--------------|                    error=timeout
+                network get   |------------|                     error=timeout
+            """,
+            ["fetch timed out after 1.5 s"],  # once, not twice
+        ),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |--------------|                    error=timeout
+              llm one        |-------------------------------|
+            """,
+            [],  # nobody waited for it
+        ),
+        ("agent run |-----------------------|  error=timeout", []),  # the run itself
+    ],
+)
+def test_time_outs(drawing: str, expected: list[str]) -> None:
+    found = found_in(drawn(drawing, unit_ns=UNIT), "CP504")
+    assert [one.title for one in found] == expected
+    assert all((one.saving, one.evidence) == (UNKNOWN, "proved") for one in found)
