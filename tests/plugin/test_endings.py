@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from causepath.providers.openai import _forces_tool
 from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
 
@@ -199,13 +200,87 @@ def loop():
 loop()
 """
 
+UNMEASURED_IN_A_THREAD = """
+hangs_unseen = eval("lambda city: (started.set(), time.sleep(20))")
+threading.Thread(target=ask, args=[hangs_unseen], daemon=True).start()
+started.wait()
+interrupt(signal.SIGTERM)
+"""
+
+UNMEASURED_IN_A_TASK = """
+async def loop():
+    client = anthropic.AsyncAnthropic(base_url=URL, api_key="x")
+    messages = [{"role": "user", "content": "?"}]
+    await client.messages.create(model="m", max_tokens=9, messages=messages)
+    at_tool.set()
+    await asyncio.sleep(20)
+
+async def main():
+    task = asyncio.create_task(loop())
+    await at_tool.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
+
+asyncio.run(main())
+"""
+
+FORM_OF_A_TOOL = """
+def main():
+    client = anthropic.Anthropic(base_url=URL, api_key="x")
+    client.messages.create(
+        model="m", max_tokens=9, messages=[{"role": "user", "content": "?"}],
+        tools=[{"name": "get_weather", "input_schema": {"type": "object"}}],
+        tool_choice={"type": "tool", "name": "get_weather"},
+    )
+    interrupt(signal.SIGTERM)
+
+main()
+"""
+
+ASKED_AND_RETURNED = """
+def extract():
+    client = anthropic.Anthropic(base_url=URL, api_key="x")
+    client.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "?"}])
+
+thread = threading.Thread(target=extract)
+thread.start()
+thread.join()
+interrupt(signal.SIGTERM)
+"""
+
 RUN, TOOL = "invoke_agent", "execute_tool get_weather"
 
 ENDINGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "ctrl-c in a tool that nothing measures": (
         "ask(eval('lambda city: interrupt(signal.SIGINT)'))",
-        {RUN: {"outcome": "interrupted", "error": "KeyboardInterrupt"}},
+        {
+            RUN: {"outcome": "interrupted", "error": "KeyboardInterrupt"},
+            TOOL: {"unfinished": True, "error": "KeyboardInterrupt", "inferred": True},
+        },
     ),
+    "sigterm in a tool that nothing measures": (
+        "def main():\n    ask(eval('lambda city: interrupt(signal.SIGTERM)'))\nmain()",
+        {
+            RUN: {"outcome": "interrupted", "error": "SIGTERM"},
+            TOOL: {"unfinished": True, "error": "SIGTERM", "inferred": True},
+        },
+    ),
+    "sigterm in a thread whose tool nothing measures": (
+        UNMEASURED_IN_A_THREAD,
+        {
+            RUN: {"outcome": "interrupted", "error": "SIGTERM"},
+            TOOL: {"unfinished": True, "error": "SIGTERM", "inferred": True},
+        },
+    ),
+    "sigterm in a task whose tool nothing measures": (
+        UNMEASURED_IN_A_TASK,
+        {
+            RUN: {"outcome": "interrupted", "error": "SIGTERM"},
+            TOOL: {"unfinished": True, "error": "SIGTERM", "inferred": True},
+        },
+    ),
+    "sigterm after an answer that had the form of a tool": (FORM_OF_A_TOOL, {RUN: {}}),
+    "sigterm after the code that asked has returned": (ASKED_AND_RETURNED, {RUN: {}}),
     "ctrl-c in a tool": (
         "def get_weather(city): interrupt(signal.SIGINT)\nask(get_weather)",
         {
@@ -314,8 +389,27 @@ ENDINGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "a run that comes to its end": ("ask(lambda city: 'sunny')", {RUN: {}, TOOL: {}}),
 }
 
+
+@pytest.mark.parametrize(
+    ("choice", "forces"),
+    [
+        (None, False),
+        ("auto", False),
+        ("none", False),
+        ("required", True),
+        ({"type": "function", "function": {"name": "f"}}, True),
+        ({"type": "custom", "name": "f"}, True),
+        ({"type": "allowed_tools", "mode": "auto", "tools": []}, False),
+        ({"type": "allowed_tools", "mode": "required", "tools": []}, True),
+    ],
+)
+def test_a_request_of_openai_forces_a_tool(choice: object, forces: bool) -> None:
+    assert _forces_tool(choice) is forces
+
+
 NAMES = {
     "causepath.run.outcome": "outcome",
+    "causepath.tool.inferred": "inferred",
     "causepath.unfinished": "unfinished",
     "error.type": "error",
 }

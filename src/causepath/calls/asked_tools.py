@@ -12,7 +12,9 @@ from causepath.code.application_stack import application_frames, standing
 from causepath.code.frames import written_at
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.endings import INTERRUPTED
 from causepath.otel.operation import Step
+from causepath.otel.span_access import write_ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from causepath.calls.runs import AskedTool, Run
     from causepath.code.frames import Frame
     from causepath.content.call_words import CallWords, Words
+    from causepath.otel.endings import Ending
     from causepath.providers.messages import ModelReply, ModelRequest, ToolCall
 
 
@@ -145,11 +148,38 @@ class AskedTools:
                     inferred.append((asked, end))
         return Delivered(calls, inferred)
 
+    # -- nobody answers any more
+
+    @harmless(None)
+    def end_with_process(self, now_ns: int, why: Ending, tracer: Callable[[], Tracer]) -> None:
+        """Writes the tools that nothing measured and that were going on when the process was told
+        to end, up to then: the model asked for them, and the code that asked still runs."""
+        if why.outcome != INTERRUPTED:
+            return
+        for run in self._runs.idle(now_ns):
+            if not run.activations or run.forces_tools or run.is_resting or run.calls:
+                continue
+            asked = self._runs.unanswered(run)
+            if any(one.candidates or one.operation or one.open for one in asked):
+                continue  # one of them was seen to be going on
+            unseen = [one for one in asked if one.measured is None and not one.ended]
+            for one in unseen:
+                self._infer(one, now_ns, run.parent, tracer(), why=why)
+            if unseen:
+                run.ending, run.touched_ns = run.ending or why, now_ns
+
     def _infer(
-        self, asked: AskedTool, now_ns: int, parent: Context, tracer: Tracer, *, failed: bool
+        self,
+        asked: AskedTool,
+        now_ns: int,
+        parent: Context,
+        tracer: Tracer,
+        *,
+        failed: bool = False,
+        why: Ending | None = None,
     ) -> Callable[[object], None] | None:
         """Writes a span for a tool that nothing measured: it has the window in which it must have
-        run.
+        run. It was not finished if a reason `why` is given.
 
         If content is asked for, gives what ends its span once its result is known.
         """
@@ -172,11 +202,15 @@ class AskedTools:
             span.set_status(StatusCode.ERROR)
             span.set_attribute(semconv.ERROR_TYPE, semconv.TOOL_ERROR)
         end_ns, content = max(asked.asked_ns, now_ns), self._words.content
-        if content is None:
+        if content is not None:
+            content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
+        if why is not None:
+            span.set_attribute(semconv.UNFINISHED, True)
+            write_ending(span, why)
+        if content is None or why is not None:
             with Step(parent):
                 span.end(end_time=end_ns)
             return None
-        content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
 
         def end(result: object) -> None:
             content.write(span, semconv.TOOL_RESULT, result)

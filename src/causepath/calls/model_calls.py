@@ -91,6 +91,7 @@ class ModelCalls:
         run, delivered = place.run, NOTHING_DELIVERED
         if request.tool_results:
             delivered = self._tools.deliver(run, request, now_ns, place.around, tracer)
+        run.forces_tools = request.forces_tool
         if self._words.content is not None:
             run.native_content = native is not None and native.records_content(client)
         call = ModelCall(

@@ -111,6 +111,9 @@ class Run:
     """The marks of the application's functions that make its calls and are still running."""
     is_chain: bool = False
     """A call of another conversation has taken up what it put out."""
+    forces_tools: bool = False
+    """Its latest request left the model no choice but a tool: the answer in that form, perhaps,
+    which nobody carries out."""
     is_resting: bool = False
     """It has its answer, and ends unless a call takes that up."""
     outside: Context | None = None

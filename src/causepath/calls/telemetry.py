@@ -62,13 +62,14 @@ class Telemetry:
             self.metrics,
             Chains(self.tracing, self.words),
         )
+        self.asked_tools = AskedTools(self.runs, self.possible_calls, self.words, tool_finder)
         self.model_calls = ModelCalls(
             self.tracing,
             self.runs,
             self.run_spans,
             self.open_calls,
             self.others,
-            AskedTools(self.runs, self.possible_calls, self.words, tool_finder),
+            self.asked_tools,
             self.words,
             self.metrics,
         )
@@ -97,6 +98,7 @@ class Telemetry:
         """Ends what is open as far as it came, and says that, as the process ends, and `why`."""
         self.open_calls.interrupt(write_open, why)
         now_ns = time.time_ns()
+        self.asked_tools.end_with_process(now_ns, why, self.tracing.tracer)
         self.run_spans.end_with_process(now_ns, why)
         self.open_calls.end_spans(now_ns, why)
 

@@ -77,6 +77,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         failed_tools=failed_tools,
         continues=continues,
         declared_tools=_declared_tools(body.get("tools")),
+        forces_tool=get(body.get("tool_choice"), "type") in ("any", "tool"),
         parameters=_parameters(body),
     )
 

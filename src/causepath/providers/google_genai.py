@@ -110,6 +110,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         ),
         continues=token is not None or any(get(one, "role") == "model" for one in contents),
         declared_tools=_declared_tools(items(body.get("tools"))),
+        forces_tool=get(get(body.get("toolConfig"), "functionCallingConfig"), "mode") == "ANY",
         parameters=_parameters(fields_of(body.get("generationConfig"))),
         make_up_id=functools.partial(_made_up, functools.cache(functools.partial(_key, contents))),
     )

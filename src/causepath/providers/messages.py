@@ -65,6 +65,8 @@ class ModelRequest(NamedTuple):
     continues: bool = False
     """Whether it carries an earlier reply, so that it is not the first call of a conversation."""
     declared_tools: tuple[str, ...] = ()
+    forces_tool: bool = False
+    """Whether the reply has to ask for a tool: that is a form for the answer, perhaps."""
     parameters: Mapping[str, Scalar | tuple[str, ...]] = MappingProxyType({})
     """Sampling and limits, by the names of their attributes."""
     conversation: str | None = None

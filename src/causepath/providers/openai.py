@@ -73,6 +73,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         results=results,
         continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
         declared_tools=_declared_tools(items(body.get("tools"))),
+        forces_tool=_forces_tool(body.get("tool_choice")),
         parameters=_parameters(body),
         conversation=text(conversation) or text(get(conversation, "id")),
     )
@@ -105,6 +106,12 @@ def _tool_results(given: Any) -> dict[str, object]:
         if isinstance(call_id, str):
             found.append((call_id, fields.get("output", fields.get("content"))))
     return dict(reversed(found))
+
+
+def _forces_tool(choice: Any) -> bool:
+    if choice is None or isinstance(choice, str):
+        return choice == "required"
+    return get(choice, "type") in ("function", "custom") or get(choice, "mode") == "required"
 
 
 def _declared_tools(tools: Any) -> tuple[str, ...]:
