@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.errors import ExitStatus
 from causepath_analyzer.jobs import team
+from causepath_analyzer.report.list_text import list_json, list_text
+from causepath_analyzer.report.summary_text import summary_text
+from causepath_analyzer.report.waterfall import BLOCKS
 from tests.analyzer.read.test_joined import LOOP
 from tests.analyzer.read.test_joined import span as trace_span
+from tests.support.drawn import drawn
 
 S = 1_000_000_000
 START = 1_764_000_000 * S
@@ -233,3 +240,56 @@ def test_runs_that_nobody_declared_are_told(
     (folder / "u.jsonl").write_text("".join([*lines, line(4, "declared", 9, 1, None)]))
     assert invoke(["u.jsonl"]) == 0
     assert "are single chains" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("runs", "is_told"),
+    [
+        # Each is when it begins and how long it lasts, in seconds, and its model calls.
+        (((0, 5, 1), (6, 5, 1), (12, 5, 1)), True),
+        (((0, 5, 1), (5, 5, 0), (10, 9, 4)), True),
+        (((0, 5, 1),), False),
+        (((0, 5, 1), (4, 5, 1), (12, 5, 1)), False),
+        (((0, 5, 1), (60, 5, 1), (90, 5, 1)), False),
+        (((0, 5, 3), (6, 5, 2), (12, 5, 1)), False),
+    ],
+    ids=["steps", "steps, one a loop", "one", "at once", "with pauses", "loops"],
+)
+def test_steps_of_one_are_told_from_answers_to_several(
+    runs: tuple[tuple[int, int, int], ...], is_told: bool
+) -> None:
+    briefs = [
+        replace(
+            brief(explained(drawn("agent run |-|"))),
+            start_ns=start * S,
+            wall_ns=length * S,
+            model_calls=calls,
+            is_inferred=True,
+        )
+        for start, length, calls in runs
+    ]
+    assert summary(briefs).undeclared == (len(runs) if is_told else 0)
+
+
+def test_a_cost_that_is_a_lower_bound_says_so() -> None:
+    call = "llm m |--| provider=anthropic model={} tokens=1000/{}"
+    known, unknown = call.format("claude-opus-5", 50), call.format("nobody-knows-it", 50)
+    briefs = [
+        brief(explained(drawn(drawing), with_cost=True))
+        for drawing in (
+            known,
+            call.format("claude-opus-5", 0),  # it has answered, and not with nothing
+            f"agent a |------|\n  {known}\n  {unknown.replace('m |', 'n   |')}",
+            unknown,
+            "agent a |--|",
+        )
+    ]
+    told = [line.plain for line in list_text(briefs, BLOCKS)]
+    assert [line.split()[2] for line in told[1:4]] == ["$0.00625", ">=$0.00500", ">=$0.00625"]
+    assert [line.split()[2] for line in told[4:]] == ["ok", "ok"]
+    assert len({line.index("ffffffff") for line in told[1:]}) == 1
+    listed = json.loads(list_json([], briefs))["runs"]
+    assert [run["at_least"] for run in listed] == [False, True, True, False, False]
+    for number, least in enumerate(("", "at least ", "at least ")):
+        text = summary_text(summary([briefs[number]] * 2), BLOCKS, ["t"])[0].plain
+        assert text.endswith(f"  {least}{('$0.00625', '$0.00500', '$0.00625')[number]}/run")

@@ -48,6 +48,8 @@ class Brief(Struct, frozen=True, array_like=True):
     """The part of ``tokens`` whose price is known."""
     joined: tuple[str, ...] = ()
     """The ids of the other traces that it is in."""
+    is_lower_bound: bool = False
+    """It used more than was counted, or more than what has a price."""
 
 
 class Spread(Struct, frozen=True):
@@ -120,7 +122,8 @@ class Summary(Struct, frozen=True):
     id_length: int
     """So many characters of their ids tell all runs apart."""
     undeclared: int = 0
-    """Runs that nobody declared; 0 where there are others as well."""
+    """Runs that nobody declared and that may be steps of one: they follow each other closely, and
+    most are a single call. 0 where any is something else."""
     is_one_program: bool = False
     """All runs are of one start of a program by ``causepath run``."""
     first_ns: int = 0
@@ -128,6 +131,8 @@ class Summary(Struct, frozen=True):
     """When the first and the last run began."""
     priced_share: float = 0.0
     is_priced: bool = False
+    is_lower_bound: bool = False
+    """The runs used more than was counted, or more than what has a price."""
 
 
 def brief(run: Run) -> Brief:
@@ -152,6 +157,7 @@ def brief(run: Run) -> Brief:
         tokens=run.usage.tokens.input + run.usage.tokens.output,
         priced_share=run.cost.share,
         joined=trace.joined,
+        is_lower_bound=run.is_lower_bound,
     )
 
 
@@ -161,7 +167,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
     handing = 0
     endings: list[Ending] = []
     last_failed: Failed | None = None
-    inferred = 0
+    inferred, is_lower_bound = 0, False
+    steps: list[tuple[int, int, int]] = []
     programs: set[str | None] = set()
     starts: list[int] = []
     by_key: dict[str, dict[str, list[int]]] = {by: {} for by in _BY}
@@ -178,6 +185,8 @@ def summary(runs: Iterable[Brief]) -> Summary:
         programs.add(run.program)
         starts.append(run.start_ns)
         inferred += run.is_inferred
+        steps.append((run.start_ns, run.wall_ns, run.model_calls))
+        is_lower_bound = is_lower_bound or run.is_lower_bound
         healths.append(run.health)
         handing += run.hands_on
         cost += run.priced_usd or 0
@@ -220,13 +229,27 @@ def summary(runs: Iterable[Brief]) -> Summary:
         health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),
         hands_on=handing,
         id_length=id_length([slow.trace_id for slow in walls]),
-        undeclared=len(walls) if inferred == len(walls) > 1 else 0,
+        undeclared=len(walls) if inferred == len(walls) and _may_be_one(steps) else 0,
         is_one_program=len(programs) == 1 and None not in programs,
         first_ns=min(starts, default=0),
         last_ns=max(starts, default=0),
         priced_share=min(1.0, priced / tokens) if tokens else 0.0,
         is_priced=is_priced,
+        is_lower_bound=is_lower_bound or not is_priced,
     )
+
+
+def _may_be_one(runs: Sequence[tuple[int, int, int]]) -> bool:
+    """Tells whether `runs`, by start, length and model calls, may be steps of one.
+
+    Those that overlap, or that have long pauses between them, are answers to several who ask; a
+    run of several calls is a whole one by itself.
+    """
+    if len(runs) < 2 or any(one[0] + one[1] > later[0] for one, later in pairwise(runs)):
+        return False
+    within_ns = runs[-1][0] + runs[-1][1] - runs[0][0]
+    is_close = 2 * sum(length_ns for _, length_ns, _ in runs) >= within_ns
+    return is_close and 2 * sum(calls <= 1 for _, _, calls in runs) >= len(runs)
 
 
 def id_length(trace_ids: Sequence[str]) -> int:

@@ -22,30 +22,42 @@ from causepath_analyzer.report.run_text import status_words
 from causepath_analyzer.report.waterfall import Marks
 
 SCHEMA: Final = "causepath.list/1"
-_BESIDE: Final = 45
-"""Columns of everything but the name and the id."""
+_BESIDE: Final = 36
+"""Columns of everything but the name, the cost and the id."""
+_COST: Final = 9
 
 
 def list_text(briefs: Sequence[Brief], marks: Marks) -> list[Text]:
     """Writes a line for each of `briefs`, as wide as there is room."""
     length = id_length([one.trace_id for one in briefs])
     has_dates = any(moment(one.start_ns) for one in briefs)
-    beside = _BESIDE + (21 if has_dates else 0)
+    costs = [_cost(one) for one in briefs]
+    wide = max(_COST, *map(len, costs)) if costs else _COST
+    beside = _BESIDE + wide + (21 if has_dates else 0)
     room = max(8, min(60, marks.width - beside - length + 10))
     time = f"{'began':<21}" if has_dates else ""
-    title = f"{time}{fitted('run', room)} {'wall':>8} {'cost':>9}  {'status':<12}trace"
+    title = f"{time}{fitted('run', room)} {'wall':>8} {'cost':>{wide}}  {'status':<12}trace"
     return [
         Text(title, style="title"),
-        *(_row(one, room, length, marks, dated=has_dates) for one in briefs),
+        *(
+            _row(one, f"{cost:>{wide}}", room, length, marks, dated=has_dates)
+            for one, cost in zip(briefs, costs, strict=True)
+        ),
     ]
 
 
-def _row(one: Brief, room: int, length: int, marks: Marks, *, dated: bool) -> Text:
+def _cost(one: Brief) -> str:
+    """Writes what is known of the cost; ">=" says that the run cost more than that."""
+    if not one.priced_usd:
+        return ""
+    return f"{'>=' if one.is_lower_bound else ''}{money(one.priced_usd)}"
+
+
+def _row(one: Brief, cost: str, room: int, length: int, marks: Marks, *, dated: bool) -> Text:
     name = harmless(one.name.removeprefix("invoke_agent "), ascii_only=marks.ascii_only)
-    cost = "" if not one.cost_usd else money(one.cost_usd)
     line = Text(f"{moment(one.start_ns):<21}" if dated else "", style="note")
     line.append(
-        f"{fitted(name or '(unnamed)', room)} {duration(one.wall_ns):>8} {cost:>9}  ", style="plain"
+        f"{fitted(name or '(unnamed)', room)} {duration(one.wall_ns):>8} {cost}  ", style="plain"
     )
     words = status_words(one.ending)
     line.append(f"{words:<12}", style="good" if one.ending.status == "ok" else "bad")
@@ -62,6 +74,8 @@ class _Run(Struct):
     status: Status
     error: str | None
     model_calls: int
+    at_least: bool
+    """The run used more than was counted, or more than what has a price."""
 
 
 class _Input(Struct):
@@ -102,6 +116,7 @@ def list_json(inputs: Sequence[Input], briefs: Sequence[Brief]) -> bytes:
                 one.ending.status,
                 one.ending.error,
                 one.model_calls,
+                one.is_lower_bound,
             )
             for one in briefs
         ],

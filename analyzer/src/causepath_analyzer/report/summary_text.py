@@ -59,7 +59,7 @@ def _headline(summary: Summary) -> list[Text]:
         style="plain",
     )
     if summary.cost_usd is not None:
-        least = "" if summary.is_priced else "at least "
+        least = "at least " if summary.is_lower_bound else ""
         line.append(f"  {least}{money(summary.cost_usd / summary.traces)}/run", style="plain")
     lines = [line]
     first, last = moment(summary.first_ns), moment(summary.last_ns)
