@@ -101,6 +101,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.run": {
         "analyses.facts",
         "analyses.findings",
+        "analyses.limits",
         "analyses.money",
         "analyses.path",
         "analyses.proof",

@@ -229,11 +229,12 @@ def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
 
 
 def claimed(trace: Any) -> str:
-    """The most that any finding says of the calls in `trace`, however little it saves."""
+    """The most that any finding on orders says of the calls in `trace`, however little it saves."""
     from causepath_analyzer.analyses.facts import Facts
     from causepath_analyzer.analyses.findings.opportunities import candidates
+    from causepath_analyzer.analyses.findings.rules import chosen
 
-    found = candidates(Facts(trace)).by_code.values()
+    found = candidates(Facts(trace), chosen(["CP1"])).by_code.values()
     levels = {one.evidence for some in found for one in some}
     return next((level for level in ("proved", "likely") if level in levels), "")
 

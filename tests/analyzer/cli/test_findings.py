@@ -109,7 +109,10 @@ def test_the_processes_that_help_look_for_the_same(
             "causepath.toml",
             "[findings]\nselct = ['CP1']\n",
             "",
-            "causepath.toml:2: unknown setting 'findings.selct'; there is select and ignore\n",
+            (
+                "causepath.toml:2: unknown setting 'findings.selct'; there is select, ignore, llm, "
+                "tool, cost, iterations, calls and prompt\n"
+            ),
         ),
         ("causepath.toml", "findings = 3\n", "", "causepath.toml:1: findings: Expected `object`"),
         (
@@ -182,3 +185,58 @@ def test_what_is_exported_names_what_is_looked_for(
     for flags, found in ((), True), (("--ignore", "CP101"), False):
         assert invoke(["export", "one.jsonl", "--to", "csv", *flags]) == 0
         assert ("CP101" in capsys.readouterr().out) is found
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ("", True),
+        ('tool = "200ms"', True),
+        ('tool = "9s"', False),
+        ("iterations = 3", True),
+        ('cost = "$2"', True),
+        ("calls = 2", True),
+        ('prompt = "50%"', True),
+        ('llm = "1m"', True),
+    ],
+)
+def test_sizes_from_which_on_findings_warn(
+    folder: Path, capsys: pytest.CaptureFixture[str], settings: str, found: bool
+) -> None:
+    span = {"traceId": "1" * 32, "name": "run", "startTimeUnixNano": "1"}
+    spans = [
+        {**span, "spanId": "1" * 16, "endTimeUnixNano": "4000000001"},
+        {
+            **span,
+            "spanId": "2" * 16,
+            "parentSpanId": "1" * 16,
+            "endTimeUnixNano": "1000000001",
+            "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}],
+        },
+    ]
+    (folder / "open.json").write_text(
+        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
+    )
+    (folder / "causepath.toml").write_text(f"[findings]\n{settings}\n")
+    for flags in ([], ["--json"]):
+        assert invoke(["open.json", *flags]) == 0
+        assert ("CP601" in capsys.readouterr().out) is found
+    assert invoke(["check", "open.json", "--max", "findings=0"]) == int(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("tool = 3", "causepath.toml:2: tool: 3 is none; write "),
+        ('llm = "$1"', "causepath.toml:2: llm: '$1' is none; write "),
+        ("iterations = true", "causepath.toml:2: iterations: True is none; write "),
+        ('prompt = "180%"', "causepath.toml:2: prompt: '180%' is none; write "),
+        ("tools = 3", "causepath.toml:2: unknown setting 'findings.tools'; there is select"),
+    ],
+)
+def test_sizes_that_are_none(
+    folder: Path, capsys: pytest.CaptureFixture[str], settings: str, told: str
+) -> None:
+    (folder / "causepath.toml").write_text(f"[findings]\n{settings}\n")
+    assert invoke(["one.jsonl"]) == 2
+    assert told in capsys.readouterr().err

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+class Limits(Struct, frozen=True):
     """The sizes that calls and runs may have before findings warn of them."""
 
     llm_ns: int = 3_000_000_000
@@ -19,7 +19,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Model calls of one conversation, one for the results of another's tools."""
     calls: int = 20
     """Calls of one kind in a run."""
-    prompt_share: float = 0.8
+    prompt_share: Decimal = Decimal("0.8")
     """The part of a cost that is paid for prompts."""
 
 

@@ -10,6 +10,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.opportunities import Fault, opportunities
 from causepath_analyzer.analyses.findings.rule import Finding, Rule
 from causepath_analyzer.analyses.findings.rules import EVERY
+from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.money.spent import Money, money
 from causepath_analyzer.analyses.path.causes import Causes
 from causepath_analyzer.analyses.path.cost import NO_COST, TABLE_ONLY, Cost, OwnPrices
@@ -65,13 +66,15 @@ def explained(
     others: Elsewhere = NOWHERE,
     rules: Iterable[Rule] = EVERY,
     prices: OwnPrices = TABLE_ONLY,
+    limits: Limits = LIMITS,
 ) -> Run:
     """Makes all analyses of `trace`, and finds what `rules` find.
 
-    What `others` did in which order is evidence for findings. `prices` go over those of the table.
+    What `others` did in which order is evidence for findings. `prices` go over those of the table,
+    and findings warn of what is larger than `limits`.
     A summary asks for the cost alone, the report on the run for where its money went as well.
     """
-    facts = Facts(trace, others, prices)
+    facts = Facts(trace, others, prices, limits)
     found = opportunities(facts, rules)
     return Run(
         trace=trace,

@@ -20,6 +20,7 @@ from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
     FindingOptions,
+    wanted_limits,
     wanted_rules,
 )
 from causepath_analyzer.cli.inputs import Json, read_picked
@@ -152,6 +153,7 @@ def check(
         measures |= set(MEASURES)
     codes = any(name == "findings" or CODE.match(name) for name in measures)
     rules = wanted_rules(findings, config) if codes else ()
+    limits = wanted_limits(config)
     if findings != EVERY_FINDING and not codes:
         raise UsageError(
             "--select and --ignore say which findings the budget of findings counts; set one with "
@@ -162,7 +164,14 @@ def check(
     others = elsewhere(reading.traces) if rules else NOWHERE
     own = own_prices(prices)
     runs = [
-        explained(entry, with_cost="cost" in measures, others=others, rules=rules, prices=own)
+        explained(
+            entry,
+            with_cost="cost" in measures,
+            others=others,
+            rules=rules,
+            prices=own,
+            limits=limits,
+        )
         for entry in reading.traces
     ]
     samples = [sampled(run, measures) for run in runs]

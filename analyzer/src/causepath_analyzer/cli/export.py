@@ -14,6 +14,7 @@ from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
     FindingOptions,
+    wanted_limits,
     wanted_rules,
 )
 from causepath_analyzer.cli.inputs import Json, read_picked
@@ -96,6 +97,7 @@ def export(
     """
     _check(paths, to, output, copy, weight, source.server, json=json)
     rules = wanted_rules(findings, config)
+    limits = wanted_limits(config)
     own = own_prices(prices)
     kept: list[tuple[str | None, bytes]] = []
     wire = to in ("jaeger", "otlp")
@@ -105,7 +107,8 @@ def export(
     reading = read_picked(paths, source, keep, written_to)
     others = elsewhere(reading.traces) if rules else NOWHERE
     runs = [
-        explained(t, with_cost=wire, others=others, rules=rules, prices=own) for t in reading.traces
+        explained(t, with_cost=wire, others=others, rules=rules, prices=own, limits=limits)
+        for t in reading.traces
     ]
     if wire:
         done = _otlp(

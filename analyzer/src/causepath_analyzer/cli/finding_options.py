@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from causepath_analyzer.analyses.findings.rule import Rule
 from causepath_analyzer.analyses.findings.rules import chosen, misnamed
+from causepath_analyzer.analyses.limits import Limits
 from causepath_analyzer.cli.settings import finding_settings
 from causepath_analyzer.errors import UsageError
 
@@ -61,6 +62,11 @@ def wanted_rules(options: FindingOptions, config: str | None = None) -> tuple[Ru
     if options.select is not None:
         return chosen(_listed("--select", options.select), ignored)
     return chosen(settings.select, (*settings.ignore, *ignored))
+
+
+def wanted_limits(config: str | None = None) -> Limits:
+    """Reads from which size on findings warn. Raises `ConfigurationError` for what is none."""
+    return finding_settings(config).limits
 
 
 def _listed(flag: str, values: Iterable[str] | None) -> Sequence[str]:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rule import Rule
+from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
@@ -18,6 +19,7 @@ from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
     FindingOptions,
+    wanted_limits,
     wanted_rules,
 )
 from causepath_analyzer.cli.inputs import Json, named_paths, read_inputs, read_together
@@ -84,14 +86,15 @@ def report(
     rules = wanted_rules(findings, config)
     codes = tuple(rule.code for rule in rules)
     own = own_prices(prices)
-    task = Task(source.options(named), with_json=json, codes=codes, prices=own)
+    limits = wanted_limits(config)
+    task = Task(source.options(named), with_json=json, codes=codes, prices=own, limits=limits)
     inputs, found = _found(named, task, jobs, source)
     shown = (*named, *source.as_typed())
     if json:
         write(as_json(inputs, found), output)
         return source.status(inputs, named)
     kind = marks(ascii_only=ascii_only, saved=output is not None)
-    lines = as_text(inputs, found, shown, kind, rules, own, every_row=all_)
+    lines = as_text(inputs, found, shown, kind, rules, own, limits, every_row=all_)
     if output is not None:
         save(lines, output)
     else:
@@ -171,12 +174,15 @@ def as_text(
     marks: Marks,
     rules: Sequence[Rule],
     own: OwnPrices = TABLE_ONLY,
+    limits: Limits = LIMITS,
     *,
     every_row: bool = False,
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
     if isinstance(found, Trace):
-        run = explained(found, with_cost=True, with_money=True, rules=rules, prices=own)
+        run = explained(
+            found, with_cost=True, with_money=True, rules=rules, prices=own, limits=limits
+        )
         view = run_view(run, None if every_row else MOST_ROWS)
         return run_text(view, marks, paths, inputs)
     return summary_text(summary(row.brief for row in found), marks, paths, inputs)

@@ -7,7 +7,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.program import program_time
-from causepath_analyzer.cli.finding_options import EVERY_FINDING, FindingOptions, wanted_rules
+from causepath_analyzer.cli.finding_options import (
+    EVERY_FINDING,
+    FindingOptions,
+    wanted_limits,
+    wanted_rules,
+)
 from causepath_analyzer.cli.inputs import Json, UnknownOptionError
 from causepath_analyzer.cli.output import complain, marks, save, show, write
 from causepath_analyzer.cli.prices import PricesOption
@@ -52,6 +57,7 @@ def run(
     if command[0].startswith("-"):
         raise UnknownOptionError(command[0])
     rules = wanted_rules(findings)
+    limits = wanted_limits()
     own = own_prices(prices)  # before the program: a mistake in it costs no run
     # JSON on standard output is for a program to read: what ours prints there goes beside it.
     apart = json and output is None
@@ -69,7 +75,7 @@ def run(
         ran.start_ns, ran.end_ns, reading.traces, account.loaded_ns, account.imported_ns, status
     )
     codes = tuple(rule.code for rule in rules)
-    found = found_in(reading.traces, Task(with_json=json, codes=codes, prices=own))
+    found = found_in(reading.traces, Task(with_json=json, codes=codes, prices=own, limits=limits))
     shown = [os.path.relpath(ran.file)]
     if len(reading.traces) == 1:
         shown += ["--trace", short_id(reading.traces[0].trace_id)]
@@ -78,7 +84,7 @@ def run(
         return status
     out = None if output is not None else sys.stderr
     kind = marks(ascii_only=ascii_only, stream=out, saved=output is not None)
-    told = as_text(reading.inputs, found, shown, kind, rules, own, every_row=all_)
+    told = as_text(reading.inputs, found, shown, kind, rules, own, limits, every_row=all_)
     lines = [*program_text(spent), *told]
     if output is not None:
         save(lines, output)

@@ -16,6 +16,8 @@ or in the nearest folder above::
     [findings]                  # in pyproject.toml: [tool.causepath.findings]
     select = ["CP1"]            # codes, or what they begin with; without it, all
     ignore = ["CP103"]
+    llm = "3s"                  # from which size on findings warn
+    iterations = 10
 """
 
 import re
@@ -27,8 +29,9 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES
+from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES, Unit
 from causepath_analyzer.analyses.budgets.verdicts import NEAR
 from causepath_analyzer.analyses.budgets.wording import (
     EXAMPLES,
@@ -40,6 +43,7 @@ from causepath_analyzer.analyses.budgets.wording import (
     wording,
 )
 from causepath_analyzer.analyses.findings.rules import misnamed
+from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.errors import ConfigurationError, UsageError
 
 _LEVELS: Final[tuple[Level, ...]] = ("error", "warn")
@@ -48,10 +52,38 @@ _QUOTED: Final = ("ns", "usd", "share")
 
 
 class FindingSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Codes of findings, or what these begin with; without ``select`` all of them."""
+    """Codes of findings, or what these begin with, without ``select`` all of them; and the sizes
+    from which on they warn."""
 
     select: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
+    llm: Any = None
+    tool: Any = None
+    cost: Any = None
+    iterations: Any = None
+    calls: Any = None
+    prompt: Any = None
+
+    @property
+    def limits(self) -> Limits:
+        """Gives the sizes from which on findings warn, where they are said; they are in order."""
+        said = {
+            field: read_amount(value, unit)
+            for name, (field, unit) in _LIMITS.items()
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(LIMITS, **said)
+
+
+_LIMITS: Final[Mapping[str, tuple[str, Unit]]] = {
+    "llm": ("llm_ns", "ns"),
+    "tool": ("tool_ns", "ns"),
+    "cost": ("cost_usd", "usd"),
+    "iterations": ("iterations", "calls"),
+    "calls": ("calls", "calls"),
+    "prompt": ("prompt_share", "share"),
+}
+"""Names of limits in settings: what they are in `Limits`, and their unit."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +181,11 @@ def finding_settings(config: str | None) -> FindingSettings:
             problem = misnamed(code)
             if problem is not None:
                 raise ConfigurationError(f"{_place(file, f'findings.{name}')}: {name}: {problem}")
+    for name, (_, unit) in _LIMITS.items():
+        value = getattr(found, name)
+        if value is not None and read_amount(value, unit) is None:
+            place = _place(file, f"findings.{name}")
+            raise ConfigurationError(f"{place}: {name}: {value!r} is none; write {EXAMPLES[unit]}")
     return found
 
 
@@ -277,7 +314,8 @@ def _told(error: msgspec.ValidationError) -> str:
     if "unknown field" not in str(error):
         return f"{name}: {error}"
     table = FindingSettings if name.startswith("findings.") else Settings
-    return f"unknown setting {name!r}; there is {' and '.join(table.__struct_fields__)}"
+    *names, last = table.__struct_fields__
+    return f"unknown setting {name!r}; there is {', '.join(names)} and {last}"
 
 
 def _place(file: Path, name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import Run, explained
@@ -32,6 +33,7 @@ class Task(Struct, frozen=True):
     with_json: bool = False
     codes: tuple[str, ...] = tuple(RULES)
     prices: OwnPrices = TABLE_ONLY
+    limits: Limits = LIMITS
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -124,6 +126,7 @@ class Share:
                 others=others,
                 rules=rules,
                 prices=task.prices,
+                limits=task.limits,
             )
             yield Row(brief(run), _json(run) if task.with_json else b"")
 

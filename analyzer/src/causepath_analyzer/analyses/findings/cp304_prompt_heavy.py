@@ -1,7 +1,6 @@
 """CP304: runs whose cost is that of their prompts."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
@@ -34,7 +33,7 @@ def prompt_heavy(facts: Facts) -> Iterator[Candidate]:
         for call in used.models
     ]
     prompts_usd = cost_of(prompts, used.started_ns, facts.prices).usd
-    if prompts_usd is None or prompts_usd < whole.usd * Decimal(str(limits.prompt_share)):
+    if prompts_usd is None or prompts_usd < whole.usd * limits.prompt_share:
         return
     spans = facts.trace.spans
     calls = {
