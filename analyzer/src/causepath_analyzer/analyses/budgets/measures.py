@@ -110,11 +110,12 @@ def _tokens(name: str, run: Run) -> Used:
         why = "spans that were lost"
     elif used.uncounted:
         why = "calls without token counts"
-    elif used.partial if name in ("output", "reasoning") else used.partial_input:
+    elif used.partial if name in ("output", "reasoning", "total") else used.partial_input:
         why = "calls that were not counted to the end"
     elif used.contradictory:
         why = "calls whose counts cannot be"
-    return Used(getattr(used.tokens, name), why)
+    tokens = used.tokens
+    return Used(tokens.input + tokens.output if name == "total" else getattr(tokens, name), why)
 
 
 def _cost(run: Run) -> Used:
@@ -176,7 +177,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     },
     **{
         f"tokens.{name}": Measure("tokens", partial(_tokens, name), of_calls=True)
-        for name in ("input", "output", "cache_read", "cache_write", "reasoning")
+        for name in ("input", "output", "cache_read", "cache_write", "reasoning", "total")
     },
     "calls.llm": Measure("calls", lambda r: _model_calls(r.usage.calls.llm, r), of_calls=True),
     "calls.tool": Measure("calls", _tool_calls, of_calls=True),
