@@ -111,6 +111,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.run_view": {
         "analyses.findings",
         "analyses.lacking",
+        "analyses.money",
         "analyses.path",
         "analyses.proof",
         "analyses.run",

@@ -12,6 +12,12 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.money.carried import Carried, carried
+from causepath_analyzer.analyses.money.money_rows import (
+    CarriedRow,
+    MoneyRow,
+    MoneyRows,
+    money_rows,
+)
 from causepath_analyzer.analyses.money.spent import Amount, CallCost, Money, Share, money
 from causepath_analyzer.analyses.path.cost import PARTS, OwnPrices
 from causepath_analyzer.analyses.run import explained
@@ -407,3 +413,40 @@ def _by_byte(
                     known[1] += each * (1 if byte < read else 12 if byte < past else 10)
         at += block.size
     seen.update(new)
+
+
+def test_rows_put_together_what_people_read_as_one() -> None:
+    spent = Money(
+        D(10),
+        {
+            "cache_write_1h": Amount(D(1), 20),
+            "cache_write": Amount(D(3), 30),
+            "output": Amount(D(6), 40),
+        },
+        (),
+        (),
+        (
+            Carried("tool_result", 1, 0, 9, 3, 70, 0, D(2), 5),
+            Carried("tool_result", NO_SPAN, 0, 9, 2, 60, 0, D("0.5"), None),
+            Carried("tools", NO_SPAN, 0, 9, 1, 50, 0, None, None),
+            Carried("system", NO_SPAN, 0, 9, 1, 40, 0, D("0.25"), None),
+            Carried("tools", NO_SPAN, 0, 9, 1, 30, 0, D("0.25"), None),
+        ),
+    )
+    trace = drawn("agent a |---|\n  tool t  |-|")
+    assert money_rows(spent, trace) == MoneyRows(
+        (MoneyRow("cache_writes", D(4), 0.4, 50), MoneyRow("output", D(6), 0.6, 40)),
+        D(3),
+        0.3,
+        (
+            CarriedRow("tool_result", "t", D(2), 0.2, 3, 70, 5),
+            CarriedRow("tool_result", None, D("0.5"), 0.05, 2, 60, None),
+            CarriedRow("system", None, D("0.25"), 0.025, 1, 40, None),
+        ),
+    )
+    little = replace(spent, carried=spent.carried[1:2])
+    rows = money_rows(little, trace)
+    assert rows is not None
+    assert (rows.carried_usd, rows.carried) == (None, ())
+    for nothing in (None, Money(D(0), {}, (), (), ())):
+        assert money_rows(nothing, trace) is None

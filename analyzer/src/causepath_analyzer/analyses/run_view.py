@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from causepath_analyzer.analyses.findings.rule import Finding, worth_saying
 from causepath_analyzer.analyses.lacking import lacking
+from causepath_analyzer.analyses.money.money_rows import MoneyRows, money_rows
 from causepath_analyzer.analyses.path.critical_path import Edge
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.proof.independence import CALLS
@@ -73,6 +74,8 @@ class RunView(Struct, frozen=True):
     """The call that ran in most of the time that a branch beside it took."""
     alone: Long | None
     """What took half of the wall and shows nothing of what it did."""
+    money: MoneyRows | None
+    """Where the money went; ``None`` where nothing is known to have cost something."""
     findings: tuple[Shown, ...]
     together_share: float | None
     """The part of the wall that all findings save together, if several save time."""
@@ -105,6 +108,7 @@ def run_view(run: Run, most_rows: int | None = MOST_ROWS) -> RunView:
         is_unmeasured=_is_worth_naming(run, "agent"),
         branch=_branch(run) if _is_worth_naming(run, "beside") else None,
         alone=_alone(run),
+        money=money_rows(run.money, trace),
         findings=tuple(
             Shown(one, tuple(dict.fromkeys(_called(trace, i) for i in one.spans)))
             for one in run.findings

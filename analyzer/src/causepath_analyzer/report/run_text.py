@@ -149,7 +149,7 @@ def _wall(view: RunView, marks: Marks) -> list[Text]:
     if view.run.trace.untrusted:
         return [
             Text("Where the time went: not known, as durations mean nothing here"),
-            *_money(view.run),
+            *_money(view),
         ]
     lines = [Text(f"{'Where the time went':<31}{'wall':>8}{'share':>8}{'sum':>9}", style="title")]
     for one in view.kinds:
@@ -157,7 +157,7 @@ def _wall(view: RunView, marks: Marks) -> list[Text]:
         beside = "" if one.sum_ns is None else alike(one.sum_ns, wall_ns)
         row = f"  {KIND_WORDS[one.kind]:<29}{spent:>8}{percent(one.share):>8}{beside:>9}"
         lines.append(Text(row.rstrip()))
-    return [*lines, *_outside(view, marks), *_money(view.run)]
+    return [*lines, *_outside(view, marks), *_money(view)]
 
 
 def _outside(view: RunView, marks: Marks) -> list[Text]:
@@ -188,10 +188,10 @@ def _long(one: Long, words: str, marks: Marks) -> str:
     return f"{fitted(name, marks.width - 2 - len(tail)).rstrip()}{tail}"
 
 
-def _money(run: Run) -> list[Text]:
+def _money(view: RunView) -> list[Text]:
     """Says where the money went, and of how many tokens."""
-    spent = money_text(run)
-    return [*([Text(), *spent] if spent else []), *_tokens(run)]
+    spent = money_text(view.money, at_least=view.run.is_lower_bound)
+    return [*([Text(), *spent] if spent else []), *_tokens(view.run)]
 
 
 def _tokens(run: Run) -> list[Text]:
