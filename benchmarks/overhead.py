@@ -464,13 +464,13 @@ def first_calls() -> dict[str, list[float]]:
 MANY_CALLS, THREADS, TASKS = 20_000, 200, 1_000
 
 
-def in_threads(variant: Variant) -> list[float]:
+def in_threads(variant: Variant, calls: int) -> list[float]:
     """The seconds of each call of threads at once, each thread a run."""
     taken: list[float] = []
 
     def agent(client: Any) -> None:
         with causepath.agent("thread"):
-            for _ in range(MANY_CALLS // THREADS):
+            for _ in range(calls // THREADS):
                 start = time.thread_time()
                 create(client, SMALL(0))
                 taken.append(time.thread_time() - start)
@@ -485,7 +485,7 @@ def in_threads(variant: Variant) -> list[float]:
     return taken
 
 
-def in_tasks(variant: Variant) -> list[float]:
+def in_tasks(variant: Variant, calls: int) -> list[float]:
     """The seconds of a call of tasks at once, each task a run: of one call by each, a time."""
     taken: list[float] = []
 
@@ -502,7 +502,7 @@ def in_tasks(variant: Variant) -> list[float]:
 
             turns = [asyncio.Queue[None]() for _ in range(TASKS)]
             tasks = [asyncio.create_task(agent(one)) for one in turns]
-            for _ in range(MANY_CALLS // TASKS):
+            for _ in range(calls // TASKS):
                 start = time.thread_time()
                 for one in turns:
                     one.put_nowait(None)
@@ -522,9 +522,10 @@ def print_many() -> None:
     print(f"{MANY_CALLS:,} calls{'':<15}{'p50':>8}{'p99':>8} us{'objects more':>16}")
     for name, does in ((f"{THREADS} threads", in_threads), (f"{TASKS:,} tasks", in_tasks)):
         for variant in (PLAIN, NATIVE, ALONE_DIGESTS):
+            does(variant, TASKS)  # which makes what is made once
             gc.collect()
             before = len(gc.get_objects())
-            cuts = statistics.quantiles(does(variant), n=100)
+            cuts = statistics.quantiles(does(variant, MANY_CALLS), n=100)
             gc.collect()
             more = len(gc.get_objects()) - before
             told = f"{name}, {variant.name}"

@@ -143,6 +143,17 @@ class OpenRuns:
             run.is_over = True
             return self._inferred.pop(id(run), None) is not None
 
+    def declared_over(self, run: Run) -> None:
+        """Notes that a declared run has ended, which no request goes on with.
+
+        A tool that it asked for may still be carried out.
+        """
+        self.declared.over(run)
+        with self._lock:
+            for call_id in run.known.keys() - run.asked.keys():
+                if self._by_call_id.get(call_id) is run:
+                    del self._by_call_id[call_id]
+
     def unanswered(self, run: Run) -> list[AskedTool]:
         """Lists the tools of its latest reply whose results no request has brought."""
         with self._lock:

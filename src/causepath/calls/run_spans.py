@@ -118,7 +118,7 @@ class RunSpans:
             self._runs.declared.declare_in(generator, run)
 
         def over(end_ns: int, error: str | None) -> None:
-            self._runs.declared.over(run)
+            self._runs.declared_over(run)
             self._measure(run, end_ns, error)
 
         return DeclaredRun(span, run.parent, over)

@@ -42,6 +42,10 @@ Resolve = "Callable[[Sequence[Any]], Iterable[str]]"
 MAX_TELLERS = 10_000
 """Functions that are measured at a time; more are left alone."""
 
+MAX_NAMES = 1_000
+"""Tools that functions are known to carry out; of more, the oldest that nothing asks for is
+forgotten, until a reply asks for it again."""
+
 MAX_INNER = 100
 """Calls that were not what is asked for, after which a tool that uses another one is left alone."""
 
@@ -154,6 +158,13 @@ class Teller:
     @property
     def function(self) -> FunctionType | None:
         return self._function()
+
+    def forget(self, name: str) -> None:
+        """Is not known to carry out this tool any more."""
+        self.names.discard(name)
+        for way in list(self.ways):
+            if isinstance(way.resolve, Only) and way.resolve.name == name:
+                self.ways.pop(way, None)
 
     # -- what the code tells
 
@@ -366,6 +377,8 @@ class Tellers:
         """
         about = declared(value)
         if about is not None:
+            if len(about.also) >= MAX_NAMES:
+                about.also.clear()  # what is asked for again is found again
             about.also.add(name)
             return True
         told = False
@@ -374,11 +387,27 @@ class Tellers:
             if teller is not None:
                 teller.ways[way] = None
                 teller.names.add(name)
-                self._by_name.setdefault(name, weakref.WeakSet()).add(teller)
+                self._tellers_of(name).add(teller)
                 if name in self._asked:
                     teller.begin()
                 told = True
         return told
+
+    def _tellers_of(self, name: str) -> weakref.WeakSet[Teller]:
+        known = self._by_name.get(name)
+        if known is None:
+            if len(self._by_name) >= MAX_NAMES:
+                self._forget_oldest()
+            # Threads may be at it at once, and all have to come by the same.
+            known = self._by_name.setdefault(name, weakref.WeakSet())
+        return known
+
+    def _forget_oldest(self) -> None:
+        for name in list(self._by_name):
+            if name not in self._asked:
+                for teller in list(self._by_name.pop(name, ())):
+                    teller.forget(name)
+                return
 
     def names(self, function: object) -> list[str]:
         """The tools that a function was found to carry out."""

@@ -17,7 +17,7 @@ from causepath.code import static_attributes
 from causepath.code.frames import variables
 from causepath.guard import harmless
 from causepath.tool_functions import measured_functions
-from causepath.tool_functions.code_exchange import Only, Tellers, Way
+from causepath.tool_functions.code_exchange import MAX_NAMES, Only, Tellers, Way
 from causepath.tool_functions.measured_functions import is_function
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from causepath.code.frames import Frame
     from causepath.tool_functions.code_exchange import Teller
     from causepath.tool_functions.search import Registries
-
-MAX_NAMES = 1_000
-"""Tools that are kept an account of."""
 
 MAX_STACKS = 16
 """Ways through the code to one tool that are told apart."""

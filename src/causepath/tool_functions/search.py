@@ -16,7 +16,7 @@ from causepath.code import static_attributes
 from causepath.code.name_branches import called_for, carries_out
 from causepath.code.ownership import is_application, is_opaque, is_seen_to
 from causepath.code.reachable import MAX_DEPTH, Held, names_in, reachable
-from causepath.tool_functions.code_exchange import Only, Way
+from causepath.tool_functions.code_exchange import MAX_NAMES, Only, Way
 from causepath.tool_functions.measured_functions import FUNCTIONS as FUNCTION_TYPES
 from causepath.tool_functions.measured_functions import is_function
 
@@ -375,6 +375,7 @@ class _Names:
             self._known[key] = reference, known
         if name not in known:
             known.append(name)
+            del known[:-MAX_NAMES]
         return True
 
     def _of(self, value: object) -> list[str] | None:
@@ -438,10 +439,8 @@ def _chosen(parts: dict[Any, Any]) -> dict[Any, Any]:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Said(Only):
     """A function that is given the name of a tool: as a text, or as that of an object."""
-
-    name: str
 
     def __call__(self, values: Sequence[Any]) -> Iterable[str]:
         for value in values:
