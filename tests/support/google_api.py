@@ -134,6 +134,7 @@ class _GoogleAnswering(_Answering):
         parts = [part for block in reply.blocks for part in _parts(block, None)]
         body = _head(self._request, message_id) | _candidate(parts, _end(reply))
         body["usageMetadata"] = _usage(reply, self._request, is_over=True)
+        body = wire.merged(body, reply.more)
         if reply.stop_reason == "blocked":
             body = {"promptFeedback": {"blockReason": "SAFETY"}, **body}
             del body["candidates"]
@@ -201,7 +202,8 @@ def _chunks(reply: Reply, request: Request, message_id: str) -> Iterator[tuple[f
         is_last = number == len(parts) - 1
         usage = _usage(reply, request, is_over=True) if is_last else so_far
         chunk = _candidate([part], _end(reply) if is_last else None)
-        yield reply.latency.before_delta(number), {**chunk, "usageMetadata": usage, **head}
+        body = {**chunk, "usageMetadata": usage, **head}
+        yield reply.latency.before_delta(number), wire.merged(body, reply.more)
     if isinstance(interruption, ErrorEvent):
         yield 0, _error(interruption.status, interruption.message)
 

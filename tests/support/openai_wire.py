@@ -85,7 +85,7 @@ class Chat:
             for id_, name, arguments in _calls(reply, reply_id)
         ]
         message = {"role": "assistant", "content": _text(reply) or None, "refusal": None}
-        return {
+        body = {
             **_chat(request, reply_id, "chat.completion"),
             "choices": [
                 {
@@ -97,10 +97,11 @@ class Chat:
             ],
             "usage": _chat_usage(reply, request),
         }
+        return wire.merged(body, reply.more)
 
     @staticmethod
     def events(reply: Reply, request: Request, reply_id: str) -> Iterator[Chunk]:
-        head = _chat(request, reply_id, "chat.completion.chunk")
+        head = wire.merged(_chat(request, reply_id, "chat.completion.chunk"), reply.more)
 
         def chunk(delta: JsonObject, finish: str | None = None, pause: float = 0.0) -> Chunk:
             choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
@@ -157,7 +158,7 @@ class Responses:
     def whole(reply: Reply, request: Request, reply_id: str) -> JsonObject:
         given, said = _tokens(reply, request)
         incomplete = reply.final_stop_reason == "max_tokens"
-        return {
+        body = {
             **_response(request, reply_id),
             "status": "incomplete" if incomplete else "completed",
             "incomplete_details": {"reason": "max_output_tokens"} if incomplete else None,
@@ -170,6 +171,7 @@ class Responses:
                 "output_tokens_details": {"reasoning_tokens": reply.usage.thinking_tokens or 0},
             },
         }
+        return wire.merged(body, reply.more)
 
     @staticmethod
     def events(reply: Reply, request: Request, reply_id: str) -> Iterator[Chunk]:

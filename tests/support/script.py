@@ -156,6 +156,8 @@ class Reply:
     interruption: Cut | ErrorEvent | None = None
     encoding: str | None = None
     """The `content-encoding`: `gzip`, or any other word, which then changes nothing of the body."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the body, put into those of the same names."""
 
     def __post_init__(self) -> None:
         if self.delta_characters < 1:

@@ -98,7 +98,7 @@ def output_size_tokens(blocks: Sequence[Block]) -> int:
 
 def message(reply: Reply, request: Request, message_id: str) -> JsonObject:
     """The reply as the JSON body of an answer that is not streamed."""
-    return {
+    body = {
         **_empty_message(request, message_id),
         "content": [
             _whole_block(block, message_id, index) for index, block in enumerate(reply.blocks)
@@ -107,6 +107,17 @@ def message(reply: Reply, request: Request, message_id: str) -> JsonObject:
         "stop_sequence": reply.stop_sequence,
         "usage": _usage(reply, request),
     }
+    return merged(body, reply.more)
+
+
+def merged(body: JsonObject, more: Mapping[str, Any]) -> JsonObject:
+    """`body` with the fields of `more`, objects with those of both."""
+    return body | {
+        name: merged(body[name], value)
+        if isinstance(value, dict) and isinstance(body.get(name), dict)
+        else value
+        for name, value in more.items()
+    }
 
 
 def events(reply: Reply, request: Request, message_id: str) -> Iterator[Event]:
@@ -114,6 +125,8 @@ def events(reply: Reply, request: Request, message_id: str) -> Iterator[Event]:
     usage = _usage(reply, request)
     started = {**_empty_message(request, message_id), "usage": {**usage, "output_tokens": 1}}
     started["usage"].pop("output_tokens_details", None)
+    started = merged(started, reply.more)
+    searched = started["usage"].pop("server_tool_use", None)  # not before it has
     yield _event("message_start", message=started)
 
     sent = 0
@@ -138,6 +151,8 @@ def events(reply: Reply, request: Request, message_id: str) -> Iterator[Event]:
         return
 
     del usage["cache_creation"], usage["service_tier"]
+    if searched is not None:
+        usage["server_tool_use"] = searched
     delta = {"stop_reason": reply.final_stop_reason, "stop_sequence": reply.stop_sequence}
     yield _event("message_delta", delta=delta, usage=usage)
     yield _event("message_stop")

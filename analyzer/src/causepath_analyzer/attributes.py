@@ -391,6 +391,8 @@ WEB_SEARCHES: Final = (
     "gen_ai.usage.details.web_search_requests",
     "gen_ai.usage.web_search_requests",
 )
+CACHE_DIAGNOSIS: Final = ("causepath.cache.diagnosis",)
+CACHE_MISSED: Final = ("causepath.cache.missed_tokens",)
 SAID_COST: Final = (
     "gen_ai.usage.cost.amount",
     "gen_ai.cost.total_cost",
@@ -687,6 +689,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "speed": SPEED,
     "geography": GEOGRAPHY,
     "searches": WEB_SEARCHES,
+    "cache_diagnosis": CACHE_DIAGNOSIS,
+    "cache_missed": CACHE_MISSED,
     "said_cost": SAID_COST,
     "said_currency": SAID_CURRENCY,
     "usage_details": USAGE_DETAILS,

@@ -153,6 +153,12 @@ class ModelCall(Struct, frozen=True, gc=False):
     """How often the provider searched the web for it."""
     said_usd: Decimal | None = None
     """What the trace itself says that it cost."""
+    said_currency: str | None = None
+    """The currency of what the trace says that it cost, where that is not the US dollar."""
+    cache_diagnosis: str | None = None
+    """The provider's own word for why its cache did not have all of the prompt."""
+    cache_missed: int | None = None
+    """The tokens that the cache would have had else, as the provider estimates."""
 
 
 class Content(Struct, frozen=True, gc=False):

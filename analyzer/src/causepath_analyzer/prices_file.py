@@ -33,7 +33,7 @@ def own_prices(file: str | None) -> OwnPrices:
     import tomllib  # few commands are given a file
 
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
         parsed = tomllib.loads(text, parse_float=Decimal)
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None
@@ -69,8 +69,8 @@ def _rates(file: str, lines: list[str], model: str, said: object) -> tuple[Decim
             )
         if not _is_price(value):
             raise ConfigurationError(
-                f"{_place(file, lines, model, name)}: {name} = {value!r}: expected US dollars per "
-                "million tokens, as 2.5"
+                f"{_place(file, lines, model, name)}: {name} = {_shown(value)}: expected US "
+                "dollars per million tokens, as 2.5"
             )
     return _row(said)
 
@@ -96,10 +96,17 @@ def _row(said: Mapping[str, Any]) -> tuple[Decimal, ...]:
     return (Decimal(0), *(Decimal(one) / _MILLION for one in per_million), search)
 
 
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
+
+
 def _place(file: str, lines: list[str], model: str, name: str | None = None) -> str:
     """Names ``file:line`` of a model, or of its price `name`, as well as it can be told."""
-    header = re.compile(rf"""\s*(?:\[.*)?["']?{re.escape(model)}\b""")
-    start = next((n for n, line in enumerate(lines) if header.match(line)), None)
+    key = rf"""["']?{re.escape(model)}["']?\s*"""
+    headers = rf"\s*\[\s*models\s*\.\s*{key}[].]", rf"\s*(?:\[\s*)?{key}[]=.]", rf".*{key}"
+    start = next(
+        (n for header in headers for n, line in enumerate(lines) if re.match(header, line)), None
+    )
     if start is None:
         return file
     if name is not None:

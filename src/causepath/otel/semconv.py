@@ -154,7 +154,7 @@ def reply_attributes(
     """Describes a reply, whole or in part, without the attributes `but`, which are there
     already."""
     usage = reply.usage
-    found = {
+    found: dict[str, AttributeValue | None] = {
         RESPONSE_ID: reply.id,
         RESPONSE_MODEL: reply.model,
         RESPONSE_FINISH_REASONS: (reply.finish_reason,) if reply.finish_reason else None,
@@ -164,4 +164,6 @@ def reply_attributes(
         USAGE_CACHE_WRITE: usage.cache_write,
         USAGE_REASONING: usage.reasoning,
     }
+    if reply.facts:
+        found.update(reply.facts)
     return {k: value for k, value in found.items() if value is not None and k not in but}

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
-from causepath.providers.messages import ModelReply, ModelRequest, Server, ToolCall, Usage
+from causepath.providers.messages import (
+    CACHE_DIAGNOSIS,
+    CACHE_MISSED,
+    ModelReply,
+    ModelRequest,
+    Server,
+    ToolCall,
+    Usage,
+)
 from causepath.providers.provider import (
     ALIKE,
     CONTENT,
@@ -46,6 +54,26 @@ FINISH_REASONS = {
     "refusal": "content_filter",
 }
 """The conventions' words for the API's. Any other is passed on as it is."""
+
+SERVED = {
+    "service_tier": "anthropic.response.service_tier",
+    "speed": "anthropic.response.speed",
+    "inference_geo": "anthropic.response.inference_geo",
+}
+"""The names of the attributes of how a message was served; the first is that of the SDK's spans."""
+
+COUNTED = {
+    "cache_creation": {
+        f"ephemeral_{lifetime}_input_tokens": (
+            f"anthropic.usage.cache_creation.ephemeral_{lifetime}_input_tokens"
+        )
+        for lifetime in ("5m", "1h")
+    },
+    "server_tool_use": {
+        "web_search_requests": "anthropic.usage.server_tool_use.web_search_requests"
+    },
+}
+"""Those of what has a price of its own."""
 
 AWAITING = frozenset({"tool_use", "pause_turn"})
 """The API's words for a reply that another request answers or has go on."""
@@ -161,6 +189,9 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str |
         value = body.get(name)
         if value is not None and isinstance(value, (int, float)):
             found[attribute] = value
+    tier = body.get("service_tier")
+    if isinstance(tier, str):
+        found["anthropic.request.service_tier"] = tier
     stop = body.get("stop_sequences")
     if isinstance(stop, list | tuple) and stop and all(isinstance(text, str) for text in stop):
         found["gen_ai.request.stop_sequences"] = tuple(stop)
@@ -193,6 +224,7 @@ def read_reply(result: object) -> ModelReply | None:
         blocks=functools.partial(output_blocks, message),
         awaits_tools=stop_reason in AWAITING,
         goes_on=_server_tools(message.get("content")) if stop_reason == "pause_turn" else (),
+        facts=_facts(message),
     )
 
 
@@ -230,24 +262,19 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
             model=text(message.model),
             # `output_tokens` is a placeholder until `message_delta`.
             usage=Usage(usage.input, None, usage.cache_read, usage.cache_write),
+            facts=_facts(fields_of(message)),
         )
     if kind == "message_delta":
-        before, last_usage = reply.usage, _usage(event.usage)
         stop_reason = text(event.delta.stop_reason)
         return ModelReply(
             id=reply.id,
             model=reply.model,
             finish_reason=_finish_reason(stop_reason),
-            usage=Usage(
-                before.input,
-                last_usage.output,
-                before.cache_read,
-                before.cache_write,
-                last_usage.reasoning,
-            ),
+            usage=_grown(reply.usage, _usage(event.usage)),
             tool_calls=reply.tool_calls,
             awaits_tools=stop_reason in AWAITING,
             goes_on=reply.goes_on if stop_reason == "pause_turn" else (),
+            facts={**reply.facts, **_facts(fields_of(event))},
         )
     return reply
 
@@ -260,6 +287,30 @@ def read_data(data: bytes) -> Any:
 
 def read_document(data: bytes) -> ModelReply | None:
     return read_reply(decoded(data))
+
+
+def _facts(message: Mapping[str, Any]) -> dict[str, str | int]:
+    """Describes how a message was served and what the API says of its cache, without zeros."""
+    usage = fields_of(message.get("usage"))
+    found: dict[str, str | int] = {
+        name: value
+        for key, name in SERVED.items()
+        if (value := usage.get(key)) and isinstance(value, str)
+    }
+    for key, names in COUNTED.items():
+        counts = usage.get(key)
+        if counts is not None:
+            for inside, name in names.items():
+                number = count(get(counts, inside))
+                if number:
+                    found[name] = number
+    reason = get(message.get("diagnostics"), "cache_miss_reason")
+    if reason is not None and isinstance(why := get(reason, "type"), str):
+        found[CACHE_DIAGNOSIS] = why
+        missed = count(get(reason, "cache_missed_input_tokens"))
+        if missed is not None:
+            found[CACHE_MISSED] = missed
+    return found
 
 
 def _finish_reason(stop_reason: str | None) -> str | None:
@@ -280,6 +331,19 @@ def _usage(usage: Any) -> Usage:
         cache_write=cache_write,
         reasoning=count(fields_of(details).get("thinking_tokens")) if details else None,
     )
+
+
+def _grown(before: Usage, later: Usage) -> Usage:
+    """The usage at the end of a stream. Where the API has run tools of its own, it has given the
+    model more than it knew at the beginning."""
+    read = before.cache_read if later.cache_read is None else later.cache_read
+    write = before.cache_write if later.cache_write is None else later.cache_write
+    given = before.input
+    if later.input is not None:
+        cached = (read or 0) + (write or 0)
+        fresh = later.input - (later.cache_read or 0) - (later.cache_write or 0)
+        given = max(given or 0, fresh + cached)
+    return Usage(given, later.output, read, write, later.reasoning)
 
 
 def look_at_event(event: Any) -> int:
@@ -361,6 +425,8 @@ PROVIDER = Provider(
         call="anthropic.messages.create",
         reply=frozenset(
             {
+                "anthropic.response.service_tier",
+                *COUNTED["cache_creation"].values(),
                 "gen_ai.response.id",
                 "gen_ai.response.model",
                 "gen_ai.usage.cache_read.input_tokens",

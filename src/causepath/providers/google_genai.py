@@ -59,6 +59,13 @@ PARAMETERS = {
 }
 """The names of their attributes, by the API's."""
 
+TIERS = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+}
+"""The API's words for the service tiers, by those of Vertex AI. Any other is passed on."""
+
 PREFIXES = ("publishers/google/models/", "models/")
 """What a model's name may begin with in an address, and a price list does not know."""
 
@@ -111,7 +118,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         continues=token is not None or any(get(one, "role") == "model" for one in contents),
         declared_tools=_declared_tools(items(body.get("tools"))),
         forces_tool=get(get(body.get("toolConfig"), "functionCallingConfig"), "mode") == "ANY",
-        parameters=_parameters(fields_of(body.get("generationConfig"))),
+        parameters=_parameters(fields_of(body.get("generationConfig")), body.get("serviceTier")),
         make_up_id=functools.partial(_made_up, functools.cache(functools.partial(_key, contents))),
     )
 
@@ -218,12 +225,14 @@ def _declared_tools(tools: Any) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str))
 
 
-def _parameters(settings: Mapping[str, Any]) -> dict[str, Scalar | tuple[str, ...]]:
+def _parameters(settings: Mapping[str, Any], tier: object) -> dict[str, Scalar | tuple[str, ...]]:
     found: dict[str, Scalar | tuple[str, ...]] = {
         name: value
         for key, name in PARAMETERS.items()
         if isinstance(value := settings.get(key), int | float)
     }
+    if isinstance(tier, str):
+        found["gen_ai.request.service_tier"] = tier.lower()
     choices = count(settings.get("candidateCount"))
     if choices is not None and choices != 1:
         found["gen_ai.request.choice.count"] = choices
@@ -291,7 +300,22 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
         tool_calls=tuple(calls),
         awaits_tools=stop_reason == WENT_ON or finish_reason == "tool_call" or reply.awaits_tools,
         goes_on=(token,) if stop_reason == WENT_ON and isinstance(token, str) else (),
+        facts={**reply.facts, **_facts(found)},
     )
+
+
+def _facts(found: Mapping[str, Any]) -> dict[str, str | int]:
+    """Describes how a reply was served, and how often the API searched the web for it."""
+    told: dict[str, str | int] = {}
+    usage = fields_of(found.get("usageMetadata"))
+    tier = usage.get("serviceTier") or usage.get("trafficType")
+    if isinstance(tier, str) and not tier.upper().endswith("UNSPECIFIED"):
+        told["gen_ai.response.service_tier"] = TIERS.get(tier, tier.lower())
+    first = next(iter(items(found.get("candidates"))), None)
+    searches = len(items(get(get(first, "groundingMetadata"), "webSearchQueries")))
+    if searches:
+        told["gen_ai.usage.web_search_requests"] = searches
+    return told
 
 
 def _ends(event: Any) -> str | None:

@@ -84,6 +84,15 @@ class Server(NamedTuple):
     """The `gen_ai.provider.name` where it is not the provider's own."""
 
 
+CACHE_DIAGNOSIS = "causepath.cache.diagnosis"
+"""The attribute with the provider's own word for why its cache did not have all of a prompt."""
+
+CACHE_MISSED = "causepath.cache.missed_tokens"
+"""That with the tokens of the prompt that it would have had else, as the provider estimates."""
+
+NO_FACTS: Mapping[str, Scalar] = MappingProxyType({})
+
+
 class Usage(NamedTuple):
     """Tokens of one call. `None` is unknown. `input` includes both cache counts."""
 
@@ -110,5 +119,8 @@ class ModelReply(NamedTuple):
     """Whether the provider expects another request, with the results of `tool_calls` perhaps."""
     goes_on: tuple[str, ...] = ()
     """The ids of calls that the provider carries out itself, where it paused before it was done."""
+    facts: Mapping[str, Scalar] = NO_FACTS
+    """How it was served, as far as that changes its price, and what the provider says of its cache,
+    by the names of their attributes."""
     error: str | None = None
     """The `error.type` of an error that the reply itself tells of, instead of its end."""

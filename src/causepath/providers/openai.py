@@ -10,7 +10,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
-from causepath.providers.messages import ModelReply, ModelRequest, ToolCall, Usage
+from causepath.providers.messages import (
+    CACHE_DIAGNOSIS,
+    CACHE_MISSED,
+    ModelReply,
+    ModelRequest,
+    ToolCall,
+    Usage,
+)
 from causepath.providers.openai_blocks import StreamedBlocks, input_prompt, output_blocks
 from causepath.providers.provider import ALIKE, CONTENT, FACTS, LAST, Provider
 from causepath.providers.stainless import (
@@ -48,6 +55,7 @@ PARAMETERS = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "reasoning_effort": "gen_ai.request.reasoning.level",
     "previous_response_id": "gen_ai.request.previous_response.id",
+    "service_tier": "openai.request.service_tier",
 }
 """The names of their attributes, by the API's."""
 
@@ -174,6 +182,7 @@ def _completion(found: Mapping[str, Any]) -> ModelReply:
         ),
         blocks=functools.partial(output_blocks, [message]),
         awaits_tools=stop_reason == "tool_calls",
+        facts=_facts(found),
     )
 
 
@@ -197,6 +206,38 @@ def _response(found: Mapping[str, Any]) -> ModelReply:
         blocks=functools.partial(output_blocks, output),
         awaits_tools=bool(calls) and status == "completed",
         error=(text(get(error, "code")) or "error") if status == "failed" else None,
+        facts=_facts(found),
+    )
+
+
+def _facts(found: Mapping[str, Any]) -> dict[str, str | int]:
+    """Describes how a completion or response was served, and what the API says of its cache."""
+    told: dict[str, str | int] = {}
+    tier = found.get("service_tier")
+    if isinstance(tier, str) and tier != "auto":  # which is what was asked for, not what served
+        told["openai.response.service_tier"] = tier
+    searches = count(get(get(found.get("tool_usage"), "web_search"), "num_requests"))
+    if searches is None:  # older releases tell it by nothing but the searches themselves
+        searches = sum(map(_searches, items(found.get("output"))))
+    if searches:
+        told["gen_ai.usage.web_search_requests"] = searches
+    diagnostics = fields_of(found.get("prompt_cache_diagnostics"))
+    why = diagnostics.get("reason", diagnostics.get("type"))
+    if isinstance(why, str):
+        told[CACHE_DIAGNOSIS] = why
+        missed = count(diagnostics.get("cache_missed_tokens"))
+        if missed is not None:
+            told[CACHE_MISSED] = missed
+    return told
+
+
+def _searches(item: Any) -> bool:
+    """Tells whether the API searched the web for this item; to open a page costs nothing."""
+    fields = fields_of(item)
+    return (
+        fields.get("type") == "web_search_call"
+        and fields.get("status") == "completed"
+        and get(fields.get("action"), "type") in ("search", None)
     )
 
 
@@ -282,9 +323,11 @@ def read_event(reply: ModelReply, event: Any) -> ModelReply:
 def _read_chunk(reply: ModelReply, chunk: Any) -> ModelReply:
     if reply.id is None:
         reply = reply._replace(id=text(chunk.id), model=text(chunk.model))
-    usage = get(chunk, "usage")
+    usage, tier = get(chunk, "usage"), get(chunk, "service_tier")
     if usage is not None:
         reply = reply._replace(usage=_usage(usage))
+    if tier is not None:
+        reply = reply._replace(facts={**reply.facts, **_facts({"service_tier": tier})})
     choice = next((one for one in chunk.choices or () if one.index == 0), None)
     if choice is None:
         return reply

@@ -4,12 +4,13 @@ import json
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 import causepath_analyzer
-from causepath_analyzer.analyses.path.cost import OwnPrices, cost_of
+from causepath_analyzer.analyses.path.cost import OwnPrices, cost_of, table_name
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.errors import ConfigurationError
 from causepath_analyzer.jobs.share import Task
@@ -81,12 +82,28 @@ def test_own_prices_go_over_those_of_the_table(tmp_path: Path) -> None:
         ("[models.m]\ninput = inf\noutput = 2", "prices.toml:2: input = "),
         ("[models.m]\ninput = 1\noutput = 2\nread = 3", "prices.toml:4: 'read' is no price; there"),
         ("[models.m]\ninput = 1\noutput = ", "prices.toml:3: not TOML"),
+        ("[models.m]\ninput = 1\ninput = 2\noutput = 3", "prices.toml:3: not TOML"),
+        ("[models.m]\ninput = 1e400\noutput = 2", "prices.toml:2: input = 1E+400: expected US"),
+        ("models = {m = {input = 1}}", "prices.toml:1: m needs input and output"),
+        ("[models.m]\ncurrency = 'EUR'\ninput = 1\noutput = 2", "prices.toml:2: 'currency' is no"),
+        (
+            "[models.'org/m']\ninput = 1\noutput = 2\n[models.m]\ninput = -1\noutput = 2",
+            "prices.toml:5: input = -1: expected US dollars",
+        ),
+        ("[models.'a-m'.x]\n[models]\nm = 2", "prices.toml:1: a-m needs input and output"),
+        ("[models.m1]\ninput = 1\noutput = 1\n[models.m]\ninput = 1", "prices.toml:4: m needs"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         own_prices(written(tmp_path, text))
     assert told in str(caught.value)
+
+
+def test_a_file_of_another_editor_is_understood(tmp_path: Path) -> None:
+    text = "\ufeff[models.m]\r\ninput = 1\r\noutput = 0.0000001\r\n"
+    row = own_prices(written(tmp_path, text)).models["m"]
+    assert row[:3] == (0, Decimal("0.000001"), Decimal("1E-13"))
 
 
 def test_a_file_that_is_not_there() -> None:
@@ -211,3 +228,46 @@ def test_a_mistake_in_the_prices_is_told_before_a_program_is_run(
     assert invoke(["run", "--prices", prices, "--", *touch]) == 2
     assert "prices.toml:1: m needs input and output" in capsys.readouterr().err
     assert not told.exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        (
+            {"gen_ai.usage.input_tokens": -5, "gen_ai.usage.output_tokens": 10},
+            [
+                "Where the money went           at least   share      tokens",
+                "  cost: estimated, by TABLE",
+                "    not every token was counted",
+            ],
+        ),
+        (
+            {**USED, "gen_ai.usage.cache_read.input_tokens": 5_000_000},
+            ["  cost: exact, by TABLE"],  # as they are counted beside the input
+        ),
+        (
+            {**USED, "gen_ai.usage.reasoning.output_tokens": 11},
+            ["  unpriced: claude-opus-5"],
+        ),
+        (
+            {**USED, "gen_ai.usage.cost.amount": 99.5, "gen_ai.usage.cost.currency": "EUR\x1b[2J"},
+            [
+                "  cost: exact, by TABLE",
+                "  the trace itself says costs in EUR\\x1b[2J: not compared",
+            ],
+        ),
+        (
+            {**USED, "gen_ai.usage.cost.amount": 99.5, "gen_ai.usage.cost.currency": "usd"},
+            ["  the trace itself says $99.50 for calls priced here at $5.00"],
+        ),
+    ],
+)
+def test_bad_counts_and_other_currencies_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], facts: dict[str, Any], lines: list[str]
+) -> None:
+    served = {"gen_ai.request.model": "claude-opus-5", "gen_ai.provider.name": "anthropic"}
+    call = step("chat", "0-9", {"gen_ai.operation.name": "chat", **served, **facts})
+    (tmp_path / "one.json").write_bytes(otlp(step("run", "0-9", {}, call)))
+    assert invoke([str(tmp_path / "one.json")]) == 0
+    told = capsys.readouterr().out.replace(table_name(), "TABLE").splitlines()
+    assert [line for line in lines if line not in told] == []

@@ -487,7 +487,16 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
                 "gen_ai.usage.cost.amount": 1.5,
                 "gen_ai.usage.cost.currency": "EUR",
             },
-            {"said_usd": None},
+            {"said_usd": None, "said_currency": "EUR"},
+        ),
+        row(
+            "a diagnosis",
+            {
+                **CHAT,
+                "causepath.cache.diagnosis": "tools_changed",
+                "causepath.cache.missed_tokens": 9,
+            },
+            {"cache_diagnosis": "tools_changed", "cache_missed": 9},
         ),
         *(
             row(f"no cost: {said!r}", {**CHAT, "operation.cost": said}, {"said_usd": None})

@@ -313,4 +313,5 @@ def test_a_report_says_where_a_cost_comes_from() -> None:
         "said_usd": None,
         "compared_usd": None,
         "is_doubtful": False,
+        "said_in": [],
     }

@@ -129,6 +129,8 @@ class _Prices(Struct):
     said_usd: str | None
     compared_usd: str | None
     is_doubtful: bool
+    said_in: Sequence[str]
+    """Other currencies that the trace says costs in."""
 
 
 class _Trace(Struct):
@@ -375,6 +377,7 @@ def _prices(cost: Cost) -> _Prices:
         said_usd=None if cost.said_usd is None else usd_told(cost.said_usd),
         compared_usd=None if cost.compared_usd is None else usd_told(cost.compared_usd),
         is_doubtful=cost.is_doubtful,
+        said_in=cost.said_in,
     )
 
 

@@ -236,6 +236,9 @@ def _prices(cost: Cost) -> list[str]:
             f"  the trace itself says {money(cost.said_usd)} for calls priced here "
             f"at {money(cost.compared_usd)}"
         )
+    if cost.said_in:
+        currencies = ", ".join(map(harmless, cost.said_in))
+        lines.append(f"  the trace itself says costs in {currencies}: not compared")
     return [fitted(line, _PRICES_WIDTH).rstrip() for line in lines]
 
 

@@ -93,6 +93,8 @@ class Cost(Struct, frozen=True):
     """The models without a price."""
     own: str = ""
     """The name of the file with the prices of one's own that some calls have."""
+    said_in: tuple[str, ...] = ()
+    """The other currencies that the trace says costs in, which are compared with nothing."""
 
     @property
     def basis(self) -> Basis:
@@ -129,6 +131,7 @@ def cost_of(
     """
     missing = priced = unpriced = 0
     said_usd = compared_usd = None
+    said_in = dict.fromkeys(call.said_currency for call in calls if call.said_currency is not None)
     unknown: dict[str, None] = {}
     estimates: dict[str, None] = {}
     # What is priced by the token can be added up before: exact either way, and quicker.
@@ -169,7 +172,7 @@ def cost_of(
         sums, row = known
         for part, number in enumerate(parts):
             sums[part] += number
-        if call.partial or call.partial_input:
+        if call.partial or call.partial_input or not tokens.input:
             estimates["not every token was counted"] = None
         if call.searches and not prices.has_searches:
             estimates["searches of the web have no price here"] = None
@@ -181,7 +184,7 @@ def cost_of(
     for sums, row in used.values():
         total += sum(map(mul, row, sums), Decimal(0))
     if not priced:
-        return Cost(None, 0.0, is_whole=False, unpriced=tuple(unknown))
+        return Cost(None, 0.0, is_whole=False, unpriced=tuple(unknown), said_in=tuple(said_in))
     return Cost(
         total,
         priced / (priced + unpriced),
@@ -191,6 +194,7 @@ def cost_of(
         compared_usd,
         tuple(unknown),
         own.name if ours_used else "",
+        tuple(said_in),
     )
 
 

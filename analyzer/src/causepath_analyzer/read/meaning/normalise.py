@@ -399,6 +399,15 @@ def _lower(said: object) -> str | None:
     return None if found is None else found.strip().lower() or None
 
 
+def _said_currency(facts: Facts) -> str | None:
+    """Names the currency that the trace says a cost in, if it is not the US dollar."""
+    currency = _lower(facts.get("said_currency"))
+    return None if currency in (None, "usd") else currency.upper()[:_CURRENCY]
+
+
+_CURRENCY: Final = 16
+
+
 def _said_usd(facts: Facts) -> Decimal | None:
     """Reads what the trace says that a call cost, if that is an amount of US dollars."""
     currency = _lower(facts.get("said_currency"))
@@ -464,6 +473,9 @@ def call_of(
         words.terms,
         (_count(facts["searches"]) or 0) if "searches" in facts else 0,
         _said_usd(facts) if "said_cost" in facts else None,
+        _said_currency(facts) if "said_cost" in facts else None,
+        _lower(facts["cache_diagnosis"]) if "cache_diagnosis" in facts else None,
+        _count(facts["cache_missed"]) if "cache_missed" in facts else None,
     )
 
 

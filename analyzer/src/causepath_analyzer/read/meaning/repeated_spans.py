@@ -406,6 +406,8 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "stream_held",
         "invocation",
         "searches",
+        "cache_diagnosis",
+        "cache_missed",
         "said_cost",
         "said_currency",
         "turn",

@@ -34,6 +34,7 @@ from causepath_analyzer.model import (
     MergeReason,
     ModelCall,
     Span,
+    Terms,
     Tokens,
     ToolCall,
 )
@@ -650,9 +651,23 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         opening=outer.opening if outer.opening is not None else inner.opening,
         blocks=outer.blocks or inner.blocks,
         generated_ns=outer.generated_ns,
-        terms=outer.terms if inner.terms == NO_TERMS else inner.terms,
+        terms=_terms(outer.terms, inner.terms),
         searches=max(inner.searches, outer.searches),
         said_usd=inner.said_usd if inner.said_usd is not None else outer.said_usd,
+        said_currency=inner.said_currency or outer.said_currency,
+        cache_diagnosis=inner.cache_diagnosis or outer.cache_diagnosis,
+        cache_missed=inner.cache_missed if inner.cache_missed is not None else outer.cache_missed,
+    )
+
+
+def _terms(outer: Terms, inner: Terms) -> Terms:
+    if NO_TERMS in (outer, inner):
+        return outer if inner == NO_TERMS else inner
+    return Terms(
+        inner.tier or outer.tier,
+        inner.asked_tier or outer.asked_tier,
+        inner.speed or outer.speed,
+        inner.geography or outer.geography,
     )
 
 
