@@ -249,7 +249,8 @@ class Plugin:
             reason = why_no_call(sdks)
         if self._account.is_kept:
             to, lost = self._pipeline.destinations(), self._pipeline.lost()
-            self._account.ended(seen.calls, sdks, self._sdk_ns, reason, to, lost)
+            why = reason or self._pipeline.why_none
+            self._account.ended(seen.calls, sdks, self._sdk_ns, why, to, lost)
         if reason is not None and not self._account.is_kept and is_outermost_process():
             say(reason)
 

@@ -352,6 +352,16 @@ def test_the_account_of_a_program_with_spans_and_of_one_without(tmp_path: Path, 
     assert events(account)[1] == {"event": "ended", **told, "to": [file]}
 
 
+def test_the_account_says_why_nothing_could_be_set_up(tmp_path: Path, url: str) -> None:
+    account = tmp_path / "account"
+    account.touch()
+    limit = {"OTEL_SPAN_LINK_COUNT_LIMIT": "many"}
+    done = run(CALL.format(url=url), tmp_path, CAUSEPATH_ACCOUNT=str(account), **limit)
+    ended = events(account)[1]
+    assert done.stderr.splitlines() == [f"causepath: {ended['nothing']}"]
+    assert ended["nothing"].startswith("no spans are written, as OpenTelemetry cannot be set up: ")
+
+
 @pytest.mark.parametrize(
     ("variables", "to", "lost"),
     [

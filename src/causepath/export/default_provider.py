@@ -39,29 +39,30 @@ class SetUp(NamedTuple):
     deliveries: tuple[Delivery, ...]
 
 
-def default_provider(config: Config) -> SetUp | None:
+def default_provider(config: Config) -> SetUp | str:
     """Make a tracer provider as the environment describes it, or writing to the file of `config`.
 
-    `None`, with a line on standard error, where that cannot be.
+    Gives the reason, which is said on standard error as well, where that cannot be.
     """
     try:
-        return _default_provider(config)
+        made = _default_provider(config)
     except Exception as error:
         log.debug("no set-up could be made", exc_info=True)
-        say(f"no spans are written, as OpenTelemetry cannot be set up: {error or type(error)}")
-        return None
+        made = f"no spans are written, as OpenTelemetry cannot be set up: {error or type(error)}"
+    if isinstance(made, str):
+        say(made)
+    return made
 
 
-def _default_provider(config: Config) -> SetUp | None:
+def _default_provider(config: Config) -> SetUp | str:
     try:
         from causepath.export.delivery import Delivery
         from causepath.export.provider_stand_in import StandIn
     except ImportError:
-        say(
+        return (
             "no spans are written: the OpenTelemetry SDK is not installed; type: "
             "pip install 'causepath[auto]'"
         )
-        return None
     if any(os.environ.get(name) for name in EXPORTER_VARIABLES):
         deliveries = [
             Delivery(exporter, destination, say)

@@ -62,6 +62,8 @@ class Pipeline:
         self._after_end = after_end
         self._default: SetUp | None = None
         self._tried = False
+        self.why_none: str | None = None
+        """The reason why no set-up of our own can be made, which has been said."""
         self._begin()
         self._termination = Termination(lambda: self._end(FILE_FLUSH_SECONDS, "SIGTERM"))
         self._seen: TracerProvider | None = None
@@ -310,7 +312,11 @@ class Pipeline:
                 # comes at the same time makes another set-up, which has begun nothing yet.
                 made = default_provider(self._config)
                 if not self._tried:
-                    self._tried, self._default = True, made
+                    self._tried = True
+                    if isinstance(made, str):
+                        self.why_none = made
+                    else:
+                        self._default = made
             if self._default is not None and trace._TRACER_PROVIDER is None:  # noqa: SLF001
                 trace._TRACER_PROVIDER = self._default.provider  # noqa: SLF001
         return trace.get_tracer_provider()

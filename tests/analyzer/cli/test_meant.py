@@ -1,5 +1,6 @@
 """Slips of the keyboard, and files that are no traces: the answer names what was meant."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,27 @@ complete -p causepath >&2
     )
     assert set(done.stdout.split()) == expected
     assert "-o default" in done.stderr
+
+
+def test_zsh_calls_what_it_loads_and_completes_files() -> None:
+    """Run by hand in zsh 5.9 and fish 3.6: commands, options and files are completed."""
+    script = causepath("completion", "zsh").stdout
+    assert script.startswith("#compdef causepath\n")
+    assert script.rstrip().endswith(
+        'if [ "$funcstack[1]" = "_causepath" ]; then\n  _cyclopts_causepath "$@"\nelse\n'
+        "  compdef _cyclopts_causepath causepath\nfi"
+    )
+    assert "commands\n      _files\n" in script
+    takes_files = [line for line in script.splitlines() if ":_files'" in line]
+    assert any("Trace files, folders of them" in line for line in takes_files)
+    assert any("--output[" in line for line in takes_files)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+def test_zsh_understands_it(tmp_path: Path) -> None:
+    (tmp_path / "_causepath").write_text(causepath("completion", "zsh").stdout)
+    done = subprocess.run(["zsh", "-n", "_causepath"], cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_help_says_what_each_command_is_for() -> None:

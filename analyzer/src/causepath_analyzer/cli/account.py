@@ -60,14 +60,14 @@ class Account(Struct, frozen=True):
                 "older than this command. Install it there: pip install -U 'causepath[auto]' "
                 "(python -S leaves it out)"
             )
+        if self.nothing is not None:
+            return self.nothing
         if self.calls:
             calls = "1 model call" if self.calls == 1 else f"{self.calls:,} model calls"
             return (
                 f"no traces in {file}: {calls} were seen, but traces go elsewhere "
                 "(OTEL_* variables, or the program's own tracing)"
             )
-        if self.nothing is not None:
-            return self.nothing
         if not self.has_ended:
             return (
                 f"no traces in {file}: the plugin was loaded, but the program was killed, or left "

@@ -1,8 +1,10 @@
 """``causepath doctor -- CMD`` and ``--self``: is the plugin wired to what it is to see."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from tempfile import TemporaryFile
 from typing import Final
 
@@ -34,7 +36,12 @@ def wiring_here() -> Wiring:
 
     Raises `NotStartedError` if that cannot be started.
     """
-    python = shutil.which("python") or shutil.which("python3") or sys.executable
+    path = os.environ.get("PATH", os.defpath)
+    if find_spec("causepath") is None:  # an environment of our own, which is nobody's agent's
+        own = os.path.dirname(sys.executable)  # noqa: PTH120 - links are not followed
+        path = os.pathsep.join(one for one in path.split(os.pathsep) if one != own)
+    python = shutil.which("python", path=path) or shutil.which("python3", path=path)
+    python = python or sys.executable
     with TemporaryFile("w+") as printed:
         ran = traced_program([python, "-c", _PROBE], printed)
         printed.seek(0)
