@@ -29,14 +29,11 @@ demo: $(READY)  ## run the example agent with the plugin on, then explain its tr
 	$(BIN)/causepath causepath-traces.jsonl
 
 test: $(READY)  ## all tests but those of the groups below
-	@failed=; \
-	$(BIN)/python -m pytest -n 2 --ignore tests/contract || failed=1; \
-	$(BIN)/python -m pytest tests/contract || failed=1; \
-	test -z "$$failed"
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests against the oldest SDKs, and the last one without spans of its own
 	for sdk in $(OLDEST) $(SILENT); do \
-	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 tests/plugin tests/contract \
+	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 --dist worksteal tests/plugin tests/contract \
 	    --ignore tests/plugin/test_ways_in.py --ignore tests/plugin/test_beside.py --ignore tests/plugin/test_safety.py --ignore tests/plugin/test_soak.py -k "not really_saves" || exit 1; \
 	done
 

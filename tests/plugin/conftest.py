@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import ssl
 from typing import TYPE_CHECKING
@@ -20,9 +19,7 @@ from tests.support.recording import Recording, set_global_provider
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What was imported is not looked at by every collection of the tests, and nobody speaks TLS, though
-# every client wants to be able to: both took longer than most tests.
-gc.freeze()
+# Nobody speaks TLS, though every client wants to be able to, which took longer than most tests.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 NATIVE = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.forked import Forks
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Latency, Reply, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+FORKS = Forks("anthropic", "opentelemetry.sdk.trace")
 STALLS = Reply("Hello.", usage=Usage(3, 2), latency=Latency(before_first_delta=60))
 
 OPEN_STREAMS = """
@@ -105,10 +107,14 @@ with causepath.agent("outside"):
 def run(
     program: str, *arguments: str, cwd: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    return FORKS.run(["-c", program, *arguments], cwd=cwd, env={**os.environ, **variables})
+
+
+def run_alone(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a program in an interpreter of its own, as it is about what that does at its end."""
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=cwd,
-        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -129,7 +135,7 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_streams_that_are_open_keep_no_interpreter_from_ending(kind: str, tmp_path: Path) -> None:
     with MessagesApi(STALLS) as api:
-        done = run(OPEN_STREAMS, api.url, kind, cwd=tmp_path)
+        done = run_alone(OPEN_STREAMS, api.url, kind, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "observed" not in done.stderr.lower()
     if kind == "sync":
@@ -195,7 +201,7 @@ def test_an_event_loop_that_ends_has_no_trouble_with_what_is_ours(tmp_path: Path
     """It closes all asynchronous generators at once, which those of the SDK and its client may
     complain of, with or without us: each closes another."""
     with MessagesApi(Reply("Hello.", usage=Usage(3, 2))) as api:
-        done = run(LEFT_STREAMS, api.url, cwd=tmp_path)
+        done = run_alone(LEFT_STREAMS, api.url, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "observed" not in done.stderr.lower()
     assert "AsyncStream.__stream__" not in done.stderr
@@ -222,7 +228,7 @@ def test_an_event_loop_that_ends_has_no_trouble_with_what_is_ours(tmp_path: Path
 )
 def test_an_interpreter_inside_another_is_traced(kind: str, provider: str, tmp_path: Path) -> None:
     """An isolated one may have no daemon threads, as OpenTelemetry's batches need."""
-    done = run(SUBINTERPRETER, kind, provider, cwd=tmp_path)
+    done = run_alone(SUBINTERPRETER, kind, provider, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert names(tmp_path) == ["invoke_agent inside", "invoke_agent outside"]

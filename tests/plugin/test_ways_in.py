@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +68,17 @@ def run(
 
 
 def python(code: str, tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in an interpreter that has just started, as it matters what it imports."""
     return run([sys.executable, "-c", textwrap.dedent(code)], tmp_path, **more)
+
+
+FORKS = Forks("anthropic", "opentelemetry.sdk.trace")
+
+
+def forked(code: str, tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    done = FORKS.run(["-c", code], cwd=tmp_path, env=environment(tmp_path, **more))
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def written(tmp_path: Path, name: str = "traces.jsonl") -> list[dict[str, Any]]:
@@ -156,6 +167,13 @@ def url() -> Any:
         yield found
 
 
+@pytest.fixture(scope="module")
+def weather() -> Any:
+    """The address of a model that asks for the weather first."""
+    with messages_api_process("tests.plugin.scripts:weather") as found:
+        yield found
+
+
 OWN_SETUP = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -173,7 +191,7 @@ def test_the_applications_own_set_up_is_used_as_it_is(
 ) -> None:
     parts = [OWN_SETUP, "import causepath.auto\n"]
     code = "".join(parts if own_first else reversed(parts)) + CALL.format(url=url)
-    done = python(code, tmp_path)
+    done = forked(code, tmp_path)
     assert done.stdout.splitlines() == ["chat m llm", "invoke_agent agent"]
     assert done.stderr == ""
     assert written(tmp_path) == []
@@ -181,7 +199,7 @@ def test_the_applications_own_set_up_is_used_as_it_is(
 
 def test_a_set_up_after_the_first_span_succeeds_and_takes_over(tmp_path: Path, url: str) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url) + OWN_SETUP + CALL.format(url=url)
-    done = python(code, tmp_path)
+    done = forked(code, tmp_path)
     assert "Overriding" not in done.stderr
     assert [span["name"] for span in written(tmp_path)] == ["chat m", "invoke_agent"]
     assert done.stdout.splitlines() == ["chat m llm", "invoke_agent agent"]
@@ -189,15 +207,15 @@ def test_a_set_up_after_the_first_span_succeeds_and_takes_over(tmp_path: Path, u
 
 def test_otel_variables_are_honoured(tmp_path: Path, url: str) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url)
-    done = python(code, tmp_path, OTEL_TRACES_EXPORTER="console")
+    done = forked(code, tmp_path, OTEL_TRACES_EXPORTER="console")
     assert '"name": "chat m"' in done.stdout
     assert written(tmp_path) == []
 
-    python(code, tmp_path, OTEL_TRACES_EXPORTER="none")
-    python(code, tmp_path, OTEL_SDK_DISABLED="true")
+    forked(code, tmp_path, OTEL_TRACES_EXPORTER="none")
+    forked(code, tmp_path, OTEL_SDK_DISABLED="true")
     assert written(tmp_path) == []
 
-    done = python(code, tmp_path, OTEL_TRACES_EXPORTER="nowhere")
+    done = forked(code, tmp_path, OTEL_TRACES_EXPORTER="nowhere")
     assert done.stderr == (
         "causepath: no spans are sent: the exporter 'nowhere' is not installed, or "
         "OTEL_TRACES_EXPORTER misspells it\n"
@@ -235,7 +253,7 @@ def test_a_service_that_nobody_named_has_the_name_of_the_program(
 
 def test_a_dead_collector_costs_nothing_but_its_spans(tmp_path: Path, url: str) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
-    done = python(code, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://user:secret@127.0.0.1:9")
+    done = forked(code, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://user:secret@127.0.0.1:9")
     assert done.stdout == "done\n"
     assert done.stderr == (
         "causepath: 2 spans could not be sent to http://127.0.0.1:9: Connection refused\n"
@@ -309,7 +327,7 @@ def test_what_a_full_queue_has_no_room_for_is_counted(tmp_path: Path, url: str) 
         + "for _ in range(98):\n    tracer.start_span('s').end()\n"
         + "print('done')"
     )
-    done = python(code, tmp_path, OTEL_BSP_MAX_QUEUE_SIZE="10", OTEL_BSP_SCHEDULE_DELAY="60000")
+    done = forked(code, tmp_path, OTEL_BSP_MAX_QUEUE_SIZE="10", OTEL_BSP_SCHEDULE_DELAY="60000")
     arrived = len(written(tmp_path))
     assert 10 <= arrived < 100
     assert done.stdout == "done\n"
@@ -326,7 +344,7 @@ def test_a_collector_that_never_answers_keeps_no_file_from_being_written(
     code = "import causepath.auto\n" + CALL.format(url=url)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        done = python(
+        done = forked(
             code,
             tmp_path,
             OTEL_TRACES_EXPORTER="otlp,otlp_json_file",
@@ -361,7 +379,7 @@ def test_a_forked_child_writes_its_own_spans_and_only_those(tmp_path: Path, url:
         + "    raise SystemExit\n"
         "os.waitpid(child, 0)\n"
     )
-    done = python(f"import warnings; warnings.simplefilter('ignore')\n{code}", tmp_path)
+    done = forked(f"import warnings; warnings.simplefilter('ignore')\n{code}", tmp_path)
     assert len(written(tmp_path)) == 4
     assert done.stderr.count("spans written") == 1
 
@@ -383,7 +401,7 @@ def test_a_child_forked_while_the_set_up_is_made_does_not_hang(tmp_path: Path, u
         "    set_up.default_provider = make; call(); raise SystemExit\n"
         "forked.set(); os.waitpid(child, 0); thread.join()\n"
     )
-    python(code, tmp_path)
+    forked(code, tmp_path)
     assert len(written(tmp_path)) == 4
 
 
@@ -420,10 +438,11 @@ client.beta.messages.tool_runner(
 """
 
 
-def test_what_the_sdk_writes_first_of_all_is_in_one_trace_with_the_rest(tmp_path: Path) -> None:
+def test_what_the_sdk_writes_first_of_all_is_in_one_trace_with_the_rest(
+    tmp_path: Path, weather: str
+) -> None:
     """Nobody has set up OpenTelemetry when the tool runner begins its span."""
-    with messages_api_process("tests.plugin.scripts:weather") as url:
-        python(RUNNER.format(url=url), tmp_path, CAUSEPATH="1")
+    python(RUNNER.format(url=weather), tmp_path, CAUSEPATH="1")
     spans = written(tmp_path)
     assert len({span["traceId"] for span in spans}) == 1
     root, *calls = sorted(spans, key=lambda span: int(span["startTimeUnixNano"]))
@@ -462,11 +481,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_an_agent_of_the_main_module_is_the_same_in_a_worker(tmp_path: Path, method: str) -> None:
-    with messages_api_process("tests.plugin.scripts:weather") as url:
-        script = tmp_path / "some_agent.py"
-        script.write_text(AGENTS_IN_WORKERS.format(url=url, method=method))
-        run([sys.executable, str(script)], tmp_path, CAUSEPATH="1")
+def test_an_agent_of_the_main_module_is_the_same_in_a_worker(
+    tmp_path: Path, weather: str, method: str
+) -> None:
+    script = tmp_path / "some_agent.py"
+    script.write_text(AGENTS_IN_WORKERS.format(url=weather, method=method))
+    run([sys.executable, str(script)], tmp_path, CAUSEPATH="1")
     names = [span["name"] for span in written(tmp_path)]
     assert sorted(names) == [
         "chat m", "chat m", "execute_tool get_weather", "invoke_agent some_agent",
@@ -506,7 +526,7 @@ def test_a_file_that_cannot_be_written_is_said_once_and_harms_nothing(
 ) -> None:
     code = "import causepath.auto\n" + CALL.format(url=url) + "print('done')"
     path = tmp_path / "missing" / "traces.jsonl"
-    done = python(code, tmp_path, CAUSEPATH_FILE=str(path))
+    done = forked(code, tmp_path, CAUSEPATH_FILE=str(path))
     assert done.stdout == "done\n"
     assert done.stderr == (
         f"causepath: 2 spans could not be written to {path}: No such file or directory\n"

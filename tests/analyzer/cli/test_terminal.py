@@ -3,9 +3,9 @@
 import os
 import pty
 import re
-import subprocess
-import sys
 import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from causepath_analyzer.cli import invoke
 from tests.analyzer.cli.test_selection import RUNS, line
+from tests.support.forked import Forks
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 TRACES = (
@@ -26,30 +27,34 @@ TRACES = (
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+FORKS = Forks(
+    *(f"causepath_analyzer.cli.{verb}" for verb in ("check", "doctor", "list_runs", "whatif"))
+)
+
+
 def on_terminal(arguments: list[str], columns: int, **environment: str) -> str:
     """Runs the command on a terminal of so many columns; what it prints, colours and all."""
     ours, theirs = pty.openpty()
+    pieces: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 1 << 16):
+                pieces.append(piece)
+
+    reader = threading.Thread(target=read)
     try:
         termios.tcsetwinsize(ours, (24, columns))
-        with subprocess.Popen(
-            [sys.executable, "-m", "causepath_analyzer", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=subprocess.DEVNULL,
+        reader.start()
+        FORKS.run(
+            ["-m", "causepath_analyzer", *arguments],
+            cwd=Path.cwd(),
             env={**_bare(), "TERM": "xterm-256color", **environment},
-        ) as command:
-            os.close(theirs)
-            pieces = []
-            while True:
-                try:
-                    piece = os.read(ours, 1 << 16)
-                except OSError:  # the other end is closed
-                    break
-                if not piece:
-                    break
-                pieces.append(piece)
-            command.wait(60)
+            stdout=theirs,
+        )
     finally:
+        os.close(theirs)
+        reader.join()
         os.close(ours)
     return b"".join(pieces).decode().replace("\r\n", "\n")
 
