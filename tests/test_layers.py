@@ -123,6 +123,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},
     "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run", "model"},
+    "analyses.comparison": {"analyses.budgets", "analyses.path", "analyses.run", "model"},
     "analyses.summary": {"analyses.findings", "analyses.path", "analyses.run", "ids", "model"},
     "analyses.predictions": {
         "analyses.facts",

@@ -35,8 +35,8 @@ app = App(
         "`causepath http://localhost:16686/trace/ID` is an address as the browser shows it."
     ),
     help_epilogue=(
-        "Exit status: 0 fine, 1 budget broken or prediction missed, 2 usage or configuration, "
-        "3 inconclusive, 4 input unreadable (in part with --strict), 5 no traces."
+        "Exit status: 0 fine, 1 budget broken, slower or prediction missed, 2 usage or "
+        "configuration, 3 inconclusive, 4 input unreadable (in part with --strict), 5 no traces."
     ),
     version=__version__,
     help_format="markdown",
@@ -48,6 +48,7 @@ for _name, _place in (
     # Each is imported when it is called, or when help lists it.
     ("check", "check:check"),
     ("completion", "completion:completion"),
+    ("diff", "diff:diff"),
     ("doctor", "doctor:doctor"),
     ("explain", "explain:explain"),
     ("export", "export:export"),

@@ -1,0 +1,140 @@
+"""The change of the mean wall, taken apart into causes that add up to it.
+
+The time that a run waits for an operation is a product: how often it is called, how long a call
+takes (for an answer: its tokens, and the time for each), and which part of that time is waited for
+at all. The change of a product is divided among its factors by the mean over all orders in which
+they could have changed (Shapley 1953): so the causes add up exactly, and none depends on the order.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from math import factorial, prod
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.comparison.work import NO_WORK, Operation, Work
+
+Why = Literal[
+    "calls", "new", "gone", "first_token", "tokens", "pace", "duration", "overlap", "time"
+]
+"""The factor that changed. ``new`` and ``gone``: an operation that only one side has; ``overlap``:
+more or less of it ran beside something else; ``time``: of something that nobody counts."""
+Group = Literal["more work", "slower work", "less overlap", "other time"]
+
+GROUPS: Final[Mapping[Why, Group]] = {
+    "calls": "more work",
+    "new": "more work",
+    "gone": "more work",
+    "tokens": "more work",
+    "first_token": "slower work",
+    "pace": "slower work",
+    "duration": "slower work",
+    "overlap": "less overlap",
+    "time": "other time",
+}
+_MODEL: Final = ("first_token", "generation", "llm")
+_COUNTED: Final = frozenset(
+    ("tool", "retrieval", "embedding", "database", "network", "guardrail", *_MODEL)
+)
+
+
+class Cause(Struct, frozen=True):
+    """A part of the change of the mean wall, and the factor ``before`` and ``after``: calls of a
+    run, tokens of a call, or ns of a call or a token."""
+
+    kind: str
+    """``model`` for model calls, else the kind of work."""
+    name: str
+    why: Why
+    change_ns: float
+    before: float
+    after: float
+
+
+def attribution(
+    before: Mapping[Operation, Work], after: Mapping[Operation, Work]
+) -> tuple[Cause, ...]:
+    """Finds the causes of the change from `before` to `after`, the means of two sets of runs; the
+    largest first. Their changes add up to that of the mean wall."""
+    found: dict[tuple[str, str, Why], Cause] = {}
+    for operation in {**before, **after}:
+        kind, name = operation
+        is_model = kind in _MODEL
+        for cause in _causes(
+            operation, before.get(operation, NO_WORK), after.get(operation, NO_WORK)
+        ):
+            key = ("model" if is_model else kind, name, cause.why)
+            known = found.get(key)
+            # Calls of a model are the same calls, whether one looks at their first token or not.
+            found[key] = cause if known is None else _merged(known, cause)
+    return tuple(
+        sorted(
+            (one for one in found.values() if one.change_ns), key=lambda one: -abs(one.change_ns)
+        )
+    )
+
+
+def _merged(one: Cause, other: Cause) -> Cause:
+    larger = one if abs(one.change_ns) >= abs(other.change_ns) else other
+    return Cause(
+        one.kind,
+        one.name,
+        one.why,
+        one.change_ns + other.change_ns,
+        larger.before,
+        larger.after,
+    )
+
+
+def _causes(operation: Operation, before: Work, after: Work) -> Sequence[Cause]:
+    kind, name = operation
+    label = "model" if kind in _MODEL else kind
+    change_ns = after.waited_ns - before.waited_ns
+    if kind not in _COUNTED:
+        return [Cause(label, name, "time", change_ns, before.waited_ns, after.waited_ns)]
+    if not before.calls or not after.calls:
+        if kind in _MODEL:
+            # Calls that one side tells the first token of, and the other does not.
+            return [Cause(label, "", "duration", change_ns, before.waited_ns, after.waited_ns)]
+        why: Why = "gone" if before.calls else "new"
+        return [Cause(label, name, why, change_ns, before.calls, after.calls)]
+    factors = _factors(kind, before, after)
+    parts = _divided([one[1] for one in factors], [one[2] for one in factors])
+    return [
+        Cause(label, name, why, part, was, now)
+        for (why, was, now), part in zip(factors, parts, strict=True)
+    ]
+
+
+def _factors(kind: str, before: Work, after: Work) -> Sequence[tuple[Why, float, float]]:
+    each: list[tuple[Why, float, float]] = [("calls", before.calls, after.calls)]
+    if kind == "generation" and before.tokens and after.tokens:
+        each += [
+            ("tokens", before.tokens / before.calls, after.tokens / after.calls),
+            ("pace", before.busy_ns / before.tokens, after.busy_ns / after.tokens),
+        ]
+    else:
+        why: Why = "first_token" if kind == "first_token" else "duration"
+        each.append((why, before.busy_ns / before.calls, after.busy_ns / after.calls))
+    each.append(("overlap", _waited_part(before), _waited_part(after)))
+    return each
+
+
+def _waited_part(one: Work) -> float:
+    return one.waited_ns / one.busy_ns if one.busy_ns else 0.0
+
+
+def _divided(before: Sequence[float], after: Sequence[float]) -> Sequence[float]:
+    """Divides the change of a product among its factors."""
+    n = len(before)
+    parts = [0.0] * n
+    for order in permutations(range(n)):
+        now = list(before)
+        value = prod(now)
+        for i in order:
+            now[i] = after[i]
+            changed = prod(now)
+            parts[i] += changed - value
+            value = changed
+    return [part / factorial(n) for part in parts]

@@ -1,0 +1,88 @@
+"""`causepath diff`: two sets of runs, two runs, and one set with itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from causepath_analyzer.cli import invoke
+from tests.analyzer.cli.test_check import trace, traces
+from tests.analyzer.cli.test_cli import folder as folder
+
+TEXT = """\
+40 runs before, 40 after  research
+
+                        before    after   change             range
+  wall, median           9.95s   12.93s   +2.98s slower      +1.98s to +4.03s
+  model calls, mean        2.0      2.0        0 no change   0 to 0
+  tool calls, mean         1.0      1.0        0 no change   0 to 0
+  input tokens, mean     6,000    6,000        0 no change   0 to 0
+  output tokens, mean      600      600        0 no change   0 to 0
+  cost, mean           $0.0360  $0.0360        0 no change   0 to 0
+  failed                    0%       0%        0 cannot tell -9 pt to +9 pt
+
+Mean wall 10.00s -> 13.00s, +3.00s, because
+     +3.00s  the same work is slower
+       +2.10s  model calls: 3.50s -> 4.55s a call
+       +900ms  tool fetch: 3.00s -> 3.90s a call
+"""
+
+
+def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traces(folder / "before.jsonl", 40, 10)
+    traces(folder / "after.jsonl", 40, 13)
+    assert invoke(["diff", "before.jsonl", "after.jsonl"]) == 1
+    assert capsys.readouterr().out == TEXT
+    assert invoke(["diff", "after.jsonl", "before.jsonl"]) == 0
+    assert "faster" in capsys.readouterr().out
+    assert invoke(["diff", "--self", "before.jsonl"]) == 3
+    assert "20 runs before, 20 after" in capsys.readouterr().out
+
+
+def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.jsonl").write_text(trace(0, 10))
+    (folder / "b.jsonl").write_text(trace(1, 12, "other"))
+    assert invoke(["diff", "a.jsonl", "b.jsonl", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema"], told["runs"]) == ("causepath.diff/1", [1, 1])
+    assert told["names"] == [["research"], ["other"]]
+    wall = next(one for one in told["figures"] if one["name"] == "wall")
+    assert (wall["change"], wall["low"], wall["high"]) == (2_000_000_000, None, None)
+    assert sum(one["change_ns"] for one in told["causes"]) == told["change_ns"] == 2_000_000_000
+    assert told["changed"] == [{"what": "agents", "before": ["research"], "now": ["other"]}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["a.jsonl"], 2, "compare what? Write: causepath diff BEFORE AFTER"),
+        (["a.jsonl", "a.jsonl", "--self"], 2, "compare what?"),
+        (["a.jsonl", "--self"], 5, "there are not two runs to compare"),
+        (["a.jsonl", "gone.jsonl"], 4, "gone.jsonl: no such file or folder"),
+    ],
+)
+def test_what_is_refused(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    told: str,
+) -> None:
+    (folder / "a.jsonl").write_text(trace(0, 10))
+    assert invoke(["diff", *arguments]) == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_cache_that_was_warm_on_one_side_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warm = '{"key": "gen_ai.usage.cache_read.input_tokens", "value": {"intValue": 2500}}, '
+    tokens = '{"key": "gen_ai.usage.input_tokens"'
+    before = [trace(i, 10) for i in range(8)]
+    (folder / "cold.jsonl").write_text("".join(before))
+    (folder / "warm.jsonl").write_text("".join(before).replace(tokens, warm + tokens))
+    assert invoke(["diff", "cold.jsonl", "warm.jsonl"]) == 0
+    told = capsys.readouterr().out
+    assert "caches differ: they gave 0% of the first input before, 83% after" in told
+    assert "cost without any cache $0.0360 before, $0.0360 after" in told
+    assert "cheaper" in told
