@@ -94,12 +94,6 @@ def by_dict(functions: dict[str, Any]) -> Callable[[Any], list[Any]]:
     return lambda calls: [result(c.id, functions[c.name](**c.input)) for c in calls]
 
 
-def in_turn(calls: Any) -> list[Any]:
-    """What a hand-written loop does, with a table among its own variables."""
-    table = {"search": lambda q: f"found {q}", "save": lambda text: f"saved {text}"}
-    return run_table(table, calls)
-
-
 def run_table(table: dict[str, Any], calls: Any) -> list[Any]:
     return [result(call.id, table[call.name](**call.input)) for call in calls]
 

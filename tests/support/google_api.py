@@ -12,25 +12,20 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 from tests.support import wire
-from tests.support.messages_api import MessagesApi, _Answering, _Connection, _digest, _phrase
+from tests.support.messages_api import MessagesApi, _Answering, _Connection, _phrase
 from tests.support.script import (
     Block,
-    Cut,
     ErrorEvent,
     Failure,
     RawBlock,
     Reply,
     Request,
-    ScriptError,
     Text,
     Thinking,
     ToolUse,
-    UnscriptedError,
-    check_answer,
 )
 
 if TYPE_CHECKING:
@@ -63,57 +58,25 @@ class GoogleApi(MessagesApi):
         self._server.RequestHandlerClass = _GoogleConnection
 
 
-class _GoogleConnection(_Connection):
-    def do_POST(self) -> None:  # noqa: N802
-        raw_body = self._read_body()
-        path, _, query = self.path.partition("?")
-        found = PATH.match(path)
-        try:
-            body = json.loads(raw_body)
-        except ValueError:
-            body = None
-        request = Request(
-            number=self.server.next_number() if found is not None else -1,
-            method=self.command,
-            path=path,
-            query=query,
-            headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
-            received_ns=time.monotonic_ns(),
-        )
-        identity = _digest(raw_body), self.server.times_seen(raw_body)
-        answering = _GoogleAnswering(self, request, wire.new_id("req", path, *identity))
-        self.server.log.begin(request)
-        try:
-            if path.endswith(":countTokens"):
-                answering._json(200, {"totalTokens": 12})
-            elif found is None or not isinstance(body, dict):
-                answering.refusal(404, f"Not found: {path}")
-            else:
-                answering.message(wire.new_id("msg", *identity))
-        except ConnectionError:
-            answering.complete = False
-            self.close_connection = True
-        finally:
-            self.server.log.end(answering.exchange())
-
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 (http.server's names)
-
-
 class _GoogleAnswering(_Answering):
+    @staticmethod
+    def is_message(path: str) -> bool:
+        return PATH.match(path) is not None
+
+    def answer(self, identity: tuple[str, int]) -> None:
+        path = self._request.path
+        if path.endswith(":countTokens"):
+            self._json(200, {"totalTokens": 12})
+        elif not self.is_message(path) or not isinstance(self._request.body, dict):
+            self.refusal(404, f"Not found: {path}")
+        else:
+            self.message(wire.new_id("msg", *identity))
+
     def message(self, message_id: str) -> None:
         if "contents" not in self._request.body:
             self.refusal(400, "contents are not specified")
-            return
-        try:
-            answer = check_answer(self._server.script(self._request), "the script")
-        except UnscriptedError as unscripted:
-            self.refusal(400, f"stand-in: {unscripted}")
-        except ScriptError as error:
-            self._server.log.fault(f"the script failed: {error!r}")
-            self.refusal(500, f"stand-in: the script failed: {error!r}")
         else:
-            self._scripted(answer, message_id)
+            self.from_script(message_id)
 
     def _scripted(self, answer: Answer, message_id: str) -> None:
         if isinstance(answer, Reply) and self._request.path.endswith(":streamGenerateContent"):
@@ -146,12 +109,11 @@ class _GoogleAnswering(_Answering):
             self._pause(seconds)
             data = f"data: {json.dumps(chunk)}\r\n\r\n".encode()
             self._send("chunk", b"%x\r\n%s\r\n" % (len(data), data))
-        self._flush()
-        if isinstance(reply.interruption, Cut):
-            self._cut()
-        else:
-            self._send("end", b"0\r\n\r\n")
-            self._flush()
+        self._end_stream(reply)
+
+
+class _GoogleConnection(_Connection):
+    answering = _GoogleAnswering
 
 
 def _error(status: int, text: str) -> JsonObject:

@@ -320,18 +320,18 @@ class _Connection(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    answering: type[_Answering]
 
     def do_POST(self) -> None:
         received_ns = time.monotonic_ns()
         raw_body = self._read_body()
         path, _, query = self.path.partition("?")
-        is_message = path.endswith("/v1/messages") or wire.model_in(path) is not None
         try:
             body = json.loads(raw_body)
         except ValueError:
             body = None
         request = Request(
-            number=self.server.next_number() if is_message else -1,
+            number=self.server.next_number() if self.answering.is_message(path) else -1,
             method=self.command,
             path=path,
             query=query,
@@ -340,17 +340,10 @@ class _Connection(BaseHTTPRequestHandler):
             received_ns=received_ns,
         )
         identity = _digest(raw_body), self.server.times_seen(raw_body)
-        answering = _Answering(self, request, wire.new_id("req", path, *identity))
+        answering = self.answering(self, request, wire.new_id("req", path, *identity))
         self.server.log.begin(request)
         try:
-            if path == "/v1/messages/count_tokens":
-                answering.token_count()
-            elif path == "/v1/messages/batches":
-                answering.batch()
-            elif is_message:
-                answering.message(wire.new_id("msg", *identity))
-            else:
-                answering.refusal(404, f"Not found: {self.command} {path}")
+            answering.answer(identity)
         except ConnectionError:
             answering.complete = False
             self.close_connection = True
@@ -391,15 +384,36 @@ class _Answering:
         """What became of the request."""
         return Exchange(self._request, self._status, tuple(self._sent), self.complete)
 
+    @staticmethod
+    def is_message(path: str) -> bool:
+        """Tells whether what is asked for at `path` is in the script."""
+        return path.endswith("/v1/messages") or wire.model_in(path) is not None
+
+    def answer(self, identity: tuple[str, int]) -> None:
+        """Answer whatever the request asks for; ids follow from its `identity`."""
+        path = self._request.path
+        if path == "/v1/messages/count_tokens":
+            self.token_count()
+        elif path == "/v1/messages/batches":
+            self.batch()
+        elif self.is_message(path):
+            self.message(wire.new_id("msg", *identity))
+        else:
+            self.refusal(404, f"Not found: {self._request.method} {path}")
+
     def message(self, message_id: str) -> None:
-        """Answer as the script says."""
+        """Answer as the script says, if the request is one that the API takes."""
         required = ("max_tokens", "messages")
         if wire.model_in(self._request.path) is None:
             required = ("model", *required)
         problem = _problem(self._request, required)
         if problem is not None:
             self.refusal(*problem)
-            return
+        else:
+            self.from_script(message_id)
+
+    def from_script(self, message_id: str) -> None:
+        """Answer as the script says."""
         try:
             answer = check_answer(self._server.script(self._request), "the script")
         except UnscriptedError as unscripted:
@@ -484,6 +498,9 @@ class _Answering:
         if packed is not None:
             data = packed.flush()
             self._send("end of the encoding", b"%x\r\n%s\r\n" % (len(data), data))
+        self._end_stream(reply)
+
+    def _end_stream(self, reply: Reply) -> None:
         if isinstance(reply.interruption, Cut):
             self._flush()
             self._cut()
@@ -550,6 +567,9 @@ class _Answering:
     def _cut(self) -> None:
         self.complete = False
         self._connection.close_connection = True
+
+
+_Connection.answering = _Answering
 
 
 def _problem(request: Request, required: Sequence[str]) -> tuple[int, str] | None:

@@ -8,8 +8,6 @@ with OpenAiApi([Failure(429), Reply("Hello")]) as api:
 
 from __future__ import annotations
 
-import json
-import time
 from typing import TYPE_CHECKING
 
 from tests.support import openai_wire, wire
@@ -17,18 +15,12 @@ from tests.support.messages_api import (
     MessagesApi,
     _Answering,
     _Connection,
-    _digest,
     _phrase,
 )
 from tests.support.script import (
-    Cut,
     ErrorEvent,
     Failure,
     Reply,
-    Request,
-    ScriptError,
-    UnscriptedError,
-    check_answer,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +29,10 @@ if TYPE_CHECKING:
     from tests.support.script import Answer, Script
 
 DIALECTS = {dialect.path: dialect for dialect in (openai_wire.Chat, openai_wire.Responses)}
+
+
+def _dialect(path: str) -> type[openai_wire.Chat | openai_wire.Responses] | None:
+    return next((d for end, d in DIALECTS.items() if path.endswith(end)), None)
 
 
 class OpenAiApi(MessagesApi):
@@ -51,44 +47,20 @@ class OpenAiApi(MessagesApi):
         return f"{super().url}/v1"
 
 
-class _OpenAiConnection(_Connection):
-    def do_POST(self) -> None:  # noqa: N802
-        raw_body = self._read_body()
-        path, _, query = self.path.partition("?")
-        dialect = next((d for end, d in DIALECTS.items() if path.endswith(end)), None)
-        try:
-            body = json.loads(raw_body)
-        except ValueError:
-            body = None
-        request = Request(
-            number=self.server.next_number() if dialect is not None else -1,
-            method=self.command,
-            path=path,
-            query=query,
-            headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
-            received_ns=time.monotonic_ns(),
-        )
-        identity = _digest(raw_body), self.server.times_seen(raw_body)
-        answering = _OpenAiAnswering(self, request, wire.new_id("req", path, *identity))
-        self.server.log.begin(request)
-        try:
-            if dialect is None:
-                answering.refusal(404, f"Not found: {path}")
-            else:
-                answering.dialect = dialect
-                answering.message(wire.new_id(dialect.prefix, *identity))
-        except ConnectionError:
-            answering.complete = False
-            self.close_connection = True
-        finally:
-            self.server.log.end(answering.exchange())
-
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 (http.server's names)
-
-
 class _OpenAiAnswering(_Answering):
     dialect: type[openai_wire.Chat | openai_wire.Responses]
+
+    @staticmethod
+    def is_message(path: str) -> bool:
+        return _dialect(path) is not None
+
+    def answer(self, identity: tuple[str, int]) -> None:
+        dialect = _dialect(self._request.path)
+        if dialect is None:
+            self.refusal(404, f"Not found: {self._request.path}")
+        else:
+            self.dialect = dialect
+            self.message(wire.new_id(dialect.prefix, *identity))
 
     def message(self, message_id: str) -> None:
         body = self._request.body
@@ -97,16 +69,8 @@ class _OpenAiAnswering(_Answering):
         ]
         if missing:
             self.refusal(400, f"Missing required parameter: '{missing[0]}'.")
-            return
-        try:
-            answer = check_answer(self._server.script(self._request), "the script")
-        except UnscriptedError as unscripted:
-            self.refusal(400, f"stand-in: {unscripted}")
-        except ScriptError as error:
-            self._server.log.fault(f"the script failed: {error!r}")
-            self.refusal(500, f"stand-in: the script failed: {error!r}")
         else:
-            self._scripted(answer, message_id)
+            self.from_script(message_id)
 
     def _failure(self, failure: Failure, headers: dict[str, str]) -> None:
         text = failure.message or _phrase(failure.status)
@@ -127,9 +91,8 @@ class _OpenAiAnswering(_Answering):
             self._pause(event.pause_seconds)
             data = event.encode()
             self._send(event.name, b"%x\r\n%s\r\n" % (len(data), data))
-        if isinstance(reply.interruption, Cut):
-            self._flush()
-            self._cut()
-        else:
-            self._send("end", b"0\r\n\r\n")
-            self._flush()
+        self._end_stream(reply)
+
+
+class _OpenAiConnection(_Connection):
+    answering = _OpenAiAnswering

@@ -15,8 +15,6 @@ from causepath_analyzer.read import read
 from causepath_analyzer.report.json import report_json, trace_json
 from tests.analyzer.corpus import corpus
 
-SAME_ID_TWICE = "jaegerui_traceWithMultipleSpansWithTheSameValueInDifferentTags.json"
-
 
 @pytest.mark.parametrize(
     ("name", "called", "counts"),
