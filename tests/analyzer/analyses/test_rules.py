@@ -217,6 +217,19 @@ def test_a_replay_adds_the_time_to_what_the_rule_knows() -> None:
     assert explained(drawn(TWO_TOOLS), rules=[free]).findings == ()  # below 50 ms
 
 
+def test_what_two_findings_save_of_one_time_is_saved_once() -> None:
+    change = SideBySide(((2,), (3,)))
+    same = replace(candidate(change=change), spans=(2, 3))
+    again = rule(lambda _: [same], change=SideBySide)
+    run = explained(TRACE, rules=[*EVERY, again])
+    assert [(one.code, one.saving.ns) for one in run.findings] == [
+        ("CP101", 500 * MS),
+        ("CP999", 500 * MS),
+    ]
+    lines = [line.plain.split() for line in run_text(run_view(run), BLOCKS, ["t.jsonl"])]
+    assert ["all", "together,", "not", "1.00s", "0.50s", "20%", "->", "2.00s"] in lines
+
+
 def test_where_times_mean_nothing_only_what_needs_no_replay_is_said() -> None:
     flushed = replace(TRACE, untrusted=True)
     money = rule(lambda _: [candidate(Saving(usd=USD))])

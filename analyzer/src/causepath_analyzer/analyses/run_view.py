@@ -79,6 +79,8 @@ class RunView(Struct, frozen=True):
     findings: tuple[Shown, ...]
     together_share: float | None
     """The part of the wall that all findings save together, if several save time."""
+    apart_ns: int | None
+    """The sum of what findings save alone, where it is more: they save some of the same time."""
     then_ns: int
     """The wall without what all findings save together."""
     why_none: WhyNone | None
@@ -114,6 +116,7 @@ def run_view(run: Run, most_rows: int | None = MOST_ROWS) -> RunView:
             for one in run.findings
         ),
         together_share=run.together_ns / wall_ns if timed > 1 else None,
+        apart_ns=_apart_ns(run),
         then_ns=trace.wall_ns - run.together_ns,
         why_none=None if run.findings else _why_none(run),
         lacking=lacking(trace, run.usage),
@@ -174,6 +177,11 @@ def _alone(run: Run) -> Long | None:
     if not longest_ns or 2 * longest_ns < trace.wall_ns or len(trace.spans) == 1:
         return None
     return Long(None if most == NO_SPAN else trace.spans[most].name, longest_ns)
+
+
+def _apart_ns(run: Run) -> int | None:
+    apart_ns = sum(finding.saving.ns or 0 for finding in run.findings)
+    return apart_ns if (apart_ns - run.together_ns) * 100 > run.trace.wall_ns else None
 
 
 def _called(trace: Trace, span: int) -> str:

@@ -271,7 +271,8 @@ def _opportunities(view: RunView, marks: Marks) -> list[Text]:
     if len(view.findings) > _OPPORTUNITIES:
         lines.append(Text(f"  and {len(view.findings) - _OPPORTUNITIES} more, see --json"))
     if view.together_share is not None:
-        what = fitted("  all together", room)
+        apart = "" if view.apart_ns is None else f", not {alike(view.apart_ns, wall_ns)}"
+        what = fitted(f"  all together{apart}", room)
         saves = alike(view.run.together_ns, wall_ns)
         share = percent(view.together_share)
         lines.append(Text(f"{what}{saves:>8}{share:>8}  -> {duration(view.then_ns)}"))
