@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.findings.rules import RULES, chosen
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.proof.recorded_words import depends
@@ -13,6 +13,7 @@ from causepath_analyzer.read.meaning import content
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
 
+ORDERS = chosen(["CP1"])
 UNIT = 100 * MS
 
 
@@ -23,7 +24,7 @@ def found(drawing: str, *others: str) -> list[str]:
     return [
         f"{one.code} {'+'.join(trace.spans[i].name for i in one.spans)} "
         f"{one.evidence} {(one.saving.ns or 0) // UNIT}"
-        for one in explained(trace, others=elsewhere(runs)).findings
+        for one in explained(trace, others=elsewhere(runs), rules=ORDERS).findings
     ]
 
 
@@ -190,7 +191,9 @@ def test_the_line_to_change_is_that_of_the_loop() -> None:
     """
     at = "stack=a.py:1,a.py:4 flow=searched"
     for more in ("", "loop=each"):
-        (told,) = explained(drawn(drawing.format(at=at, more=more), unit_ns=UNIT)).findings
+        (told,) = explained(
+            drawn(drawing.format(at=at, more=more), unit_ns=UNIT), rules=ORDERS
+        ).findings
         assert told.where == "a.py:4"  # a.py:1 is a helper, which another line calls as well
 
 
@@ -302,7 +305,7 @@ def test_rounds_that_overlapped_elsewhere() -> None:
     assert found(one, other) == ["CP102 find+ask+find+ask likely 10"]
     trace = drawn(one, unit_ns=UNIT)
     others = elsewhere([trace, _as("0" * 32, drawn(other, unit_ns=UNIT))])
-    (told,) = explained(trace, others=others).findings
+    (told,) = explained(trace, others=others, rules=ORDERS).findings
     assert told.title == "run 2 rounds of a loop together"
     assert told.why == (
         "2 rounds of find and ask ran one after the other, but in other runs a later round started "
@@ -312,7 +315,7 @@ def test_rounds_that_overlapped_elsewhere() -> None:
 
 def test_what_is_not_known_is_said() -> None:
     trace = drawn(ITEMS.format(one=ONE, two=TWO), unit_ns=UNIT)
-    (one,) = explained(trace).findings
+    (one,) = explained(trace, rules=ORDERS).findings
     assert one.why == (
         "2 calls of m ran one after the other, but nothing that an earlier one returned was found "
         "in what a later one was given. They are rounds of one loop. Whether what one answered "
@@ -402,20 +405,20 @@ def test_without_a_first_token_the_pace_tells(
     drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", f"{two} ")
     drawing = drawing.replace("turn=1", f"turn=1 {one}").replace("turn=3", f"turn=3 {three}")
     assert found(drawing) == expected
-    for finding in explained(drawn(drawing, unit_ns=UNIT)).findings:
+    for finding in explained(drawn(drawing, unit_ns=UNIT), rules=ORDERS).findings:
         assert "worked out from its tokens" in finding.why
 
 
 def test_a_finding_says_why() -> None:
     trace = drawn(TURNS.format(a="x", b="y", result="z"), unit_ns=UNIT)
-    (one,) = explained(trace).findings
+    (one,) = explained(trace, rules=ORDERS).findings
     assert one.title == "make turns 1 and 2 one"
     assert one.why == (
         "No word that a returned is among what b was given, so the model could have asked for all "
         "of it in one reply. a and b may write; no path, address or id that one names is named by "
         "another."
     )
-    assert all(finding.code in RULES for finding in explained(trace).findings)
+    assert all(finding.code in RULES for finding in explained(trace, rules=ORDERS).findings)
 
 
 def test_all_together_is_no_sum() -> None:
@@ -429,10 +432,10 @@ def test_all_together_is_no_sum() -> None:
           network beside |------------------{}|
     """
     short, long = (drawn(drawing.format("-" * n), unit_ns=UNIT) for n in (0, 8))
-    alone = [(one.saving.ns or 0) // UNIT for one in explained(long).findings]
-    assert (alone, explained(long).together_ns // UNIT) == ([], 0)
-    alone = [(one.saving.ns or 0) // UNIT for one in explained(short).findings]
-    assert (alone, explained(short).together_ns // UNIT) == ([4, 4], 4)
+    alone = [(one.saving.ns or 0) // UNIT for one in explained(long, rules=ORDERS).findings]
+    assert (alone, explained(long, rules=ORDERS).together_ns // UNIT) == ([], 0)
+    alone = [(one.saving.ns or 0) // UNIT for one in explained(short, rules=ORDERS).findings]
+    assert (alone, explained(short, rules=ORDERS).together_ns // UNIT) == ([4, 4], 4)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import re
 import pytest
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.findings.rules import chosen
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
 
+ORDERS = chosen(["CP1"])
 UNIT = 100 * MS
 
 
@@ -17,7 +19,7 @@ def savings(drawing: str) -> list[tuple[str, int]]:
     trace = drawn(drawing, unit_ns=UNIT)
     return [
         ("+".join(trace.spans[i].name for i in found.spans), (found.saving.ns or 0) // UNIT)
-        for found in explained(trace).findings
+        for found in explained(trace, rules=ORDERS).findings
     ]
 
 
@@ -219,7 +221,7 @@ TWO_TOOLS = """
 )
 def test_small_savings_are_not_worth_a_word(unit_ms: int, wait: int, found: int) -> None:
     trace = drawn(TWO_TOOLS.format(wait="-" * wait), unit_ns=unit_ms * MS)
-    assert len(explained(trace).findings) == found
+    assert len(explained(trace, rules=ORDERS).findings) == found
 
 
 OFTEN = """
@@ -236,7 +238,7 @@ OFTEN = """
 
 def test_small_savings_at_one_place_add_up() -> None:
     trace = drawn(OFTEN.format(line=41, place=""), unit_ns=25 * MS)
-    (found,) = explained(trace).findings
+    (found,) = explained(trace, rules=ORDERS).findings
     assert (found.title, found.times, found.saving.ns, found.where) == (
         "run tools of one reply together, 2 times",
         2,
@@ -250,12 +252,12 @@ def test_small_savings_at_one_place_add_up() -> None:
         "trace."
     )
     elsewhere = drawn(OFTEN.format(line=42, place=""), unit_ns=25 * MS)
-    assert explained(elsewhere).findings == ()
+    assert explained(elsewhere, rules=ORDERS).findings == ()
 
 
 def test_a_finding_says_everything() -> None:
     trace = drawn(TWO_TOOLS.format(wait="-----"), unit_ns=UNIT)
-    (found,) = explained(trace).findings
+    (found,) = explained(trace, rules=ORDERS).findings
     assert (found.code, found.title, found.evidence, found.where, found.saving.usd) == (
         "CP101",
         "run 2 tools of turn 3 together",
@@ -287,7 +289,7 @@ def test_what_may_write_is_named(marks: tuple[str, str], expected: str) -> None:
     drawing = TWO_TOOLS.format(wait="-----")
     for tool, mark in zip("tu", marks, strict=True):
         drawing = re.sub(rf"(tool {tool} .*asked_by=one)", rf"\1 {mark}", drawing)
-    (found,) = explained(drawn(drawing, unit_ns=UNIT)).findings
+    (found,) = explained(drawn(drawing, unit_ns=UNIT), rules=ORDERS).findings
     assert found.why.endswith(f"returned. {expected}")
 
 
@@ -312,7 +314,7 @@ def test_untrusted_times_give_no_saving() -> None:
         unit_ns=UNIT,
     )
     assert flushed.untrusted
-    assert explained(flushed).findings == ()
+    assert explained(flushed, rules=ORDERS).findings == ()
 
 
 PAIR = """
@@ -351,9 +353,9 @@ def test_what_tools_may_do_to_each_other(
         else span
         for span in drawn(PAIR.format(first=first, second=second), unit_ns=UNIT).spans
     ]
-    assert [(each.code, each.evidence) for each in explained(build(spans)).findings] == (
-        [("CP101", expected)] if expected else []
-    )
+    assert [
+        (each.code, each.evidence) for each in explained(build(spans), rules=ORDERS).findings
+    ] == ([("CP101", expected)] if expected else [])
 
 
 TURNS = """
@@ -377,6 +379,6 @@ def test_tools_that_are_serial_elsewhere(
     first: str, second: str, expected: tuple[str, bool]
 ) -> None:
     trace = drawn(TURNS.format(first=first, second=second), unit_ns=UNIT)
-    (found,) = explained(trace).findings
+    (found,) = explained(trace, rules=ORDERS).findings
     assert (found.evidence, found.at_most) == expected
     assert ("the saving is an upper bound" in found.why) is found.at_most

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from causepath_analyzer import __version__
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.cli import invoke
 from tests.analyzer.read.test_read import LINE, OTHER
 
@@ -93,7 +94,7 @@ HINT = "or record one with `causepath run -- python agent.py`"
             "explain CP9",
             2,
             "",
-            "causepath: no finding has the code CP9; there is CP101, CP102, CP103\n",
+            f"causepath: no finding has the code CP9; there is {', '.join(RULES)}\n",
         ),
         ("check one.jsonl --max wall=1s", 0, "1 passed", ""),
         ("check one.jsonl --max wall=99ms", 1, "1 failed", ""),

@@ -1,5 +1,6 @@
 """One run and what the single analyses say of it: what findings are looked for in."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from causepath_analyzer.analyses.limits import LIMITS, Limits
@@ -11,7 +12,7 @@ from causepath_analyzer.analyses.path.kinds import SpanKinds, span_kinds
 from causepath_analyzer.analyses.path.usage import Usage, usage
 from causepath_analyzer.analyses.path.wall_time import WallTime, wall_time
 from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import Category, Trace
 
 
 class Facts:
@@ -32,6 +33,19 @@ class Facts:
         self.others = others
         self.prices = prices
         self.limits = limits
+
+    @cached_property
+    def numbers(self) -> Mapping[Category, Sequence[int]]:
+        """Lists the numbers of the spans of each category, in order of start."""
+        found: dict[Category, list[int]] = {}
+        for i, span in enumerate(self.trace.spans):
+            found.setdefault(span.category, []).append(i)
+        return found
+
+    @cached_property
+    def errors(self) -> Sequence[int]:
+        """Lists the numbers of the spans that have an error."""
+        return [i for i, span in enumerate(self.trace.spans) if span.error is not None]
 
     @cached_property
     def kinds(self) -> SpanKinds:

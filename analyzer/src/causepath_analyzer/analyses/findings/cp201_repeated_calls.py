@@ -69,7 +69,8 @@ Key = tuple[object, ...]
 def _equal_calls(facts: Facts) -> list[list[int]]:
     """Groups calls that asked for the same, in order of their first."""
     groups: dict[Key, list[int]] = {}
-    for i, span in enumerate(facts.trace.spans):
+    for i in facts.numbers.get("tool", ()):
+        span = facts.trace.spans[i]
         tool = span.tool_call
         if tool is not None and tool.arguments is not None and tool.result is not None:
             if tool.inferred or tool.ambiguous > 1:
@@ -82,8 +83,8 @@ def _equal_calls(facts: Facts) -> list[list[int]]:
 
 def _equal_model_calls(facts: Facts) -> Iterator[list[int]]:
     groups: dict[Key, list[int]] = {}
-    for i, span in enumerate(facts.trace.spans):
-        call = span.model_call
+    for i in facts.numbers.get("llm", ()):
+        call = facts.trace.spans[i].model_call
         if call is not None and call.blocks is not None and facts.kinds.calls[i] == i:
             last = call.blocks.given[-1:] and call.blocks.given[-1].digest
             groups.setdefault((call.model, last), []).append(i)
@@ -169,7 +170,7 @@ def _is_polled(facts: Facts, calls: Sequence[int]) -> bool:
     """Tells whether tools in `calls` directly follow each other: somebody may wait for a change."""
     if facts.trace.spans[calls[0]].tool_call is None:
         return False
-    tools = [i for i, span in enumerate(facts.trace.spans) if span.category == "tool"]
+    tools = facts.numbers["tool"]
     places = [bisect_left(tools, i) for i in calls]
     row = longest = 1
     for place, after in pairwise(places):

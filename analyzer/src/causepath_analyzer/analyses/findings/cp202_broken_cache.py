@@ -65,13 +65,8 @@ _FIXES: Final[dict[Cause, str]] = {
 
 def broken_caches(facts: Facts) -> Iterator[Candidate]:
     """Finds calls that did not read what the call before them had in the cache, and why."""
-    spans = facts.trace.spans
-    if not any(
-        span.model_call is not None
-        and span.model_call.tokens is not None
-        and (span.model_call.tokens.cache_read or span.model_call.tokens.cache_write)
-        for span in spans
-    ):
+    total = facts.usage.tokens
+    if not total.cache_read and not total.cache_write:
         return
     for pairs in following(facts):
         for pair in pairs:

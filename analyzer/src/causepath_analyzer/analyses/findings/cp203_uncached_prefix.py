@@ -25,7 +25,7 @@ from causepath_analyzer.analyses.findings.prompt_caches import (
 )
 from causepath_analyzer.analyses.findings.rule import Candidate, Evidence, Rule
 from causepath_analyzer.analyses.proof.independence import where_of
-from causepath_analyzer.model import NO_SPAN, Tokens
+from causepath_analyzer.model import NO_SPAN, ModelCall, Tokens
 
 _LEAST: Final = 4_096
 """Tokens that every model caches; some need no more than 1,024."""
@@ -44,11 +44,7 @@ _TELLING: Final = (
 def uncached_prefixes(facts: Facts) -> Iterator[Candidate]:
     """Finds conversations whose prompts could have been read from the cache and never were."""
     spans = facts.trace.spans
-    if not any(
-        span.model_call is not None and is_cached_on_request(span.model_call) for span in spans
-    ):
-        return
-    for pairs in following(facts):
+    for pairs in following(facts, _may_be_uncached):
         call = spans[pairs[0].earlier].model_call
         if call is None or not is_cached_on_request(call):
             continue
@@ -63,6 +59,14 @@ def uncached_prefixes(facts: Facts) -> Iterator[Candidate]:
         found = _never_read(facts, used, unread) if written else _never_cached(facts, used, alive)
         if found is not None:
             yield found
+
+
+def _may_be_uncached(calls: Sequence[ModelCall]) -> bool:
+    """Tells whether none of these calls of a conversation read a cache, and a model needs asking
+    for one."""
+    return any(is_cached_on_request(call) for call in calls) and not any(
+        call.tokens is not None and call.tokens.cache_read for call in calls
+    )
 
 
 def _never_read(

@@ -1,13 +1,12 @@
 """CP304: runs whose cost is that of their prompts."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
-
-from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule
-from causepath_analyzer.analyses.path.cost import cost_of
+from causepath_analyzer.analyses.path.cost import rates_of
 from causepath_analyzer.analyses.proof.independence import where_of
 from causepath_analyzer.model import Tokens
 
@@ -23,17 +22,14 @@ def prompt_heavy(facts: Facts) -> Iterator[Candidate]:
     cached = used.tokens.cache_read + used.tokens.cache_write
     if cached >= used.tokens.input * limits.prompt_share:
         return  # all is done that can be, short of sending less
+    # A token of an answer costs as much as one of a prompt, or more.
+    if used.tokens.input * (1 - limits.prompt_share) < used.tokens.output * limits.prompt_share:
+        return
     whole = facts.cost
     if whole.usd is None or not whole.is_whole or whole.usd < limits.cost_usd:
         return
-    prompts = [
-        replace(call, tokens=replace(call.tokens, output=0, reasoning=0), searches=0)
-        if call.tokens is not None
-        else call
-        for call in used.models
-    ]
-    prompts_usd = cost_of(prompts, used.started_ns, facts.prices).usd
-    if prompts_usd is None or prompts_usd < whole.usd * limits.prompt_share:
+    prompts_usd = whole.usd - _of_answers(facts)
+    if prompts_usd < whole.usd * limits.prompt_share:
         return
     spans = facts.trace.spans
     calls = {
@@ -62,6 +58,19 @@ def prompt_heavy(facts: Facts) -> Iterator[Candidate]:
         where=where_of(facts.trace, (largest,)),
         refuted_by="prompts of which every part is needed",
     )
+
+
+def _of_answers(facts: Facts) -> Decimal:
+    """Works out what the run paid for anything but its prompts."""
+    total = Decimal(0)
+    for call, start_ns in zip(facts.usage.models, facts.usage.started_ns, strict=True):
+        rates = rates_of(call, start_ns, facts.prices)
+        if rates is not None and call.tokens is not None:
+            thought = call.tokens.reasoning
+            total += rates[0] + rates[2] * (call.tokens.output - thought) + rates[6] * thought
+            if call.searches:
+                total += rates[7] * call.searches
+    return total
 
 
 def _described(tokens: Tokens) -> str:

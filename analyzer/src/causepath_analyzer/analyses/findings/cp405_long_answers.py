@@ -21,7 +21,10 @@ _FEWEST: Final = 100
 def long_answers(facts: Facts) -> Iterator[Candidate]:
     """Finds the model calls on the path that took long to write."""
     trace = facts.trace
-    if trace.untrusted:
+    least_ns = facts.limits.llm_ns
+    if trace.untrusted or facts.wall.path.get("generation", 0) < least_ns:
+        return
+    if all(trace.spans[i].duration_ns < least_ns for i in facts.numbers.get("llm", ())):
         return
     written_ns: dict[int, int] = {}
     for section in facts.path.sections:
@@ -33,7 +36,7 @@ def long_answers(facts: Facts) -> Iterator[Candidate]:
     for call, ns in written_ns.items():
         span = trace.spans[call]
         told = span.model_call
-        if ns < facts.limits.llm_ns or _MOSTLY * ns < span.duration_ns or failed(span):
+        if ns < least_ns or _MOSTLY * ns < span.duration_ns or failed(span):
             continue
         if told is None or told.tokens is None or told.partial or told.tokens.output < _FEWEST:
             continue

@@ -26,13 +26,13 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
     trace, kinds = facts.trace, facts.kinds
     spans = trace.spans
     below: dict[int, list[int]] = {}
-    for i, span in enumerate(spans):
-        if span.category == "retry" and trace.parents[i] != NO_SPAN:
+    for i in facts.numbers.get("retry", ()):
+        if trace.parents[i] != NO_SPAN:
             below.setdefault(trace.parents[i], []).append(i)
     for call, attempts in below.items():
         if spans[call].error is None and spans[call].category in ("llm", "tool", "embedding"):
             yield _candidate(facts, call, attempts, "proved", by_sdk=True)
-    own = retries(facts.flow, kinds.calls)
+    own = retries(facts.flow, kinds.calls) if facts.errors else ()
     ends = {retry.failed: retry.again for retry in own}
     for retry in own:
         error = spans[retry.failed].error or ""

@@ -18,7 +18,8 @@ from causepath_analyzer.model import Span
 def hidden_errors(facts: Facts) -> Iterator[Candidate]:
     """Finds equal calls of a tool of which every one failed, and none says so."""
     groups: dict[tuple[str, int], list[int]] = {}
-    for i, span in enumerate(facts.trace.spans):
+    for i in facts.numbers.get("tool", ()):
+        span = facts.trace.spans[i]
         tool = span.tool_call
         if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
             continue

@@ -23,7 +23,7 @@ _FEWEST: Final = 3
 def polling(facts: Facts) -> Iterator[Candidate]:
     """Finds tools that a model called again and again for the same, and nothing else between."""
     trace = facts.trace
-    tools = [i for i, span in enumerate(trace.spans) if span.category == "tool"]
+    tools = facts.numbers.get("tool", ())
     if len(tools) < _FEWEST:
         return
     row: list[int] = []

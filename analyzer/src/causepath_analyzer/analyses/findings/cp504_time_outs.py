@@ -22,8 +22,8 @@ def time_outs(facts: Facts) -> Iterator[Candidate]:
         return
     late = {
         i
-        for i, span in enumerate(spans)
-        if span.error is not None and span.category in _CALLS and _LATE.search(span.error)
+        for i in facts.errors
+        if spans[i].category in _CALLS and _LATE.search(spans[i].error or "")
     }
     if not late:
         return

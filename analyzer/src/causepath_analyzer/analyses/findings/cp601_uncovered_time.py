@@ -24,7 +24,7 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
     trace = facts.trace
     if trace.untrusted or trace.health.orphans or len(trace.spans) < 2:
         return  # what was lost covered it
-    if not any(span.category in TASKS for span in trace.spans):
+    if TASKS.isdisjoint(facts.numbers):
         return
     alone_ns = {i: ns for i, ns in facts.path.alone_ns.items() if _is_around_calls(facts.trace, i)}
     most = max(alone_ns, key=alone_ns.__getitem__, default=NO_SPAN)

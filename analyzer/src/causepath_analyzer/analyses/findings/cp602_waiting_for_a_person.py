@@ -13,7 +13,7 @@ def waiting_for_a_person(facts: Facts) -> Iterator[Candidate]:
     """Finds what a run asked people for, if nothing else went on meanwhile: what they wrote next
     they were not asked for."""
     trace = facts.trace
-    if trace.untrusted:
+    if trace.untrusted or facts.wall.path.get("human", 0) < facts.limits.tool_ns:
         return
     waited_ns: dict[int, int] = {}
     for section in facts.path.sections:

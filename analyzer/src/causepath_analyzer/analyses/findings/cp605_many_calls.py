@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, listed, only_looks, where_of
-from causepath_analyzer.model import NO_SPAN
+from causepath_analyzer.model import NO_SPAN, Category
 
 _SHARE: Final = 20
 """A twentieth of the wall is worth a look."""
@@ -77,19 +78,23 @@ def _of_turns(facts: Facts, calls: Sequence[int], names: Counter[str]) -> Candid
 
 # -- calls of one kind
 
-_KINDS: Final = ("tool", "retrieval", "embedding")
+_KINDS: Final[tuple[Category, ...]] = ("tool", "retrieval", "embedding")
 
 
 def _many_of_one(facts: Facts) -> Iterator[Candidate]:
     trace = facts.trace
+    many = [
+        numbers
+        for kind in _KINDS
+        if len(numbers := facts.numbers.get(kind, ())) >= facts.limits.calls
+    ]
     groups: dict[tuple[int, str], list[int]] = {}
-    for i, span in enumerate(trace.spans):
-        if span.category in _KINDS and not failed(span):
-            tool = span.tool_call
-            if tool is not None and (tool.inferred or not only_looks(span)):
-                continue
-            name = (tool and tool.name) or span.name
-            groups.setdefault((trace.parents[i], name), []).append(i)
+    for i in chain.from_iterable(many):
+        span = trace.spans[i]
+        tool = span.tool_call
+        if failed(span) or (tool is not None and (tool.inferred or not only_looks(span))):
+            continue
+        groups.setdefault((trace.parents[i], (tool and tool.name) or span.name), []).append(i)
     large = {key: group for key, group in groups.items() if len(group) >= facts.limits.calls}
     if not large:
         return

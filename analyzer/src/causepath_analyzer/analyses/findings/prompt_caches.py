@@ -1,6 +1,6 @@
 """What calls could have read from the prompt cache of their provider: the calls before them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -55,8 +55,11 @@ def counted(facts: Facts, call: int) -> Tokens | None:
     return None if contradicts_itself(told.tokens) or not told.tokens.input else told.tokens
 
 
-def following(facts: Facts) -> Iterator[list[Following]]:
-    """Lists, for each conversation and model in it, the calls that follow each other.
+def following(
+    facts: Facts, wanted: Callable[[Sequence[ModelCall]], bool] | None = None
+) -> Iterator[list[Following]]:
+    """Lists, for each conversation and model in it, the calls that follow each other; only of
+    conversations that are `wanted`.
 
     Where digests say which call another one goes on from, although not all of it is as it was, that
     is the one before it.
@@ -64,7 +67,14 @@ def following(facts: Facts) -> Iterator[list[Following]]:
     spans, flow = facts.trace.spans, facts.flow
     numbers: dict[str, int] | None = None
     lives = _Lives(facts)
+    counts: dict[int, Tokens | None] = {}
     for conversation in facts.usage.conversations:
+        if len(conversation.calls) == 1 and not _goes_on(facts, conversation.calls[0]):
+            continue
+        if wanted is not None:
+            said = (spans[i].model_call for i in conversation.calls)
+            if not wanted([call for call in said if call is not None]):
+                continue
         last: dict[str, int] = {}
         found: dict[str, list[Following]] = {}
         for i in conversation.calls:
@@ -72,7 +82,7 @@ def following(facts: Facts) -> Iterator[list[Following]]:
             if told is None or told.model is None or facts.kinds.calls[i] != i:
                 continue
             before = last.get(told.model)
-            if told.blocks is not None and told.blocks.previous:
+            if told.blocks is not None and _goes_on(facts, i):
                 if numbers is None:
                     numbers = {span.span_id: number for number, span in enumerate(spans)}
                 named = numbers.get(told.blocks.previous)
@@ -83,9 +93,19 @@ def following(facts: Facts) -> Iterator[list[Following]]:
                 ):
                     before = named
             last[told.model] = i
-            if before is not None and _grows(facts, before, i):
+            now = counts[i] = counted(facts, i)
+            if before is None or now is None or spans[i].start_ns < spans[before].ended_ns:
+                continue
+            then = counts[before] if before in counts else counted(facts, before)
+            if then is not None and now.input >= then.input:
                 found.setdefault(told.model, []).append(Following(before, i, lives.ns(before)))
         yield from found.values()
+
+
+def _goes_on(facts: Facts, call: int) -> bool:
+    """Tells whether digests say that `call` goes on from another one."""
+    told = facts.trace.spans[call].model_call
+    return told is not None and told.blocks is not None and bool(told.blocks.previous)
 
 
 def _model(facts: Facts, call: int) -> str | None:
@@ -93,25 +113,19 @@ def _model(facts: Facts, call: int) -> str | None:
     return told.model if told is not None else None
 
 
-def _grows(facts: Facts, earlier: int, later: int) -> bool:
-    before, now = counted(facts, earlier), counted(facts, later)
-    follows = facts.trace.spans[later].start_ns >= facts.trace.spans[earlier].ended_ns
-    return follows and before is not None and now is not None and now.input >= before.input
-
-
 class _Lives:
     """The lifetime of what was cached up to a call: an hour once that was asked for."""
 
     def __init__(self, facts: Facts) -> None:
+        self._spans = spans = facts.trace.spans
         asking = (
-            span.start_ns
-            for span in facts.trace.spans
-            if span.model_call is not None
-            and span.model_call.tokens is not None
-            and span.model_call.tokens.cache_write_1h
+            spans[i].start_ns
+            for i in facts.numbers.get("llm", ())
+            if (call := spans[i].model_call) is not None
+            and call.tokens is not None
+            and call.tokens.cache_write_1h
         )
-        self._spans = facts.trace.spans
-        self._since_ns = next(asking, None)
+        self._since_ns = next(asking, None) if facts.usage.tokens.cache_write_1h else None
 
     def ns(self, call: int) -> int:
         """Tells how long what `call` had cached lives."""
