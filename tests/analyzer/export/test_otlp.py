@@ -49,9 +49,10 @@ def without_ids(traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for trace in traces:
         for name in ("trace_id", "health", "lacking", "merges", "conversations"):
             del trace[name]
-        for item in (*trace["path"], *trace["findings"]):
-            item.pop("span_id", None)
-            item.pop("span_ids", None)
+        money = trace["money"] or {"calls": (), "carried": ()}
+        for item in (*trace["path"], *trace["findings"], *money["calls"], *money["carried"]):
+            for name in ("span_id", "span_ids", "first_span_id"):
+                item.pop(name, None)
     return traces
 
 

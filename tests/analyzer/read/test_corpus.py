@@ -249,7 +249,7 @@ def facts(trace: Trace) -> dict[str, Any]:
         ],
         "notes": trace.health.notes,
         "untrusted": trace.untrusted,
-        "findings": run.findings,
+        "findings": [finding.code for finding in run.findings],
     }
 
 
@@ -269,12 +269,12 @@ def ms(ns: int) -> int:
                 "rest": 267,
                 "waits": (20, 9382),
                 "inputs": [[806, 1224], [3412, 3702]],
-                "findings": (),
+                "findings": [],
             },
         ),
         (
             "agents/otlp/agentprism_rag_earnings.json",
-            {"wall": 50589, "calls": [1274], "findings": ()},
+            {"wall": 50589, "calls": [1274], "findings": ["CP601"]},
         ),
         (
             "agents/otlp/agentprism_smol_deep_research.json",
@@ -285,7 +285,7 @@ def ms(ns: int) -> int:
                 "inputs": [[941, 2711, 6094], [1453, 2912, 3841]],
                 "cache reads": [2816, 2688],
                 "reasoning": (4352, 7122),
-                "findings": (),
+                "findings": [],
             },
         ),
         (
@@ -298,7 +298,7 @@ def ms(ns: int) -> int:
                 "tools": [717],
                 "inputs": [[163, 663]],
                 "merges": [(163, 542), (663, 1568)],
-                "findings": (),
+                "findings": [],
             },
         ),
         (
@@ -310,7 +310,7 @@ def ms(ns: int) -> int:
                 "inputs": [[1195, 1988, 2359]],
                 "untrusted": True,
                 "notes": ("all spans end within 5 ms of each other: their durations mean nothing",),
-                "findings": (),
+                "findings": [],
             },
         ),
         (
@@ -319,12 +319,12 @@ def ms(ns: int) -> int:
                 "wall": 5843,
                 "path": {"llm": 4782, "tool": 1014, "agent": 47},
                 "tools": [1014, 1011],
-                "findings": (),
+                "findings": [],
             },
         ),
         (
             "agents/langfuse/langfuse_claude-agent-2025-12-22.json",
-            {"wall": 7360, "tools": [41, 41], "findings": ()},
+            {"wall": 7360, "tools": [41, 41], "findings": []},
         ),
         (
             "agents/otel-python-sdk/anyagent_AGNO.json",
