@@ -29,6 +29,10 @@ CAUSEPATH_DIGEST_KEY = "CAUSEPATH_DIGEST_KEY"
 """The key of the digests, any text. Digests of several machines can be compared where it is the
 same. Default: made once, and kept in the user's state folder."""
 
+CAUSEPATH_CACHE_DIAGNOSIS = "CAUSEPATH_CACHE_DIAGNOSIS"
+"""`on` (also `1`, `yes`, `true`) asks the provider why its prompt cache did not have all of a
+prompt: a field that is added to requests. Default: nothing is added."""
+
 CAPTURE_MESSAGE_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """Whether what is said is recorded: `span_only` (or `true`), `event_only`, `span_and_event`. By
 default, and with any other value, nothing is."""
@@ -92,6 +96,7 @@ class Config(NamedTuple):
     find_tools: bool = True
     digests: bool = True
     digest_key: str | None = None
+    cache_diagnosis: bool = False
     content: ContentSettings | None = None
     program_id: str | None = None
     account: str | None = None
@@ -126,6 +131,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         find_tools=not off,
         digests=environ.get(CAUSEPATH_DIGESTS, "").strip().lower() not in OFF,
         digest_key=environ.get(CAUSEPATH_DIGEST_KEY) or None,
+        cache_diagnosis=_word(environ, CAUSEPATH_CACHE_DIAGNOSIS) in ON[1:],
         content=_content(environ),
         program_id=environ.get(CAUSEPATH_PROGRAM_ID) or None,
         account=environ.get(CAUSEPATH_ACCOUNT) or None,
@@ -148,6 +154,9 @@ def _complaints(environ: Mapping[str, str]) -> Iterator[str]:
     digests = environ.get(CAUSEPATH_DIGESTS, "").strip()
     if digests.lower() not in (*ON, *OFF):
         yield f"{CAUSEPATH_DIGESTS}={digests} has no meaning: write off, or leave it out"
+    if _word(environ, CAUSEPATH_CACHE_DIAGNOSIS) not in (*ON, *OFF):
+        said = environ[CAUSEPATH_CACHE_DIAGNOSIS].strip()
+        yield f"{CAUSEPATH_CACHE_DIAGNOSIS}={said} has no meaning: write on, or leave it out"
     for name, enough in LIMITS.items():
         limit = environ.get(name, "").strip()
         if _is_number(limit) and int(limit) < enough:
@@ -162,6 +171,10 @@ def _complaints(environ: Mapping[str, str]) -> Iterator[str]:
 
             for meant in get_close_matches(name.removeprefix(PREFIX), known, n=1):
                 yield f"{name} is no setting of the plugin; did you mean {PREFIX}{meant}?"
+
+
+def _word(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip().lower()
 
 
 def _is_number(text: str) -> bool:

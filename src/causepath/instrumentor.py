@@ -168,6 +168,7 @@ class Plugin:
             evidence = telemetry.words.evidence
             digest = evidence.digest if evidence is not None else None
             telemetry.words.content = Content(self._settings.content, self._redact, digest)
+        telemetry.model_calls.asks_diagnosis = self._settings.cache_diagnosis
         provider: Provider = importlib.import_module(description).PROVIDER
         telemetry.providers.append(provider)
         self._changed().apply(

@@ -97,6 +97,8 @@ class ModelCall:
     """The latest attempt, if it failed and no other one has begun."""
     _sent = False
     _ended_ns: int | None = None
+    _as_given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """The arguments of the application, where we have added to them."""
     _body_sent: object = None
     """The request, while it may turn out that it has to be sent again."""
 
@@ -174,7 +176,8 @@ class ModelCall:
         detach(self._progress)
         may_go_again = self._reply.streams or error is not None
         if may_go_again and self._run.span is not None and not self._run.answered:
-            self._body_sent = self._provider.read_body(self.args, self.kwargs)
+            given = self._as_given or (self.args, self.kwargs)
+            self._body_sent = self._provider.read_body(*given)
         self.args, self.kwargs = (), {}
         if error is not None:
             self._failed(error)
@@ -196,6 +199,13 @@ class ModelCall:
         if span.is_recording():
             self._open_calls.opened(self, span.get_span_context())
         return trace.set_span_in_context(span, context)
+
+    def asks_diagnosis(self, previous: str | None) -> None:
+        """Lets the request ask how its prompt differs from that of the reply `previous`."""
+        self._as_given = self.args, self.kwargs
+        self.args, self.kwargs = self._provider.asking_diagnosis(
+            self._client, self.args, self.kwargs, previous
+        )
 
     def adopts(self, span: Any) -> bool:
         """Takes a span that an SDK starts, whose code the call is in, if it is of the call."""
@@ -391,6 +401,9 @@ class ModelCall:
     def _reply_over(self) -> None:
         """Notes that the whole reply is known, though its body may not be closed yet."""
         self._reply.is_complete = True
+        reply = self._reply.content
+        if self._as_given is not None and reply.id is not None:
+            self._run.replies.update((call.id, reply.id) for call in reply.tool_calls)
         self._tools.reply_over(self._run, self._reply.content, self._issuer(), self._words)
         self._write_reply()
 

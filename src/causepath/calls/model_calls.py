@@ -56,6 +56,8 @@ class ModelCalls:
         self._tools = tools
         self._words = words
         self._metrics = metrics
+        self.asks_diagnosis = False
+        """Requests ask the provider why its cache did not have all of a prompt."""
 
     @harmless(None)
     def begin(
@@ -113,6 +115,10 @@ class ModelCalls:
         )
         call.is_here = place.parent is otel.get_current()
         call.args, call.kwargs = args, kwargs
+        if self.asks_diagnosis:
+            answered = (run.replies.get(one) for one in request.tool_results)
+            previous = next((reply_id for reply_id in answered if reply_id is not None), None)
+            call.asks_diagnosis(previous)
         return call
 
     def _place(

@@ -101,6 +101,9 @@ class Run:
     conversations: Conversations = field(default_factory=Conversations)
     known: dict[str, SpanContext | None] = field(default_factory=dict)
     """The issuer of every tool call id of the run."""
+    replies: dict[str, str] = field(default_factory=dict)
+    """The id of the reply with each tool call of the run, where the provider is to compare prompts
+    with that."""
     answered: bool = False
     """There has been a reply."""
     ending: Ending | None = None

@@ -39,6 +39,7 @@ from causepath.providers.stainless import (
     read_status,
     server,
     targets,
+    with_field,
 )
 
 if TYPE_CHECKING:
@@ -391,6 +392,27 @@ def native_tracer_provider(client: Any) -> object | None:
     return given
 
 
+@functools.lru_cache(maxsize=64)
+def _is_elsewhere(client: type) -> bool:
+    """Tells whether it is a client of somebody else's platform."""
+    return any(base.__module__.startswith("anthropic.lib.") for base in client.__mro__)
+
+
+def asking_diagnosis(
+    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], previous: str | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Without a reply before, the API notes the prompt to compare the next one with. Other
+    platforms do not know that."""
+    body = body_of(call_options(args, kwargs))
+    if (
+        body is None
+        or _is_elsewhere(client.__class__)
+        or "previous_message_id" in fields_of(body.get("diagnostics"))
+    ):
+        return args, kwargs
+    return with_field(args, kwargs, "diagnostics", {"previous_message_id": previous})
+
+
 def _tool_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolUse:
     tool, *given = args
     return ToolUse(tool.name, {str(i): value for i, value in enumerate(given)} | kwargs)
@@ -419,6 +441,7 @@ PROVIDER = Provider(
     read_document=read_document,
     read_error=read_error,
     read_status=read_status,
+    asking_diagnosis=asking_diagnosis,
     final_errors=FINAL_ERRORS,
     native=NativeSpans(
         scope="com.anthropic.sdk.python",

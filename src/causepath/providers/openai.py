@@ -6,6 +6,7 @@ It writes no spans of its own.
 from __future__ import annotations
 
 import functools
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from causepath.providers.stainless import (
     read_status,
     server,
     targets,
+    with_field,
 )
 
 if TYPE_CHECKING:
@@ -381,6 +383,32 @@ def read_error(error: BaseException) -> str:
     return error_type(error, next((word for word in words if isinstance(word, str)), None))
 
 
+def asking_diagnosis(
+    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], previous: str | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Responses can be compared with others, by models from `gpt-5.6` on."""
+    options = call_options(args, kwargs)
+    body = body_of(options)
+    if body is None or not options.url.partition("?")[0].endswith("/responses"):
+        return args, kwargs
+    model = MODEL.match(text(body.get("model")) or "")
+    previous = text(body.get("previous_response_id")) or previous
+    asked = fields_of(body.get("prompt_cache_options"))
+    if (
+        previous is None
+        or model is None
+        or read_server(client).platform is not None
+        or (int(model[1]), int(model[2] or 0)) < DIAGNOSED
+        or "comparison_response_id" in asked
+    ):
+        return args, kwargs
+    asked = {**asked, "comparison_response_id": previous}
+    return with_field(args, kwargs, "prompt_cache_options", asked)
+
+
+MODEL = re.compile(r"gpt-(\d{1,4})(?:\.(\d{1,4}))?(?=-|\Z)", re.ASCII)
+DIAGNOSED = (5, 6)
+
 PROVIDER = Provider(
     name="openai",
     targets=targets("openai"),
@@ -396,5 +424,6 @@ PROVIDER = Provider(
     read_document=read_document,
     read_error=read_error,
     read_status=read_status,
+    asking_diagnosis=asking_diagnosis,
     final_errors=FINAL_ERRORS,
 )

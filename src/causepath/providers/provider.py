@@ -178,6 +178,11 @@ class Provider(NamedTuple):
     read_data: Callable[[bytes], Any] = lambda _: None
     """From the data of a server-sent event, as it came, to an event as of the EVENTS seam; `None`
     where it is none. For replies that the application forwards without parsing them."""
+    asking_diagnosis: Callable[
+        [Any, tuple[Any, ...], dict[str, Any], str | None], tuple[tuple[Any, ...], dict[str, Any]]
+    ] = lambda _client, args, kwargs, _previous: (args, kwargs)
+    """The same arguments of the CALL seam, such that the provider says why its cache did not have
+    all of the prompt: compared with that of the reply with this id, if there was one before."""
     operation: str = "chat"
     """The conventions' word for a call of the model: `gen_ai.operation.name`."""
     native: NativeSpans | None = None

@@ -127,6 +127,18 @@ def body_of(options: Any) -> Mapping[str, Any] | None:
     return {**body, **extra} if extra and isinstance(extra, Mapping) else body
 
 
+def with_field(
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str, value: object
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments of the CALL seam, such that the request also sends this field."""
+    options = call_options(args, kwargs)
+    extra = {**(getattr(options, "extra_json", None) or {}), name: value}
+    options = options.model_copy(update={"extra_json": extra})
+    if "options" in kwargs:
+        return args, {**kwargs, "options": options}
+    return (args[0], options, *args[2:]), kwargs
+
+
 def read_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
     """All that a model call sends."""
     return body_of(call_options(args, kwargs))
