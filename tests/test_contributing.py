@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.traced_programs import plain_environment
+
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
@@ -119,11 +121,10 @@ def python(copy: Path, program: str, folder: Path, **variables: str) -> str:
         [sys.executable, "-c", program],
         cwd=folder,
         env={
-            **{k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))},
+            **plain_environment(**variables),
             "PYTHONPATH": os.pathsep.join(
                 str((copy / package).parent) for package in (ANALYZER, PLUGIN)
             ),
-            **variables,
         },
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ from causepath.export.trace_file import TraceFile
 from tests.support.google_api import GoogleApi
 from tests.support.recording import Recording
 from tests.support.script import Latency, Reply, ToolUse, Usage
+from tests.support.traced_programs import spans_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,9 +139,6 @@ def tool_durations_ns(path: Path) -> list[int]:
     """How long each tool took, by its span in the trace file."""
     return [
         int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])
-        for line in path.read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
+        for span in spans_in(path)
         if span["name"].startswith("execute_tool ")
     ]

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.traced_programs import plain_environment
+
 ROOT = Path(__file__).parents[2]
 SDK = ROOT / ".sdk" / "frameworks" / "site-packages"
 OPENAI_2 = ROOT / ".sdk" / "frameworks-openai2" / "site-packages"
@@ -190,9 +192,8 @@ def recorded(folder: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.frameworks.run", *arguments],
         env={
-            **{k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))},
+            **plain_environment(CAUSEPATH_DIGESTS="off"),
             "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
-            "CAUSEPATH_DIGESTS": "off",
         },
         capture_output=True,
         text=True,

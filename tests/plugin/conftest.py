@@ -15,6 +15,7 @@ import causepath
 from causepath import guard
 from tests.support.left_behind import left_behind, state
 from tests.support.recording import Recording, set_global_provider
+from tests.support.traced_programs import CONFIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ NATIVE = tuple(map(int, anthropic.__version__.split(".")[:2])) >= (1, 14)
 @pytest.fixture(autouse=True)
 def _leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
-        if name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_", "GOOGLE_", "GEMINI_")):
+        if name.startswith(CONFIGURES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAUSEPATH_DIGEST_KEY", "tests")
     guard._reported.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import os
 import subprocess
@@ -24,6 +23,7 @@ from tests.plugin.conftest import NATIVE
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider, telemetry
 from tests.support.script import Reply, ToolUse, Usage
+from tests.support.traced_programs import spans_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,11 +224,5 @@ os.waitpid(child, 0)
 def test_a_forked_child_ends_nothing_of_its_parent(tmp_path: Path) -> None:
     with MessagesApi(ASKS) as api:
         subprocess.run([sys.executable, "-c", FORKS, api.url], cwd=tmp_path, check=True, timeout=60)
-    names = [
-        span["name"]
-        for line in (tmp_path / "causepath-traces.jsonl").read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
+    names = [span["name"] for span in spans_in(tmp_path / "causepath-traces.jsonl")]
     assert sorted(names) == ["chat m", "chat m", "invoke_agent", "invoke_agent declared"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from causepath.providers.openai import _forces_tool
 from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
+from tests.support.traced_programs import plain_environment, spans_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -423,7 +422,9 @@ def test_a_run_says_how_it_ended(kind: str, tmp_path: Path, url: str) -> None:
     FORKS.run(
         [str(script), url],
         cwd=tmp_path,
-        env={**os.environ, "CAUSEPATH_FILE": str(tmp_path / "traces.jsonl")},
+        env=plain_environment(
+            CAUSEPATH_FILE=str(tmp_path / "traces.jsonl"), CAUSEPATH_DIGEST_KEY="tests"
+        ),
         timeout=50,
     )
     spans = written(tmp_path / "traces.jsonl")
@@ -444,10 +445,6 @@ def about(span: dict[str, Any]) -> dict[str, object]:
 
 def written(path: Path) -> dict[str, dict[str, Any]]:
     found = {}
-    for line in path.read_text().splitlines():
-        for resource in json.loads(line)["resourceSpans"]:
-            for scope in resource["scopeSpans"]:
-                for span in scope["spans"]:
-                    name = RUN if span["name"].startswith(RUN) else span["name"]
-                    found[name] = span
+    for span in spans_in(path):
+        found[RUN if span["name"].startswith(RUN) else span["name"]] = span
     return found

@@ -3,8 +3,6 @@ the plugin, within a time limit, and what it did is in the trace file."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.support.messages_api import messages_api_process
+from tests.support.traced_programs import plain_environment, spans_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,19 +66,12 @@ def api() -> Iterator[str]:
 
 
 def environment(api: str, *, on: bool) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
-    return {**kept, "API": api, "CAUSEPATH": "1" if on else "0"}
+    return plain_environment(API=api, CAUSEPATH="1" if on else "0")
 
 
 def spans(folder: Path) -> Counter[str]:
-    path = folder / "causepath-traces.jsonl"
-    return Counter(
-        span["name"].split()[0]
-        for line in (path.read_text().splitlines() if path.exists() else ())
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    )
+    found = spans_in(folder / "causepath-traces.jsonl")
+    return Counter(span["name"].split()[0] for span in found)
 
 
 def run(program: str, folder: Path, api: str, *arguments: str, on: bool) -> Ended:
@@ -266,13 +258,7 @@ if __name__ == "__main__":
 
 def tree(folder: Path) -> list[str]:
     """The spans of the one trace there is, each with those around it."""
-    found = [
-        span
-        for line in (folder / "causepath-traces.jsonl").read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
+    found = spans_in(folder / "causepath-traces.jsonl")
     assert len({span["traceId"] for span in found}) == 1
     by_id = {span["spanId"]: span for span in found}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import causepath
 from tests.plugin.test_ways_in import CALL, OWN_SETUP
 from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
+from tests.support.traced_programs import plain_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,20 +34,14 @@ def url() -> Iterator[str]:
 def run(
     program: str, folder: Path, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_"))
-    }
+    environment = plain_environment(**{"CAUSEPATH": "1", **variables})
     (folder / "agent.py").write_text(program)
     if not arguments and "client.messages" in program:  # else it matters what is imported
-        return FORKS.run(
-            ["agent.py"], cwd=folder, env={**kept, "CAUSEPATH": "1", **variables}, timeout=50
-        )
+        return FORKS.run(["agent.py"], cwd=folder, env=environment, timeout=50)
     return subprocess.run(
         [sys.executable, *(arguments or ("agent.py",))],
         cwd=folder,
-        env={**kept, "CAUSEPATH": "1", **variables},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=50,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import tomllib
 from tests.plugin.test_ways_in import CALL, OWN_SETUP, TREE, tree
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Reply, Usage
+from tests.support.traced_programs import plain_environment
 
 pytestmark = [pytest.mark.opentelemetry, pytest.mark.timeout(60)]
 
@@ -25,10 +25,9 @@ SETS = ("oldest", "newest", "mixed")
 
 
 def python(release: str, *arguments: str, cwd: Path, **variables: str) -> tuple[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
     done = subprocess.run(
         [ROOT / ".sdk" / f"opentelemetry-{release}" / "bin" / "python", *arguments],
-        env={**kept, "PYTHONPATH": str(ROOT / "src"), **variables},
+        env=plain_environment(PYTHONPATH=str(ROOT / "src"), **variables),
         cwd=cwd,
         capture_output=True,
         text=True,

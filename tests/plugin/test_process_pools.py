@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
-import json
 import multiprocessing
 import re
 import sys
@@ -26,6 +25,7 @@ from tests.support import pool_tools
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import InOrder, Reply, ToolUse
+from tests.support.traced_programs import spans_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,13 +192,7 @@ def measured_by_a_worker(make: Any, way: Any, method: str, folder: Path) -> floa
         converse(client, carry_out)
         assert sorted(recording.text().splitlines()) == MEASURED
         found = ran(recording)
-    written = [
-        span["name"]
-        for line in traces.read_text().splitlines()
-        for batch in json.loads(line)["resourceSpans"]
-        for scope in batch["scopeSpans"]
-        for span in scope["spans"]
-    ]
+    written = [span["name"] for span in spans_in(traces)]
     # None by a worker besides.
     assert sum(name.startswith("execute_tool") for name in written) == 2
     ratios = []

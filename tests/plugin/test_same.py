@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.plugin import same_agents
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Reply, ToolUse, Usage
+from tests.support.traced_programs import plain_environment, spans_in
 
 if TYPE_CHECKING:
     from tests.support.script import Request
@@ -39,12 +39,10 @@ def scripted(request: Request) -> Reply:
 @functools.cache
 def ran(on: str, folder: Path) -> tuple[dict[str, str], list[Any], str]:
     """What each agent has printed, what was sent, and what was told on standard error."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
-    environment |= {"CAUSEPATH": on, "PYTHONHASHSEED": "0"}
     with MessagesApi(scripted) as api:
         process = subprocess.run(
             [sys.executable, str(Path(same_agents.__file__)), api.url],
-            env=environment,
+            env=plain_environment(CAUSEPATH=on, PYTHONHASHSEED="0"),
             cwd=folder,
             capture_output=True,
             text=True,
@@ -71,11 +69,9 @@ def test_what_is_sent_is_the_same_and_the_tools_were_measured(folder: Path) -> N
     told = [line for line in ran("1", folder)[2].splitlines() if not line.startswith("causepath:")]
     assert told == ran("0", folder)[2].splitlines()
     measured = inferred = 0
-    for line in (folder / "causepath-traces.jsonl").read_text().splitlines():
-        for resource in json.loads(line)["resourceSpans"]:
-            for span in (s for scope in resource["scopeSpans"] for s in scope["spans"]):
-                if span["name"].startswith("execute_tool"):
-                    keys = {attribute["key"] for attribute in span["attributes"]}
-                    inferred += "causepath.tool.inferred" in keys
-                    measured += "causepath.tool.inferred" not in keys
+    for span in spans_in(folder / "causepath-traces.jsonl"):
+        if span["name"].startswith("execute_tool"):
+            keys = {attribute["key"] for attribute in span["attributes"]}
+            inferred += "causepath.tool.inferred" in keys
+            measured += "causepath.tool.inferred" not in keys
     assert measured >= 0.8 * (measured + inferred)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from tests.support.forked import Forks
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Latency, Reply, Usage
+from tests.support.traced_programs import spans_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,13 +123,7 @@ def run_alone(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedP
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(
-        span["name"]
-        for line in (folder / "causepath-traces.jsonl").read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    )
+    return sorted(span["name"] for span in spans_in(folder / "causepath-traces.jsonl"))
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

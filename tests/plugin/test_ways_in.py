@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
+from tests.support.traced_programs import plain_environment, spans_in
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "research_agent.py"
@@ -45,12 +45,7 @@ LAUNCHER = Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "CAUSEPATH", "ANTHROPIC_"))
-    }
-    return {**kept, "CAUSEPATH_FILE": str(tmp_path / "traces.jsonl"), **more}
+    return plain_environment(**{"CAUSEPATH_FILE": str(tmp_path / "traces.jsonl"), **more})
 
 
 def run(
@@ -82,16 +77,7 @@ def forked(code: str, tmp_path: Path, **more: str) -> subprocess.CompletedProces
 
 
 def written(tmp_path: Path, name: str = "traces.jsonl") -> list[dict[str, Any]]:
-    path = tmp_path / name
-    if not path.exists():
-        return []
-    return [
-        span
-        for line in path.read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
+    return spans_in(tmp_path / name)
 
 
 def tree(spans: list[dict[str, Any]]) -> str:
