@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.script import Reply, Request
+from tests.support.script import Reply, Request, ToolUse
 
 
 def chained(request: Request) -> Reply:
@@ -15,7 +15,12 @@ def chained(request: Request) -> Reply:
         return Reply(json.dumps(["the history of tea", "the price of tea", "the taste of tea"]))
     if word == "WORK":
         return Reply(f"Everything worth knowing about {question.split(': ')[1]}, in one sentence.")
+    if word == "EXTRACT":
+        return Reply([ToolUse("topic", {"about": "the harbour of Almada"})])
     answers = {
+        "LABEL": "Hardware",
+        "TITLE": "Tea, slowly and without sugar",
+        "SHORTEN": f"Tea without sugar, take {len(question)}",
         "PLAN": "1. origins in Yunnan  2. steeping temperatures  3. porcelain or clay",
         "DRAFT": "Tea came out of Yunnan long before anybody wrote about it in verse.",
     }

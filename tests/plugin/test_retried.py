@@ -7,9 +7,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import anthropic
+import openai
 import pytest
 
 from tests.support.messages_api import MessagesApi
+from tests.support.openai_api import OpenAiApi
 from tests.support.script import ErrorEvent, Failure, InOrder, Reply, ToolUse, Usage
 
 if TYPE_CHECKING:
@@ -78,6 +80,32 @@ def test_the_same_request_again_goes_on_in_the_run(
         for text in asked:
             attempt(client, question(text))
     assert runs(recording) == expected
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (question() | {"model": "n"}, [("unset", 2)]),
+        (question() | {"model": "n", "max_tokens": 99, "system": "Be brief."}, [("unset", 2)]),
+        (question("b") | {"model": "n"}, [("error", 1), ("unset", 1)]),
+    ],
+)
+def test_another_model_that_is_asked_the_same_goes_on_in_the_run(
+    other: dict[str, Any], expected: Any, recording: Recording
+) -> None:
+    with with_answers(BUSY, HELLO) as api, client_of(api) as client:
+        assert not attempt(client, question())
+        assert attempt(client, other)
+    assert runs(recording) == expected
+
+
+def test_so_does_one_of_another_provider(recording: Recording) -> None:
+    with with_answers(BUSY) as api, client_of(api) as client, OpenAiApi([HELLO]) as others:
+        assert not attempt(client, question())
+        asked = {"model": "n", "messages": question()["messages"]}
+        with openai.OpenAI(base_url=others.url, api_key="test") as other:
+            other.chat.completions.create(**asked)
+    assert runs(recording) == [("unset", 2)]
 
 
 def test_a_stream_that_broke_is_asked_for_again(recording: Recording) -> None:

@@ -450,6 +450,46 @@ def workers_and_a_critic(client: anthropic.Anthropic) -> None:
     say(client, "JUDGE this: " + "\n".join(drafts))
 
 
+TICKET = "The printer on floor two is out of order"
+
+
+def label_and_answer(client: anthropic.Anthropic) -> None:
+    answer_ticket(client, TICKET.replace("order", "paper"))
+
+
+def answer_ticket(client: anthropic.Anthropic, ticket: str) -> None:
+    say(client, f"LABEL this ticket, please: {ticket}")
+    say(client, f"ANSWER this in two lines: {ticket}")
+
+
+def label_and_form_letter(client: anthropic.Anthropic) -> None:
+    label = say(client, "LABEL this ticket: nothing is printed")
+    say(client, f"WRITE a form letter for everything about {label}")
+
+
+def title_and_text(client: anthropic.Anthropic) -> None:
+    title = say(client, "TITLE for an article about nothing in particular")
+    say(client, f"WRITE what goes below '{title}' in the paper")
+
+
+def shorten_again_and_again(client: anthropic.Anthropic) -> None:
+    title = "Tea"
+    for _ in range(3):
+        title = say(client, f"SHORTEN it: {title}")
+
+
+def extract_and_write(client: anthropic.Anthropic) -> None:
+    tool: Any = {"name": "topic", "input_schema": {"type": "object"}}
+    found = client.messages.create(
+        model="m",
+        max_tokens=9,
+        messages=[{"role": "user", "content": "EXTRACT the topic"}],
+        tools=[tool],
+        tool_choice={"type": "tool", "name": "topic"},
+    )
+    say(client, f"WRITE about {found.content[0].input['about']} now")  # type: ignore[union-attr]
+
+
 def questions_of_their_own(client: anthropic.Anthropic) -> None:
     for question in ("ASK for the weather", "ASK for a train", "ASK for a poem"):
         say(client, question)
@@ -475,6 +515,57 @@ def the_same_again(client: anthropic.Anthropic) -> None:
         ask(client, [{"role": "user", "content": "ASK how it is going today"}])
 
 
+def capital_and_a_trip(client: anthropic.Anthropic) -> None:
+    say(client, "LABEL the printer")
+    say(client, "WORK on: a shop for Hardware")
+
+
+def labels_of_a_loop(client: anthropic.Anthropic) -> None:
+    for ticket in ("no paper", "Hardware of ours is broken", "the Hardware again"):
+        say(client, f"LABEL this ticket: {ticket}")
+
+
+def tickets_of_a_loop(client: anthropic.Anthropic) -> None:
+    for ticket in ("The printer is out of paper", "The printer is out of Hardware"):
+        label = say(client, f"LABEL this ticket: {ticket}")
+        say(client, f"WRITE as {label} about it: {ticket}")
+
+
+def answers_of_a_loop(client: anthropic.Anthropic) -> None:
+    for number in range(2):
+        answer_ticket(client, TICKET.replace("two", str(number)))
+
+
+def batch_of(client: anthropic.Anthropic, passage: str, *questions: str) -> None:
+    for question in questions:
+        say(client, f"ASK {question} of this: {passage}")
+
+
+def two_batches(client: anthropic.Anthropic) -> None:
+    batch_of(client, "a passage that all of them are about", "who", "when")
+    batch_of(client, "a passage that all of them are about", "where", "why")
+
+
+def two_agents_with_one_question(client: anthropic.Anthropic) -> None:
+    question = f"Which printer is the best for {len(TICKET)} people?"
+    briefly(client, question)
+    at_length(client, question)
+
+
+def briefly(client: anthropic.Anthropic, question: str) -> None:
+    say(client, f"ASK briefly: {question}")
+
+
+def at_length(client: anthropic.Anthropic, question: str) -> None:
+    say(client, f"ASK at length: {question}")
+
+
+def one_question_twice(client: anthropic.Anthropic) -> None:
+    question = f"Which printer is the best for {len(TICKET)} people?"
+    say(client, f"ASK this: {question}")
+    say(client, f"ASK this: {question}")
+
+
 def two_in_a_row(client: anthropic.Anthropic) -> None:
     plan_draft_polish(client)
     plan_draft_polish(client)
@@ -487,6 +578,18 @@ def two_in_a_row(client: anthropic.Anthropic) -> None:
         (rounds_of_a_chat, [3]),
         (retrieve_and_answer, [2]),
         (workers_and_a_critic, [5]),
+        (label_and_answer, [2]),
+        (label_and_form_letter, [2]),
+        (title_and_text, [2]),
+        (shorten_again_and_again, [3]),
+        (extract_and_write, [2]),
+        (capital_and_a_trip, [1, 1]),
+        (labels_of_a_loop, [1, 1, 1]),
+        (tickets_of_a_loop, [2, 2]),
+        (answers_of_a_loop, [2, 2]),
+        (two_batches, [1, 1, 1, 1]),
+        (two_agents_with_one_question, [1, 1]),
+        (one_question_twice, [1, 1]),
         (questions_of_their_own, [1, 1, 1]),
         (questions_of_one_template, [1, 1]),
         (items_of_a_loop, [2, 2]),

@@ -157,12 +157,12 @@ class AskedTools:
         if why.outcome != INTERRUPTED:
             return
         for run in self._runs.idle(now_ns):
-            if not run.activations or run.forces_tools or run.is_resting or run.calls:
+            if not run.activations or run.is_resting or run.calls:
                 continue
             asked = self._runs.unanswered(run)
             if any(one.candidates or one.operation or one.open for one in asked):
                 continue  # one of them was seen to be going on
-            unseen = [one for one in asked if one.measured is None and not one.ended]
+            unseen = [a for a in asked if a.measured is None and not a.ended and not a.is_form]
             for one in unseen:
                 self._infer(one, now_ns, run.parent, tracer(), why=why)
             if unseen:

@@ -204,7 +204,7 @@ class OpenRuns:
         with self._lock:
             if not call.id or not isinstance(call.id, str) or call.id in run.known:
                 return False
-            asked = AskedTool(call, run, issuer, now_ns)
+            asked = AskedTool(call, run, issuer, now_ns, is_form=run.forces_tools)
             if isinstance(call.id, MadeUpId) and run.frame is None:
                 run.strand = strand()
             run.asked[call.id] = asked

@@ -1,7 +1,7 @@
 """Runs whose first call has failed: the next call may be the application's own retry.
 
-It is if the same thread and task sends the same request again. Then it goes on in the run that
-the failed call opened.
+It is if the same thread and task says the same again, perhaps to another model. Then it goes on in
+the run that the failed call opened.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from causepath.calls.chains import latest_texts
 from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.guard import harmless
@@ -67,7 +68,9 @@ class FailedRuns:
 
 @harmless(b"")
 def fingerprint(body: object) -> bytes:
-    """Digests a request, to recognise it as long as this process lives."""
+    """Digests what a request says, to recognise it as long as this process lives: another model,
+    perhaps of another provider, may be asked the same after an error."""
+    body = latest_texts(body) or body
     told = json.dumps(body, default=_as_data).encode("utf-8", "surrogatepass")
     return blake2b(told, digest_size=16).digest()
 

@@ -214,7 +214,7 @@ class RunSpans:
 
     def _answered(self, run: Run, end_ns: int) -> None:
         """Ends an inferred run that has its answer, or lets it rest until its code returns."""
-        if run.is_chain and any(not asked.ended for asked in run.asked.values()):
+        if run.is_chain and any(not a.ended and not a.is_form for a in run.asked.values()):
             return  # another branch of it goes on
         if not self._runs.rests(run):
             self.end(run, end_ns)

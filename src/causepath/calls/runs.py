@@ -59,6 +59,9 @@ class AskedTool:
     """A measured function was recognised as this call."""
     function: int = 0
     """The id of that function, which is not kept alive by it."""
+    is_form: bool = False
+    """The model had no choice but a tool: the answer in that form, perhaps, which nobody carries
+    out."""
     ended: bool = False
     """It is over; called again before its result is sent, it is this call once more."""
     failed: bool = False
@@ -115,8 +118,7 @@ class Run:
     is_chain: bool = False
     """A call of another conversation has taken up what it put out."""
     forces_tools: bool = False
-    """Its latest request left the model no choice but a tool: the answer in that form, perhaps,
-    which nobody carries out."""
+    """Its latest request left the model no choice but a tool."""
     is_resting: bool = False
     """It has its answer, and ends unless a call takes that up."""
     outside: Context | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from causepath import forks
@@ -39,6 +39,9 @@ MAX_LINKS = 32
 
 MAX_TRACES = 16
 """Traces whose latest answers are kept, in each of two generations."""
+
+MAX_ASKED = 32
+"""Arguments of the tools that one answer asks for, which are looked for in later calls."""
 
 MAX_SAID = 8
 """Answers of a trace in which single words are looked for: the latest."""
@@ -172,7 +175,10 @@ class Evidence:
         said = word_sources.kept(chain.from_iterable(map(_texts_of_block, answers)))
         is_short = not told.log or told.log[-1].size <= word_sources.MAX_TEXT
         heard = partial(_texts_heard, told, len(told.log)) if is_short else None
-        self._say(Said(span.get_span_context(), heard, said))
+        forms = (_leaves(block.value) for block in blocks if block.kind == "tool_use")
+        short = (leaf for leaf in chain.from_iterable(forms) if len(leaf) <= word_sources.MAX_SHORT)
+        asked = tuple(islice(short, MAX_ASKED))
+        self._say(Said(span.get_span_context(), heard, said, asked))
         _log(told, blocks)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:
@@ -258,17 +264,36 @@ class Evidence:
             )
         return found
 
-    def takes_up(self, trace_id: int, texts: Sequence[str], lines: Sequence[str]) -> bool:
+    def takes_up(
+        self,
+        trace_id: int,
+        texts: Sequence[str],
+        lines: Sequence[str],
+        is_in_code: Callable[[str], bool],
+        *,
+        is_other_place: bool,
+    ) -> bool:
         """Tells whether `texts` carry something that the calls of a trace have put out, or whether
-        one of `lines` is something that they were given."""
+        one of `lines` is something that they were given.
+
+        A short answer is something only if the application's code does not say it; a single word
+        tells only where another place of the code makes the call than made those.
+        """
         given = Pieces.given(texts)
         found = self._flow.sources(given, texts, trace_id, remember=False)
         if any(one.trace_id == trace_id for one in found):
             return True
         earlier = self._said_in(trace_id)
-        return any(
-            word_sources.parts_of_json(one.said or (), texts) for one in earlier
-        ) or word_sources.is_about_the_same(lines, earlier)
+        return (
+            any(word_sources.parts_of_json(one.said or (), texts) for one in earlier)
+            or word_sources.is_about_the_same(lines, texts, earlier)
+            or any(
+                not is_in_code(short)
+                for short in word_sources.short_answers(
+                    texts, earlier, are_words_enough=is_other_place
+                )
+            )
+        )
 
     def forget_texts(self, trace_id: int) -> None:
         """The trace is over."""

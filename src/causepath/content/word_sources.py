@@ -29,6 +29,17 @@ WHOLE = 8
 LINE = 20
 """Characters of a line that two calls are not given by chance."""
 
+LABEL = 3
+"""Characters of an answer that tells where another place of the code makes the call."""
+
+TITLE = 16
+"""Characters of one, of as many words as `TITLE_WORDS`, that tells in the same place, too."""
+
+TITLE_WORDS = 3
+
+MAX_SHORT = 64
+"""Characters of a short answer; a longer one is known by its words in a row."""
+
 FEW = 12
 """New words among which a plain one tells."""
 
@@ -65,17 +76,20 @@ OPTIONS = frozenset(
 
 
 class Said:
-    """The texts that a call was given and put out; `None` if they are too long to be kept."""
+    """The texts that a call was given and put out; `None` if they are too long to be kept.
 
-    __slots__ = ("_folded", "_heard", "context", "said")
+    `asked` are the arguments of the tools that it asked for."""
+
+    __slots__ = ("_folded", "_heard", "asked", "context", "said")
 
     def __init__(
         self,
         context: SpanContext,
         heard: Callable[[], Iterable[str]] | None,
         said: tuple[str, ...] | None,
+        asked: tuple[str, ...] = (),
     ) -> None:
-        self.context, self._heard, self.said = context, heard, said
+        self.context, self._heard, self.said, self.asked = context, heard, said, asked
         self._folded: tuple[str, str] | None = None
 
     def texts(self) -> tuple[str, str] | None:
@@ -211,16 +225,43 @@ def parts_of_json(said: Iterable[str], texts: Iterable[str]) -> bool:
     return False
 
 
-def is_about_the_same(texts: Iterable[str], earlier: Sequence[Said]) -> bool:
-    """Tells whether `texts` hold a line that an earlier call was given, among others."""
-    lines = [line.strip().casefold() for text in texts for line in text.splitlines()]
-    for one in earlier:
+def is_about_the_same(lines: Iterable[str], texts: Iterable[str], earlier: Sequence[Said]) -> bool:
+    """Tells whether one of `lines` is in what an earlier call was given, which was not just the
+    same as `texts`."""
+    lines = [line.strip().casefold() for line in lines]
+    whole = _folded(texts).strip() if lines else ""
+    for one in earlier if lines else ():
         heard = one.texts()
-        if heard is None or "\n".join(lines) == heard[0].strip():
+        if heard is None or heard[0].strip().endswith(whole):
             continue
         if any(len(line) >= LINE and line in heard[0] for line in lines):
             return True
     return False
+
+
+def short_answers(
+    texts: Iterable[str], earlier: Sequence[Said], *, are_words_enough: bool
+) -> Iterator[str]:
+    """Finds the short answers, and arguments of tools, that `texts` hold and that whoever gave them
+    had not been given."""
+    given: str | None = None
+    for one in earlier:
+        for answer in (*(one.said or ()), *one.asked):
+            short = answer.strip().strip("\"'`*.!?:")
+            folded = short.casefold()
+            is_title = len(short) >= TITLE and short.count(" ") + 1 >= TITLE_WORDS
+            if not (
+                len(short) <= MAX_SHORT
+                and "\n" not in short
+                and (is_title or (are_words_enough and len(short) >= LABEL))
+                and folded not in COMMON
+                and not folded.isdecimal()
+            ):
+                continue
+            given = given if given is not None else _folded(texts)
+            heard = one.texts()
+            if heard is not None and stands(folded, given) and not stands(folded, heard[0]):
+                yield short
 
 
 def _day(date: re.Match[str], known: str) -> str:
