@@ -14,7 +14,7 @@ from google import genai
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from causepath import config
-from causepath.calls.chains import _latest
+from causepath.calls.chains import latest_texts
 from causepath.content.conversations import Conversations
 from causepath.content.provenance import Evidence
 from causepath.providers.google_blocks import output_blocks
@@ -279,7 +279,7 @@ def test_a_chain_of_calls_is_one_run(agent: Any, calls: list[int], recording: Re
 def test_a_signature_of_thoughts_is_not_searched() -> None:
     said = {"role": "model", "parts": [{"text": "Tea.", "thoughtSignature": "c2ln" * 20_000}]}
     sent = SimpleNamespace(url=URL, data={"contents": [said, USER]})
-    assert _latest(PROVIDER.read_body((sent,), {})) == ["Tea.", "Hello?"]
+    assert latest_texts(PROVIDER.read_body((sent,), {})) == ["Tea.", "Hello?"]
 
 
 # -- media: data that nobody has words of
