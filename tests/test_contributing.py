@@ -36,7 +36,9 @@ PROVIDERS = Table(f"{PLUGIN}/instrumentor.py", "PROVIDERS = {\n")
 READERS = Table(f"{ANALYZER}/read/formats/recognise.py", "_MODULES: Final[Mapping[str, str]] = {\n")
 RULES = Table(f"{ANALYZER}/analyses/findings/rules.py", "    for rule in (\n")
 COMMANDS = Table(f"{ANALYZER}/cli/__init__.py", "for _name, _place in (\n")
-MEASURES = Table(f"{ANALYZER}/analyses/budgets.py", "MEASURES: Final[Mapping[str, Measure]] = {\n")
+MEASURES = Table(
+    f"{ANALYZER}/analyses/budgets/measures.py", "MEASURES: Final[Mapping[str, Measure]] = {\n"
+)
 
 WALKS = {
     "Add a provider": PROVIDERS,
