@@ -123,6 +123,7 @@ def masked(report: str) -> list[str]:
         (r"<?\d+\.\d+(ms|s\b)|TTFT \d\.\d+", "TIME"),
         (r"<?\d+%", "SHARE"),
         (r"genai-prices [\d.]+", "genai-prices"),
+        (r" at \S*examples/", " at examples/"),  # more of the path stands where there is room
         (r" +", " "),
     ):
         report = re.sub(pattern, mask, report)
@@ -147,15 +148,15 @@ def test_cp101_names_the_two_tools_and_what_running_them_together_really_saves(
     after = report(tmp_path, f"{agent}-together", "--together")
     (trace,), (together,) = before["traces"], after["traces"]
 
-    (finding,) = trace["findings"]
-    assert finding["code"] == "CP101"
+    assert [one["code"] for one in trace["findings"]] == ["CP101", "CP501"]
+    finding = trace["findings"][0]
     assert finding["evidence"] == "proved"
     steps = {step["span_id"]: step for step in trace["path"]}
     assert [steps[span_id]["name"] for span_id in finding["span_ids"]] == [
         "execute_tool search_web",
         "execute_tool search_papers",
     ]
-    assert together["findings"] == []
+    assert [one["code"] for one in together["findings"]] == ["CP501"]
     assert 0 < finding["saving_ns"] < trace["wall_ns"]
     for number in range(rounds):
         if finding["saving_ns"] == pytest.approx(saving(before, after), rel=0.1):
