@@ -160,7 +160,7 @@ class Teller:
         return self._function()
 
     def forget(self, name: str) -> None:
-        """Is not known to carry out this tool any more."""
+        """Notes that it is not known to carry out this tool any more."""
         self.names.discard(name)
         for way in list(self.ways):
             if isinstance(way.resolve, Only) and way.resolve.name == name:
