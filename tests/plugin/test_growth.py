@@ -23,9 +23,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import causepath
-from causepath.tool_functions import measured_functions
 from tests.plugin.ways import SEARCH
-from tests.support.recording import Recording, set_global_provider
+from tests.support.recording import Recording, set_global_provider, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -433,7 +432,7 @@ def test_a_tool_whose_name_was_forgotten_is_measured_again(monkeypatch: pytest.M
     ):
         for name in names:
             converse(client, {name: search}, name)
-        active = measured_functions.telemetry()
+        active = telemetry()
         assert active is not None
         known = active.tool_calls._found_names(search)
         tools = [span for span in recording.spans() if span.name.startswith("execute_tool")]
@@ -448,7 +447,7 @@ def test_a_declared_run_leaves_no_more_than_the_questions_that_nobody_answered()
         HTTPX.Client(transport=Api()) as http,
         made(anthropic.Anthropic, http) as client,
     ):
-        active = measured_functions.telemetry()
+        active = telemetry()
         assert active is not None
         with causepath.agent("agent"):
             converse(client, {"search": search})
