@@ -224,7 +224,7 @@ def _facts(found: Mapping[str, Any]) -> dict[str, str | int]:
     if searches:
         told["gen_ai.usage.web_search_requests"] = searches
     diagnostics = fields_of(found.get("prompt_cache_diagnostics"))
-    why = diagnostics.get("reason", diagnostics.get("type"))
+    why = diagnostics.get("reason") or diagnostics.get("type")
     if isinstance(why, str):
         told[CACHE_DIAGNOSIS] = why
         missed = count(diagnostics.get("cache_missed_tokens"))

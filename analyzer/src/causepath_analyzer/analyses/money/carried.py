@@ -15,6 +15,7 @@ is not known, are left out.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal
@@ -24,7 +25,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.path.cost import rates_of
 from causepath_analyzer.analyses.path.usage import contradicts_itself
-from causepath_analyzer.analyses.replay.slopes import Line, sized_calls, slopes
+from causepath_analyzer.analyses.replay.slopes import FEWEST, Line, Sizes, sized_calls, slopes
 from causepath_analyzer.model import NO_SPAN, Block, ModelCall, Tokens, Trace
 
 What = Literal["system", "tools", "tool_result"]
@@ -319,13 +320,17 @@ def _rates(facts: Facts, i: int, call: ModelCall, tokens: Tokens) -> _Rates | No
 
 def _lines(facts: Facts) -> Mapping[str, Line]:
     """Shows by model how the first token follows the prompt, where the calls of the run do."""
+    spans = facts.trace.spans
+    models = Counter(call.model for call in facts.usage.models if call.model is not None)
+    if max(models.values(), default=0) < FEWEST:
+        return {}
     sizes = sized_calls(facts.trace, facts.kinds, facts.causes)
-    by_model: dict[str, list[int]] = {}
-    for i in sizes:
-        call = facts.trace.spans[i].model_call
+    by_model: dict[str, list[Sizes]] = {}
+    for i, size in sizes.items():
+        call = spans[i].model_call
         if call is not None and call.model is not None:
-            by_model.setdefault(call.model, []).append(i)
-    fitted = {model: slopes([sizes[i] for i in calls]) for model, calls in by_model.items()}
+            by_model.setdefault(call.model, []).append(size)
+    fitted = {model: slopes(calls) for model, calls in by_model.items() if len(calls) >= FEWEST}
     return {
         model: one.input for model, one in fitted.items() if one.split and one.input is not None
     }
