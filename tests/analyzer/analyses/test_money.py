@@ -190,6 +190,7 @@ def test_what_later_calls_carry_is_priced_by_where_it_stands() -> None:
         ("model=m tokens=600/5/700", ""),  # contradicts itself
         ("model=m tokens=600/5", "user/image/i:4000,"),
         ("model=m tokens=600/5", "user/document/d:4000,"),
+        ("model=m tokens=600/5", "assistant/redacted_thinking/d:4000,"),
     ],
 )
 def test_calls_of_which_bytes_say_nothing_are_left_out(three: str, blocks: str) -> None:

@@ -30,9 +30,7 @@ from causepath_analyzer.model import NO_SPAN, Block, ModelCall, Tokens, Trace
 
 What = Literal["system", "tools", "tool_result"]
 
-_TEXTS: Final = frozenset(
-    ("text", "tool", "tool_use", "tool_result", "thinking", "redacted_thinking")
-)
+_TEXTS: Final = frozenset(("text", "tool", "tool_use", "tool_result", "thinking"))
 """Kinds of blocks whose tokens follow their bytes."""
 
 
