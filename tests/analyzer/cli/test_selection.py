@@ -62,26 +62,41 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     time.tzset()  # what the process had before holds for the tests after this one
 
 
-@pytest.mark.parametrize("jobs", [(), ("--jobs", "2")])
+PICKED: list[tuple[tuple[str, ...], str]] = [
+    ((), "1234"),
+    (("--last",), "4"),
+    (("--failed",), "23"),
+    (("--failed", "--last"), "3"),
+    (("--name", "research"), "134"),
+    (("--name", "re*h"), "134"),
+    (("--name", "invoke_agent tri*"), "2"),
+    (("--slowest", "2"), "24"),
+    (("--slowest", "9"), "1234"),
+    (("--slowest", "1", "--name", "research"), "4"),
+    (("--since", "2025-11-24T16:01:40Z"), "234"),
+    (("--until", "2025-11-24T16:01:40Z"), "1"),
+    (("--since", "2025-11-24T16:01:40Z", "--until", "2025-11-24T16:04:00+00:00"), "23"),
+    (("--until", "1h"), "1234"),
+    (("--trace", "2"), "2"),
+    (("--trace", "2", "--failed"), "2"),
+]
+
+
 @pytest.mark.parametrize(
-    ("options", "picked"),
+    ("options", "picked", "jobs"),
     [
-        ((), "1234"),
-        (("--last",), "4"),
-        (("--failed",), "23"),
-        (("--failed", "--last"), "3"),
-        (("--name", "research"), "134"),
-        (("--name", "re*h"), "134"),
-        (("--name", "invoke_agent tri*"), "2"),
-        (("--slowest", "2"), "24"),
-        (("--slowest", "9"), "1234"),
-        (("--slowest", "1", "--name", "research"), "4"),
-        (("--since", "2025-11-24T16:01:40Z"), "234"),
-        (("--until", "2025-11-24T16:01:40Z"), "1"),
-        (("--since", "2025-11-24T16:01:40Z", "--until", "2025-11-24T16:04:00+00:00"), "23"),
-        (("--until", "1h"), "1234"),
-        (("--trace", "2"), "2"),
-        (("--trace", "2", "--failed"), "2"),
+        *(pytest.param(options, picked, (), id=" ".join(options)) for options, picked in PICKED),
+        # Processes that help start slowly: a few of the rows, all of them in the long tests.
+        *(
+            pytest.param(
+                options,
+                picked,
+                ("--jobs", "2"),
+                id=" ".join((*options, "--jobs 2")),
+                marks=[] if number % 4 == 0 else [pytest.mark.slow],
+            )
+            for number, (options, picked) in enumerate(PICKED)
+        ),
     ],
 )
 def test_runs_are_picked(
