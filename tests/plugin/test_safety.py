@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import contextvars
+import gc
 import importlib
 import inspect
 import json
@@ -574,5 +575,8 @@ def base64_of(text: str) -> str:
 
 
 if __name__ == "__main__":
+    from tests.plugin import conftest  # noqa: F401 - clients are made sooner
+
+    gc.freeze()  # what was imported is no garbage
     print(json.dumps(noticed(*SELECTIONS[sys.argv[1]]())), flush=True)
     os._exit(0)  # whatever a fault has left to run at the end
