@@ -10,6 +10,7 @@ A model has no memory: each call sends all again that those before it in its con
 The blocks of a prompt are known by digest and size in bytes. How many tokens a block is, is an
 estimate, by the bytes and the tokens of the whole prompt of the same call; so is the price, as a
 cache holds the beginning of a prompt: first what was read from it, then what was written to it.
+Thoughts that a provider withholds count by the bytes of what stands for them.
 Calls with media, of which bytes say nothing, with searches of the provider's, or of which a block
 is not known, are left out.
 """
