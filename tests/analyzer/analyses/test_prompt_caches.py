@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.drawn import MS, drawn, found_in
 
@@ -188,3 +189,26 @@ def test_broken_caches(drawing: str, expected: list[tuple[str, str, Decimal]]) -
     found = found_in(drawn(drawing, unit_ns=SECOND), "CP202")
     assert [(one.title, one.evidence, one.saving.usd) for one in found] == expected
     assert all(one.saving.ns is None for one in found)
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("tools_changed", "keep the tools as they were (cache broken)"),
+        ("system_changed", "keep the system prompt (cache broken)"),
+        ("messages_changed", "append, change no message (cache broken)"),
+        ("unavailable", None),
+        (None, None),
+    ],
+)
+def test_the_word_of_the_provider_goes_first(said: str | None, title: str | None) -> None:
+    trace = drawn(BROKEN.replace(" blocks=", " links="), unit_ns=SECOND)
+    spans = [
+        replace(span, model_call=replace(span.model_call, cache_diagnosis=said))
+        if span.model_call is not None and span.name == "three"
+        else span
+        for span in trace.spans
+    ]
+    found = found_in(replace(trace, spans=tuple(spans)), "CP202")
+    assert [(one.title, one.evidence) for one in found] == ([(title, "proved")] if title else [])
+    assert all(one.why.endswith("as the provider says.") for one in found)

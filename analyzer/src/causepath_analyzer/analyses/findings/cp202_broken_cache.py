@@ -4,9 +4,9 @@
     call 2   read 9,000, wrote 400
     call 3   read 0, wrote 9,900        why? Its tools are not those of call 2
 
-The order of causes: where the lifetime had elapsed, no edit is blamed; else the first block that
-is not as it was tells, in the order in which caches see them (tools, system prompt, messages). A
-break without either is the provider's doing, or nobody knows, and is not said.
+The order of causes: the provider's word; where the lifetime had elapsed, no edit is blamed; else
+the first block that is not as it was tells, in the order in which caches see them (tools, system
+prompt, messages). A break without any is the provider's doing, or nobody knows, and is not said.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import cheaper, is_worth_paying
 from causepath_analyzer.analyses.findings.prompt_caches import (
+    SAID,
     Cause,
     Following,
     cause_of,
@@ -108,6 +109,9 @@ def _candidate(
         if cause == "lifetime"
         else _WHY[cause]
     )
+    call = spans[pair.later].model_call
+    if call is not None and call.cache_diagnosis in SAID:
+        because += ", as the provider says"
     yield Candidate(
         title=_TITLES[cause],
         plural=_TITLES[cause],
@@ -137,12 +141,13 @@ RULE: Final = Rule(
         "in the same conversation read little of it: what had been cached was paid for again."
     ),
     evidence=(
-        "proved: digests show the first block that is not as it was (tools, system prompt, "
-        "messages, in the order of the cache) inside what had been cached. likely: the call came "
-        "after the lifetime (five minutes, an hour where that was asked for), for models that "
-        "cache on request (Claude); then no edit is blamed. Nothing is said where neither holds "
-        "(the provider's doing, or nobody knows), where the prompt became shorter (compaction), "
-        "or of less than 1,024 tokens or a tenth of what was cached."
+        "proved: the provider says so, or digests show the first block that is not as it was "
+        "(tools, system prompt, messages, in the order of the cache) inside what had been "
+        "cached. likely: the call came after the lifetime (five minutes, an hour where that was "
+        "asked for), for models that cache on request (Claude); then no edit is blamed. Nothing "
+        "is said where neither holds (the provider's doing, or nobody knows), where the prompt "
+        "became shorter (compaction), or of less than 1,024 tokens or a tenth of what was "
+        "cached."
     ),
     saving=(
         "Money alone: the cost of the call, minus its cost with all read that had been cached, and "

@@ -1,6 +1,6 @@
 """What calls could have read from the prompt cache of their provider: the calls before them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -10,13 +10,18 @@ from causepath_analyzer.analyses.path.usage import contradicts_itself
 from causepath_analyzer.analyses.proof.independence import failed
 from causepath_analyzer.model import ModelCall, Tokens
 
+Cause = Literal["lifetime", "tools", "system", "messages"]
+SAID: Final[Mapping[str | None, Cause]] = {
+    "tools_changed": "tools",
+    "system_changed": "system",
+    "messages_changed": "messages",
+    "input_changed": "messages",
+}
+"""Words of providers for why a cache was not read."""
 LIFETIME_NS: Final = 300_000_000_000
 """Providers keep what was cached for five minutes after it was last used, if no longer is asked
 for."""
 LONG_LIFETIME_NS: Final = 3_600_000_000_000
-
-
-Cause = Literal["lifetime", "tools", "system", "messages"]
 
 
 class Following(Struct, frozen=True):
@@ -142,10 +147,13 @@ def is_cached_on_request(call: ModelCall) -> bool:
 def cause_of(facts: Facts, pair: Following) -> Cause | None:
     """Tells why the later call could not read what the earlier one had cached, if anything does.
 
-    Where the lifetime had elapsed, no edit is blamed; else it is the first block that is not as it
-    was, in the order in which caches see them.
+    The provider's word goes first. Where the lifetime had elapsed, no edit is blamed; else it is
+    the first block that is not as it was, in the order in which caches see them.
     """
     spans = facts.trace.spans
+    said = spans[pair.later].model_call
+    if said is not None and said.cache_diagnosis in SAID:
+        return SAID[said.cache_diagnosis]
     if pair.has_lapsed(facts):
         call = spans[pair.earlier].model_call
         # How long others keep what they cache by themselves nobody promises.

@@ -1,0 +1,147 @@
+"""What the plugin records of an agent, with and without what is said, is enough for findings."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+import causepath
+from causepath.config import CAPTURE_MESSAGE_CONTENT
+from causepath.export.trace_file import TraceFile
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.read import read
+from tests.support.messages_api import MessagesApi
+from tests.support.recording import Recording
+from tests.support.script import Reply, Request, ToolUse, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = "The tax on books is seven percent in this country, and has been since last year."
+
+
+def search_docs(query: str) -> str:
+    time.sleep(0.08)
+    return PAGE
+
+
+def write_note(text: str) -> str:
+    return "The note was written down."
+
+
+TOOLS = {"search_docs": search_docs, "write_note": write_note}
+
+
+def agent(
+    client: anthropic.Anthropic, calls: list[ToolUse], system: list[str], usage: list[Usage]
+) -> None:
+    """A hand-written loop, whose model asks for one call after the other."""
+    messages: list[Any] = [{"role": "user", "content": "What is the tax on books?"}]
+    for turn in range(len(calls) + 1):
+        reply = client.messages.create(
+            model="claude-opus-4-8",
+            max_tokens=64,
+            system=system[turn % len(system)],
+            tools=[
+                {"name": name, "input_schema": {"type": "object", "properties": {}}}
+                for name in TOOLS
+            ],
+            messages=messages,
+        )
+        messages.append({"role": "assistant", "content": reply.content})
+        asked = [block for block in reply.content if block.type == "tool_use"]
+        if not asked:
+            break
+        results = [
+            {
+                "type": "tool_result",
+                "tool_use_id": block.id,
+                "content": TOOLS[block.name](**block.input),
+            }
+            for block in asked
+        ]
+        messages.append({"role": "user", "content": results})
+
+
+BOOKS = ToolUse("search_docs", {"query": "tax on books"})
+TEA = ToolUse("search_docs", {"query": "tax on tea"})
+NOTE = ToolUse("write_note", {"text": "seven percent"})
+SMALL = Usage(100, 20)
+
+
+@pytest.mark.parametrize("content", ["true", "false"])
+@pytest.mark.parametrize(
+    ("calls", "system", "usage", "expected"),
+    [
+        pytest.param([BOOKS, BOOKS], ["Be brief."], [SMALL] * 3, ["CP201"], id="a call again"),
+        pytest.param([BOOKS, TEA], ["Be brief."], [SMALL] * 3, [], id="another call"),
+        pytest.param([BOOKS, NOTE, BOOKS], ["Be brief."], [SMALL] * 4, [], id="a write between"),
+        pytest.param(
+            [BOOKS, TEA],
+            ["Be brief."],
+            [Usage(10_000, 20), Usage(11_000, 20), Usage(12_000, 20)],
+            ["CP203"],
+            id="a prompt that is not cached",
+        ),
+        pytest.param(
+            [BOOKS, TEA],
+            ["Be brief."],
+            [
+                Usage(0, 20, 0, 10_000),
+                Usage(0, 20, 10_000, 1_000),
+                Usage(0, 20, 11_000, 1_000),
+            ],
+            [],
+            id="a prompt that is cached",
+        ),
+        pytest.param(
+            [BOOKS, TEA],
+            ["It is ten o'clock.", "It is one past ten.", "It is two past ten."],
+            [Usage(0, 20, 0, 10_000), Usage(0, 20, 0, 11_000), Usage(0, 20, 0, 12_000)],
+            ["CP202"],
+            id="a system prompt that tells the time",
+        ),
+    ],
+)
+def test_findings(
+    calls: list[ToolUse],
+    system: list[str],
+    usage: list[Usage],
+    expected: list[str],
+    content: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(CAPTURE_MESSAGE_CONTENT, content)
+    traces = tmp_path / "traces.jsonl"
+
+    def script(request: Request) -> Reply:
+        turn = sum(message["role"] == "assistant" for message in request.messages)
+        said: Any = [calls[turn]] if turn < len(calls) else "Seven percent."
+        return Reply(said, usage=usage[turn])
+
+    with (
+        MessagesApi(script) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        Recording() as recording,
+    ):
+        recording.provider.add_span_processor(SimpleSpanProcessor(TraceFile(traces)))
+        with causepath.agent("books"):
+            agent(client, calls, system, usage)
+    (trace,) = read([str(traces)]).traces
+    run = explained(trace)
+    assert run.faults == ()
+    found = [one for one in run.findings if one.code.startswith("CP2")]
+    assert [one.code for one in found] == expected
+    for one in found:
+        if one.code == "CP201":
+            assert (one.saving.ns or 0) > 50_000_000
+        else:
+            assert one.evidence == "proved"
+            assert (one.saving.usd or Decimal(0)) > 0
+    assert (PAGE in traces.read_text()) is (content == "true")
