@@ -14,8 +14,7 @@ from causepath_analyzer.analyses.budgets.verdicts import Check, Verdict, checked
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import id_length
-from causepath_analyzer.cli.baselines import baseline_file, read_baseline
-from causepath_analyzer.cli.baselines import save_baseline as save_baseline_of
+from causepath_analyzer.cli.baselines import baseline_file, read_baseline, save_baseline
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
@@ -27,7 +26,7 @@ from causepath_analyzer.cli.inputs import Json, read_picked
 from causepath_analyzer.cli.output import Color, add, complain, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
-from causepath_analyzer.cli.settings import budgets
+from causepath_analyzer.cli.settings import BudgetSettings, budgets
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import ExitStatus, UsageError
 from causepath_analyzer.model import Input
@@ -76,48 +75,87 @@ class CheckOutputs:
 TEXT_ONLY: Final = CheckOutputs()
 
 
-def check(
-    *paths: PathArgument,
-    max: Annotated[  # noqa: A002 - the flag is called so
+_BUDGETS: Final = Group("Budgets")
+
+
+@Parameter(name="*", group=_BUDGETS)
+@dataclass(frozen=True)
+class BudgetOptions:
+    """The budgets of the command line, and what becomes of those that nobody can tell."""
+
+    max: Annotated[
         list[str] | None,
         Parameter(
-            name="--max",
             negative="",
             metavar="NAME=AMOUNT",
             help="The most that each run may use, like `wall=5s`; again for more. "
             "Environment: CAUSEPATH_MAX.",
         ),
-    ] = None,
+    ] = None
     budget: Annotated[
         list[str] | None,
         Parameter(
             negative="", metavar="TEXT", help='A budget, like "p(95) wall < 20s"; again for more.'
         ),
-    ] = None,
+    ] = None
     warn: Annotated[
         list[str] | None,
         Parameter(
             negative="", metavar="TEXT", help="A budget that is only warned of when it is broken."
         ),
-    ] = None,
+    ] = None
     baseline: Annotated[
         str | None,
         Parameter(
             metavar="FILE|NAME",
             help="The runs that limits like `< +10% and +200ms` are compared with.",
         ),
-    ] = None,
+    ] = None
     save_baseline: Annotated[
         str | None,
         Parameter(metavar="FILE|NAME", help="Keep these runs as a baseline for later checks."),
-    ] = None,
+    ] = None
     inconclusive: Annotated[
         Literal["pass", "fail"] | None,
         Parameter(help="Take what nobody can tell for kept or broken; else exit with 3."),
-    ] = None,
+    ] = None
     allow_empty: Annotated[
-        bool, Parameter(negative="", help="Budgets may be about no run at all.")
-    ] = False,
+        bool,
+        Parameter(negative="", show_default=False, help="Budgets may be about no run at all."),
+    ] = False
+
+    def settings(self, config: str | None) -> BudgetSettings:
+        """Gathers these budgets with those of the environment and of settings. Raises `UsageError`
+        if there is none and nothing else to do."""
+        environment = os.environ.get(MAX_VARIABLE, "")
+        found = budgets(self.max or (), self.budget or (), self.warn or (), environment, config)
+        if not found.budgets and self.save_baseline is None:
+            where = f"{found.file} has none" if found.file else "there is no settings file with any"
+            raise UsageError(
+                f'no budgets: {where}; set one with --max "wall=5s", '
+                "or in [tool.causepath.budgets] of pyproject.toml"
+            )
+        return found
+
+    def before(self) -> Sequence[Sample] | None:
+        """Reads the runs of the baseline, if one is named."""
+        return None if self.baseline is None else read_baseline(self.baseline).runs
+
+    def refuse_strangers(self, before: Sequence[Sample] | None, now: Sequence[Sample]) -> None:
+        """Raises `UsageError` if the baseline is of other agents."""
+        if before is not None and not has_agent_in_common(before, now):
+            raise UsageError(
+                f"{baseline_file(self.baseline or '')} is of other agents: it has "
+                f"{_names(before)}, and here is {_names(now)}"
+            )
+
+
+NO_BUDGETS: Final = BudgetOptions()
+
+
+def check(
+    *paths: PathArgument,
+    wanted: BudgetOptions = NO_BUDGETS,
     config: ConfigOption = None,
     json: Json = False,
     outputs: CheckOutputs = TEXT_ONLY,
@@ -138,60 +176,44 @@ def check(
     well); of each call `first_token`, `call.llm` and `call.tool`; of all runs `error_rate` and
     `cache_read_share`.
     """
-    settings = budgets(
-        max or (), budget or (), warn or (), os.environ.get(MAX_VARIABLE, ""), config
-    )
-    wanted = settings.budgets
-    if not wanted and save_baseline is None:
-        file = settings.file
-        where = f"{file} has none" if file else "there is no settings file with any"
-        raise UsageError(
-            f'no budgets: {where}; set one with --max "wall=5s", '
-            "or in [tool.causepath.budgets] of pyproject.toml"
-        )
-    measures = {name for one in wanted for name in one.measures}
-    if save_baseline is not None:
+    settings = wanted.settings(config)
+    measures = {name for one in settings.budgets for name in one.measures}
+    if wanted.save_baseline is not None:
         measures |= set(MEASURES)
     codes = any(name == "findings" or CODE.match(name) for name in measures)
-    rules = wanted_rules(findings, config) if codes else ()
-    limits = wanted_limits(config)
     if findings != EVERY_FINDING and not codes:
         raise UsageError(
             "--select and --ignore say which findings the budget of findings counts; set one with "
             '--max "findings=0"'
         )
-    before = None if baseline is None else read_baseline(baseline).runs
+    rules = wanted_rules(findings, config) if codes else ()
+    limits, own = wanted_limits(config), own_prices(prices)
+    before = wanted.before()
     reading = read_picked(paths, source)
     others = elsewhere(reading.traces) if rules else NOWHERE
-    own = own_prices(prices)
-    runs = [
-        explained(
-            entry,
+    samples = []
+    for trace in reading.traces:
+        run = explained(
+            trace,
             with_cost="cost" in measures,
             others=others,
             rules=rules,
             prices=own,
             limits=limits,
         )
-        for entry in reading.traces
-    ]
-    samples = [sampled(run, measures) for run in runs]
-    if before is not None and not has_agent_in_common(before, samples):
-        raise UsageError(
-            f"{baseline_file(baseline or '')} is of other agents: it has "
-            f"{_names(before)}, and here is {_names(samples)}"
-        )
+        samples.append(sampled(run, measures))
+    wanted.refuse_strangers(before, samples)
     unread = sum(entry.unread for entry in reading.inputs)
-    found = checked(wanted, samples, before, unread, settings.near)
-    if not allow_empty:
+    found = checked(settings.budgets, samples, before, unread, settings.near)
+    if not wanted.allow_empty:
         _refuse_empty(found, samples)
-    if save_baseline is not None:
-        place = save_baseline_of(save_baseline, samples)
+    if wanted.save_baseline is not None:
+        place = save_baseline(wanted.save_baseline, samples)
         complain(f"kept {count(len(samples), 'run')} as a baseline in {place}")
-    if wanted:
+    if settings.budgets:
         ids = [entry.trace_id for entry in reading.traces]
         _tell(found, ids, reading.inputs, outputs, json=json, color=color)
-    return reading.status or _status(found.verdict, inconclusive)
+    return reading.status or _status(found.verdict, wanted.inconclusive)
 
 
 def _names(samples: Sequence[Sample]) -> str:
