@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 import causepath
 from causepath.config import CAPTURE_MESSAGE_CONTENT
 from causepath.export.trace_file import TraceFile
-from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.opportunities import candidates
+from causepath_analyzer.analyses.findings.rules import chosen
 from causepath_analyzer.read import read
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
@@ -26,7 +27,6 @@ PAGE = "The tax on books is seven percent in this country, and has been since la
 
 
 def search_docs(query: str) -> str:
-    time.sleep(0.08)
     return PAGE
 
 
@@ -134,14 +134,14 @@ def test_findings(
         with causepath.agent("books"):
             agent(client, calls, system, usage)
     (trace,) = read([str(traces)]).traces
-    run = explained(trace)
-    assert run.faults == ()
-    found = [one for one in run.findings if one.code.startswith("CP2")]
-    assert [one.code for one in found] == expected
-    for one in found:
-        if one.code == "CP201":
-            assert (one.saving.ns or 0) > 50_000_000
-        else:
-            assert one.evidence == "proved"
-            assert (one.saving.usd or Decimal(0)) > 0
+    found = candidates(Facts(trace), chosen(["CP2"]))  # however little time they took here
+    assert found.faults == ()
+    assert [code for code, some in found.by_code.items() if some] == expected
+    for code, some in found.by_code.items():
+        for one in some:
+            if code == "CP201":
+                assert one.change is not None
+            else:
+                assert one.evidence == "proved"
+                assert (one.saving.usd or Decimal(0)) > 0
     assert (PAGE in traces.read_text()) is (content == "true")
