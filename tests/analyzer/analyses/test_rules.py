@@ -24,6 +24,7 @@ from causepath_analyzer.analyses.summary import brief, summary
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.json import trace_json
 from causepath_analyzer.report.run_text import run_text
+from causepath_analyzer.report.summary_text import summary_text
 from causepath_analyzer.report.waterfall import BLOCKS
 from tests.support.drawn import MS, drawn
 
@@ -280,6 +281,24 @@ def test_a_summary_counts_the_runs_in_which_a_rule_failed() -> None:
     (note,) = told.health.notes
     assert note.startswith("CP999 failed in 1 of 3 runs, please report this: KeyError: ")
     assert [(one.code, one.runs) for one in told.opportunities] == [("CP101", 1)]
+
+
+def test_a_summary_shows_what_saves_most_first_and_counts_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = [
+        rule(lambda _, n=n: [candidate(Saving(usd=Decimal(n)))], f"CP99{n}")  # type: ignore[misc]
+        for n in range(1, 10)
+    ]
+    for one in many:
+        monkeypatch.setitem(RULES, one.code, one)  # type: ignore[arg-type]
+    told = summary(brief(explained(TRACE, rules=[*EVERY, *many])) for _ in range(2))
+    codes = [one.code for one in told.opportunities]
+    assert codes == ["CP101", *(f"CP99{n}" for n in range(9, 0, -1))]
+    assert (told.opportunities[1].runs, told.opportunities[1].saving.usd) == (1, Decimal(18))
+    lines = [line.plain for line in summary_text(told, BLOCKS, ["t"])]
+    assert [line[2:7] for line in lines if line.startswith("  CP")] == codes[:8]
+    assert "  and 2 more, see --json" in lines
 
 
 def test_changes_that_fail_together_leave_the_largest() -> None:

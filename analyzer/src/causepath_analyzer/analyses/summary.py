@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from causepath_analyzer.analyses.findings.opportunities import Fault
-from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added
+from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added, largest_first
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending, Status, endings_of
 from causepath_analyzer.analyses.run import Run
@@ -217,13 +217,18 @@ def summary(runs: Iterable[Brief]) -> Summary:
         cost_usd=cost or None,  # nothing is no price, but that of runs without a call
         rows=tuple(sorted(rows, key=lambda row: (_BY.index(row.by), -row.wall_ns, row.key))),
         opportunities=tuple(
-            Opportunity(
-                code,
-                len({trace_id for trace_id, _, _ in told}),
-                added(saving for _, saving, _ in told),
-                told[0][2],
+            sorted(
+                (
+                    Opportunity(
+                        code,
+                        len({trace_id for trace_id, _, _ in told}),
+                        added(saving for _, saving, _ in told),
+                        told[0][2],
+                    )
+                    for code, told in found.items()
+                ),
+                key=lambda one: (*largest_first(one.saving), one.code),
             )
-            for code, told in sorted(found.items())
         ),
         slowest=tuple(sorted(walls, key=lambda slow: (-slow.wall_ns, slow.trace_id))[:5]),
         health=_added(healths, [_failed(every, len(walls)) for every in faults.values()]),

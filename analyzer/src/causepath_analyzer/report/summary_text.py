@@ -133,6 +133,10 @@ def _place(row: Row, summary: Summary, marks: Marks, room: int) -> str:
     return f"     {fitted(name, room)}{percent(row.share):>6}{runs:>6}"
 
 
+_MOST: Final = 8
+"""Kinds of findings that are shown."""
+
+
 def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
     if not summary.opportunities:
         return [Text("Opportunities: none found"), *_undeclared(summary)]
@@ -143,7 +147,7 @@ def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
             style="title",
         )
     ]
-    for found in summary.opportunities:
+    for found in summary.opportunities[:_MOST]:
         title = fitted(f"  {found.code} {RULES[found.code].title}", room)
         runs = percent(found.runs / summary.traces)
         mean = saved(found.saving, found.runs)
@@ -151,6 +155,8 @@ def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
         line = Text(f"{title}{runs:>5}{mean:>12}{total:>8}")
         line.append(f" {found.evidence}", style="good")
         lines.append(line)
+    if len(summary.opportunities) > _MOST:
+        lines.append(Text(f"  and {len(summary.opportunities) - _MOST} more, see --json"))
     return lines
 
 

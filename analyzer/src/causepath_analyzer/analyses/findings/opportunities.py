@@ -17,6 +17,7 @@ from causepath_analyzer.analyses.findings.rule import (
     Rule,
     Saving,
     added,
+    largest_first,
     worth_saying,
 )
 from causepath_analyzer.analyses.findings.rules import EVERY
@@ -86,7 +87,7 @@ def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
                 continue
             if saving is not None:
                 findings.append((_finding(rule, group, saving, facts.trace.wall_ns), changes))
-    findings.sort(key=lambda pair: _order(pair[0].saving))
+    findings.sort(key=lambda pair: largest_first(pair[0].saving))
     together_ns = replay.together_ns(findings)
     if isinstance(together_ns, Fault):
         faults[together_ns.code] = together_ns
@@ -143,10 +144,6 @@ def _saving(
     if not cheaper and not worth_saying(saving_ns, wall_ns):
         return None
     return replace(own, ns=saving_ns)
-
-
-def _order(saving: Saving) -> tuple[float, ...]:
-    return -(saving.ns or 0), -float(saving.usd or 0), -(saving.tokens or 0)
 
 
 def _grouped(found: Iterable[Candidate]) -> Iterable[Sequence[Candidate]]:

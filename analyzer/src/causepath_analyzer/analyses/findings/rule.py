@@ -39,6 +39,11 @@ def added(savings: Iterable[Saving]) -> Saving:
     )
 
 
+def largest_first(saving: Saving) -> tuple[float, ...]:
+    """Gives what sorts savings: by time, then by money, then by tokens; unknown ones come last."""
+    return -(saving.ns or 0), -float(saving.usd or 0), -(saving.tokens or 0)
+
+
 class Candidate(Struct, frozen=True):
     """Something in a run that could be otherwise, and that nothing speaks against.
 
