@@ -45,7 +45,7 @@ test-frameworks: $(READY) $(BESIDE)/.ready $(EXAMPLES)/.ready $(FRAMEWORKS)/.rea
 
 test-pythons: $(PYTHONS:%=.sdk/python%/.ready)  ## whole programs that fork, pool, get signals, or run under gevent, with each of PYTHONS
 	for version in $(PYTHONS); do \
-	  .sdk/python$$version/bin/python -m pytest -n 2 -m hosts tests/plugin/test_hosts.py || exit 1; \
+	  .sdk/python$$version/bin/python -m pytest -n 2 -m hosts tests/plugin/test_hosts.py tests/plugin/test_kinds_of_program.py || exit 1; \
 	  .sdk/python$$version/bin/python -m pytest -n 2 tests/plugin/test_carry.py tests/plugin/test_file.py tests/plugin/test_undo.py || exit 1; \
 	done
 

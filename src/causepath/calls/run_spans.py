@@ -368,5 +368,7 @@ def _agent_name() -> str | None:
         if notebook is not None:
             return notebook
         path = str(frame.f_globals.get("__file__", "")) or frame.f_code.co_filename
-        module = path.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+        folder, _, module = path.replace("\\", "/").removesuffix(".py").rpartition("/")
+        if module == "__main__":  # of a package or an archive, which has the name
+            module = folder.rpartition("/")[2].partition(".")[0]
     return None if not module or module.startswith("<") else module.rpartition(".")[2]
