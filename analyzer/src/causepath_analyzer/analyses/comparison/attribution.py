@@ -99,9 +99,6 @@ def _causes(operation: Operation, before: Work, after: Work) -> Sequence[Cause]:
             return [Cause(label, "", "duration", change_ns, before.waited_ns, after.waited_ns)]
         why: Why = "gone" if before.calls else "new"
         return [Cause(label, name, why, change_ns, before.calls, after.calls)]
-    if any(one.waited_ns and not one.busy_ns for one in (before, after)):
-        # No part of the time that the calls took, which was none.
-        return [Cause(label, name, "duration", change_ns, before.waited_ns, after.waited_ns)]
     factors = _factors(kind, before, after)
     parts = _divided([one[1] for one in factors], [one[2] for one in factors])
     return [
