@@ -123,7 +123,10 @@ def _verdict(facts: Facts, earlier: int, later: int, between: "_Between") -> Ver
     first, second = facts.trace.spans[earlier], facts.trace.spans[later]
     if failed(first) or failed(second):
         return "legitimate"
-    if second.start_ns - first.ended_ns > _STALE_NS or _root(facts, earlier) != _root(facts, later):
+    if (
+        second.start_ns - first.ended_ns > _STALE_NS
+        or between.roots[earlier] != between.roots[later]
+    ):
         return "unknown"
     if second.model_call is not None:
         answered = second.model_call.blocks.answered if second.model_call.blocks else ()
@@ -138,13 +141,6 @@ def _verdict(facts: Facts, earlier: int, later: int, between: "_Between") -> Ver
     if _changes_by_itself(tool.name or second.name):
         return "unknown"
     return between.verdict(first, later)
-
-
-def _root(facts: Facts, i: int) -> int:
-    parents = facts.trace.parents
-    while parents[i] != NO_SPAN:
-        i = parents[i]
-    return i
 
 
 _BY_ITSELF: Final = frozenset(
@@ -179,15 +175,23 @@ def _is_polled(facts: Facts, calls: Sequence[int]) -> bool:
     return longest >= _POLLS
 
 
+_DEEP: Final = 256
+"""Levels that are looked at; bounds the work on a hostile trace."""
+
+
 def _is_inside(trace: Trace, i: int, others: set[int]) -> bool:
     above = trace.parents[i]
-    while above != NO_SPAN and above not in others:
-        above = trace.parents[above]
-    return above != NO_SPAN
+    steps = 0
+    while above != NO_SPAN and above not in others and steps < _DEEP:
+        above, steps = trace.parents[above], steps + 1
+    return above in others
 
 
 _READING: Final = frozenset(("llm", "retrieval", "embedding", "cache", "guardrail", "retry"))
 _STEPS: Final = frozenset(("agent", "chain", "other"))
+
+
+_LOOKED_AT: Final = 64
 
 
 class _Between:
@@ -197,6 +201,12 @@ class _Between:
         spans, kinds = facts.trace.spans, facts.kinds
         holders = {kinds.agents[i] for i, unit in enumerate(kinds.units) if unit == i}
         self._spans = spans
+        self.roots = list(range(len(spans)))
+        """By span the root that it lies below."""
+        for i in kinds.top_down:
+            parent = facts.trace.parents[i]
+            if parent != NO_SPAN:
+                self.roots[i] = self.roots[parent]
         self._at: list[int] = []
         self._unmarked: list[int] = []
         for i, span in enumerate(spans):
@@ -216,7 +226,8 @@ class _Between:
         before = bisect_left(self._at, later)
         if not before or self._until[before - 1] <= first.start_ns:
             return "waste"
-        spans = [self._spans[i] for i in self._at[:before]]
+        # The nearest tell; there may be thousands.
+        spans = [self._spans[i] for i in self._at[max(0, before - _LOOKED_AT) : before]]
         known = any(may_change(s) or s.category in ("human", "wait") for s in spans)
         return "legitimate" if known else "unknown"
 

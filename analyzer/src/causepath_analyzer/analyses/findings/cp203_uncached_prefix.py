@@ -114,7 +114,8 @@ def _never_cached(
     known = [pair for pair in kept if pair.carries_on(facts)]
     evidence: Evidence = "proved" if known else "likely"
     if not known:
-        known = [pair for pair in kept if _hands_results_on(facts, pair)]
+        handed = _handed_on(facts)
+        known = [pair for pair in kept if (pair.earlier, pair.later) in handed]
     if not known:
         return None
     then = dict(used)
@@ -153,16 +154,15 @@ def _never_cached(
     )
 
 
-def _hands_results_on(facts: Facts, pair: Following) -> bool:
-    """Tells whether the later call got the results of tools that the earlier one asked for."""
+def _handed_on(facts: Facts) -> set[tuple[int, int]]:
+    """Lists the calls that asked for tools, by a link or an id, each with the one that got the
+    results."""
     causes = facts.causes
-    return any(
-        issuer == pair.earlier
-        and causes.how[i] in ("link", "id")
-        and causes.answered_by[i] == pair.later
+    return {
+        (issuer, causes.answered_by[i])
         for i, issuer in enumerate(causes.issuers)
-        if issuer != NO_SPAN
-    )
+        if issuer != NO_SPAN and causes.how[i] in ("link", "id")
+    }
 
 
 def _tells(scope: str | None) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.path.usage import contradicts_itself
 from causepath_analyzer.analyses.proof.independence import failed
-from causepath_analyzer.model import ModelCall, Tokens
+from causepath_analyzer.model import Blocks, ModelCall, Tokens
 
 Cause = Literal["lifetime", "tools", "system", "messages"]
 SAID: Final[Mapping[str | None, Cause]] = {
@@ -45,10 +45,17 @@ class Following(Struct, frozen=True):
     def carries_on(self, facts: Facts) -> bool:
         """Tells whether digests say that the later one was given all that the earlier one was, in
         the same order, and more."""
-        before, now = facts.flow.given(self.earlier), facts.flow.given(self.later)
-        if not before or now is None:
+        spans = facts.trace.spans
+        before, now = spans[self.earlier].model_call, spans[self.later].model_call
+        if before is None or now is None or now.blocks is None or not before.blocks:
             return False
-        return now[: len(before)] == before
+        kept_all = now.blocks.kept >= _given(before.blocks) > 0
+        return kept_all and now.blocks.previous == spans[self.earlier].span_id
+
+
+def _given(blocks: Blocks) -> int:
+    """Counts all blocks that a call was given."""
+    return blocks.kept + len(blocks.given) + blocks.unlisted
 
 
 def counted(facts: Facts, call: int) -> Tokens | None:
@@ -164,8 +171,8 @@ def cause_of(facts: Facts, pair: Following) -> Cause | None:
     blocks = call.blocks if call is not None else None
     if blocks is None or blocks.previous != before.span_id or not blocks.given:
         return None
-    given = facts.flow.given(pair.earlier)
-    if given is None or blocks.kept >= len(given):
+    told = before.model_call
+    if told is None or told.blocks is None or blocks.kept >= _given(told.blocks):
         return None  # all of it was sent again
     role = blocks.given[0].role
     return "tools" if role == "tools" else "system" if role == "system" else "messages"
