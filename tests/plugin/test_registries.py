@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import inspect
 import pickle
 import sys
@@ -430,6 +431,50 @@ def here() -> list[Any]:
 
 def from_inside(*_: Any) -> list[Any]:
     return here()  # what is asserted in reads the variables of its frame
+
+
+class MadeWhenAsked:
+    def __getattr__(self, name: str) -> Any:
+        return look_for if name == "search" else keep
+
+
+def look_for(q: str) -> str:
+    return look(q)
+
+
+def keep(text: str) -> str:
+    return store(text)
+
+
+@functools.singledispatch
+def by_type(value: object) -> str:
+    return str(value)
+
+
+@by_type.register
+def _(value: str) -> str:
+    return look(value)
+
+
+def in_a_lambda(client: Any) -> None:
+    pick = lambda name: {"search": lambda q: look(q), "save": lambda text: store(text)}[name]  # noqa: E731
+    hand_written.converse(client, lambda b: pick(b.name)(**b.input))
+
+
+def by_getattr(client: Any) -> None:
+    tools = MadeWhenAsked()
+    hand_written.converse(client, lambda b: getattr(tools, b.name)(**b.input))
+
+
+def by_single_dispatch(client: Any) -> None:
+    tools = {"search": by_type, "save": by_type}
+    hand_written.converse(client, lambda b: tools[b.name](*b.input.values()))
+
+
+@pytest.mark.parametrize("way", [in_a_lambda, by_getattr, by_single_dispatch])
+def test_tools_that_nothing_holds_are_windows(way: Callable[[Any], object]) -> None:
+    text = traced(way)
+    assert [text.count("tool inferred id="), text.count("tool id=")] == [2, 0]
 
 
 def test_no_more_is_looked_at_than_a_bounded_number() -> None:

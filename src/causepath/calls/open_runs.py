@@ -5,7 +5,6 @@ This is bookkeeping only; spans are opened and closed elsewhere.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections import OrderedDict
 from itertools import islice
@@ -39,8 +38,6 @@ MAX_OPEN_RUNS = 1_000
 
 MAX_REMEMBERED = 10_000
 """Tool calls and conversations remembered at a time; of more, the oldest are forgotten."""
-
-GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -74,9 +74,3 @@ def outcome_of(result: object) -> str | None:
     if not words or (len(words) <= 2 and any(word in SAYS for word in words)):
         return VERDICT
     return None
-
-
-def is_number(result: object) -> bool:
-    """Tells whether a result is one number and nothing else."""
-    text = str(result).strip() if isinstance(result, str | int | float) else ""
-    return text.replace(".", "").replace(",", "").lstrip("-").isdecimal()

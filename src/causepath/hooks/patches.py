@@ -187,12 +187,8 @@ def _beginning(
         found = IN_PROGRESS.get()
         if found is None:
             return None
-        return Around(
-            _Responding(found, target, args, kwargs),
-            args,
-            kwargs,
-            functools.partial(_responded, found, target, args, kwargs),
-        )
+        responding = _Responding(found, target, args, kwargs)
+        return Around(responding, args, kwargs, responding.returned)
 
     def attempt(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         found = IN_PROGRESS.get()
@@ -252,13 +248,6 @@ def _reader(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mo
     return reader if isinstance(reader, ModelCall) else None
 
 
-@harmless(None)
-def _responded(
-    call: ModelCall, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any], result: object
-) -> None:
-    call.responded(target.response(args, kwargs, result), result)
-
-
 class _Responding(AbstractContextManager[None]):
     """A response becomes what the application gets, or nothing that the SDK can make of it."""
 
@@ -271,6 +260,10 @@ class _Responding(AbstractContextManager[None]):
     @harmless(None)
     def __enter__(self) -> None:
         """Begins nothing."""
+
+    @harmless(None)
+    def returned(self, result: object) -> None:
+        self._call.responded(self._response(*self._given, result), result)
 
     @harmless(None)
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
     Found = Callable[["Teller", str, "Given", bool], Candidate | None]
 
-Resolve = "Callable[[Sequence[Any]], Iterable[str]]"
-"""From the values that a call is given, the names of the tools that it may carry out."""
-
 MAX_TELLERS = 10_000
 """Functions that are measured at a time; more are left alone."""
 
@@ -65,6 +62,7 @@ class Way(NamedTuple):
     """The names and places that a function is known by."""
 
     resolve: Callable[[Sequence[Any]], Iterable[str]]
+    """From the values that a call is given, the names of the tools that it may carry out."""
     strict: bool
     """Whether calls are left out whose arguments do not tell that they are what was asked for."""
 
