@@ -231,6 +231,17 @@ def test_what_two_findings_save_of_one_time_is_saved_once() -> None:
     assert ["all", "together,", "not", "1.00s", "0.50s", "20%", "->", "2.00s"] in lines
 
 
+def test_a_span_of_two_findings_has_the_letter_of_the_larger() -> None:
+    wide = rule(lambda _: [replace(candidate(Saving(usd=USD)), spans=(1, 2, 3))])
+    rows = run_view(explained(TRACE, rules=[*EVERY, wide])).rows.rows
+    assert {row.span.name: row.finding for row in rows} == {
+        "one": 1,
+        "t": 0,
+        "u": 0,
+        "two": None,
+    }
+
+
 def test_where_times_mean_nothing_only_what_needs_no_replay_is_said() -> None:
     flushed = replace(TRACE, untrusted=True)
     money = rule(lambda _: [candidate(Saving(usd=USD))])

@@ -124,7 +124,10 @@ def shown_rows(run: Run, most: int | None = MOST_ROWS) -> ShownRows:
     path_ns = [_length_ns(own) for own in sections]
     shown = _chosen(run, tree, path_ns, most)
     depths = tree.depth_among(shown)
-    finding = {i: number for number, one in enumerate(run.findings) for i in one.spans}
+    finding: dict[int, int] = {}
+    for number, one in enumerate(run.findings):  # the one that saves most has the letter
+        for i in one.spans:
+            finding.setdefault(i, number)
     visible = set(shown)
     hidden = [i for i in _candidates(run, tree) if i not in visible]
     return ShownRows(
