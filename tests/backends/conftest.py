@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 if find_spec("kubernetes_validate") is None:  # `make test-backends` installs it
-    collect_ignore = ["test_compose.py", "test_kubernetes.py", "test_metrics.py"]
+    collect_ignore = ["test_action.py", "test_compose.py", "test_kubernetes.py", "test_metrics.py"]
 
 
 @pytest.fixture(scope="session")
