@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -122,6 +122,7 @@ SIDE = st.dictionaries(
 )  # fmt: skip
 
 
+@example({("tool", "a"): Work(calls=1, waited_ns=3)}, {("tool", "a"): Work(calls=1)})
 @given(SIDE, SIDE)
 def test_causes_add_up(before: Any, after: Any) -> None:
     change = sum(one.waited_ns for one in after.values()) - sum(

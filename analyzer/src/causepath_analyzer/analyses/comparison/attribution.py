@@ -93,10 +93,12 @@ def _causes(operation: Operation, before: Work, after: Work) -> Sequence[Cause]:
     change_ns = after.waited_ns - before.waited_ns
     if kind not in _COUNTED:
         return [Cause(label, name, "time", change_ns, before.waited_ns, after.waited_ns)]
-    if not before.calls or not after.calls:
-        if kind in _MODEL:
-            # Calls that one side tells the first token of, and the other does not.
-            return [Cause(label, "", "duration", change_ns, before.waited_ns, after.waited_ns)]
+    is_known = all(one.busy_ns or not one.waited_ns for one in (before, after))
+    if not before.calls or not after.calls or not is_known:
+        if kind in _MODEL or not is_known:
+            # Calls that one side tells the first token of, and the other does not; or waits that
+            # nothing took.
+            return [Cause(label, name, "duration", change_ns, before.waited_ns, after.waited_ns)]
         why: Why = "gone" if before.calls else "new"
         return [Cause(label, name, why, change_ns, before.calls, after.calls)]
     factors = _factors(kind, before, after)
