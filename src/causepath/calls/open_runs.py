@@ -207,9 +207,7 @@ class OpenRuns:
             run.asked[call.id] = asked
             run.known[call.id] = issuer
             run.touched_ns = now_ns
-            if len(self._by_call_id) >= MAX_REMEMBERED:
-                self._forget_oldest_call()
-            self._by_call_id[call.id] = run
+            self._remember_call(call.id, run)
             self._asked_by_name.setdefault(call.name, []).append(asked)
             return True
 
@@ -218,9 +216,7 @@ class OpenRuns:
         out."""
         with self._lock:
             for call_id in call_ids:
-                if len(self._by_call_id) >= MAX_REMEMBERED:
-                    self._forget_oldest_call()
-                self._by_call_id[call_id] = run
+                self._remember_call(call_id, run)
                 run.known[call_id] = issuer
 
     def reply_over(self, run: Run, now_ns: int) -> None:
@@ -386,11 +382,13 @@ class OpenRuns:
             if before != longer and before and not before[-1].isalnum():
                 yield from (a for a in asked if not a.taken)
 
-    def _forget_oldest_call(self) -> None:
-        call_id, run = self._by_call_id.popitem(last=False)
-        run.known.pop(call_id, None)
-        if call_id in run.asked:
-            self._forget(run.asked[call_id])
+    def _remember_call(self, call_id: str, run: Run) -> None:
+        if len(self._by_call_id) >= MAX_REMEMBERED:
+            oldest, its_run = self._by_call_id.popitem(last=False)
+            its_run.known.pop(oldest, None)
+            if oldest in its_run.asked:
+                self._forget(its_run.asked[oldest])
+        self._by_call_id[call_id] = run
 
     def _forget(self, asked: AskedTool) -> None:
         asked.run.asked.pop(asked.call.id, None)
