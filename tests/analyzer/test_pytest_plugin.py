@@ -142,7 +142,7 @@ def test_outcomes(tmp_path: Path, arguments: tuple[str, ...]) -> None:
         "causepath: nothing was recorded in this test: no model was called in this process",
         "1 run: too few for a percentile",
         "@pytest.mark.causepath(wal=...): did you mean wall?",
-        "@pytest.mark.causepath(wall='60'): '60' is no limit for this; write it like 5s",
+        "@pytest.mark.causepath(wall='60'): '60' is not a limit for wall; write it like 5s",
         "AssertionError: its own",
     ):
         assert told in printed

@@ -166,7 +166,7 @@ def test_a_baseline(
             2,
             "no finding has a code that begins with 'CP999'",
         ),
-        (["same.jsonl", "--config", "bad.toml"], 2, "bad.toml:3:9: '5' is no limit for this"),
+        (["same.jsonl", "--config", "bad.toml"], 2, "bad.toml:3:9: '5' is not a limit for wall"),
         (["same.jsonl", "--config", "near.toml"], 2, "near.toml:2: '8' is no part of a budget"),
         (["same.jsonl", "--config", "text.toml"], 2, "text.toml:2: error is no list of budgets"),
     ],
@@ -197,6 +197,16 @@ def test_what_changed_since_the_baseline(team: Path, capsys: pytest.CaptureFixtu
     assert told == [
         "  since the baseline, models: -claude-opus-5-5, +claude-sonnet-5",
         "  since the baseline, instrumentation: -causepath 1, +causepath 2",
+    ]
+
+
+def test_runs_that_failed_say_how(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = trace(1, 10).replace('"parentSpanId": ""', '"status": {"code": 2}, "parentSpanId": ""')
+    (folder / "failed.jsonl").write_text(trace(0, 10) + failed)
+    assert invoke(["check", "failed.jsonl", "--max", "failed=0"]) == 1
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "  FAIL         failed                    1  max 0        1 over, run 00000002",
+        "               run 00000002: failed: error",
     ]
 
 

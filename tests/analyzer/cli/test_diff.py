@@ -12,14 +12,14 @@ from tests.analyzer.cli.test_cli import folder as folder
 TEXT = """\
 40 runs before, 40 after  research
 
-                        before    after   change             range
-  wall, median           9.95s   12.93s   +2.98s slower      +1.98s to +4.03s
-  model calls, mean        2.0      2.0        0 no change   0 to 0
-  tool calls, mean         1.0      1.0        0 no change   0 to 0
-  input tokens, mean     6,000    6,000        0 no change   0 to 0
-  output tokens, mean      600      600        0 no change   0 to 0
-  cost, mean           $0.0360  $0.0360        0 no change   0 to 0
-  failed                    0%       0%        0 cannot tell -9 pt to +9 pt
+                     before     after    change             range
+ wall, median         9.95s    12.93s    +2.98s slower      +1.98s to +4.03s
+ model calls, mean      2.0       2.0         0 no change   0 to 0
+ tool calls, mean       1.0       1.0         0 no change   0 to 0
+ tokens in, mean      6,000     6,000         0 no change   0 to 0
+ tokens out, mean       600       600         0 no change   0 to 0
+ cost, mean         $0.0360   $0.0360         0 no change   0 to 0
+ failed                  0%        0%         0 cannot tell -9 pt to +9 pt
 
 Mean wall 10.00s -> 13.00s, +3.00s, because
      +3.00s  the same work is slower
@@ -45,7 +45,7 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["diff", "a.jsonl", "b.jsonl", "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["schema"], told["runs"]) == ("causepath.diff/1", [1, 1])
-    assert told["names"] == [["research"], ["other"]]
+    assert told["agents"] == [{"research": 1.0}, {"other": 1.0}]
     wall = next(one for one in told["figures"] if one["name"] == "wall")
     assert (wall["change"], wall["low"], wall["high"]) == (2_000_000_000, None, None)
     assert sum(one["change_ns"] for one in told["causes"]) == told["change_ns"] == 2_000_000_000
@@ -71,6 +71,33 @@ def test_what_is_refused(
     (folder / "a.jsonl").write_text(trace(0, 10))
     assert invoke(["diff", *arguments]) == status
     assert told in capsys.readouterr().err
+
+
+def test_another_mix_of_agents_is_a_cause(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick, slow = (
+        [trace(i, 4, "quick") for i in range(40)],
+        [trace(i, 9, "slow") for i in range(40)],
+    )
+    (folder / "before.jsonl").write_text("".join(quick[:10] + slow[20:30]))
+    (folder / "after.jsonl").write_text("".join(quick[:4] + slow[20:36]))
+    assert invoke(["diff", "before.jsonl", "after.jsonl"]) == 3
+    told = capsys.readouterr().out
+    assert "other agents ran: quick 50% -> 20%, slow 50% -> 80% of the runs" in told
+    assert told.endswith(
+        "     +1.50s  slower agents ran more often\n"
+        "       +2.70s  agent slow: 50% -> 80% of the runs\n"
+        "       -1.20s  agent quick: 50% -> 20% of the runs\n"
+    )
+
+
+def test_a_figure_that_one_side_does_not_have_is_unknown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces(folder / "before.jsonl", 9, 10)
+    text = (folder / "before.jsonl").read_text()
+    (folder / "after.jsonl").write_text(text.replace("claude-opus-5-5", "nobody-knows-it"))
+    assert invoke(["diff", "before.jsonl", "after.jsonl"]) == 3
+    assert "cost, mean         $0.0360   unknown         ? cannot tell" in capsys.readouterr().out
 
 
 def test_a_cache_that_was_warm_on_one_side_is_said(

@@ -155,7 +155,7 @@ def test_a_summary_names_the_slowest_and_the_failed(capsys: pytest.CaptureFixtur
     ]
 
 
-@pytest.mark.parametrize("options", [("--failed",), ("--name", "i", "--failed"), ("--name", "i")])
+@pytest.mark.parametrize("options", [("--failed",), ("--name", "r", "--failed"), ("--name", "r")])
 def test_the_command_in_a_summary_can_be_typed(
     options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,6 +224,7 @@ VIOLATIONS = [
             {"name": "u", "ns": 400 * MS},
             {"name": "t", "ns": 300 * MS},
         ],
+        "ending": None,
     }
 ]
 

@@ -232,7 +232,7 @@ def _refuse_empty(found: Check, samples: Sequence[Sample]) -> None:
             continue
         only = one.budget.only
         near = get_close_matches(only.agent, {sample.name for sample in samples}, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {_names(samples)}"
+        hint = f"did you mean {near[0]}?" if near else f"the agents here are: {_names(samples)}"
         raise UsageError(
             f"{one.budget.where}: {one.budget.name} is about no run or call in the input; {hint} "
             "(--allow-empty takes it)"

@@ -41,7 +41,7 @@ def diff(
     Each figure comes with the range that its change is in, 95 % sure, and the change of the mean
     wall is taken apart into causes that add up to it: more work, slower work, less overlap. Exits
     with 1 if the median wall is longer or the mean cost higher for certain, with 3 if the wall
-    cannot be told.
+    cannot be told, the cost is known of one side alone, or other agents ran.
     """
     if self == (after is not None):
         raise UsageError(
@@ -75,6 +75,11 @@ def _read(first: Picked, second: Picked) -> ExitStatus:
 
 def _status(found: Comparison) -> ExitStatus:
     verdicts = {one.name: one.verdict for one in found.figures}
+    if found.is_mix_changed:
+        return ExitStatus.INCONCLUSIVE
     if "more" in (verdicts.get("wall"), verdicts.get("cost")):
         return ExitStatus.BUDGET_BROKEN
-    return ExitStatus.INCONCLUSIVE if verdicts.get("wall") in (None, "unknown") else ExitStatus.FINE
+    unsaid = any(0 in one.known for one in found.figures if one.name == "cost")
+    if unsaid or verdicts.get("wall") in (None, "unknown"):
+        return ExitStatus.INCONCLUSIVE
+    return ExitStatus.FINE

@@ -145,9 +145,11 @@ def _told(selection: Selection, server: Server) -> str:
 
 
 def _is_named(name: str, wanted: str) -> bool:
-    if _ANY.isdisjoint(wanted):
-        return wanted.lower() in name.lower()
     short = name.removeprefix("invoke_agent ")
+    if _ANY.isdisjoint(wanted):
+        # Each agent's span begins with the word: it is no part of its name, unless it is typed.
+        whole = wanted.lower().startswith("invoke_agent")
+        return wanted.lower() in (name if whole else short).lower()
     return any(fnmatchcase(one.lower(), wanted.lower()) for one in (name, short))
 
 

@@ -12,6 +12,7 @@ from causepath_analyzer.analyses.budgets.verdicts import Check, Checked, Violati
 from causepath_analyzer.report.formatting import (
     count,
     duration,
+    fitted,
     harmless,
     money,
     percent,
@@ -53,7 +54,7 @@ def check_text(check: Check, id_length: int) -> list[Text]:
                 style="note",
             )
             for one in result.violations[:_VIOLATIONS]
-            if one.path
+            if one.path or one.ending
         ]
     for changed in check.changed:
         lines.append(Text(f"  {changed_words(changed.what, changed.before, changed.now)}"))
@@ -92,6 +93,10 @@ def explained(result: Checked) -> list[str]:
 
 def violation_words(one: Violation, unit: Unit, id_length: int, width: int = 1_000) -> str:
     """Says which run broke a budget, and what it waited for most, as far as `width` allows."""
+    if one.ending is not None:
+        return fitted(
+            f"run {short_id(one.trace_id, id_length)}: {harmless(one.ending)}", width
+        ).rstrip()
     told = f"run {short_id(one.trace_id, id_length)} {amount(one.amount, unit)}"
     sign = ": "
     for name, ns in one.path:
@@ -111,9 +116,11 @@ def changed_words(what: str, before: tuple[str, ...], now: tuple[str, ...]) -> s
 def _figures(result: Checked, id_length: int) -> str:
     budget, unit = result.budget, result.unit
     told = []
-    if result.interval is not None:
+    if result.interval is not None and result.unknown < result.runs:
         used = estimate(result.interval.value, unit)
         told.append(range_words(result.interval, unit))
+    elif result.interval is not None:
+        used = "unknown"
     elif result.total is not None:
         used = amount(result.total, unit)
     elif result.worst is not None:
@@ -129,7 +136,7 @@ def _figures(result: Checked, id_length: int) -> str:
         told.append(f"run {short_id(result.trace_id, id_length)}")
     if result.unknown:
         told.append(f"{result.unknown:,} unknown")
-    return f"{used:>9}  {most:<13}{', '.join(told)}".rstrip()
+    return f"{used:>9}  {most:<12} {', '.join(told)}".rstrip()
 
 
 def range_words(interval: Interval, unit: Unit) -> str:

@@ -1,6 +1,6 @@
 """Two sets of runs compared, as text and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Final
 
@@ -22,8 +22,8 @@ _TITLES: Final = {
     "perceived": "perceived, median",
     "calls.llm": "model calls, mean",
     "calls.tool": "tool calls, mean",
-    "tokens.input": "input tokens, mean",
-    "tokens.output": "output tokens, mean",
+    "tokens.input": "tokens in, mean",
+    "tokens.output": "tokens out, mean",
     "cost": "cost, mean",
     "failed": "failed",
 }
@@ -33,10 +33,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "cost": ("dearer", "cheaper"),
 }
 _LEAST: Final = 1e-9
+_DOLLARS: Final = len("$0.10")
 _CAUSES: Final = 10
 _WHOLE: Final = 100
 """From there on a mean needs no decimals."""
 _LABELS: Final[dict[Group, tuple[str, str]]] = {
+    "other agents": ("slower agents ran more often", "faster agents ran more often"),
     "more work": ("it does more", "it does less"),
     "slower work": ("the same work is slower", "the same work is faster"),
     "less overlap": ("less runs beside something else", "more runs beside something else"),
@@ -50,13 +52,13 @@ def diff_text(found: Comparison) -> list[Text]:
     lines = [
         Text(f"{count(before, 'run')} before, {after:,} after  {_names(found)}", style="title"),
         Text(),
-        Text(f"{'':<21}{'before':>9}{'after':>9}{'change':>9} {'':<12}range", style="title"),
+        Text(f"{'':<18}{'before':>9}{'after':>10}{'change':>10} {'':<12}range", style="title"),
     ]
     lines += [_row(one) for one in found.figures]
     if min(found.runs) == 1:
         told = "one run tells what was different in it, not what is different in general"
         lines.append(Text(f"  {told}", style="note"))
-    lines += _cache(found)
+    lines += _mix(found) + _cache(found)
     lines += [
         Text(f"  {changed_words(one.what, one.before, one.now)}".replace("baseline", "first"))
         for one in found.changed
@@ -75,8 +77,22 @@ def diff_text(found: Comparison) -> list[Text]:
 
 
 def _names(found: Comparison) -> str:
-    was, now = (", ".join(map(harmless, names[:3])) for names in found.names)
+    was, now = (", ".join(map(harmless, list(agents)[:3])) for agents in found.agents)
     return was if was == now else f"{was} against {now}"
+
+
+def _mix(found: Comparison) -> list[Text]:
+    if not found.is_mix_changed:
+        return []
+    was, now = found.agents
+    told = [
+        f"{harmless(name)} {percent(was.get(name, 0))} -> {percent(now.get(name, 0))}"
+        for name in {**was, **now}
+    ]
+    return [
+        Text(f"  other agents ran: {', '.join(told[:4])} of the runs", style="bad"),
+        Text("  compare each agent with itself: --name AGENT", style="note"),
+    ]
 
 
 def _row(one: Figure) -> Text:
@@ -85,8 +101,8 @@ def _row(one: Figure) -> Text:
     if isfinite(known.low) or isfinite(known.high):
         told = f"{_signed(known.low, one.unit)} to {_signed(known.high, one.unit)}"
     line = Text(
-        f"  {_TITLES[one.name]:<19}{_value(one.before.value, one.unit):>9}"
-        f"{_value(one.after.value, one.unit):>9}{_signed(known.value, one.unit):>9} "
+        f" {_TITLES[one.name]:<17}{_value(one.before.value, one.unit):>9}"
+        f"{_value(one.after.value, one.unit):>10}{_signed(known.value, one.unit):>10} "
     )
     style = {"more": "bad", "less": "good"}.get(one.verdict, "note")
     line.append(f"{verdict_word(one):<12}", style=style)
@@ -120,7 +136,9 @@ def _signed(value: float, unit: Unit) -> str:
     sign = "-" if value < 0 else "+"
     if unit == "share":
         return f"{sign}{abs(value) * 100:.0f} pt"
-    return f"{sign}{_value(abs(value), unit)}"
+    told = _value(abs(value), unit)
+    # Three digits of a change are as good as known; a trailing zero is none of them.
+    return f"{sign}{told.rstrip('0') if unit == 'usd' and len(told) > _DOLLARS else told}"
 
 
 def _cache(found: Comparison) -> list[Text]:
@@ -144,16 +162,18 @@ def _attribution(found: Comparison) -> list[Text]:
     was, now = found.mean_ns
     sign = "+" if found.change_ns >= 0 else "-"
     head = f"Mean wall {duration(round(was))} -> {duration(round(now))}, "
+    if not round(found.change_ns):
+        return [Text(), Text(f"Mean wall {duration(round(was))}, unchanged", "title")]
     lines = [Text(), Text(f"{head}{sign}{duration(round(abs(found.change_ns)))}, because", "title")]
     wall = next((one for one in found.figures if one.name == "wall"), None)
     if wall is None or wall.verdict in ("unknown", "same"):
         lines.append(Text("  (which may be noise: see the range above)", style="note"))
     for group, (more_words, less_words) in _LABELS.items():
-        those = [one for one in found.causes if GROUPS[one.why] == group]
+        those = [one for one in found.causes if GROUPS[one.why] == group and round(one.change_ns)]
         if those:
             total = sum(one.change_ns for one in those)
             label = more_words if total > 0 else less_words
-            lines.append(Text(f"  {_signed(total, 'ns'):>9}  {label}"))
+            lines.append(Text(f"  {_signed(round(total), 'ns'):>9}  {label}"))
             lines += [Text(f"    {_cause(one)}", style="plain") for one in those[:_CAUSES]]
             if len(those) > _CAUSES:
                 rest = sum(one.change_ns for one in those[_CAUSES:])
@@ -180,6 +200,7 @@ def cause_words(one: Cause) -> str:
         "duration": f"{_ns(was)} -> {_ns(now)} a call",
         "overlap": f"{percent(was)} -> {percent(now)} of their time is waited for",
         "time": f"{_ns(was)} -> {_ns(now)} a run",
+        "mix": f"{percent(was)} -> {percent(now)} of the runs",
     }
     return words[one.why]
 
@@ -214,7 +235,7 @@ class _Diff(Struct):
     schema: str
     inputs: list[str]
     runs: tuple[int, int]
-    names: tuple[Sequence[str], Sequence[str]]
+    agents: tuple[Mapping[str, float], Mapping[str, float]]
     figures: list[_Figure]
     mean_wall_ns: tuple[int, int]
     change_ns: int
@@ -234,7 +255,7 @@ def diff_json(inputs: Sequence[Input], found: Comparison) -> bytes:
             schema=DIFF_SCHEMA,
             inputs=[entry.path for entry in inputs],
             runs=found.runs,
-            names=found.names,
+            agents=found.agents,
             figures=[
                 _Figure(
                     name=one.name,

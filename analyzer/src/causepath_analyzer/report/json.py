@@ -217,6 +217,7 @@ class _Violation(Struct):
     used: int | str
     span_id: str | None
     path: list[_Place]
+    ending: str | None
 
 
 class _Checked(Struct):
@@ -339,6 +340,7 @@ def _checked(result: Checked) -> _Checked:
                 _amount(one.amount),
                 one.span_id,
                 [_Place(name, ns) for name, ns in one.path],
+                one.ending,
             )
             for one in result.violations
         ],

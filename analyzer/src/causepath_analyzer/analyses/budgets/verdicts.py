@@ -52,13 +52,14 @@ _Value = int | Decimal | float
 
 class Violation(Struct, frozen=True):
     """A run that used more than it may, ``span_id`` the call in it that did, and the operations
-    that it waited for most, in ns."""
+    that it waited for most, in ns; of a run that should have ended well, how it ended instead."""
 
     trace_id: str
     name: str
     amount: Amount
     span_id: str | None
     path: tuple[tuple[str, int], ...]
+    ending: str | None = None
 
 
 class Checked(Struct, frozen=True):
@@ -324,9 +325,13 @@ def _violations(budget: Budget, over: Sequence[_Seen]) -> tuple[Violation, ...]:
             most = max(seen.sample.calls, key=lambda call: call.tokens, default=None)
             span_id = None if most is None else most.span_id
         amount = worst[1].low
-        found.append(
-            Violation(seen.sample.trace_id, seen.sample.name, amount, span_id, seen.sample.path)
-        )
+        sample = seen.sample
+        if "failed" in budget.measures:
+            ended = sample.ending
+            told = ended.status.replace("_", " ") + (f": {ended.error}" if ended.error else "")
+            found.append(Violation(sample.trace_id, sample.name, amount, None, (), told))
+        else:
+            found.append(Violation(sample.trace_id, sample.name, amount, span_id, sample.path))
     is_least = budget.sign in (">", ">=")
     return tuple(sorted(found, key=lambda one: one.amount if is_least else -one.amount)[:_WORST])
 

@@ -199,7 +199,7 @@ class _Reader:
         found = aggregate or "each"
         sign = self._sign()
         unit: Unit = "share" if found == "share" else unit_of(measure)
-        limit = self._limit(unit, found)
+        limit = self._limit(measure, unit, found)
         if sign == "==" and (found not in ("each", "sum") or isinstance(limit, Relative)):
             raise WordingError(1, "== is for what is counted, as in count CP101 == 0")
         if isinstance(limit, Relative) and sign in (">", ">="):
@@ -219,7 +219,7 @@ class _Reader:
         if found is not None:
             told = Decimal(found[1] or found[2])
             if not 0 < told < 100:
-                raise self._error(f"p({told:f}) is none: a percentile is between 0 and 100")
+                raise self._error(f"there is no p({told:f}): a percentile is between 0 and 100")
             self._at = found.end()
             return "percentile", told
         word = _WORD.match(self._text, self._at)
@@ -286,16 +286,19 @@ class _Reader:
         signs: Mapping[str, Sign] = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": "=="}
         return signs[found[0]]
 
-    def _limit(self, unit: Unit, aggregate: Aggregate) -> Amount | Relative:
+    def _limit(self, measure: str, unit: Unit, aggregate: Aggregate) -> Amount | Relative:
         self._space()
         rest = self._text[self._at :]
         relative = _RELATIVE.match(rest)
         if relative is None:
             amount = read_amount(rest, unit)
             if amount is None:
+                also = ""
+                if aggregate in ("percentile", "mean"):
+                    also = f", or like +10% and +{_FLOORS[unit]} for more than a baseline"
                 raise self._error(
-                    f"{rest.strip()!r} is no limit for this; write it like {EXAMPLES[unit]}, "
-                    "or like +10% and +200ms of a baseline"
+                    f"{rest.strip()!r} is not a limit for {measure}; write it like "
+                    f"{EXAMPLES[unit]}{also}"
                 )
             return amount
         if aggregate not in ("percentile", "mean"):
@@ -306,7 +309,7 @@ class _Reader:
         if floor is None:
             raise self._error(
                 "a limit by the baseline needs a floor, below which no difference matters: "
-                f"write it like +10% and +{EXAMPLES[unit].split()[0].strip(',')}"
+                f"write it like +10% and +{_FLOORS[unit]}"
             )
         share = Decimal(relative[2]) / 100
         return Relative(-share if relative[1] == "-" else share, floor)
@@ -342,6 +345,16 @@ EXAMPLES: Final[Mapping[Unit, str]] = {
     "usd": "$0.25",
     "findings": "0",
     "share": "40%",
+}
+
+
+_FLOORS: Final[Mapping[Unit, str]] = {
+    "ns": "200ms",
+    "tokens": "500",
+    "calls": "1",
+    "usd": "$0.01",
+    "findings": "1",
+    "share": "1%",
 }
 
 

@@ -12,17 +12,20 @@ from math import factorial, prod
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.comparison.work import NO_WORK, Operation, Work
 
 Why = Literal[
-    "calls", "new", "gone", "first_token", "tokens", "pace", "duration", "overlap", "time"
+    "calls", "new", "gone", "first_token", "tokens", "pace", "duration", "overlap", "time", "mix"
 ]
 """The factor that changed. ``new`` and ``gone``: an operation that only one side has; ``overlap``:
-more or less of it ran beside something else; ``time``: of something that nobody counts."""
-Group = Literal["more work", "slower work", "less overlap", "other time"]
+more or less of it ran beside something else; ``time``: of something that nobody counts; ``mix``:
+another agent ran more often."""
+Group = Literal["other agents", "more work", "slower work", "less overlap", "other time"]
 
 GROUPS: Final[Mapping[Why, Group]] = {
+    "mix": "other agents",
     "calls": "more work",
     "new": "more work",
     "gone": "more work",
@@ -41,15 +44,59 @@ _COUNTED: Final = frozenset(
 
 class Cause(Struct, frozen=True):
     """A part of the change of the mean wall, and the factor ``before`` and ``after``: calls of a
-    run, tokens of a call, or ns of a call or a token."""
+    run, tokens of a call, ns of a call or a token, or the part of the runs."""
 
     kind: str
-    """``model`` for model calls, else the kind of work."""
+    """``model`` for model calls, ``agent`` for an agent's part of the runs, else the kind of
+    work."""
     name: str
     why: Why
     change_ns: float
     before: float
     after: float
+
+
+class Share(Struct, frozen=True):
+    """The runs of one agent: their part of all runs, and their mean work."""
+
+    part: float
+    work: Mapping[Operation, Work]
+
+    @property
+    def wall_ns(self) -> float:
+        return sum(one.waited_ns for one in self.work.values())
+
+
+def attribution_by_agent(
+    before: Mapping[str, Share], after: Mapping[str, Share]
+) -> tuple[Cause, ...]:
+    """Finds the causes of the change between two sets of runs of the agents of these names; the
+    largest first. An agent that ran more or less often is a cause of its own, and what changed in
+    its runs counts by the mean of its parts."""
+    found: dict[tuple[str, str, Why], Cause] = {}
+    for name in {**before, **after}:
+        was, now = before.get(name), after.get(name)
+        if was is None or now is None:
+            one = was or now
+            if one is not None:
+                sign = 1 if was is None else -1
+                change_ns = sign * one.part * one.wall_ns
+                parts = (0.0, one.part) if was is None else (one.part, 0.0)
+                found["agent", name, "mix"] = Cause("agent", name, "mix", change_ns, *parts)
+            continue
+        change_ns = (now.part - was.part) * (was.wall_ns + now.wall_ns) / 2
+        if change_ns:
+            found["agent", name, "mix"] = Cause("agent", name, "mix", change_ns, was.part, now.part)
+        for cause in attribution(was.work, now.work):
+            key = (cause.kind, cause.name, cause.why)
+            part = replace(cause, change_ns=cause.change_ns * (was.part + now.part) / 2)
+            found[key] = part if key not in found else _merged(found[key], part)
+    return _sorted(found)
+
+
+def _sorted(found: Mapping[tuple[str, str, Why], Cause]) -> tuple[Cause, ...]:
+    causes = (one for one in found.values() if one.change_ns)
+    return tuple(sorted(causes, key=lambda one: -abs(one.change_ns)))
 
 
 def attribution(
@@ -68,11 +115,7 @@ def attribution(
             known = found.get(key)
             # Calls of a model are the same calls, whether one looks at their first token or not.
             found[key] = cause if known is None else _merged(known, cause)
-    return tuple(
-        sorted(
-            (one for one in found.values() if one.change_ns), key=lambda one: -abs(one.change_ns)
-        )
-    )
+    return _sorted(found)
 
 
 def _merged(one: Cause, other: Cause) -> Cause:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite, nan
 from typing import Final, Literal, TypeVar
 
 from msgspec import Struct
@@ -18,7 +18,11 @@ from causepath_analyzer.analyses.budgets.intervals import (
     ratio_interval,
 )
 from causepath_analyzer.analyses.budgets.measures import Sample, Unit, sampled, unit_of
-from causepath_analyzer.analyses.comparison.attribution import Cause, attribution
+from causepath_analyzer.analyses.comparison.attribution import (
+    Cause,
+    Share,
+    attribution_by_agent,
+)
 from causepath_analyzer.analyses.comparison.work import mean_work, work
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices, cost_of
 from causepath_analyzer.analyses.run import Run
@@ -34,6 +38,9 @@ _NOTHING: Final = 1e-9
 """The part of a figure that sums in another order may differ by."""
 _CACHE_POINTS: Final = 0.1
 """First requests of two sets that differ by so much in what a cache gave are not alike."""
+
+_MIX: Final = 0.1
+"""An agent's part of the runs may differ by so much, by chance."""
 
 _MEDIANS: Final = ("wall", "perceived")
 _MEANS: Final = (
@@ -62,7 +69,8 @@ class Comparison(Struct, frozen=True):
     """
 
     runs: tuple[int, int]
-    names: tuple[tuple[str, ...], tuple[str, ...]]
+    agents: tuple[Mapping[str, float], Mapping[str, float]]
+    """The part of the runs that each agent has, on either side."""
     figures: tuple[Figure, ...]
     change_ns: float
     mean_ns: tuple[float, float]
@@ -72,6 +80,12 @@ class Comparison(Struct, frozen=True):
     changed: tuple[Changed, ...]
     first_cached: tuple[float, float] | None
     neutral_usd: tuple[Decimal, Decimal] | None
+
+    @property
+    def is_mix_changed(self) -> bool:
+        """Tells whether the two sides are so different agents that their figures say little."""
+        was, now = self.agents
+        return any(abs(was.get(name, 0) - now.get(name, 0)) >= _MIX for name in {**was, **now})
 
     @property
     def is_cache_confounded(self) -> bool:
@@ -91,15 +105,15 @@ def compared(
     figures = [_figure(name, was, now, _median) for name in _MEDIANS]
     figures += [_figure(name, was, now, _mean) for name in _MEANS]
     figures.append(_figure("failed", was, now, _rate))
-    works = [mean_work([work(run) for run in runs]) for runs in (before, after)]
-    walls = [sum(one.waited_ns for one in of.values()) for of in works]
+    shares = [_shares(side, runs) for side, runs in ((was, before), (now, after))]
+    walls = [sum(one.part * one.wall_ns for one in of.values()) for of in shares]
     return Comparison(
         runs=(len(before), len(after)),
-        names=(_names(was), _names(now)),
+        agents=(_parts(shares[0]), _parts(shares[1])),
         figures=tuple(one for one in figures if one is not None),
         change_ns=walls[1] - walls[0],
         mean_ns=(walls[0], walls[1]),
-        causes=attribution(works[0], works[1]),
+        causes=attribution_by_agent(shares[0], shares[1]),
         findings=_findings(before, after),
         changed=changes(was, now),
         first_cached=_both(_first_cached(before), _first_cached(after)),
@@ -114,8 +128,18 @@ def _both(one: _T | None, other: _T | None) -> tuple[_T, _T] | None:
     return None if one is None or other is None else (one, other)
 
 
-def _names(samples: Sequence[Sample]) -> tuple[str, ...]:
-    return tuple(sorted({sample.name for sample in samples}))
+def _shares(samples: Sequence[Sample], runs: Sequence[Run]) -> Mapping[str, Share]:
+    by_name: dict[str, list[Run]] = {}
+    for sample, run in zip(samples, runs, strict=True):
+        by_name.setdefault(sample.name, []).append(run)
+    return {
+        name: Share(len(those) / len(runs), mean_work([work(run) for run in those]))
+        for name, those in sorted(by_name.items())
+    }
+
+
+def _parts(shares: Mapping[str, Share]) -> Mapping[str, float]:
+    return {name: share.part for name, share in shares.items()}
 
 
 def _figure(
@@ -133,13 +157,16 @@ def _figure(
         ]
         for side in (before, after)
     ]
-    if not all(values):
+    if not any(values):
         return None
-    was, now = map(of, values)
+    was, now = (of(side) if side else _UNKNOWN for side in values)
     change = difference(now, was)
     unit: Unit = "share" if name == "failed" else unit_of(name)
     known = (len(values[0]), len(values[1]))
     return Figure(name, unit, was, now, change, _verdict(was, change, unit), known)
+
+
+_UNKNOWN: Final = Interval(nan, -inf, inf)
 
 
 def _median(values: Sequence[float]) -> Interval:
