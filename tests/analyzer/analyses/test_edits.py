@@ -195,7 +195,7 @@ def test_walls(edits: list[str], wall: int) -> None:
               llm one     |---|                                 ttft=2
               tool a           |----|                           asked_by=one given=x got=nothing
               llm two               |------|                    ttft=4 results=a
-              tool b                        |----|              asked_by=two given=y got=nothing
+              tool b                        |----|              asked_by=two given=x got=nothing
               llm three                           |---|         results=b
             """,
             ["CP103"],

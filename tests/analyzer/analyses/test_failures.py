@@ -6,6 +6,7 @@ from causepath_analyzer.analyses.findings.rule import UNKNOWN
 from tests.support.drawn import MS, drawn, found_in, without_texts
 
 UNIT = 100 * MS
+FAILED = "got=Error:_no_such_page"
 TWICE = """
     agent run       |---------------------------------|
       llm one        |--|
@@ -14,7 +15,32 @@ TWICE = """
       tool fetch                  |------|               id=2 given={given} {two}
       llm three                          |----|
 """
-FAILED = "got=Error:_no_such_page"
+
+
+BETWEEN = """
+    agent run       |-----------------------------------------|
+      tool fetch     |-----|                                     id=1 given=x {failed}
+      {between}             |---|                     given=y got=a_page
+      llm two                    |--|
+      tool fetch                     |------|                    id=2 given=x {failed}
+      llm three                              |----|
+"""
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ("tool get_page   ", 1),
+        ("tool search_page", 1),
+        ("tool write_page ", 0),  # it may have written what was not found
+        ("tool do_it      ", 0),  # nobody knows
+        ("human approve   ", 0),
+        ("wait queue      ", 0),
+    ],
+)
+def test_what_came_between_may_have_mended_it(between: str, expected: int) -> None:
+    trace = drawn(BETWEEN.format(between=between, failed=FAILED), unit_ns=UNIT)
+    assert len(found_in(trace, "CP502")) == expected
 
 
 def twice(one: str = FAILED, two: str = FAILED, given: str = "x") -> str:

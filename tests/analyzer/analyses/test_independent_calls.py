@@ -340,25 +340,31 @@ TURNS = """
 @pytest.mark.parametrize(
     ("a", "result", "b", "expected"),
     [
-        ("Lisbon", "sunny-and-warm", "2026-11-21", ["CP103 one+a+two+b likely 6"]),
+        ("Lisbon", "sunny-and-warm", "Lisbon", ["CP103 one+a+two+b likely 6"]),
+        ("77", "id:42", "77", ["CP103 one+a+two+b likely 6"]),
+        ("{}", "lat_38.72_lon_-9.14", '{"city":"Lisbon"}', []),
+        ("repo:x", "42_files", "repo:x,author:jane", []),
+        ("foo", "the_one_of_spring", "77", []),
         ("Lisbon", "order-4711-paid", "order-4711-paid", []),
         ("Lisbon", "see:order-4711", "order-4711", []),
         ("shop-4711", "shop-4711:paid", "shop-4711", []),
         ("Lisbon", "id:42", "42", []),
         ("Lisbon", "id:42", "43", []),
-        ("Lisbon", "id:42", "77", ["CP103 one+a+two+b likely 6"]),
-        ("Lisbon", "not-found", "Porto", []),
-        ("Lisbon", "true", "Porto", []),
+        ("Lisbon", "not-found", "Lisbon", []),
+        ("Lisbon", "true", "Lisbon", []),
         ("Lisbon", "Cancelled.", "cancellations", []),
     ],
     ids=[
         "nothing in common",
+        "short, but known before",
+        "a city for where it is",
+        "one word of its own",
+        "a number of its own",
         "the result itself",
         "a part of the result",
         "one place, where one may write",
         "however short",
         "perhaps counted",
-        "short, but not there",
         "a failure that the text tells",
         "a verdict",
         "another form of a word",
@@ -366,6 +372,45 @@ TURNS = """
 )
 def test_turns_that_could_be_one(a: str, result: str, b: str, expected: list[str]) -> None:
     assert found(TURNS.format(a=a, b=b, result=result)) == expected
+
+
+IN_CODE = """
+    agent run    |-----------------------------------------|
+      tool list   |---------|                                 id=1 given={a} got=Ann_and_Bob
+      tool list             |-------------|                   id=2 given={b} got=Eve_and_Fay
+      llm one                             |---------|
+"""
+LISTED = ["CP102 list+list likely 10"], ["CP103 one+a+two+a likely 6"]
+NEEDED: tuple[list[str], list[str]] = [], []
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        # Whether there is a next page, the page before says.
+        ('{"page":1}', '{"page":2}', NEEDED),
+        ('{"offset":0,"limit":50}', '{"offset":50,"limit":50}', NEEDED),
+        ('{"q":"lamps"}', '{"q":"lamps","page":2}', NEEDED),
+        ('{"path":"a","first":1,"last":9}', '{"path":"a","first":10,"last":18}', NEEDED),
+        ('{"start":"0"}', '{"start":"20"}', NEEDED),
+        ('{"url":"https://a.io/x?page=1"}', '{"url":"https://a.io/x?page=2"}', NEEDED),
+        # What a number names, is another thing; and so is what else is asked for.
+        ('{"id":5}', '{"id":6}', LISTED),
+        ('{"order_id":5}', '{"order_id":6}', LISTED),
+        ('{"city":"Rome"}', '{"city":"Oslo"}', LISTED),
+        ('{"city":"Rome","n":1}', '{"city":"Oslo","n":2}', LISTED),
+        ('{"lat":38.7}', '{"lat":59.9}', LISTED),
+        ('{"page":2}', '{"page":1}', LISTED),
+        ("part1", "part2", LISTED),
+    ],
+)
+def test_the_next_page_needs_the_one_before(
+    a: str, b: str, expected: tuple[list[str], list[str]]
+) -> None:
+    asked = TURNS.replace("tool b ", "tool a ").replace("{result}", "Ann_and_Bob id=1")
+    asked = asked.replace("got=nothing", "got=Eve_and_Fay id=2")
+    asked = asked.replace("results=a", "results=1").replace("results=b", "results=2")
+    assert (found(IN_CODE.format(a=a, b=b)), found(asked.format(a=a, b=b))) == expected
 
 
 @pytest.mark.parametrize(
@@ -402,7 +447,7 @@ def test_turns_that_could_be_one(a: str, result: str, b: str, expected: list[str
 def test_without_a_first_token_the_pace_tells(
     one: str, two: str, three: str, expected: list[str]
 ) -> None:
-    drawing = TURNS.format(a="x", b="y", result="z").replace("ttft=6 ", f"{two} ")
+    drawing = TURNS.format(a="x", b="x", result="z").replace("ttft=6 ", f"{two} ")
     drawing = drawing.replace("turn=1", f"turn=1 {one}").replace("turn=3", f"turn=3 {three}")
     assert found(drawing) == expected
     for finding in explained(drawn(drawing, unit_ns=UNIT), rules=ORDERS).findings:
@@ -410,7 +455,7 @@ def test_without_a_first_token_the_pace_tells(
 
 
 def test_a_finding_says_why() -> None:
-    trace = drawn(TURNS.format(a="x", b="y", result="z"), unit_ns=UNIT)
+    trace = drawn(TURNS.format(a="x", b="x", result="z"), unit_ns=UNIT)
     (one,) = explained(trace, rules=ORDERS).findings
     assert one.title == "make turns 1 and 2 one"
     assert one.why == (

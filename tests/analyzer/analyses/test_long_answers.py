@@ -119,6 +119,19 @@ def test_many_turns(drawing: str, expected: list[str]) -> None:
     assert all((one.saving, one.evidence) == (UNKNOWN, "proved") for one in found)
 
 
+def beside(number: int, rows: int = 1, length: int = 20) -> str:
+    """`rows` times so many calls of one kind that run side by side, and a model call behind."""
+    wide = rows * (length + 3) + 9
+    lines = [f"agent run |{'-' * wide}|"]
+    for row in range(rows):
+        at = " " * (row * (length + 3) + 1)
+        lines += [
+            f"  tool get_row {at}|{'-' * length}|  id=i{row}x{n} given=row_{row}_{n}"
+            for n in range(number)
+        ]
+    return "\n".join([*lines, f"  llm answer {' ' * (rows * (length + 3) + 3)}|--|"])
+
+
 def calls(number: int, what: str = "tool", name: str = "get_row", facts: str = "") -> str:
     """So many calls of one kind, one after the other, and a model call behind them."""
     lines = [f"agent run |{'-' * (3 * number + 9)}|"]
@@ -135,6 +148,9 @@ def calls(number: int, what: str = "tool", name: str = "get_row", facts: str = "
         (calls(20, "embedding", "embed_1"), ["one batch, not 20 calls of embed_1"]),
         (calls(20, "retrieval", "query_x"), ["one batch, not 20 calls of query_x"]),
         (calls(19), []),
+        (beside(24), []),  # nothing is one by one
+        (beside(12, rows=4), []),  # four times in all
+        (beside(2, rows=20, length=2), ["one batch, not 20 calls of get_row"]),
         (calls(20, name="put_row"), []),  # each may have to be made by itself
         (calls(20, name="add_up_"), []),
         (calls(20, facts="inferred"), []),

@@ -357,7 +357,7 @@ def test_turns_of_another_agent_that_become_one_are_no_turns_of_this_one() -> No
               llm s1         |---|                                        ttft=2
               tool a              |----|                                  asked_by=s1 given=x got=z
               llm s2                   |------|                           ttft=4 results=a
-              tool b                          |----|                      asked_by=s2 given=y got=z
+              tool b                          |----|                      asked_by=s2 given=x got=z
               llm s3                               |---|                  results=b
           llm two                                               |---|
     """

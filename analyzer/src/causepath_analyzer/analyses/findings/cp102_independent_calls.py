@@ -306,6 +306,7 @@ RULE: Final = Rule(
         "given; or look-ups whose arguments and results have none in common; or in another "
         "run a later call started before an earlier one had ended, came first, or without it. "
         "Nothing is said where an earlier call failed, or answered no more than yes or no, "
+        "where a tool is called again with no more than a number counted on (the next page), "
         "where the loop may have been left for what was answered, where a link leads into "
         'another trace, or where nothing is known: whatif --apply "together retrieval" tells '
         "what it would save if you know better."

@@ -160,7 +160,9 @@ RULE: Final = Rule(
     evidence=(
         "likely: no word or number that the earlier tools returned is among the arguments of "
         "the later ones, but what the model had been given before, and the arguments are not "
-        "suddenly in words of its own; or in another run the later tools were called before "
+        "suddenly in words of its own (of another tool, where prompts are not searched by the "
+        "emitter: all words stand in the arguments before), nor the next page of the same; "
+        "or in another run the later tools were called before "
         "the earlier ones or without them. proved: both of these, all tools are marked "
         "read_only, and all that the later ones were given the model knew before. Nothing is "
         "said after a call that failed, was refused or answered no more than a yes or no, "

@@ -4,12 +4,14 @@ tool fetch(x)  |--|  "Error: no such page"      its status is ok
 tool fetch(x)             |--|  "Error: no such page"
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule
-from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.analyses.proof.independence import only_looks, where_of
 from causepath_analyzer.analyses.proof.recorded_words import outcome_of
 from causepath_analyzer.analyses.replay.change import Cached
 from causepath_analyzer.model import Span
@@ -30,8 +32,30 @@ def hidden_errors(facts: Facts) -> Iterator[Candidate]:
         for i in group[1:]:
             if spans[i].start_ns >= spans[apart[-1]].ended_ns:
                 apart.append(i)
-        if len(apart) > 1 and all(_hides_an_error(spans[i]) for i in group):
+        if len(apart) < 2 or not all(_hides_an_error(spans[i]) for i in group):
+            continue
+        apart = _without_a_change(facts, apart)
+        if len(apart) > 1:
             yield _candidate(facts, name, apart)
+
+
+def _without_a_change(facts: Facts, calls: Sequence[int]) -> list[int]:
+    """Leaves the first of `calls`, and those before which nothing may have mended what failed."""
+    spans, alike = facts.trace.spans, frozenset(calls)
+    changes = [
+        i
+        for i, span in enumerate(spans)
+        if (
+            span.category in ("human", "wait") or (span.category == "tool" and not only_looks(span))
+        )
+        and i not in alike
+    ]
+    found = list(calls[:1])
+    for earlier, later in pairwise(calls):
+        first, last = bisect_left(changes, earlier), bisect_left(changes, later)
+        if first == last:
+            found.append(later)
+    return found
 
 
 def _hides_an_error(span: Span) -> bool:
@@ -76,7 +100,8 @@ RULE: Final = Rule(
     evidence=(
         "likely: two or more calls with equal arguments, one after the other, whose results all "
         "say that they failed (an error, a denial, nothing found) while no span has an error. "
-        "Nothing is said where one of them succeeded, where a span tells of its error, or where "
+        "Nothing is said where one of them succeeded, where a tool that may change something ran, "
+        "or a person was waited for, between them, where a span tells of its error, or where "
         "results were neither recorded nor judged by the emitter."
     ),
     saving=(

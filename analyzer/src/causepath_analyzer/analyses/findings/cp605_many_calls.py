@@ -8,7 +8,7 @@ from typing import Final
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, listed, only_looks, where_of
-from causepath_analyzer.model import NO_SPAN, Category
+from causepath_analyzer.model import NO_SPAN, Category, Trace
 
 _SHARE: Final = 20
 """A twentieth of the wall is worth a look."""
@@ -104,7 +104,10 @@ def _many_of_one(facts: Facts) -> Iterator[Candidate]:
         for i in {section.span, unit} - {NO_SPAN}:
             length_ns = section.end_ns - section.start_ns
             waited_ns[i] = waited_ns.get(i, 0) + length_ns
-    for (_, name), group in large.items():
+    for (_, name), beside in large.items():
+        group = _one_by_one(trace, beside)
+        if len(group) < facts.limits.calls:
+            continue
         total_ns = sum(waited_ns.get(i, 0) for i in group)
         if total_ns < facts.limits.tool_ns or _SHARE * total_ns < trace.wall_ns:
             continue
@@ -127,6 +130,17 @@ def _many_of_one(facts: Facts) -> Iterator[Candidate]:
         )
 
 
+def _one_by_one(trace: Trace, calls: Sequence[int]) -> list[int]:
+    """Leaves those of `calls`, in order of start, that began when all before had ended."""
+    found: list[int] = []
+    until_ns = 0
+    for i in calls:
+        if not found or trace.spans[i].start_ns >= until_ns:
+            found.append(i)
+        until_ns = max(until_ns, trace.spans[i].ended_ns)
+    return found
+
+
 RULE: Final = Rule(
     code="CP605",
     title="Many turns, or many calls of one kind",
@@ -138,8 +152,9 @@ RULE: Final = Rule(
     evidence=(
         "proved: more than 10 (iterations) model calls in a row, each but the last of which asked "
         "for tools. likely: 20 (calls) or more of one look-up, retrieval or embedding below one "
-        "span, for which the run waited 1 s (tool) and a twentieth of the wall. Nothing is said of "
-        "tools that may change something: each may have to be made by itself."
+        "span, one by one (calls that overlapped count as one), for which the run waited 1 s "
+        "(tool) and a twentieth of the wall. Nothing is said of tools that may change something: "
+        "each may have to be made by itself."
     ),
     saving=(
         "Not known: what a batch takes, and how many turns the task needs, is in no trace. Calls "

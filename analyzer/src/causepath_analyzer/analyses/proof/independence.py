@@ -11,7 +11,8 @@ common; and where another run broke the order (The Mystery Machine infers all it
 is the last resort).
 
 What speaks against it: that the earlier call failed, or its result says so, or is but a yes or a
-no; that the two name one place, or one of them changes something, as far as its name tells; and a
+no; that one asks for the next page of the other, or is given words of the model's own; that the
+two name one place, or one of them changes something, as far as its name tells; and a
 link into another trace.
 """
 
@@ -25,7 +26,9 @@ from msgspec.structs import replace
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.proof.recorded_words import (
     depends,
+    in_own_words,
     meet,
+    moves_on,
     outcome_of,
     places_of,
     says_it_reads,
@@ -279,11 +282,15 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
         return "unknown"
     otherwise: Level = "likely" if broken else "unknown"
     unsure = needs is None or second.flow == "unsure" or outcome_of(one) == "verdict"
+    each = in_loop and _is_each(first) and _is_each(second)
+    if one.name == other.name:
+        unsure = unsure or (not each and moves_on(one.arguments, other.arguments))
+    elif asked_for and second.flow is None:
+        unsure = unsure or in_own_words(one.arguments, other.arguments)
     if unsure or may_change(first) or may_change(second):
         return otherwise
     safe = one.read_only is True and other.read_only is True
     if second.flow == "complete":
-        each = in_loop and _is_each(first) and _is_each(second)
         return "proved" if safe and (each or broken) else "likely"
     if second.flow == "searched":
         if asked_for and first.flow == "complete":

@@ -84,6 +84,76 @@ def depends(given: Content | None, result: Content | None, later: Content | None
     return None if unsure else False
 
 
+def in_own_words(given: Content | None, later: Content | None) -> bool:
+    """Tells whether the arguments `later` hold a word that `given`, those of the call before, do
+    not: a model may have worked it out from what that call returned."""
+    asked = text_of(later) if later is not None else None
+    if asked is None:
+        return False
+    known = ((given is not None and text_of(given)) or "").casefold()
+    for name, value in _leaves(asked):
+        words = [word.casefold() for word in _WORD.findall(value)]
+        if any(
+            not (word in _COMMON and len(words) > 1)
+            and not (word.isdecimal() and name in _OPTIONS)
+            and not _stands(word, known)
+            for word in words
+        ):
+            return True
+    return False
+
+
+def moves_on(given: Content | None, later: Content | None) -> bool:
+    """Tells whether the arguments `later` are `given` but for a number that has grown, as where
+    the next page is asked for: whether there is one, the page before says."""
+    before = text_of(given) if given is not None else None
+    after = text_of(later) if later is not None else None
+    if before is None or after is None:
+        return False
+    one, other = _numbered(before), _numbered(after)
+    if one is None or other is None or one.keys() - other.keys():
+        return False
+    new = other.keys() - one.keys()
+    if any(name.casefold() not in _COUNTERS for name in new):
+        return False
+    changed = [name for name in one if one[name] != other[name]]
+    return bool(changed or new) and all(
+        _has_grown(name, one[name], other[name]) for name in changed
+    )
+
+
+def _numbered(arguments: str) -> dict[str, object] | None:
+    """Reads arguments that have names."""
+    data = _read(arguments)
+    return {str(name): value for name, value in data.items()} if isinstance(data, dict) else None
+
+
+def _has_grown(name: str, before: object, after: object) -> bool:
+    """Tells whether an argument called `name` counts on; what an id is called does not count."""
+    if type(before) is int and type(after) is int:
+        return after > before and not _ID.search(name)
+    if not isinstance(before, str) or not isinstance(after, str):
+        return False
+    if name.casefold() in _COUNTERS and before.isdecimal() and after.isdecimal():
+        return int(after) > int(before)
+    return before != after and _PAGE.sub(r"\1", before) == _PAGE.sub(r"\1", after)
+
+
+_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|number|key|zip|code|year)$|[a-z]I[dD]$", re.IGNORECASE)
+"""Names of arguments whose numbers name something."""
+_COUNTERS: Final = frozenset(
+    {
+        "page", "page_number", "pagenumber", "page_no", "page_num", "offset", "skip", "start",
+        "from", "cursor", "index", "start_index", "startindex", "start_line", "position",
+    }
+)  # fmt: skip
+"""Arguments that say from where on a list is asked for."""
+_PAGE: Final = re.compile(
+    r"\b((?:page|page_?(?:number|no|num)|offset|skip|start|from|cursor)[=/])\d{1,12}\b",
+    re.IGNORECASE,
+)
+
+
 def text_of(content: Content) -> str | None:
     """The text of recorded content, if it was kept."""
     if content.text is not None or content.packed is None:
