@@ -111,6 +111,59 @@ UNIT = 100 * MS
         ),
         pytest.param(
             """
+            agent run      |-----------------------------------|
+              llm one       |------|                               finish=stop
+              llm two                            |-------------|
+            """,
+            [],
+            id="an answer, and what the user asked next",
+        ),
+        pytest.param(
+            """
+            llm one      |------|                                  finish=stop session=s
+            llm two                            |------|            session=s
+            """,
+            [],
+            id="the same without a run around them",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------|
+              llm one       |------|                               finish=stop opening=1
+              llm two                            |-------------|   opening=2
+              llm three                                        |-| opening=2
+            """,
+            [
+                (
+                    "trace 1.5 s that no span shows",
+                    (
+                        "run itself took 1.5 s, 42% of the wall, in which nothing below it ran: "
+                        "1.4 s at the most in one piece, between one and two."
+                    ),
+                )
+            ],
+            id="two conversations, of which a user is in one at the most",
+        ),
+        pytest.param(
+            """
+            agent run      |-----------------------------------------|
+              llm one       |------|                               finish=stop
+              llm two                      |----|                  finish=tool_call
+              llm three                                  |-----|
+            """,
+            [
+                (
+                    "trace 1.6 s that no span shows",
+                    (
+                        "run itself took 1.6 s, 38% of the wall, in which nothing below it ran: "
+                        "0.9 s at the most in one piece, between two and three."
+                    ),
+                )
+            ],
+            id="a tool that was asked for, after an answer",
+        ),
+        pytest.param(
+            """
             other request  |-----------------------------------|
               database q    |------|
             """,

@@ -937,6 +937,34 @@ def test_categories(name: str, attributes: dict[str, object], category: Category
 
 
 @pytest.mark.parametrize(
+    ("tool", "expected"),
+    [
+        *(
+            (name, "human")
+            for name in (
+                "wait_for_approval", "request_approval", "get_human_feedback", "human_input",
+                "requestConfirmation", "ask_for_clarification", "wait_for_user", "HumanApproval",
+                "get_user_confirmation", "confirm_with_user", "ask_user_for_permission",
+                "request-human-review", "await_human_response", "ask_human_tool",
+            )
+        ),
+        *(
+            (name, "tool")
+            for name in (
+                "get_approval_status", "list_approvals", "send_approval_request", "approve_order",
+                "get_user_permissions", "get_user_feedback", "get_human_resources", "confirm_order",
+                "search_human_feedback", "human_readable_size", "request_refund", "wait_for_page",
+                "check_permission", "send_confirmation", "get_human_feedback_stats",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_tool_whose_name_says_that_a_person_is_asked(tool: str, expected: str) -> None:
+    attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
+    assert read(attributes, f"execute_tool {tool}").category == expected
+
+
+@pytest.mark.parametrize(
     ("name", "category", "called"),
     [
         ("Agent run: {name!r}", "agent", "Agent run: planner"),

@@ -16,6 +16,7 @@ from causepath_analyzer.model import NO_SPAN, TASKS, Trace
 
 _SHARE: Final = 5
 """A fifth of the wall is worth a look."""
+_SHOWN_BY_NONE: Final = frozenset(("agent", "other", "uncovered"))
 
 
 def uncovered_time(facts: Facts) -> Iterator[Candidate]:
@@ -27,11 +28,16 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
     if TASKS.isdisjoint(facts.numbers):
         return
     alone_ns = {i: ns for i, ns in facts.path.alone_ns.items() if _is_around_calls(facts.trace, i)}
+    after_answers = _after_answers(facts)
+    for at in after_answers:
+        section = facts.path.sections[at]
+        if section.span in alone_ns:
+            alone_ns[section.span] -= section.end_ns - section.start_ns
     most = max(alone_ns, key=alone_ns.__getitem__, default=NO_SPAN)
     spent_ns = alone_ns.get(most, 0)
     if spent_ns < facts.limits.tool_ns or _SHARE * spent_ns < trace.wall_ns:
         return
-    before, gap, after = _longest(facts, most)
+    before, gap, after = _longest(facts, most, after_answers)
     gap_ns = gap.end_ns - gap.start_ns
     name = None if most == NO_SPAN else trace.spans[most].name
     place = _place(facts, before, after)
@@ -63,13 +69,51 @@ def _is_around_calls(trace: Trace, span: int) -> bool:
     return span == NO_SPAN or trace.spans[span].category == "agent" or bool(trace.children[span])
 
 
-def _longest(facts: Facts, span: int) -> tuple[Section | None, Section, Section | None]:
-    """Finds the longest section in which `span` shows nothing, and those around it."""
+def _after_answers(facts: Facts) -> frozenset[int]:
+    """Finds the sections between an answer of a model and what it was asked next in the same
+    conversation: whoever was answered may have been waited for."""
+    sections, calls = facts.path.sections, facts.kinds.calls
+    found: set[int] = set()
+    conversations: dict[int, int] | None = None
+    for at in range(1, len(sections) - 1):
+        if sections[at].kind not in _SHOWN_BY_NONE:
+            continue
+        before, after = (
+            calls[sections[one].span] if sections[one].span != NO_SPAN else NO_SPAN
+            for one in (at - 1, at + 1)
+        )
+        if NO_SPAN in (before, after) or before == after or not _is_answer(facts, before):
+            continue
+        if conversations is None:
+            conversations = {
+                i: number for number, one in enumerate(facts.usage.conversations) for i in one.calls
+            }
+        if before in conversations and conversations[before] == conversations.get(after):
+            found.add(at)
+    return frozenset(found)
+
+
+def _is_answer(facts: Facts, call: int) -> bool:
+    """Tells whether the reply of `call` is known to have ended, and asked for no tool."""
+    told = facts.trace.spans[call].model_call
+    return (
+        told is not None
+        and "stop" in told.finish_reasons
+        and not told.issued
+        and call not in facts.causes.issuers
+    )
+
+
+def _longest(
+    facts: Facts, span: int, apart: frozenset[int]
+) -> tuple[Section | None, Section, Section | None]:
+    """Finds the longest section in which `span` shows nothing, but for those `apart`, and those
+    around it."""
     sections = facts.path.sections
     own = [
         at
         for at, section in enumerate(sections)
-        if section.span == span and section.kind in ("agent", "other", "uncovered")
+        if section.span == span and section.kind in _SHOWN_BY_NONE and at not in apart
     ]
     at = max(own, key=lambda at: sections[at].end_ns - sections[at].start_ns)
     before = sections[at - 1] if at else None
@@ -97,8 +141,10 @@ RULE: Final = Rule(
     ),
     evidence=(
         "proved: on the critical path, no span below the agent or step ran. Said of the largest "
-        "such time of a run, from 1 s (tool) and a fifth of the wall on; not where spans were "
-        "lost, as they may have covered it, nor of traces without calls of models or tools."
+        "such time of a run, from 1 s (tool) and a fifth of the wall on; not between an "
+        "answer of a model (it stopped and asked for no tool) and the next call of its "
+        "conversation, as a user may have been waited for; not where spans were lost, as they may "
+        "have covered it, nor of traces without calls of models or tools."
     ),
     saving="Not known: what happened there is in no trace.",
     refuted_by="A person or another program that was waited for, which no trace would show.",

@@ -352,6 +352,23 @@ _QUESTIONS: Final = frozenset(
     )
 )
 """Tools that put a question to a person."""
+_ASKS_A_PERSON: Final = (
+    r"(?:(?:await|wait_for|request|ask_for|obtain)_(?:(?:an?|the|your|user|human|manual)_)*"
+    r"(?:approval|confirmation|permission|clarification)"
+    r"|(?:\w+_)?(?:wait_for|await)_(?:user|human|person|operator)(?:_(?:input|reply|response|answer))?"
+    r"|(?:\w+_)?human_(?:in_the_loop|input|feedback|approval|confirmation|permission|review|help"
+    r"|response|answer|assistance|decision|clarification)"
+    r"|(?:get|request|ask_for|obtain|await)_user_(?:approval|confirmation|clarification|input)"
+    r"|(?:\w+_)?(?:confirm|check|clarify)_with_(?:user|human)"
+    r"|ask_(?:the_)?(?:user|human|person|operator)(?:_(?:for_)?(?:input|approval|confirmation"
+    r"|permission|clarification|feedback|a?_?question|help))?)"
+    r"(?:_tool)?"
+)
+"""Names of tools, in small letters with underscores, that say that a person is asked and waited
+for. One that only looks up or sends such an answer has more to its name (`get_approval_status`), or
+another verb."""
+_LOOKS_UP: Final = ("list_", "search_", "find_", "send_", "save_", "store_", "log_", "record_")
+_HUMP: Final = r"(?<=[a-z0-9])(?=[A-Z])|[ .-]"
 
 _AGENT: Final = "invoke_agent "
 _PREPARES: Final = "._prepare_chat_with_tools"
@@ -549,7 +566,15 @@ def _person_or_tool(name: str, attributes: Mapping[str, object]) -> Category:
     called = tool if isinstance(tool, str) else name.removeprefix("execute_tool ")
     if called == _MERGED:
         return "other"
-    return "human" if called.lower() in _QUESTIONS else "tool"
+    return "human" if _asks_a_person(called) else "tool"
+
+
+@lru_cache(maxsize=1024)
+def _asks_a_person(tool: str) -> bool:
+    if tool.lower() in _QUESTIONS:
+        return True
+    words = re.sub(_HUMP, "_", tool).lower()
+    return not words.startswith(_LOOKS_UP) and re.fullmatch(_ASKS_A_PERSON, words) is not None
 
 
 @lru_cache(maxsize=4096)
