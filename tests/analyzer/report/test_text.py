@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from causepath_analyzer.analyses.budgets.wording import Budget
+from causepath_analyzer.analyses.findings.rule import UNKNOWN, Saving
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
@@ -158,6 +159,32 @@ def test_nothing_in_a_trace_can_steer_the_terminal(marks: Marks) -> None:
 def test_wide_characters_keep_the_columns() -> None:
     spans = [replace(span, name="検索ツール" * 8) for span in agent().spans]
     plain(run_text(run_view(explained(build(spans))), BLOCKS, ["t"]))
+
+
+@pytest.mark.parametrize(
+    ("title", "saving", "expected"),
+    [
+        ("x" * 40, UNKNOWN, f"  CP101 {'x' * 40} (A)           proved"),
+        ("x" * 60, UNKNOWN, f"  CP101 {'x' * 46}.. (A)   proved"),
+        (
+            "x" * 60,
+            Saving(usd=Decimal("1.50")),
+            f"  CP101 {'x' * 33}.. (A) $1.50          proved",
+        ),
+        (
+            "x" * 60,
+            Saving(usd=Decimal("0.00675")),
+            f"  CP101 {'x' * 30}.. (A) $0.00675          proved",
+        ),
+    ],
+)
+def test_a_long_title_takes_what_the_columns_leave_free(
+    title: str, saving: Saving, expected: str
+) -> None:
+    run = explained(agent())
+    one = replace(run.findings[0], title=title, saving=saving, share=None)
+    lines = plain(run_text(run_view(replace(run, findings=(one,))), BLOCKS, ["t"])).splitlines()
+    assert next(line for line in lines if line.startswith("  CP101")) == expected
 
 
 def test_a_large_run_stays_readable() -> None:

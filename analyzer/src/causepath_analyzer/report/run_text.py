@@ -282,11 +282,16 @@ def _opportunities(view: RunView, marks: Marks) -> list[Text]:
 def _opportunity(shown: Shown, number: int, room: int, wall_ns: int, marks: Marks) -> list[Text]:
     finding = shown.finding
     letter = f" ({lane(number)})" if lane(number) else ""
-    what = fitted(f"  {finding.code} {finding.title}{letter}", room)
     share = "" if finding.share is None else percent(finding.share)
     ns = finding.saving.ns
     saves = saved(finding.saving) if ns is None else alike(ns, wall_ns)
-    line = Text(f"{what}{saves:>8}{share:>8}")
+    columns = f"{saves:>8}{share:>8}"
+    figures = columns.lstrip()
+    # A title that is long takes what the columns leave free, but for a blank.
+    width = room + len(columns) - len(figures) - 1
+    title = f"  {finding.code} {finding.title}"
+    title = fitted(title, min(cell_len(title), width - len(letter))).rstrip() + letter
+    line = Text(f"{fitted(title, width)} {figures}")
     bound = ", at most" if finding.at_most else ""
     line.append(f"  {finding.evidence}{bound}", style="good")
     if finding.saving.ns is not None and finding.saving.usd is not None:

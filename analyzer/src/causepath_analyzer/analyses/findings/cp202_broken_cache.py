@@ -143,11 +143,11 @@ RULE: Final = Rule(
     evidence=(
         "proved: the provider says so, or digests show the first block that is not as it was "
         "(tools, system prompt, messages, in the order of the cache) inside what had been "
-        "cached. likely: the call came after the lifetime (five minutes, an hour where that was "
-        "asked for), for models that cache on request (Claude); then no edit is blamed. Nothing "
-        "is said where neither holds (the provider's doing, or nobody knows), where the prompt "
-        "became shorter (compaction), or of less than 1,024 tokens or a tenth of what was "
-        "cached."
+        "cached; recorded texts are not compared. likely: the call came after the lifetime (five "
+        "minutes, an hour where that was asked for), for models that cache on request "
+        "(Claude); then no edit is blamed. Nothing is said where neither holds (the provider's "
+        "doing, or nobody knows), where the prompt became shorter (compaction), or of less than "
+        "1,024 tokens or a tenth of what was cached."
     ),
     saving=(
         "Money alone: the cost of the call, minus its cost with all read that had been cached, and "

@@ -186,8 +186,10 @@ RULE: Final = Rule(
         "the results of its tools came back, and the prompt grew; or two or more calls that could "
         "have read what was written did not. Said of models that cache on request (Claude), of "
         "prompts of 4,096 tokens or more, within five minutes (an hour where that was asked for), "
-        "and where nothing of the model was read in the conversation. That a cache is not told of "
-        "counts only where the emitter tells of caches."
+        "and where nothing of the model was read in the conversation. Never cached at "
+        "all is said only where the emitter is known to report caches (causepath, Anthropic's SDK, "
+        "its instrumentations by OpenTelemetry and OpenInference): of others, no figure says "
+        "nothing."
     ),
     saving=(
         "Money alone: the cost of these calls now, minus their cost with each prompt read up to "
