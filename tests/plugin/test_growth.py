@@ -375,7 +375,7 @@ def held() -> tuple[int, int]:
     What `lru_cache` holds is not counted: each of ours has a bound of its own.
     """
     for name, module in list(sys.modules.items()):
-        if name.startswith("causepath"):
+        if name == "causepath" or name.startswith("causepath."):
             for value in vars(module).values():
                 if isinstance(value, functools._lru_cache_wrapper):
                     assert value.cache_parameters()["maxsize"] is not None
