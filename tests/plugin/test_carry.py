@@ -18,6 +18,8 @@ import pytest
 from opentelemetry import trace
 
 import causepath
+from causepath import guard
+from causepath.hooks import carried_context
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Reply, Usage
 
@@ -210,6 +212,35 @@ def contextvars_free() -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+@pytest.mark.parametrize("failing", ["detach", "_enter"])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.usefixtures("recording")
+def test_work_is_done_whatever_fails_in_handing_on_its_context(
+    failing: str, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its future was never told, and an event loop waited for ever."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("ours")
+
+    def work() -> str:
+        if fails:
+            raise KeyError("theirs")
+        return "done"
+
+    monkeypatch.setattr(carried_context, failing, broken)
+    with causepath.agent("outer"), ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            future = pool.submit(work)
+            if fails:
+                with pytest.raises(KeyError, match="theirs"):
+                    future.result(timeout=20)
+            else:
+                assert future.result(timeout=20) == "done"
+    assert guard._reported
+    guard._reported.clear()  # which is what this test is about
 
 
 def test_nothing_else_of_a_context_goes_along_and_nothing_of_ours_is_in_a_traceback() -> None:

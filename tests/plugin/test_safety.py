@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import contextvars
+import faulthandler
 import gc
 import importlib
 import inspect
@@ -315,6 +316,10 @@ def put_back() -> None:
     guard._reported.clear()
 
 
+HANGS_AFTER_S = 60
+"""A run takes a fifth of a second: where it hangs is said, and after which fault."""
+
+
 def noticed(is_async: bool, faults: Sequence[tuple[types.CodeType, int]]) -> list[tuple[str, int]]:
     """Finds the faults, a function and the time that it fails, of which the application sees
     anything."""
@@ -324,9 +329,12 @@ def noticed(is_async: bool, faults: Sequence[tuple[types.CodeType, int]]) -> lis
     for code, nth in faults:
         if edge(names[code]):
             continue
+        print(f"{names[code]}, the time number {nth}, fails", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
         with Failing(code, nth):
             saw = contextvars.copy_context().run(run, is_async, enabled=True)
         put_back()
+        faulthandler.cancel_dump_traceback_later()
         if names[code] in RESTORES:
             saw = (*saw[:2], plain[2], *saw[3:])
         if saw != plain:

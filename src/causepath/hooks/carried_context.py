@@ -172,29 +172,37 @@ class InWorker:
         for name in self.TOLD:
             setattr(future, name, getattr(self, name))
 
-    def _leave(self) -> Any:
-        """Gives the future back as it was."""
-        future = self._future
+    @harmless(None)
+    def _leave(self) -> None:
+        """Gives the future back as it was, and the worker its context."""
         for name in self.TOLD:
-            vars(future).pop(name, None)
-        return future
+            vars(self._future).pop(name, None)
+        token, self._token = self._token, None
+        detach(token)
+
+    @harmless(None)
+    def _begin(self) -> None:
+        self._token = _enter(self._context)
+        for name in self.TOLD[1:]:
+            setattr(self._future, name, getattr(self, name))
+
+    # Whatever becomes of our part, the future is told: somebody waits for it. What it is told by
+    # is asked of its class, as ours may still be in the way.
 
     def set_running_or_notify_cancel(self) -> Any:
-        future = self._leave()
-        is_running = future.set_running_or_notify_cancel()
+        self._leave()
+        is_running = type(self._future).set_running_or_notify_cancel(self._future)
         if is_running:
-            self._token = _enter(self._context)
-            for name in self.TOLD[1:]:
-                setattr(future, name, getattr(self, name))
+            self._begin()
         return is_running
 
     def set_result(self, result: Any) -> Any:
-        detach(self._token)
-        return self._leave().set_result(result)
+        self._leave()
+        return type(self._future).set_result(self._future, result)
 
     def set_exception(self, exception: Any) -> Any:
-        detach(self._token)
-        return self._leave().set_exception(exception)
+        self._leave()
+        return type(self._future).set_exception(self._future, exception)
 
 
 class Arguments(tuple[Any, ...]):
