@@ -185,7 +185,7 @@ def test_the_arguments_tell_which_of_two_calls_it_is(call: Any) -> None:
 
     asked = [ToolUse("search", {"q": q}, id=f"toolu_{q}") for q in "xy"]
     text = traced(memory_session, make, Reply(asked, usage=USAGE))
-    assert re.findall("id=(toolu_.)", text) == ["toolu_y", "toolu_x"]
+    assert re.findall("id=(toolu_.)", text) == ["toolu_y", "toolu_x"], text
 
 
 def test_a_measured_function_that_passes_its_call_on_is_the_one_span() -> None:
