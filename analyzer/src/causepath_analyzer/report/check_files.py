@@ -11,9 +11,9 @@ import msgspec
 from causepath_analyzer.analyses.budgets.verdicts import Check, Checked
 from causepath_analyzer.report.check_text import (
     amount,
-    estimate,
     explained,
-    range_words,
+    known_words,
+    used_words,
     violation_words,
     word_of,
 )
@@ -29,15 +29,8 @@ def told(result: Checked) -> str:
     """Says in one sentence what a budget is and how it came out."""
     unit = result.unit
     limit = "an unknown limit" if result.limit is None else amount(result.limit, unit)
-    if result.interval is not None:
-        used = estimate(result.interval.value, unit)
-        used = f"{used} ({range_words(result.interval, unit)})"
-    elif result.total is not None:
-        used = amount(result.total, unit)
-    elif result.worst is not None:
-        used = f"{'at least ' if result.is_lower_bound else ''}{amount(result.worst, unit)}"
-    else:
-        used = "unknown"
+    known = known_words(result)
+    used = used_words(result) + (f" ({known})" if known else "")
     return harmless(f"{result.budget.name} {result.budget.sign} {limit}: {used}")
 
 

@@ -7,8 +7,8 @@ from causepath_analyzer.report.check_files import details, place, told
 from causepath_analyzer.report.check_text import (
     amount,
     changed_words,
-    estimate,
-    range_words,
+    known_words,
+    used_words,
     verdict_words,
     word_of,
 )
@@ -54,21 +54,14 @@ def check_markdown(check: Check, most: int | None = None) -> str:
 
 def _row(result: Checked) -> str:
     unit = result.unit
-    used, known = "unknown", ""
-    if result.interval is not None:
-        used, known = estimate(result.interval.value, unit), range_words(result.interval, unit)
-    elif result.total is not None:
-        used = amount(result.total, unit)
-    elif result.worst is not None:
-        used = f"{'at least ' if result.is_lower_bound else ''}{amount(result.worst, unit)}"
     limit = "unknown" if result.limit is None else amount(result.limit, unit)
     word = word_of(result)
     cells = (
         f"{_SIGNS[word]} {word}",
         f"`{harmless(result.budget.name).replace('`', '')}`".replace("|", "\\|"),
         f"{result.budget.sign} {limit}",
-        used,
-        known,
+        used_words(result),
+        known_words(result),
         f"{result.runs:,}",
     )
     return "| " + " | ".join(cells) + " |"

@@ -115,18 +115,8 @@ def changed_words(what: str, before: tuple[str, ...], now: tuple[str, ...]) -> s
 
 def _figures(result: Checked, id_length: int) -> str:
     budget, unit = result.budget, result.unit
-    told = []
-    if result.interval is not None and result.unknown < result.runs:
-        used = estimate(result.interval.value, unit)
-        told.append(range_words(result.interval, unit))
-    elif result.interval is not None:
-        used = "unknown"
-    elif result.total is not None:
-        used = amount(result.total, unit)
-    elif result.worst is not None:
-        used = f"{'>=' if result.is_lower_bound else ''}{amount(result.worst, unit)}"
-    else:
-        used = "unknown"
+    used = used_words(result, at_least=">=")
+    told = [known] if (known := known_words(result)) else []
     is_most = budget.sign == "<=" and budget.aggregate == "each"
     limit = "unknown" if result.limit is None else amount(result.limit, unit)
     most = f"{'max' if is_most else budget.sign} {limit}"
@@ -137,6 +127,26 @@ def _figures(result: Checked, id_length: int) -> str:
     if result.unknown:
         told.append(f"{result.unknown:,} unknown")
     return f"{used:>9}  {most:<12} {', '.join(told)}".rstrip()
+
+
+def used_words(result: Checked, at_least: str = "at least ") -> str:
+    """Says what was used, as far as it is known."""
+    unit = result.unit
+    if result.interval is not None:
+        is_known = result.unknown < result.runs
+        return estimate(result.interval.value, unit) if is_known else "unknown"
+    if result.total is not None:
+        return amount(result.total, unit)
+    if result.worst is None:
+        return "unknown"
+    return f"{at_least if result.is_lower_bound else ''}{amount(result.worst, unit)}"
+
+
+def known_words(result: Checked) -> str:
+    """Writes the range of what is an estimate, and of which anything is known."""
+    if result.interval is None or result.unknown >= result.runs:
+        return ""
+    return range_words(result.interval, result.unit)
 
 
 def range_words(interval: Interval, unit: Unit) -> str:
