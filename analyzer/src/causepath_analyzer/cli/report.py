@@ -12,9 +12,9 @@ from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.run_view import run_view
+from causepath_analyzer.analyses.run_view import RunView, run_view
 from causepath_analyzer.analyses.span_rows import MOST_ROWS
-from causepath_analyzer.analyses.summary import summary
+from causepath_analyzer.analyses.summary import Summary, summary
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
@@ -34,6 +34,7 @@ from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.report.json import report_json
+from causepath_analyzer.report.report_markdown import run_markdown, summary_markdown
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
 from causepath_analyzer.report.waterfall import Marks
@@ -51,6 +52,14 @@ AsciiOption = Annotated[
 AllOption = Annotated[
     bool,
     Parameter(name="--all", negative="", show_default=False, help="Show every row of a long run."),
+]
+MarkdownOption = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Print Markdown, for a pull request, an issue or a coding agent.",
+    ),
 ]
 OutputOption = Annotated[
     str | None, Parameter(name=["--output", "-o"], metavar="FILE", help="Write to FILE instead.")
@@ -71,6 +80,7 @@ JobsOption = Annotated[
 def report(
     *paths: PathArgument,
     json: Json = False,
+    markdown: MarkdownOption = False,
     source: Source = EVERYTHING,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
@@ -82,6 +92,8 @@ def report(
     jobs: JobsOption = None,
 ) -> int:
     """Say what a run waited for and what would make it faster; of many runs, a summary."""
+    if json and markdown:
+        raise UsageError("--json and --markdown: only one of them can be printed")
     named = named_paths(paths)
     rules = wanted_rules(findings, config)
     codes = tuple(rule.code for rule in rules)
@@ -92,6 +104,10 @@ def report(
     shown = (*named, *source.as_typed())
     if json:
         write(as_json(inputs, found), output)
+        return source.status(inputs, named)
+    if markdown:
+        view = _viewed(found, rules, own, limits, every_row=all_)
+        write(_as_markdown(inputs, view, shown).encode(), output)
         return source.status(inputs, named)
     kind = marks(ascii_only=ascii_only, saved=output is not None)
     lines = as_text(inputs, found, shown, kind, rules, own, limits, every_row=all_)
@@ -179,13 +195,28 @@ def as_text(
     every_row: bool = False,
 ) -> list[Text]:
     """Writes the report on one trace, or the summary of many."""
+    view = _viewed(found, rules, own, limits, every_row=every_row)
+    if isinstance(view, RunView):
+        return run_text(view, marks, paths, inputs)
+    return summary_text(view, marks, paths, inputs)
+
+
+def _as_markdown(inputs: Sequence[Input], view: RunView | Summary, paths: Sequence[str]) -> str:
+    if isinstance(view, RunView):
+        return run_markdown(view, paths, inputs)
+    return summary_markdown(view, paths, inputs)
+
+
+def _viewed(
+    found: Found, rules: Sequence[Rule], own: OwnPrices, limits: Limits, *, every_row: bool
+) -> RunView | Summary:
+    """Works out what reports say of one trace, or of many."""
     if isinstance(found, Trace):
         run = explained(
             found, with_cost=True, with_money=True, rules=rules, prices=own, limits=limits
         )
-        view = run_view(run, None if every_row else MOST_ROWS)
-        return run_text(view, marks, paths, inputs)
-    return summary_text(summary(row.brief for row in found), marks, paths, inputs)
+        return run_view(run, None if every_row else MOST_ROWS)
+    return summary(row.brief for row in found)
 
 
 def as_json(inputs: Sequence[Input], found: Found, program: ProgramTime | None = None) -> bytes:

@@ -17,7 +17,7 @@ from causepath_analyzer.report.check_text import (
     violation_words,
     word_of,
 )
-from causepath_analyzer.report.formatting import harmless
+from causepath_analyzer.report.formatting import harmless, near
 
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS: Final = {"fail": "error", "warn": "warning", "inconclusive": "note"}
@@ -46,10 +46,7 @@ def place(result: Checked) -> tuple[str, int] | None:
     found = _PLACE.match(result.budget.where)
     if found is None:
         return None
-    path = Path(found[1])
-    here = Path.cwd()
-    inside = path.is_relative_to(here)
-    return (path.relative_to(here) if inside else path).as_posix(), int(found[2])
+    return Path(near(found[1])).as_posix(), int(found[2])
 
 
 def check_junit(check: Check) -> bytes:

@@ -12,7 +12,7 @@ from causepath_analyzer.report.check_text import (
     verdict_words,
     word_of,
 )
-from causepath_analyzer.report.formatting import harmless
+from causepath_analyzer.report.markdown import cell, escaped, row, within
 
 MOST_SUMMARY: Final = 1_000_000
 """Bytes: GitHub drops a step summary of more than 1 MiB whole."""
@@ -37,19 +37,13 @@ def check_markdown(check: Check, most: int | None = None) -> str:
         if of:
             lines += [
                 "",
-                f"**{_escaped(told(result))}**",
+                f"**{escaped(told(result))}**",
                 "",
-                *(f"- {_escaped(one)}" for one in of),
+                *(f"- {escaped(one)}" for one in of),
             ]
-    lines += [
-        "\n" + _escaped(changed_words(one.what, one.before, one.now)) for one in check.changed
-    ]
+    lines += ["\n" + escaped(changed_words(one.what, one.before, one.now)) for one in check.changed]
     text = "\n".join(lines) + "\n"
-    if most is None or len(text.encode()) <= most:
-        return text
-    end = "\n\n(cut off: see the log)\n"
-    cut = text.encode()[: most - len(end.encode())].decode(errors="ignore")
-    return cut[: cut.rfind("\n") + 1] + end
+    return text if most is None else within(text, most, "see the log")
 
 
 def _row(result: Checked) -> str:
@@ -58,19 +52,13 @@ def _row(result: Checked) -> str:
     word = word_of(result)
     cells = (
         f"{_SIGNS[word]} {word}",
-        f"`{harmless(result.budget.name).replace('`', '')}`".replace("|", "\\|"),
+        cell(result.budget.name),
         f"{result.budget.sign} {limit}",
         used_words(result),
         known_words(result),
         f"{result.runs:,}",
     )
-    return "| " + " | ".join(cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    for sign in "\\`*_{}[]<>|#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return row(cells)
 
 
 def annotations(check: Check) -> str:

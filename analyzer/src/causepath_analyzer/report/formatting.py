@@ -1,10 +1,12 @@
 """How numbers and other people's words are written in text reports."""
 
+import os
 import re
 import shlex
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -128,6 +130,11 @@ def tail_of_path(path: str, width: int) -> str:
     while cell_len(path) > width and "/" in path:
         path = path.partition("/")[2]
     return path
+
+
+def near(place: str) -> str:
+    """`place`, which begins with the path of a file, as seen from here if it lies below."""
+    return place.removeprefix(str(Path.cwd()) + os.sep)
 
 
 def shell(path: str) -> str:

@@ -63,6 +63,19 @@ def run_text(
     """Writes the lines of the report on one run, which was read from `inputs`; `paths` name
     them."""
     return [
+        *overview(view, marks),
+        Text(),
+        *_opportunities(view, marks),
+        Text(),
+        *_lacking(view),
+        *health_lines(view.run.health, inputs),
+        *_next(view, paths),
+    ]
+
+
+def overview(view: RunView, marks: Marks) -> list[Text]:
+    """Writes what the run was, and where its time and money went."""
+    return [
         _headline(view, marks),
         *_when(view.run),
         *_ending(view, marks),
@@ -71,12 +84,6 @@ def run_text(
         *_waits(view),
         Text(),
         *_wall(view, marks),
-        Text(),
-        *_opportunities(view, marks),
-        Text(),
-        *_lacking(view),
-        *health_lines(view.run.health, inputs),
-        *_next(view, paths),
     ]
 
 
@@ -250,7 +257,7 @@ _BESIDE_TITLE: Final = 35
 _LONGEST_TITLE: Final = 72
 
 
-_WHY_NONE: Final[Mapping[WhyNone, str]] = {
+WHY_NONE: Final[Mapping[WhyNone, str]] = {
     "untrusted": "none computed, the times in this trace mean nothing",
     "no_length": "none, as no span of this trace has a length",
     "no_calls": "none to be seen, as no span is a call of a model or a tool",
@@ -262,7 +269,7 @@ _WHY_NONE: Final[Mapping[WhyNone, str]] = {
 
 def _opportunities(view: RunView, marks: Marks) -> list[Text]:
     if view.why_none is not None:
-        return [Text(f"Opportunities: {_WHY_NONE[view.why_none]}")]
+        return [Text(f"Opportunities: {WHY_NONE[view.why_none]}")]
     room = min(marks.width - _BESIDE_TITLE, _LONGEST_TITLE)
     wall_ns = view.run.trace.wall_ns
     lines = [Text(f"{'Opportunities':<{room}}{'saves':>8}{'':>8}  evidence", style="title")]
