@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import pickle
+import re
 import sys
 import threading
 import types
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anthropic
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 
 import causepath
 from tests.plugin.conftest import NATIVE
@@ -521,6 +523,55 @@ def test_a_span_that_says_at_its_end_that_it_is_of_a_tool() -> None:
     text = traced(carry_out, asks)
     assert "look  tool id=toolu_s (UNSET) <-tool_call- chat m #1" in text
     assert "inferred id=" not in text
+
+
+def writes_a_span(q: str) -> str:
+    about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
+    with trace.get_tracer("app").start_as_current_span("look", attributes=about):
+        return f"found {q}"
+
+
+async def writes_a_span_later(q: str) -> str:
+    return writes_a_span(q)
+
+
+def answers_a_client(q: str) -> str:
+    """As a server in this process does, which has the context of its client from a header."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
+    with trace.get_tracer("server").start_as_current_span(
+        "tools/call search",
+        context=propagate.extract(carrier, Context()),
+        kind=trace.SpanKind.SERVER,
+        attributes=about,
+    ):
+        return f"found {q}"
+
+
+@pytest.mark.parametrize("function", [writes_a_span, answers_a_client])
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda function: causepath.tool(function, name="search"),
+        lambda function: function,
+    ],
+    ids=["declared", "found"],
+)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_span_that_others_write_inside_a_tool_is_no_other_call(
+    measured: Any, function: Any, order: Any
+) -> None:
+    table = {"search": measured(function)}
+
+    def carry_out(calls: Any) -> list[Any]:
+        return [result(calls[at].id, table["search"](**calls[at].input)) for at in order]
+
+    asks = Reply([ToolUse("search", {"q": q}, id=f"toolu_{q}") for q in "xy"], usage=USAGE)
+    text = traced(carry_out, asks)
+    tools = re.findall(r"^ +execute_tool search .*id=(toolu_.)", text, re.MULTILINE)
+    assert tools == [f"toolu_{'xy'[at]}" for at in order], text
+    assert len(re.findall("id=", text)) == 2, text
 
 
 # -- two runs, one tool

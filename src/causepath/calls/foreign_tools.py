@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.calls.matching import Given
 from causepath.calls.tool_spans import tool_call_links, tool_id, tool_of
 from causepath.otel import semconv
-from causepath.otel.span_access import attributes_of, is_native
+from causepath.otel.span_access import attributes_of, is_native, is_server
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -87,8 +87,6 @@ class ForeignTools:
         call_id, name = attributes_of(span).get(semconv.TOOL_CALL_ID), tool_of(span)
         if isinstance(call_id, str):
             return self._runs.take_by_id(call_id)
-        return (
-            self._runs.take(name, 0, NOTHING_GIVEN, context=here)
-            if self._runs.is_asked(name)
-            else None
-        )
+        if is_server(span) or not self._runs.is_asked(name):
+            return None  # a server answers a call, whose span is its client's
+        return self._runs.take(name, 0, NOTHING_GIVEN, context=here)

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from causepath.calls.announced_tool import told_in
 from causepath.calls.declared_runs import DeclaredRuns
 from causepath.calls.matching import CALL_IDS, Here, is_equal, is_made_again, which
-from causepath.calls.runs import AskedTool, Run, run_in
+from causepath.calls.runs import AskedTool, Run, busy_runs, run_in
 from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
@@ -273,7 +273,7 @@ class OpenRuns:
         else here. If a framework has announced the call, its id decides. If the function already
         carried out a call whose result has not been sent, this is a retry of that call. With
         `qualified`, the model may know the tool by a longer name (`server__search` for `search`);
-        then the arguments have to be equal.
+        then the arguments have to be equal. Inside a tool, it is no other one of the same run.
         """
         context = self.here() if context is None else context
         told = told_in(context)
@@ -281,11 +281,13 @@ class OpenRuns:
         if call_id is not None and self.issuer(call_id) is not None:
             return self.take_by_id(call_id)
         here = self._place(context, is_near=bool(by))
+        busy = busy_runs(context)
         with self._lock:
-            named = self._asked_by_name.get(name, ())
+            named = [a for a in self._asked_by_name.get(name, ()) if a.run not in busy]
             asked = [a for a in named if not a.taken and not a.open]
             if qualified and not asked:
-                asked = [a for a in self._asked_as(name) if is_equal(a.call.input, given)]
+                longer = (a for a in self._asked_as(name) if a.run not in busy)
+                asked = [a for a in longer if is_equal(a.call.input, given)]
             asked += [a for a in named if a.ended and by and a.function == by]
             open_now = [a for a in asked if not a.ended or a.failed]
             taken, _ = which(asked, open_now, given, here, strict=False)
@@ -310,9 +312,10 @@ class OpenRuns:
         It is made `inside` calls of which that is not known, and with all of those `around`. One
         function makes no call twice, but after it failed, or if its arguments say so.
         """
-        here = self._place(self.here())
+        context = self.here()
+        here, busy = self._place(context), busy_runs(context)
         with self._lock:
-            named = self._asked_by_name.get(name, ())
+            named = [a for a in self._asked_by_name.get(name, ()) if a.run not in busy]
             asked = [a for a in named if not a.taken and (not a.open or a in inside)]
             done = [
                 a for a in asked if any(c.by is by and c.error_type is None for c in a.candidates)

@@ -36,6 +36,10 @@ ENCLOSING_KEY = otel.create_key("causepath-enclosing-run")
 """The key of the innermost run around what is current, also around a tool, which itself is in
 none."""
 
+TOOLS_KEY = otel.create_key("causepath-tools-around")
+"""The key of the tool calls that replies asked for and that are around what is current, the
+innermost first."""
+
 MAX_DEPTH = 1_000
 """Runs or frames around something that are looked at."""
 
@@ -77,6 +81,12 @@ class AskedTool:
     """The call that is known to be this one, as long as it is in progress."""
     open: int = 0
     """The number of them in progress."""
+
+    def is_surely_going_on(self) -> bool:
+        """Tells whether a call in progress is known to be this one."""
+        return self.operation is not None or (
+            self.open > 0 and any(call.sure and not call.end_ns for call in self.candidates)
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -148,6 +158,23 @@ def below_remote(trace_id: int, span_id: int, flags: int) -> Context:
 def outermost(context: Context) -> bool | None:
     """Says of a run that begins in this context that none is around it: `True`, or nothing."""
     return True if enclosing_run(context) is None else None
+
+
+def inside_tool(asked: AskedTool, context: Context) -> Context:
+    """Makes the context inside a call that a reply asked for."""
+    around = _tools_around(context)[: MAX_DEPTH - 1]
+    return otel.set_value(TOOLS_KEY, (asked, *around), context)
+
+
+def busy_runs(context: Context) -> Sequence[Run]:
+    """Lists the runs whose tools are around what is current in this context: what such a tool does
+    is no other tool call of its run."""
+    return [asked.run for asked in _tools_around(context) if asked.is_surely_going_on()]
+
+
+def _tools_around(context: Context) -> tuple[AskedTool, ...]:
+    around = context.get(TOOLS_KEY)
+    return around if isinstance(around, tuple) else ()
 
 
 def run_in(context: Context) -> Run | None:

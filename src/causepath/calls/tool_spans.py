@@ -8,7 +8,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
-from causepath.calls.runs import RUN_KEY
+from causepath.calls.runs import RUN_KEY, inside_tool
 from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.span_access import attributes_of, name_of, take_away
@@ -124,7 +124,8 @@ class ToolSpans:
             start_time=start_ns,
         )
         # What the tool asks a model for is a conversation of its own.
-        return span, otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
+        context = otel.set_value(RUN_KEY, None, trace.set_span_in_context(span, parent))
+        return span, context if asked is None else inside_tool(asked, context)
 
     @harmless(None)
     def look_at(

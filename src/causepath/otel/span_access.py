@@ -111,6 +111,10 @@ def is_client(span: Any) -> bool:
     return getattr(span, "kind", None) is SpanKind.CLIENT
 
 
+def is_server(span: Any) -> bool:
+    return getattr(span, "kind", None) is SpanKind.SERVER
+
+
 def write_ending(span: Span, ending: Ending) -> None:
     """Says how what a span measures has ended; of a run, also in the words of a report."""
     if attributes_of(span).get(semconv.OPERATION) == "invoke_agent":
