@@ -336,6 +336,20 @@ def test_a_held_stream_waited_for_its_first_token_as_long_as_on_the_path() -> No
     assert "generation" not in wall.path
 
 
+def test_the_time_of_a_tool_is_counted_once_whatever_lies_in_it() -> None:
+    trace = drawn(
+        """
+        agent run          |--------------------|
+          llm one          |--|
+          tool x               |---------|
+            chain step          |------|
+            database query             |-|
+        """
+    )
+    spent_ms = {kind: ns // MS for kind, ns in explained(trace).wall.kind_sums.items()}
+    assert spent_ms == {"agent": 21, "llm": 3, "tool": 10, "database": 2}
+
+
 @contextmanager
 def judged() -> Iterator[tuple[ModuleType, ModuleType]]:
     """The traces with a careful person's answers, used in place where they are."""

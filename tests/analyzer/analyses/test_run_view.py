@@ -83,7 +83,7 @@ def test_facts_about_a_run() -> None:
         "left_open": None,
         "edges": {"data": 2, "issue": 1},
         "kinds": (
-            KindTime("tool", 10 * UNIT, 10 / 23, 12 * UNIT),
+            KindTime("tool", 10 * UNIT, 10 / 23, 10 * UNIT),
             KindTime("agent", 5 * UNIT, 5 / 23, None),
             KindTime("generation", 3 * UNIT, 3 / 23, 3 * UNIT),
             KindTime("llm", 3 * UNIT, 3 / 23, 3 * UNIT),

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.critical_path import CriticalPath, generated_until_ns
-from causepath_analyzer.analyses.path.kinds import Kind, SpanKinds
+from causepath_analyzer.analyses.path.kinds import KINDS, Kind, SpanKinds
 from causepath_analyzer.model import CATEGORIES, NO_SPAN, Category, Trace
 
 
@@ -16,7 +16,7 @@ class WallTime(Struct, frozen=True):
     ``path`` is wall time by kind, most first. ``sums`` are the plain sums of the durations of the
     spans of each category, without spans inside one of the same category; they may exceed the
     wall. A tool's time leaves out the wait for a person in it. ``kind_sums`` are the same by kind,
-    model calls split at their first token.
+    without spans inside one of the same kind, model calls split at their first token.
     """
 
     path: Mapping[Kind, int]
@@ -42,14 +42,19 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
     sums: dict[Category, int] = {}
     kind_sums: dict[Kind, int] = {}
     spans, parents, own = trace.spans, trace.parents, kinds.own
-    # Which categories are open above a span, as bits: a category is counted at its top only.
+    # Which categories are open above a span, as bits: a category is counted at its top only. So is
+    # a kind: what an internal step of a tool took is in what the tool took.
     above = [0] * len(spans)
+    kinds_above = [0] * len(spans)
     for i in kinds.top_down:
         span, parent = spans[i], parents[i]
         category = span.category
         bit = _BITS[category]
-        seen = above[parent] if parent != NO_SPAN else 0
-        above[i] = seen | bit
+        kind_bit = _KIND_BITS[own[i]]
+        seen = kinds_seen = 0
+        if parent != NO_SPAN:
+            seen, kinds_seen = above[parent], kinds_above[parent]
+        above[i], kinds_above[i] = seen | bit, kinds_seen | kind_bit
         if seen & bit:
             continue
         spent = (span.end_ns or 0) - span.start_ns
@@ -66,7 +71,7 @@ def _sums(trace: Trace, kinds: SpanKinds) -> tuple[dict[Category, int], dict[Kin
                 kind_sums["agent"] = kind_sums.get("agent", 0) + spent - generated
         else:
             kind = own[i]
-            if kind != "llm":
+            if kind != "llm" and not kinds_seen & kind_bit:
                 kind_sums[kind] = kind_sums.get(kind, 0) + spent
             if category == "human" and seen & _BITS["tool"]:
                 # The tool could not begin before the person had answered.
@@ -80,6 +85,7 @@ _BITS: Final[dict[Category, int]] = {
     category: 1 << place for place, category in enumerate(CATEGORIES)
 }
 _BITS["chain"] = _BITS["agent"]
+_KIND_BITS: Final[dict[Kind, int]] = {kind: 1 << place for place, kind in enumerate(KINDS)}
 
 
 def _split(ttft_ns: int | None, spent_ns: int, sums: dict[Kind, int]) -> None:
