@@ -42,6 +42,7 @@ from causepath_analyzer.model import (
     Tokens,
     ToolCall,
     Trace,
+    Transport,
 )
 from causepath_analyzer.read.tree.build import build
 
@@ -141,6 +142,23 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         issued=tuple(_listed(facts, "issued")),
         blocks=_blocks(facts) if "blocks" in facts else None,
         generated_ns=int(facts["generated"]) * unit_ns if "generated" in facts else None,
+        transport=_transport(facts, unit_ns),
+    )
+
+
+def _transport(facts: dict[str, str], unit_ns: int) -> Transport | None:
+    """``stream=30/1/6``: thirty events, the first after one unit, and once six units passed
+    without any. ``connect=new/2``, ``connect=kept/0``: a connection, and the wait for it."""
+    if "stream" not in facts and "connect" not in facts:
+        return None
+    events, first, gap = facts["stream"].split("/") if "stream" in facts else ("0", "0", "0")
+    kind, _, wait = facts.get("connect", "").partition("/")
+    return Transport(
+        int(events) if "stream" in facts else None,
+        int(first) * unit_ns if "stream" in facts else None,
+        int(gap) * unit_ns if "stream" in facts else None,
+        int(wait) * unit_ns if wait else None,
+        kind == "new" if kind else None,
     )
 
 

@@ -670,6 +670,11 @@ TOOL_OUTCOME: Final = "causepath.tool.outcome"
 
 STREAM_LAST_EVENT_MS: Final = "causepath.stream.last_event_ms"
 STREAM_HELD_MS: Final = "causepath.stream.held_ms"
+STREAM_EVENTS: Final = "causepath.stream.events"
+STREAM_FIRST_EVENT_MS: Final = "causepath.stream.first_event_ms"
+STREAM_LONGEST_GAP_MS: Final = "causepath.stream.longest_gap_ms"
+CONNECTION_WAIT_MS: Final = "causepath.connection.wait_ms"
+CONNECTION_NEW: Final = "causepath.connection.new"
 
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": MODEL,
@@ -702,6 +707,11 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "first_token_ns": (FIRST_TOKEN_NS,),
     "stream_last": (STREAM_LAST_EVENT_MS,),
     "stream_held": (STREAM_HELD_MS,),
+    "stream_events": (STREAM_EVENTS,),
+    "stream_first": (STREAM_FIRST_EVENT_MS,),
+    "stream_gap": (STREAM_LONGEST_GAP_MS,),
+    "connection_wait": (CONNECTION_WAIT_MS,),
+    "connection_new": (CONNECTION_NEW,),
     "finish": FINISH_REASONS,
     "streamed": STREAMED,
     "invocation": INVOCATION_PARAMETERS,

@@ -118,6 +118,21 @@ class Terms(Struct, frozen=True, gc=False):
 NO_TERMS: Final = Terms()
 
 
+class Transport(Struct, frozen=True, gc=False):
+    """The pace of the stream of one call, and its connection. ``None`` means nobody said."""
+
+    events: int | None = None
+    """The events of the stream, the first and the last among them."""
+    first_event_ns: int | None = None
+    """From the start of the span to the first of them, which need not be a part of the answer."""
+    longest_gap_ns: int | None = None
+    """The longest that the reader of the stream waited for one event after the first."""
+    connection_ns: int | None = None
+    """The wait for a connection."""
+    is_new: bool | None = None
+    """The connection was opened for this call."""
+
+
 class ModelCall(Struct, frozen=True, gc=False):
     """The facts about one request to a model. ``None`` means nobody said."""
 
@@ -159,6 +174,7 @@ class ModelCall(Struct, frozen=True, gc=False):
     """The provider's own word for why its cache did not have all of the prompt."""
     cache_missed: int | None = None
     """The tokens that the cache would have had else, as the provider estimates."""
+    transport: Transport | None = None
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -15,6 +15,7 @@ from causepath_analyzer.analyses.findings import (
     cp202_broken_cache,
     cp203_uncached_prefix,
     cp304_prompt_heavy,
+    cp403_stalls,
     cp405_long_answers,
     cp501_retries,
     cp502_hidden_errors,
@@ -22,6 +23,7 @@ from causepath_analyzer.analyses.findings import (
     cp504_time_outs,
     cp601_uncovered_time,
     cp602_waiting_for_a_person,
+    cp603_new_connections,
     cp605_many_calls,
 )
 from causepath_analyzer.analyses.findings.rule import Rule
@@ -36,6 +38,7 @@ RULES: Final[Mapping[str, Rule]] = {
         cp202_broken_cache.RULE,
         cp203_uncached_prefix.RULE,
         cp304_prompt_heavy.RULE,
+        cp403_stalls.RULE,
         cp405_long_answers.RULE,
         cp501_retries.RULE,
         cp502_hidden_errors.RULE,
@@ -43,6 +46,7 @@ RULES: Final[Mapping[str, Rule]] = {
         cp504_time_outs.RULE,
         cp601_uncovered_time.RULE,
         cp602_waiting_for_a_person.RULE,
+        cp603_new_connections.RULE,
         cp605_many_calls.RULE,
     )
 }

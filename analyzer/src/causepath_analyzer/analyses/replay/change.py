@@ -109,3 +109,39 @@ class FirstAttempt(Struct, frozen=True):
     def apply(self, editing: Editing) -> None:
         """Leaves the failed attempts and the pauses out."""
         editing.no_retries(frozenset(self.attempts))
+
+
+class Steady(Struct, frozen=True):
+    """Replies whose stream does not stand still; each with the time that it did."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("what it takes to get past a stall",)
+
+    stalls: tuple[tuple[int, int], ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says how the stream goes on."""
+        return "the stream goes on at the pace of its other events"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets the reply end so much earlier."""
+        for call, ns in self.stalls:
+            editing.shorten(call, ns)
+
+
+class KeptOpen(Struct, frozen=True):
+    """Calls over a connection that is open; each with its wait for a new one."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("connections that the server closes",)
+
+    waits: tuple[tuple[int, int], ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says that no call has to connect."""
+        return "a connection that is open is there at once"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets the request be sent so much earlier."""
+        for call, ns in self.waits:
+            editing.shorten(call, ns, at_start=True)

@@ -452,6 +452,22 @@ class Editing:
 
     # -- how long
 
+    def shorten(self, call: int, by_ns: int, *, at_start: bool = False) -> None:
+        """Takes `by_ns` from the own time of `call` and its parts, from its end or its start on."""
+        events = [e for part in self._with_parts(call) for e in owned_by(self._plan, part)]
+        events.sort(key=self._plan.times.__getitem__, reverse=not at_start)
+        left_ns = by_ns
+        for event in events:
+            gap = self._gap(event)
+            cut = min(left_ns, gap)
+            if cut > 0:
+                self.changes.gaps[event] = gap - cut
+                left_ns -= cut
+        told = self.told(call)
+        if at_start and told is not None and told.ttft_ns is not None:
+            sooner = max(0, told.ttft_ns - (by_ns - left_ns))
+            self.changes.calls[call] = replace(told, ttft_ns=sooner)
+
     def scale(self, span: int, phase: str, factor: Factor) -> None:
         """Scales the own time of `span` and, but for agents, of all that is part of it.
 

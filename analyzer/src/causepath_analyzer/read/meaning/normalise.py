@@ -35,6 +35,7 @@ from causepath_analyzer.model import (
     Terms,
     Tokens,
     ToolCall,
+    Transport,
 )
 from causepath_analyzer.read.meaning import categories, content
 
@@ -476,6 +477,7 @@ def call_of(
         _said_currency(facts) if "said_cost" in facts else None,
         _lower(facts["cache_diagnosis"]) if "cache_diagnosis" in facts else None,
         _count(facts["cache_missed"]) if "cache_missed" in facts else None,
+        _transport(facts) if "stream_gap" in facts or "connection_new" in facts else None,
     )
 
 
@@ -906,6 +908,16 @@ def generated(facts: Facts) -> int | None:
 
 
 _MILLISECOND: Final = 1_000_000
+
+
+def _transport(facts: Facts) -> Transport:
+    return Transport(
+        _count(facts.get("stream_events")),
+        nanoseconds(facts.get("stream_first"), _MILLISECOND),
+        nanoseconds(facts.get("stream_gap"), _MILLISECOND),
+        nanoseconds(facts.get("connection_wait"), _MILLISECOND),
+        flag(facts.get("connection_new")),
+    )
 
 
 def _finish_reasons(value: object) -> tuple[str, ...]:

@@ -657,6 +657,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         said_currency=inner.said_currency or outer.said_currency,
         cache_diagnosis=inner.cache_diagnosis or outer.cache_diagnosis,
         cache_missed=inner.cache_missed if inner.cache_missed is not None else outer.cache_missed,
+        transport=outer.transport or inner.transport,
     )
 
 

@@ -1,0 +1,118 @@
+"""CP603: model calls that opened a new connection although an earlier one had been left open.
+
+    chat   |connect|-------|   tool   |connect|------|   tool   |connect|------|
+
+Keep-alive is lost where each call has a client of its own, and where a pause is longer than the
+client keeps an idle connection (httpx: 5 s). A call needs a connection of its own where others run
+beside it, and after a failure; the first one has none to use.
+"""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Final
+
+from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
+from causepath_analyzer.analyses.proof.independence import failed, where_of
+from causepath_analyzer.analyses.replay.change import KeptOpen
+
+_KEPT_NS: Final = 5_000_000_000
+"""The time for which httpx, and so the SDKs of models, keep an idle connection."""
+_CLOSED_NS: Final = 120_000_000_000
+"""Who serves closes connections that are idle for longer."""
+
+
+def new_connections(facts: Facts) -> Iterator[Candidate]:
+    """Finds calls that waited for a new connection while one was idle, as far as is known."""
+    spans = facts.trace.spans
+    idle: dict[tuple[object, ...], list[int]] = {}
+    ending: dict[tuple[object, ...], list[int]] = {}
+    for i in facts.numbers.get("llm", ()):
+        span = spans[i]
+        call = span.model_call
+        if call is None or call.transport is None or facts.kinds.calls[i] != i:
+            continue
+        is_new, wait_ns = call.transport.is_new, call.transport.connection_ns
+        if is_new is None:
+            continue
+        # Of one model, as another may be somewhere else.
+        key = span.service, span.host, call.provider, call.model
+        open_since, busy = idle.setdefault(key, []), ending.setdefault(key, [])
+        while busy and busy[0] <= span.start_ns:
+            open_since.append(heappop(busy))
+        if open_since:
+            pause_ns = span.start_ns - open_since.pop()
+            if is_new and wait_ns and pause_ns < _CLOSED_NS:
+                yield _candidate(facts, i, wait_ns, pause_ns)
+        if not failed(span) and not call.partial:
+            heappush(busy, span.ended_ns)
+
+
+def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidate:
+    span = facts.trace.spans[call]
+    where = where_of(facts.trace, (call,))
+    told = span.model_call
+    model = (told and told.model) or span.name
+    is_long = pause_ns >= _KEPT_NS
+    return Candidate(
+        title="keep the connection over pauses" if is_long else "use one client for all calls",
+        plural="keep connections over pauses" if is_long else "use one client for all calls",
+        place=f"{is_long} {where or span.name}",
+        spans=(call,),
+        change=KeptOpen(((call, wait_ns),)),
+        evidence="likely",
+        why=(
+            f"A call of {model} waited {wait_ns / 1e6:,.0f} ms for a new connection, although one "
+            f"had been free for {seconds(pause_ns)}"
+            + (
+                ": idle connections are closed after 5 s if nothing else is said."
+                if is_long
+                else ", less than the 5 s for which clients keep it: it was another client's, or "
+                "it was closed."
+            )
+        ),
+        fix=(
+            "Let the SDK keep idle connections for longer: http_client=DefaultHttpxClient("
+            "limits=Limits(keepalive_expiry=120)), the client from the SDK (openai, anthropic), "
+            "Limits from the httpx or httpx2 that it uses."
+            if is_long
+            else "Make the client once for the process (and the event loop) and use it for all "
+            "calls; read streams to their end or close them, so that their connection is free."
+        ),
+        where=where,
+        refuted_by=(
+            "a server or proxy that closes the connection, or calls from several processes or to "
+            "several addresses, each of which needs its own"
+        ),
+    )
+
+
+RULE: Final = Rule(
+    code="CP603",
+    title="A new connection where one was open",
+    what=(
+        "A model call waited until a new connection had been opened (a look-up of the name, TCP, "
+        "TLS) although an earlier call of the same model had left one: HTTP keep-alive was lost."
+    ),
+    evidence=(
+        "likely: the transport said that it opened a connection for a call that began when an "
+        "earlier one of the same model, service and host had been answered and no other call used "
+        "its connection. Nothing is said of the first call, of calls that others run beside, after "
+        "failed or unfinished ones, after two minutes (then servers close connections), or where "
+        "nobody told of connections (the plugin does)."
+    ),
+    saving=(
+        "The wall time now, minus that of a replay in which these calls do not wait for a "
+        "connection."
+    ),
+    refuted_by=(
+        "A server or proxy that closes connections; several processes or addresses, each of which "
+        "needs its own."
+    ),
+    fix=(
+        "Make one client and keep it. Where pauses are longer than 5 s, let it keep idle "
+        "connections for longer (Limits(keepalive_expiry=120) of httpx or httpx2)."
+    ),
+    find=new_connections,
+    change=KeptOpen,
+)
