@@ -1,5 +1,7 @@
 """CP502 and CP504: errors inside results that were repeated, calls that timed out; and others."""
 
+from decimal import Decimal
+
 import pytest
 
 from causepath_analyzer.analyses.findings.rule import UNKNOWN
@@ -73,6 +75,54 @@ def test_hidden_errors(drawing: str, texts: bool, expected: list[tuple[str, int]
     found = found_in(trace if texts else without_texts(trace), "CP502")
     assert [(one.title, (one.saving.ns or 0) // UNIT) for one in found] == expected
     assert all((one.evidence, one.at_most) == ("likely", True) for one in found)
+
+
+OPUS = "model=claude-opus-4-8 provider=anthropic"  # 5 $ a million: 0.1 x read, 1.25 x written
+THRICE = f"""
+    agent run       |-----------------------------------------------|
+      llm one        |--|                                {OPUS} tokens=1000/0
+      tool fetch         |---|                           id=1 given=x {FAILED} asked_by=one
+      llm two                |--|                        {OPUS} {{two}} results=1
+      tool fetch                |----|                   id=2 given=x {FAILED} asked_by=two
+      llm three                       |--|               {OPUS} {{three}} results=2
+      tool fetch                         |----|          id=3 given=x {FAILED} asked_by=three
+      llm four                                |----|     {OPUS} {{four}} results=3
+"""
+
+
+@pytest.mark.parametrize(
+    ("two", "three", "four", "usd", "tokens"),
+    [
+        ("tokens=2000/0", "tokens=3000/0", "tokens=4000/0", "0.025", 5000),
+        # What the turns wrote is written by the last one instead: 3,000 x (1.25 - 0.1) less.
+        (
+            "tokens=2000/0/0/2000",
+            "tokens=3000/0/2000/1000",
+            "tokens=4000/0/3000",
+            "0.0025",  # 2,000 written, 2,000 read, 1,000 written; 0.01975 - 0.01725
+            5000,
+        ),
+        ("tokens=2000/0", "", "tokens=4000/0", None, None),  # one was not counted
+        ("", "", "", None, None),
+    ],
+)
+def test_what_it_took_to_ask_again(
+    two: str, three: str, four: str, usd: str | None, tokens: int | None
+) -> None:
+    trace = drawn(THRICE.format(two=two, three=three, four=four), unit_ns=UNIT)
+    (found,) = found_in(trace, "CP502")
+    assert (found.saving.usd, found.saving.tokens) == (usd and Decimal(usd), tokens)
+    assert ((found.saving.ns or 0) // UNIT, found.at_most) == (10 - 1, True)
+
+
+def test_a_turn_that_asked_for_more_is_not_counted() -> None:
+    drawing = THRICE.format(two="tokens=2000/0", three="tokens=3000/0", four="tokens=4000/0")
+    drawing = drawing.replace(
+        "      llm three",
+        "      tool other                |----|     asked_by=two\n      llm three",
+    ).replace("tool other ", "tool get_y ")
+    (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP502")
+    assert (found.saving.usd, found.saving.tokens) == (Decimal("0.015"), 3000)
 
 
 LATE = """

@@ -1,5 +1,7 @@
 """CP501: what was answered after failed attempts, and what only looks like that."""
 
+from decimal import Decimal
+
 import pytest
 
 from tests.support.drawn import MS, drawn, found_in, without_texts
@@ -178,3 +180,62 @@ def test_the_fix_is_for_what_went_wrong(error: str, title: str, fix: str) -> Non
     (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP501")
     assert found.title == f"avoid 1 failed attempt {title}"
     assert found.fix.startswith(fix)
+
+
+OPUS = "model=claude-opus-4-8 provider=anthropic"  # 5 $ a million: 0.1 x read, 1.25 x written
+TWICE = """
+    agent run      |------------------------|
+      llm one       |--|                        {one} error=Overloaded
+      llm two              |----|               {two}
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "usd", "tokens"),
+    [
+        (f"{OPUS} tokens=10000/100", f"{OPUS} tokens=10000/100", "0.0525", 10_100),
+        (f"{OPUS} tokens=10000/0", f"{OPUS}", "0.05", 10_000),
+        # What failed had written 10,000 tokens, which the answered one would have had to write.
+        (f"{OPUS} tokens=10000/0/0/10000", f"{OPUS} tokens=10000/9/10000", "0.005", 10_000),
+        (f"{OPUS} tokens=10000/0/0/10000", f"{OPUS} tokens=20000/9/6000/4000", "0.028", 10_000),
+        # OpenAI caches by itself (4 $ a million, 0.1 x read): nobody would have read it.
+        (
+            "model=gpt-5.6-sol provider=openai tokens=10000/0",
+            "model=gpt-5.6-sol provider=openai tokens=10000/9/10000",
+            "0.004",
+            10_000,
+        ),
+        # What is not known stays unknown.
+        (OPUS, f"{OPUS} tokens=10000/100", None, None),
+        (f"{OPUS} tokens=0/0", f"{OPUS} tokens=10000/100", None, 0),
+        ("model=of-our-own tokens=10000/1", "model=of-our-own tokens=10000/1", None, 10_001),
+        (f"{OPUS} tokens=10/0/0/4000", f"{OPUS} tokens=10000/1", None, 10),
+    ],
+)
+def test_what_failed_attempts_were_billed(
+    one: str, two: str, usd: str | None, tokens: int | None
+) -> None:
+    (found,) = found_in(drawn(TWICE.format(one=one, two=two), unit_ns=UNIT), "CP501")
+    assert (found.saving.usd, found.saving.tokens) == (usd and Decimal(usd), tokens)
+    assert found.saving.ns == 7 * UNIT
+    assert ("What failed used" in found.why) is bool(tokens)
+
+
+def test_a_tool_that_asked_a_model_before_it_failed() -> None:
+    drawing = f"""
+        agent run      |------------------------|
+          tool get      |--|                        id=1 given=x error=ConnectionError
+            llm in      ||                          parent=1 {OPUS} tokens=1000/0
+          tool get             |----|               id=2 given=x
+    """
+    (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP501")
+    assert (found.saving.usd, found.saving.tokens) == (Decimal("0.005"), 1000)
+
+
+@pytest.mark.parametrize(("tokens", "said"), [("999/0", False), ("1001/0", True)])
+def test_attempts_that_took_no_time_are_said_from_1_percent_of_the_cost(
+    tokens: str, said: bool
+) -> None:
+    drawing = TWICE.format(one=f"{OPUS} tokens={tokens}", two=f"{OPUS} tokens=99000/0")
+    found = found_in(drawn(drawing, unit_ns=UNIT // 1000), "CP501")
+    assert [one.saving.usd is not None for one in found] == [True] * said

@@ -9,10 +9,11 @@ in no trace.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.prices import spent_in_vain
 from causepath_analyzer.analyses.findings.rule import Candidate, Evidence, Rule
 from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.analyses.path.status import is_cut_off
@@ -45,7 +46,11 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
         also = facts.flow.given(retry.again)
         same = kinds.calls[retry.failed] != retry.failed or (asked is not None and asked == also)
         known: Evidence = "proved" if same else "likely"
-        yield _candidate(facts, retry.again, [retry.failed], known)
+        then = {retry.failed: retry.again}
+        yield _candidate(facts, retry.again, [retry.failed], known, then=then)
+
+
+_NOTHING: Final[Mapping[int, int]] = {}
 
 
 def _is_stopped(error: str) -> bool:
@@ -86,7 +91,13 @@ _ANY_FIX: Final = "See why the first attempt failed, and retry in one place only
 
 
 def _candidate(
-    facts: Facts, call: int, attempts: Sequence[int], evidence: Evidence, *, by_sdk: bool = False
+    facts: Facts,
+    call: int,
+    attempts: Sequence[int],
+    evidence: Evidence,
+    *,
+    by_sdk: bool = False,
+    then: Mapping[int, int] = _NOTHING,
 ) -> Candidate:
     spans = facts.trace.spans
     errors = Counter(error for i in attempts if (error := spans[i].error) is not None)
@@ -98,6 +109,8 @@ def _candidate(
     what = f"{failed} failed attempt{'' if failed == 1 else 's'}" if failed else "back-off"
     pauses = " and the pauses behind" if failed and paused else ""
     said = f" ({listed(named)})" if named else ""
+    billed = spent_in_vain(facts, attempts, then)
+    used = f" What failed used {billed.tokens:,} tokens." if billed.tokens else ""
     return Candidate(
         title=f"avoid {what}{said}",
         plural="avoid failed attempts",
@@ -107,9 +120,10 @@ def _candidate(
         evidence=evidence,
         why=(
             f"{spans[call].name} was answered after {what}{pauses}{said}. No more is saved than "
-            "these took: what it takes to avoid them is in no trace."
+            f"these took: what it takes to avoid them is in no trace.{used}"
         ),
         fix=fix,
+        saving=billed,
         where=where_of(facts.trace, (call,)),
         refuted_by="a limit or a fault that would only have come later, at another call",
         at_most=True,
@@ -145,8 +159,9 @@ RULE: Final = Rule(
     ),
     saving=(
         "The wall time now, minus that of a replay without the failed attempts and their pauses: "
-        "an upper bound, as staying below a limit may mean waiting, too. Whether a failed attempt "
-        "was billed is not in the trace."
+        "an upper bound, as staying below a limit may mean waiting, too. And the price of the "
+        "tokens that failed attempts report, minus what the answered one would have paid for what "
+        "they had cached; where none are reported, it is not known if an attempt was billed."
     ),
     refuted_by="A limit or a fault that would only have come later, at another call.",
     fix=(

@@ -10,11 +10,12 @@ from itertools import pairwise
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
-from causepath_analyzer.analyses.findings.rule import Candidate, Rule
+from causepath_analyzer.analyses.findings.prices import spent_in_vain
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, Saving
 from causepath_analyzer.analyses.proof.independence import only_looks, where_of
 from causepath_analyzer.analyses.proof.recorded_words import outcome_of
 from causepath_analyzer.analyses.replay.change import Cached
-from causepath_analyzer.model import Span
+from causepath_analyzer.model import NO_SPAN, Span
 
 
 def hidden_errors(facts: Facts) -> Iterator[Candidate]:
@@ -66,8 +67,27 @@ def _hides_an_error(span: Span) -> bool:
     )
 
 
+def _billed(facts: Facts, repeats: Sequence[int]) -> Saving:
+    """Works out what was billed for `repeats`: the calls in them, and the turns that asked for
+    nothing else."""
+    issuers = facts.causes.issuers
+    asked: dict[int, int] = {}
+    for issuer in issuers:
+        asked[issuer] = asked.get(issuer, 0) + 1
+    then = {
+        issuers[i]: facts.causes.answered_by[i]
+        for i in repeats
+        if issuers[i] != NO_SPAN and asked[issuers[i]] == 1
+    }
+    return spent_in_vain(facts, [*then, *repeats], then)
+
+
 def _candidate(facts: Facts, name: str, calls: Sequence[int]) -> Candidate:
     number = "twice" if len(calls) == 2 else f"{len(calls)} times"
+    billed = _billed(facts, calls[1:])
+    used = (
+        f" What it took to ask for it again was {billed.tokens:,} tokens." if billed.tokens else ""
+    )
     return Candidate(
         title=f"do not repeat {name}: it failed {number}",
         plural="do not repeat calls that fail",
@@ -78,8 +98,9 @@ def _candidate(facts: Facts, name: str, calls: Sequence[int]) -> Candidate:
         why=(
             f"{name} was called {number} with equal arguments, and each result says that it "
             "failed, although the status of its spans is ok. No more is saved than the repeats "
-            "took: what would have been done instead is in no trace."
+            f"took: what would have been done instead is in no trace.{used}"
         ),
+        saving=billed,
         fix=(
             f"Let {name} say what is wrong and what would work (and mark its result as an error), "
             "so that the model does not try the same again; refuse a call that has just failed."
@@ -106,7 +127,9 @@ RULE: Final = Rule(
     ),
     saving=(
         "The wall time now, minus that of a replay in which each repeat takes a look-up: an upper "
-        "bound. The turns in which the model asked again are not counted."
+        "bound, in which the turns that asked again are not counted. And the price of the turns "
+        "that asked for nothing else, and of the calls in the repeats, minus what later calls "
+        "would have paid for what these had cached: an upper bound as well."
     ),
     refuted_by="A result that only sounds like an error, or a fault that might have passed.",
     fix=(

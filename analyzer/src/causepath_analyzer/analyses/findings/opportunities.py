@@ -136,7 +136,7 @@ def _saving(
     if not changes:
         return own
     wall_ns = replay.facts.trace.wall_ns
-    cheaper = bool(own.usd or own.tokens)
+    cheaper = _is_cheaper(replay.facts, own)
     most_ns = sum(_at_most_ns(replay.facts.causes, one) for one in group if one.change is not None)
     if not cheaper and not worth_saying(most_ns, wall_ns):
         return None
@@ -144,6 +144,15 @@ def _saving(
     if not cheaper and not worth_saying(saving_ns, wall_ns):
         return None
     return replace(own, ns=saving_ns)
+
+
+def _is_cheaper(facts: Facts, saving: Saving) -> bool:
+    """Tells whether 1 % of the cost of the run or more is saved; of its tokens without a price."""
+    whole = facts.cost.usd if saving.usd else None
+    if saving.usd is not None:
+        return saving.usd > 0 and (whole is None or saving.usd * 100 >= whole)
+    used = facts.usage.tokens
+    return bool(saving.tokens) and (saving.tokens or 0) * 100 >= used.input + used.output
 
 
 def _grouped(found: Iterable[Candidate]) -> Iterable[Sequence[Candidate]]:

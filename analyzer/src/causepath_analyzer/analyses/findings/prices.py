@@ -1,13 +1,14 @@
 """The money that a change of model calls saves: by price, and unknown where one is."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Saving
 from causepath_analyzer.analyses.path.cost import cost_of
-from causepath_analyzer.model import Tokens
+from causepath_analyzer.model import NO_SPAN, Tokens
 
 
 def spent(facts: Facts, spans: Sequence[int]) -> Saving:
@@ -26,6 +27,50 @@ def spent(facts: Facts, spans: Sequence[int]) -> Saving:
     cost = cost_of(known, [trace.spans[i].start_ns for i in calls], facts.prices)
     tokens = sum(call.tokens.input + call.tokens.output for call in known if call.tokens)
     return Saving(usd=cost.usd if cost.is_whole else None, tokens=tokens)
+
+
+def spent_in_vain(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -> Saving:
+    """Adds up what `spans` used, minus what it costs that the calls which came `then` find less in
+    a cache: by model call of `spans` the next one of its conversation.
+
+    What was billed and not counted is unknown, and so is all of it.
+    """
+    own = spent(facts, spans)
+    if own.usd is None:
+        return own
+    more = _uncached(facts, spans, then)
+    if not more:
+        return own
+    dearer = cheaper(facts, more).usd
+    return replace(own, usd=None if dearer is None else max(Decimal(0), own.usd + dearer))
+
+
+def _uncached(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -> dict[int, Tokens]:
+    """Works out what the calls that came `then` would have been billed for, had those in `spans`
+    cached nothing for them."""
+    trace, dropped = facts.trace, frozenset(spans)
+    found: dict[int, Tokens] = {}
+    for i in sorted(dropped.intersection(then)):
+        after = then[i]
+        while after in dropped and after in then and then[after] > after:
+            after = then[after]
+        told = trace.spans[i].model_call
+        other = trace.spans[after].model_call if after != NO_SPAN and after not in dropped else None
+        if told is None or told.tokens is None or other is None or other.tokens is None:
+            continue
+        if told.model != other.model:
+            continue
+        was, now = told.tokens, found.get(after, other.tokens)
+        on_request = bool(was.cache_write)  # else what was not read was cached all the same
+        put = was.cache_write if on_request else was.input - was.cache_read
+        lost = min(max(0, put), now.cache_read)
+        found[after] = replace(
+            now,
+            cache_read=now.cache_read - lost,
+            cache_write=now.cache_write + (lost if on_request else 0),
+            cache_write_1h=now.cache_write_1h + min(was.cache_write_1h, lost),
+        )
+    return found
 
 
 def cheaper(facts: Facts, then: Mapping[int, Tokens]) -> Saving:
