@@ -11,6 +11,7 @@ from rich.text import Text
 from causepath_analyzer.analyses.diagnosis import Check, Diagnosis, Emitter, Status
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import count, fitted, harmless, percent, tail_of_path
+from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 
 SCHEMA: Final = "causepath.doctor/1"
 _EMITTERS: Final = 12
@@ -63,23 +64,9 @@ def _check(check: Check) -> list[Text]:
     return [line, *(Text(f"     {part}", style="note") for part in advice)]
 
 
-class _Skipped(Struct):
-    where: str
-    why: str
-
-
-class _Input(Struct):
-    path: str
-    format: str | None
-    spans: int
-    skipped: list[_Skipped]
-    skipped_total: int
-    problem: str | None
-
-
 class _Doctor(Struct):
     schema: str
-    inputs: list[_Input]
+    inputs: list[InputJson]
     traces: int
     spans: int
     emitters: Sequence[Emitter]
@@ -90,17 +77,7 @@ def doctor_json(inputs: Sequence[Input], found: Diagnosis) -> bytes:
     """The diagnosis in schema `SCHEMA`. Fields may be added, not changed."""
     report = _Doctor(
         schema=SCHEMA,
-        inputs=[
-            _Input(
-                entry.path,
-                entry.format,
-                entry.spans,
-                [_Skipped(part.where, part.why) for part in entry.skipped],
-                entry.skipped_total,
-                None if entry.problem is None else str(entry.problem),
-            )
-            for entry in inputs
-        ],
+        inputs=inputs_json(inputs),
         traces=found.traces,
         spans=found.spans,
         emitters=found.emitters,

@@ -22,25 +22,11 @@ from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run_view import RunView
 from causepath_analyzer.analyses.summary import Spread, Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
+from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told
 
 REPORT_SCHEMA: Final = "causepath.report/2"
 CHECK_SCHEMA: Final = "causepath.check/2"
-
-
-class _Skipped(Struct):
-    where: str
-    why: str
-
-
-class _Input(Struct):
-    path: str
-    format: str | None
-    spans: int
-    skipped: list[_Skipped]
-    skipped_total: int
-    problem: str | None
-    notes: Sequence[str]
 
 
 class _Section(Struct):
@@ -191,7 +177,7 @@ class _Summary(Struct):
 
 class _Report(Struct):
     schema: str
-    inputs: list[_Input]
+    inputs: list[InputJson]
     traces: Sequence[msgspec.Raw]
     summary: _Summary
     program: ProgramTime | msgspec.UnsetType = msgspec.UNSET
@@ -247,7 +233,7 @@ class _Checked(Struct):
 
 class _Check(Struct):
     schema: str
-    inputs: list[_Input]
+    inputs: list[InputJson]
     runs: int
     endings: Mapping[Status, int]
     budgets: list[_Checked]
@@ -266,7 +252,7 @@ def report_json(
     """Writes the report in schema `REPORT_SCHEMA` on `traces`, each as `trace_json` wrote it."""
     report = _Report(
         schema=REPORT_SCHEMA,
-        inputs=_inputs(inputs),
+        inputs=inputs_json(inputs),
         traces=[msgspec.Raw(trace) for trace in traces],
         summary=_Summary(
             traces=summary.traces,
@@ -299,7 +285,7 @@ def check_json(inputs: Sequence[Input], check: Check) -> bytes:
     """Writes budgets in schema `CHECK_SCHEMA`; money is a decimal string, all else whole."""
     told = _Check(
         schema=CHECK_SCHEMA,
-        inputs=_inputs(inputs),
+        inputs=inputs_json(inputs),
         runs=check.runs,
         endings=check.endings,
         budgets=[_checked(result) for result in check.budgets],
@@ -381,21 +367,6 @@ def _prices(cost: Cost) -> _Prices:
         is_doubtful=cost.is_doubtful,
         said_in=cost.said_in,
     )
-
-
-def _inputs(inputs: Sequence[Input]) -> list[_Input]:
-    return [
-        _Input(
-            path=entry.path,
-            format=entry.format,
-            spans=entry.spans,
-            skipped=[_Skipped(skipped.where, skipped.why) for skipped in entry.skipped],
-            skipped_total=entry.skipped_total,
-            problem=None if entry.problem is None else str(entry.problem),
-            notes=entry.notes,
-        )
-        for entry in inputs
-    ]
 
 
 def _trace(view: RunView) -> _Trace:

@@ -17,6 +17,7 @@ from causepath_analyzer.report.formatting import (
     money,
     short_id,
 )
+from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 from causepath_analyzer.report.json import written
 from causepath_analyzer.report.run_text import status_words
 from causepath_analyzer.report.waterfall import Marks
@@ -78,17 +79,9 @@ class _Run(Struct):
     """The run used more than was counted, or more than what has a price."""
 
 
-class _Input(Struct):
-    path: str
-    format: str | None
-    spans: int
-    skipped_total: int
-    problem: str | None
-
-
 class _List(Struct):
     schema: str
-    inputs: list[_Input]
+    inputs: list[InputJson]
     runs: list[_Run]
 
 
@@ -96,16 +89,7 @@ def list_json(inputs: Sequence[Input], briefs: Sequence[Brief]) -> bytes:
     """Writes the list in schema `SCHEMA`. Fields may be added, not changed."""
     told = _List(
         SCHEMA,
-        [
-            _Input(
-                entry.path,
-                entry.format,
-                entry.spans,
-                entry.skipped_total,
-                None if entry.problem is None else str(entry.problem),
-            )
-            for entry in inputs
-        ],
+        inputs_json(inputs),
         [
             _Run(
                 one.trace_id,

@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from causepath_analyzer.model import Link, Skipped, SpanKind
+from causepath_analyzer.model import Link, Skipped
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import sdk_spans, values
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.span_kinds import kind_of
 
 
 class _Context(Struct, gc=False):
@@ -68,14 +69,6 @@ class _Span(Struct, gc=False):
 
 _SPAN: Final = msgspec.json.Decoder(_Span)
 _MARKS: Final = (b'"SpanContext"', b'"TraceID"')
-_KINDS: Final[tuple[SpanKind, ...]] = (
-    "internal",
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-)
 _ERROR: Final = "Error"
 
 
@@ -108,7 +101,7 @@ def _span(wire: _Span, where: str) -> Found | None:
         identity,
         span_id(wire.Parent.SpanID if wire.Parent is not None else None),
         wire.Name or "",
-        _kind(wire.SpanKind),
+        kind_of(wire.SpanKind),
         start_ns,
         end_ns if end_ns is not None and end_ns > 0 else None,
         wire.Status is not None and wire.Status.Code == _ERROR,
@@ -124,10 +117,6 @@ def _mapping(attributes: list[_Attribute] | None) -> dict[str, Raw]:
         for attribute in attributes or ()
         if attribute.Key is not None and attribute.Value is not None
     }
-
-
-def _kind(kind: int | None) -> SpanKind:
-    return _KINDS[kind] if kind is not None and 0 <= kind < len(_KINDS) else "internal"
 
 
 def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:

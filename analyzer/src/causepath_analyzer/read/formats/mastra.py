@@ -24,6 +24,7 @@ from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat, sp
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.categories import MASTRA
 
 
 class _InputDetails(Struct, gc=False):
@@ -103,30 +104,6 @@ class _Document(Struct, gc=False):
     spans: Raw = values.ABSENT
 
 
-_KINDS: Final[dict[str, Category]] = {
-    "agent_run": "agent",
-    "model_generation": "chain",
-    "model_step": "chain",
-    "model_inference": "llm",
-    "model_chunk": "other",
-    "tool_call": "tool",
-    "mcp_tool_call": "tool",
-    "client_tool_call": "tool",
-    "provider_tool_call": "tool",
-    "memory_operation": "database",
-    "rag_embedding": "embedding",
-    "rag_vector_operation": "retrieval",
-    "processor_run": "chain",
-    "generic": "chain",
-    "workflow_run": "chain",
-    "workflow_step": "chain",
-    "workflow_loop": "chain",
-    "workflow_parallel": "chain",
-    "workflow_conditional": "chain",
-    "workflow_conditional_eval": "chain",
-    "workflow_sleep": "wait",
-    "workflow_wait_event": "wait",
-}
 _CALLS: Final = ("model_inference", "model_step", "model_generation")
 """Innermost first."""
 _SPAN: Final = msgspec.json.Decoder(_Span)
@@ -162,7 +139,7 @@ class _Exported:
                 skipped.append(wire)
                 continue
             kind = wire.spanType or wire.type
-            if kind is None or (wire.spanType is None and kind not in _KINDS):
+            if kind is None or (wire.spanType is None and kind not in MASTRA):
                 skipped.append(Skipped(where, "an object that is no span"))
                 continue
             is_ours = True
@@ -226,7 +203,7 @@ def _span(wire: _Span, identity: str, calls: str, above: Iterable[_Span], where:
     if end_ns is None and wire.isEvent:
         end_ns = start_ns
     told = _told(wire)
-    category: Category = "llm" if kind == calls else _KINDS.get(kind, "other")
+    category: Category = "llm" if kind == calls else MASTRA.get(kind, "other")
     understood: values.Attributes = {
         names.CATEGORY: category,
         names.SESSION[0]: wire.threadId or told.conversationId,

@@ -22,6 +22,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.meaning import normalise, repeated_spans
 from causepath_analyzer.read.meaning.content import Unread
 from causepath_analyzer.read.meaning.repeated_spans import Completed, Read, Values, completed
+from causepath_analyzer.read.meaning.span_kinds import BY_NUMBER
 
 Number = int | str | float | None
 _Int = Annotated[int, Meta(ge=1 - (1 << 63), le=(1 << 63) - 1)]
@@ -143,12 +144,7 @@ _VALUE: Final = msgspec.json.Decoder(_Value | None)
 _SPAN: Final = msgspec.json.Decoder(_AnyTimes)
 
 _KINDS: Final[Mapping[Number, SpanKind]] = {
-    0: "internal",
-    1: "internal",
-    2: "server",
-    3: "client",
-    4: "producer",
-    5: "consumer",
+    **dict(enumerate(BY_NUMBER)),
     "SPAN_KIND_INTERNAL": "internal",
     "SPAN_KIND_SERVER": "server",
     "SPAN_KIND_CLIENT": "client",

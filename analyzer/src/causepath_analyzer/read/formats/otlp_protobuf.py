@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Link, Skipped, Span, SpanKind
+from causepath_analyzer.model import Link, Skipped, Span
 from causepath_analyzer.read.format import BinaryFormat, Found
 from causepath_analyzer.read.formats.not_a_trace import LOGS, METRICS
 from causepath_analyzer.read.input.source import read_exactly
 from causepath_analyzer.read.meaning import normalise, repeated_spans
+from causepath_analyzer.read.meaning.span_kinds import kind_of
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -26,14 +27,6 @@ _FIELDS_OF_RESOURCE_SPANS: Final = (0x0A, 0x12, 0x1A)
 _LENGTH_BYTES: Final = 4
 _HEAD: Final = 32
 _LONGEST: Final = 1 << 30
-_KINDS: Final[tuple[SpanKind, ...]] = (
-    "internal",
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-)
 _ERROR_CODE: Final = 2
 _ID_BYTES: Final = 8
 
@@ -251,7 +244,7 @@ def _span(
                 scope or None,
                 version,
             )
-    kind = _KINDS[wire.kind] if 0 <= wire.kind < len(_KINDS) else "internal"
+    kind = kind_of(wire.kind)
     understood = _understood(pairs, names.UNDERSTOOD)
     if tells:
         for event in wire.events:

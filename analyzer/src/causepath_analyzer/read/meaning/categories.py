@@ -77,6 +77,32 @@ _MONOCLE: Final[Mapping[str, Category]] = {
     "agentic.mcp.invocation": "tool",
 }
 
+MASTRA: Final[Mapping[str, Category]] = {
+    "agent_run": "agent",
+    "model_generation": "chain",
+    "model_step": "chain",
+    "model_inference": "llm",
+    "model_chunk": "other",
+    "tool_call": "tool",
+    "mcp_tool_call": "tool",
+    "client_tool_call": "tool",
+    "provider_tool_call": "tool",
+    "memory_operation": "database",
+    "rag_embedding": "embedding",
+    "rag_vector_operation": "retrieval",
+    "processor_run": "chain",
+    "generic": "chain",
+    "workflow_run": "chain",
+    "workflow_step": "chain",
+    "workflow_loop": "chain",
+    "workflow_parallel": "chain",
+    "workflow_conditional": "chain",
+    "workflow_conditional_eval": "chain",
+    "workflow_sleep": "wait",
+    "workflow_wait_event": "wait",
+}
+"""The kinds of Mastra's spans."""
+
 _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     (names.CATEGORY, _CATEGORIES),
     (
@@ -159,29 +185,7 @@ _TABLES: Final[tuple[tuple[str, Mapping[str, Category]], ...]] = (
     (names.OPERATION, _OPERATIONS),
     (
         "mastra.span.type",
-        {
-            "agent_run": "agent",
-            "model_generation": "chain",
-            "model_step": "chain",
-            "model_inference": "llm",
-            "tool_call": "tool",
-            "mcp_tool_call": "tool",
-            "client_tool_call": "tool",
-            "provider_tool_call": "tool",
-            "memory_operation": "database",
-            "rag_embedding": "embedding",
-            "rag_vector_operation": "retrieval",
-            "processor_run": "chain",
-            "generic": "chain",
-            "workflow_run": "chain",
-            "workflow_step": "chain",
-            "workflow_loop": "chain",
-            "workflow_parallel": "chain",
-            "workflow_conditional": "chain",
-            "workflow_conditional_eval": "chain",
-            "workflow_sleep": "wait",
-            "workflow_wait_event": "wait",
-        },
+        MASTRA,
     ),
     (
         "traceloop.span.kind",
