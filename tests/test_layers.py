@@ -92,6 +92,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.findings": {
         "analyses.facts",
         "analyses.limits",
+        "analyses.money",
         "analyses.path",
         "analyses.proof",
         "analyses.replay",

@@ -103,7 +103,7 @@ def carried(facts: Facts) -> tuple[Carried, ...]:
         if len(known) < 2:
             continue
         if lines is None:
-            lines = _lines(facts)
+            lines = first_token_lines(facts)
         found += _in_conversation(facts, known, lines, numbers)
     done = [one.done() for one in found if one.calls]
     return tuple(sorted(done, key=lambda one: (-(one.usd or 0), -one.tokens, one.first, one.what)))
@@ -317,7 +317,7 @@ def _rates(facts: Facts, i: int, call: ModelCall, tokens: Tokens) -> _Rates | No
     return _Rates(read, write, uncached)
 
 
-def _lines(facts: Facts) -> Mapping[str, Line]:
+def first_token_lines(facts: Facts) -> Mapping[str, Line]:
     """Shows by model how the first token follows the prompt, where the calls of the run do."""
     spans = facts.trace.spans
     models = Counter(call.model for call in facts.usage.models if call.model is not None)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from causepath_analyzer.analyses.replay.edits import LOOKUP_NS, Editing
 from causepath_analyzer.analyses.replay.schedule import Turns
+from causepath_analyzer.model import Tokens
 
 OTHER_ANSWERS: Final = "change of answer quality, and of the number of turns"
 
@@ -145,3 +146,33 @@ class KeptOpen(Struct, frozen=True):
         """Lets the request be sent so much earlier."""
         for call, ns in self.waits:
             editing.shorten(call, ns, at_start=True)
+
+
+class Lighter(Struct, frozen=True):
+    """A model call that is given fewer tokens. Its first token, which comes after ``first_ns``,
+    comes ``sooner_ns`` sooner."""
+
+    call: int
+    less: Tokens
+    first_ns: int
+    sooner_ns: int
+
+
+class SmallerPrompts(Struct, frozen=True):
+    """Model calls that are given less."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = (OTHER_ANSWERS,)
+
+    calls: tuple[Lighter, ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says how the first token follows the prompt."""
+        return "first tokens follow what no cache held of a prompt as in the calls of this run"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets the first tokens come sooner."""
+        for one in self.calls:
+            left_ns = max(0, one.first_ns - one.sooner_ns)
+            time = (left_ns, one.first_ns) if one.first_ns > 0 else (1, 1)
+            editing.lighten(one.call, one.less, time)

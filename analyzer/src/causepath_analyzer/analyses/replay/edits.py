@@ -485,6 +485,14 @@ class Editing:
         if told is not None and told.tokens is not None:
             self.changes.calls[call] = replace(told, tokens=_shrunk(told.tokens, side, tokens))
 
+    def lighten(self, call: int, less: Tokens, time: Factor) -> None:
+        """Lets `call` be given so many tokens `less`, and its first token take so many times as
+        much `time`."""
+        self.scale(call, "first_token", time)
+        told = self.told(call)
+        if told is not None and told.tokens is not None:
+            self.changes.calls[call] = replace(told, tokens=without(told.tokens, less))
+
     def scaled(self, call: int, phase: str) -> float:
         """Tells how many times as long `phase` of `call` takes by now."""
         ratio = 1.0
@@ -670,4 +678,17 @@ def _shrunk(tokens: Tokens, side: Side, factor: Factor) -> Tokens:
         cache_read=times(tokens.cache_read),
         cache_write=times(tokens.cache_write),
         cache_write_1h=times(tokens.cache_write_1h),
+    )
+
+
+def without(tokens: Tokens, less: Tokens) -> Tokens:
+    """Takes the input of `less` from that of `tokens`, and no more than there is."""
+    if tokens is NO_TOKENS:  # of a call that is not made
+        return tokens
+    return replace(
+        tokens,
+        input=max(0, tokens.input - less.input),
+        cache_read=max(0, tokens.cache_read - less.cache_read),
+        cache_write=max(0, tokens.cache_write - less.cache_write),
+        cache_write_1h=max(0, tokens.cache_write_1h - less.cache_write_1h),
     )
