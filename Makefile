@@ -8,6 +8,7 @@ BACKENDS := $(VENV)/.backends
 PHOENIX := .sdk/phoenix
 FORMATS := $(VENV)/.formats
 SPEEDSCOPE := $(VENV)/speedscope
+SCHEMAS := $(VENV)/schemas
 OLDEST := .sdk/oldest
 SILENT := .sdk/silent
 BESIDE := .sdk/beside
@@ -55,8 +56,8 @@ backends: $(BACKENDS)  ## build the collector, Jaeger and Prometheus where they 
 test-backends: backends $(PHOENIX)/.ready  ## the tests with the real collector, Jaeger and Prometheus
 	$(BIN)/python -m pytest -m "backends and not slow" tests/backends
 
-test-formats: $(FORMATS)  ## the tests that open exported files with speedscope, Polars and Arrow; needs node and npm
-	$(BIN)/python -m pytest -m formats tests/analyzer/export
+test-formats: $(FORMATS)  ## the tests that open exported files with speedscope, Polars and Arrow, and hold JUnit and SARIF against their schemas; needs node and npm
+	$(BIN)/python -m pytest -m formats tests/analyzer/export tests/analyzer/report
 
 stack: backends $(if $(JAEGER_ASSETS),,$(PHOENIX)/.ready)  ## run the collector, Jaeger and a page here, without Docker
 	$(BIN)/python -m tests.backends.programs stack
@@ -96,7 +97,7 @@ build: $(READY)  ## the wheels and source archives of both distributions, in dis
 
 requirements: $(READY)  ## pin again what requirements/*.in ask for
 	$(PIP) install uv
-	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats examples; do \
+	for name in dev anthropic-oldest anthropic-silent beside hosts opentelemetry-oldest opentelemetry-newest opentelemetry-mixed frameworks frameworks-openai2 fuzz backends phoenix formats schemas examples; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --emit-build-options --no-header --no-strip-extras --upgrade requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
@@ -113,11 +114,16 @@ $(READY): requirements/dev.txt pyproject.toml analyzer/pyproject.toml src/causep
 	@$(PIP) install --no-build-isolation --no-deps -e . -e analyzer
 	@touch $@
 
-$(FORMATS): requirements/formats.txt requirements/speedscope.sha256 $(READY)
+$(FORMATS): requirements/formats.txt requirements/schemas.txt requirements/speedscope.sha256 requirements/sarif-schema.sha256 $(READY)
 	@$(PIP) install --require-hashes -r $<
 	@rm -rf $(SPEEDSCOPE) && mkdir $(SPEEDSCOPE)
 	@cd $(SPEEDSCOPE) && npm pack --silent speedscope@1.25.0 >/dev/null && \
 	  sha256sum --check --quiet $(CURDIR)/requirements/speedscope.sha256 && tar -xzf speedscope-*.tgz
+	@rm -rf $(SCHEMAS) && mkdir $(SCHEMAS)
+	@cd $(SCHEMAS) && npm pack --silent @microsoft/jest-sarif@1.0.0-beta.0 >/dev/null && \
+	  sha256sum --check --quiet $(CURDIR)/requirements/sarif-schema.sha256 && tar -xzf microsoft-jest-sarif-*.tgz
+	@$(PIP) download --no-deps --require-hashes --dest $(SCHEMAS) -r requirements/schemas.txt && \
+	  tar -xzf $(SCHEMAS)/pytest-*.tar.gz -C $(SCHEMAS) --strip-components 1
 	@touch $@
 
 $(BACKENDS): requirements/backends.txt $(READY)

@@ -270,6 +270,18 @@ def test_github(
     assert summary.count("| ❌ fail |") == 30
 
 
+def test_what_the_step_has_written_counts_for_the_summary(
+    team: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(team / "summary.md"))
+    for size, added in ((999_980, 0), (999_600, 400), (990_000, 1_000)):
+        (team / "summary.md").write_text("x" * (size - 1) + "\n")
+        invoke(["check", "slow.jsonl", "--github"])
+        text = (team / "summary.md").read_text()[size:]
+        assert bool(text) == bool(added)
+        assert len(text.encode()) <= 1_000_000 - size
+
+
 def test_a_summary_that_is_too_long_is_cut_and_says_so(team: Path) -> None:
     from causepath_analyzer.analyses.budgets.measures import Sample, Used
     from causepath_analyzer.analyses.budgets.verdicts import checked

@@ -23,7 +23,7 @@ from causepath_analyzer.cli.finding_options import (
     wanted_rules,
 )
 from causepath_analyzer.cli.inputs import Json, read_picked
-from causepath_analyzer.cli.output import Color, add, complain, show, write
+from causepath_analyzer.cli.output import Color, add, complain, show, size_of, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
 from causepath_analyzer.cli.settings import BudgetSettings, budgets
@@ -262,7 +262,9 @@ def _tell(
         write(annotations(found).encode(), None)
         summary = os.environ.get(SUMMARY_VARIABLE)
         if summary:
-            add(check_markdown(found, MOST_SUMMARY).encode(), summary)
+            # What the step has written before counts as well.
+            left = max(0, MOST_SUMMARY - size_of(summary))
+            add(check_markdown(found, left).encode(), summary)
 
 
 def _status(verdict: Verdict, inconclusive: Literal["pass", "fail"] | None) -> ExitStatus:

@@ -128,6 +128,14 @@ def add(data: bytes, path: str) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def size_of(path: str) -> int:
+    """Counts the bytes of the file `path`: 0 where there is none."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
 def marks(*, ascii_only: bool, stream: IO[str] | None = None, saved: bool = False) -> Marks:
     """Gives block characters where `stream` (standard output) has them, else plain ones, and its
     width; or that of a file, if the text is `saved`."""

@@ -4,6 +4,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
 import msgspec
@@ -13,6 +14,7 @@ from causepath_analyzer.report.check_text import (
     amount,
     explained,
     known_words,
+    unread_words,
     used_words,
     violation_words,
     word_of,
@@ -52,26 +54,35 @@ def place(result: Checked) -> tuple[str, int] | None:
 def check_junit(check: Check) -> bytes:
     """Writes a test case for each budget: one that is inconclusive is skipped, not passed."""
     words = [word_of(result) for result in check.budgets]
+    skipped = words.count("inconclusive") + bool(check.unread)
     suite = Xml.Element(
         "testsuite",
         name="causepath",
-        tests=str(len(words)),
+        tests=str(len(words) + bool(check.unread)),
         failures=str(words.count("fail")),
         errors="0",
-        skipped=str(words.count("inconclusive")),
+        skipped=str(skipped),
         time="0",
     )
     for result, word in zip(check.budgets, words, strict=True):
         case = Xml.SubElement(
-            suite, "testcase", name=told(result).partition(": ")[0], classname="causepath.budgets"
+            suite,
+            "testcase",
+            name=told(result).partition(": ")[0],
+            classname="causepath.budgets",
+            time="0",
         )
-        case.set("time", "0")
         text = "\n".join((told(result), *details(result)))
         if word in ("fail", "inconclusive"):
             tag = "failure" if word == "fail" else "skipped"
             Xml.SubElement(case, tag, message=told(result)).text = text
         else:
             Xml.SubElement(case, "system-out").text = text
+    if check.unread:
+        case = Xml.SubElement(
+            suite, "testcase", name="input", classname="causepath.budgets", time="0"
+        )
+        Xml.SubElement(case, "skipped", message=unread_words(check))
     suites = Xml.Element("testsuites")
     suites.append(suite)
     Xml.indent(suites)
@@ -104,12 +115,17 @@ def check_sarif(check: Check) -> bytes:
             one["locations"] = [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": at[0]},
+                        "artifactLocation": {"uri": quote(at[0])},
                         "region": {"startLine": at[1]},
                     }
                 }
             ]
         results.append(one)
+    if check.unread:
+        rules["input"] = {"id": "input", "shortDescription": {"text": "Input that was not read"}}
+        results.append(
+            {"ruleId": "input", "level": "note", "message": {"text": unread_words(check)}}
+        )
     log = {
         "$schema": _SARIF_SCHEMA,
         "version": "2.1.0",

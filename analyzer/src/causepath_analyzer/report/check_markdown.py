@@ -8,6 +8,7 @@ from causepath_analyzer.report.check_text import (
     amount,
     changed_words,
     known_words,
+    unread_words,
     used_words,
     verdict_words,
     word_of,
@@ -41,6 +42,8 @@ def check_markdown(check: Check, most: int | None = None) -> str:
                 "",
                 *(f"- {escaped(one)}" for one in of),
             ]
+    if check.unread:
+        lines += ["", f"**{unread_words(check)}**"]
     lines += ["\n" + escaped(changed_words(one.what, one.before, one.now)) for one in check.changed]
     text = "\n".join(lines) + "\n"
     return text if most is None else within(text, most, "see the log")
@@ -65,14 +68,26 @@ def annotations(check: Check) -> str:
     """Writes a workflow command for each budget that is not kept, as many as GitHub shows."""
     lines = []
     for word, kind in _KINDS.items():
-        those = [result for result in check.budgets if word_of(result) == word]
-        for result in those[:_MOST_ANNOTATIONS]:
-            at = place(result)
-            where = "" if at is None else f"file={_property(at[0])},line={at[1]},"
-            title = _property(f"causepath: {word}")
-            message = "\n".join((told(result), *details(result)))
-            lines.append(f"::{kind} {where}title={title}::{_data(message)}")
+        title = _property(f"causepath: {word}")
+        told_of = [
+            (_at(result), "\n".join((told(result), *details(result))))
+            for result in check.budgets
+            if word_of(result) == word
+        ]
+        if word == "inconclusive" and check.unread:
+            told_of.insert(0, ("", unread_words(check)))
+        shown = told_of[:_MOST_ANNOTATIONS]
+        more = len(told_of) - len(shown)
+        for number, (at, message) in enumerate(shown, start=1):
+            last = number == len(shown) and more
+            tail = f"\nand {more:,} more, which GitHub does not show here" if last else ""
+            lines.append(f"::{kind} {at}title={title}::{_data(message + tail)}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _at(result: Checked) -> str:
+    at = place(result)
+    return "" if at is None else f"file={_property(at[0])},line={at[1]},"
 
 
 def _data(text: str) -> str:

@@ -62,11 +62,16 @@ def check_text(check: Check, id_length: int) -> list[Text]:
         lines.append(Text(f"  {endings_words(check.endings)}", style="bad"))
     if check.unread:
         line = Text(f"  {'INCONCLUSIVE':<13}", style=STYLES["inconclusive"])
-        places = count(check.unread, "place was", "places were")
-        line.append(f"{'input':<18}{places} not read: runs may be missing", style="plain")
+        line.append(f"{'input':<18}{unread_words(check)}", style="plain")
         lines.append(line)
     lines.append(Text(verdict_words(check), style=STYLES[check.verdict]))
     return lines
+
+
+def unread_words(check: Check) -> str:
+    """Says that something of the input was not read."""
+    places = count(check.unread, "place was", "places were")
+    return f"{places} not read: runs may be missing"
 
 
 def explained(result: Checked) -> list[str]:

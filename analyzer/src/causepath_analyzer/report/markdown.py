@@ -57,5 +57,7 @@ def within(text: str, most: int, see: str) -> str:
     if len(text.encode()) <= most:
         return text
     end = _CUT.format(see)
+    if most < len(end.encode()):
+        return ""
     cut = text.encode()[: most - len(end.encode())].decode(errors="ignore")
     return cut[: cut.rfind("\n") + 1] + end
