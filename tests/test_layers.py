@@ -125,7 +125,14 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.diagnosis": {"analyses.path", "model"},
     "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run", "model"},
     "analyses.comparison": {"analyses.budgets", "analyses.path", "analyses.run", "model"},
-    "analyses.summary": {"analyses.findings", "analyses.path", "analyses.run", "ids", "model"},
+    "analyses.summary": {
+        "analyses.budgets",
+        "analyses.findings",
+        "analyses.path",
+        "analyses.run",
+        "ids",
+        "model",
+    },
     "analyses.predictions": {
         "analyses.facts",
         "analyses.findings",

@@ -96,7 +96,7 @@ class Runs(Sequence["Run"]):
         Raises `causepath_analyzer.CausepathError` if there is no run among these.
         """
         from causepath_analyzer.analyses.run_view import run_view
-        from causepath_analyzer.analyses.summary import summary
+        from causepath_analyzer.analyses.summary.summary import summary
         from causepath_analyzer.jobs.share import Task, rows_of
         from causepath_analyzer.report.run_text import run_text
         from causepath_analyzer.report.summary_text import summary_text
@@ -114,7 +114,7 @@ class Runs(Sequence["Run"]):
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the report in the schema that ``causepath report --json`` has."""
-        from causepath_analyzer.analyses.summary import summary
+        from causepath_analyzer.analyses.summary.summary import summary
         from causepath_analyzer.jobs.share import Task, rows_of
         from causepath_analyzer.report.json import report_json
 

@@ -20,7 +20,8 @@ from causepath_analyzer.analyses.replay.change import Change, SideBySide
 from causepath_analyzer.analyses.replay.edits import Editing, edit
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.report.json import trace_json
 from causepath_analyzer.report.run_text import run_text
@@ -291,7 +292,7 @@ def test_a_summary_counts_the_runs_in_which_a_rule_failed() -> None:
     told = summary(brief(run) for run in runs)
     (note,) = told.health.notes
     assert note.startswith("CP999 failed in 1 of 3 runs, please report this: KeyError: ")
-    assert [(one.code, one.runs) for one in told.opportunities] == [("CP101", 1)]
+    assert [(one.code, one.runs) for one in told.opportunities] == [("CP101", 2)]
 
 
 def test_a_summary_shows_what_saves_most_first_and_counts_the_rest(
@@ -306,7 +307,7 @@ def test_a_summary_shows_what_saves_most_first_and_counts_the_rest(
     told = summary(brief(explained(TRACE, rules=[*EVERY, *many])) for _ in range(2))
     codes = [one.code for one in told.opportunities]
     assert codes == ["CP101", *(f"CP99{n}" for n in range(9, 0, -1))]
-    assert (told.opportunities[1].runs, told.opportunities[1].saving.usd) == (1, Decimal(18))
+    assert (told.opportunities[1].runs, told.opportunities[1].saving.usd) == (2, Decimal(18))
     lines = [line.plain for line in summary_text(told, BLOCKS, ["t"])]
     assert [line[2:7] for line in lines if line.startswith("  CP")] == codes[:8]
     assert "  and 2 more, see --json" in lines

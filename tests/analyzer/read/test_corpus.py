@@ -8,7 +8,8 @@ import pytest
 
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read import read

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.errors import CausepathError
 from causepath_analyzer.read import Options, SpansByTrace, read, read_stream, traces
 from causepath_analyzer.read.input.source import unpacked

@@ -6,7 +6,8 @@ from causepath_analyzer.analyses.budgets.wording import Budget
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.errors import NoTracesError
 from causepath_analyzer.model import Input, Skipped
 from causepath_analyzer.report.json import check_json, report_json, trace_json

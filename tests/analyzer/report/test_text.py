@@ -15,7 +15,8 @@ from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.analyses.span_rows import MOST_ROWS
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.tree.build import build
 from causepath_analyzer.report.check_text import check_text

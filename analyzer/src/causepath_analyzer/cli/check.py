@@ -13,7 +13,7 @@ from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES, Sample,
 from causepath_analyzer.analyses.budgets.verdicts import Check, Verdict, checked
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.analyses.summary import id_length
+from causepath_analyzer.analyses.summary.summary import id_length
 from causepath_analyzer.cli.baselines import baseline_file, read_baseline, save_baseline
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,

@@ -14,7 +14,7 @@ from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import RunView, run_view
 from causepath_analyzer.analyses.span_rows import MOST_ROWS
-from causepath_analyzer.analyses.summary import Summary, summary
+from causepath_analyzer.analyses.summary.summary import Summary, summary
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,

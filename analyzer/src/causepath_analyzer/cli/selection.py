@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.status import ending
-from causepath_analyzer.analyses.summary import Brief
+from causepath_analyzer.analyses.summary.brief import Brief
 from causepath_analyzer.cli.servers import Server, instant_ns
 from causepath_analyzer.errors import NoTracesError, UsageError
 from causepath_analyzer.ids import begins_with, shown_id

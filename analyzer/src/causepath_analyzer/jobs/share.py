@@ -10,7 +10,7 @@ from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import Run, explained
-from causepath_analyzer.analyses.summary import Brief, brief
+from causepath_analyzer.analyses.summary.brief import Brief, brief
 from causepath_analyzer.jobs.file_parts import Part, read_part
 from causepath_analyzer.model import Input, Span, Trace
 from causepath_analyzer.read import Options, Progress, SpansByTrace, built
@@ -128,7 +128,7 @@ class Share:
                 prices=task.prices,
                 limits=task.limits,
             )
-            yield Row(brief(run), _json(run) if task.with_json else b"")
+            yield Row(brief(run, task.prices), _json(run) if task.with_json else b"")
 
 
 def _json(run: Run) -> bytes:

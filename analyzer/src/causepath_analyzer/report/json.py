@@ -20,7 +20,8 @@ from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run_view import RunView
-from causepath_analyzer.analyses.summary import Spread, Summary
+from causepath_analyzer.analyses.summary.distribution import Spread
+from causepath_analyzer.analyses.summary.summary import Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told

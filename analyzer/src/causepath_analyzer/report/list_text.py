@@ -7,7 +7,8 @@ from msgspec import Struct
 from rich.text import Text
 
 from causepath_analyzer.analyses.path.status import Status
-from causepath_analyzer.analyses.summary import Brief, id_length
+from causepath_analyzer.analyses.summary.brief import Brief
+from causepath_analyzer.analyses.summary.summary import id_length
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
     duration,

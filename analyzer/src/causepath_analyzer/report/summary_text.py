@@ -10,7 +10,7 @@ from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.span_rows import operation
-from causepath_analyzer.analyses.summary import Row, Summary
+from causepath_analyzer.analyses.summary.summary import Row, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
     alike,

@@ -18,7 +18,7 @@ from causepath_analyzer.analyses.predictions.whatif import (
     spent_usd,
 )
 from causepath_analyzer.analyses.replay.ranges import Estimate, PastErrors
-from causepath_analyzer.analyses.summary import spread
+from causepath_analyzer.analyses.summary.distribution import spread
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.model import Trace
 
