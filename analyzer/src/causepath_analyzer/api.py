@@ -108,19 +108,19 @@ class Runs(Sequence["Run"]):
         if len(self) == 1:
             lines = run_text(run_view(self[0].explained), marks, paths, self._inputs)
         else:
-            summed = summary(row.brief for row in rows_of(self._traces, Task(prices=self._prices)))
-            lines = summary_text(summed, marks, paths, self._inputs)
+            found = summary(row.brief for row in rows_of(self._traces, Task(prices=self._prices)))
+            lines = summary_text(found, marks, paths, self._inputs)
         return "\n".join(line.plain.rstrip() for line in lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the report in the schema that ``causepath report --json`` has."""
-        from causepath_analyzer.analyses.summary.summary import summary
-        from causepath_analyzer.jobs.share import Task, rows_of
+        from causepath_analyzer.analyses.summary.summary import told
+        from causepath_analyzer.jobs.share import Task, many, rows_of
         from causepath_analyzer.report.json import report_json
 
-        rows = rows_of(self._traces, Task(with_json=True, prices=self._prices))
-        summed = summary(row.brief for row in rows)
-        written = report_json(self._inputs, [row.json for row in rows], summed)
+        task = Task(with_json=True, prices=self._prices)
+        found = many(rows_of(self._traces, task), task.shape)
+        written = report_json(self._inputs, found.json, told(found.sums))
         return msgspec.json.decode(written, type=dict[str, Any])
 
     def whatif(self, *changes: str) -> "Prediction":

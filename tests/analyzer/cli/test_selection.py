@@ -79,6 +79,11 @@ PICKED: list[tuple[tuple[str, ...], str]] = [
     (("--since", "2025-11-24T16:01:40Z", "--until", "2025-11-24T16:04:00+00:00"), "23"),
     (("--until", "1h"), "1234"),
     (("--trace", "2"), "2"),
+    (("--where", "wall > 3s"), "124"),
+    (("--where", "wall > 3s and not status = failed"), "14"),
+    (("--where", "agent = research or agent = triage", "--failed"), "23"),
+    (("--where", "status = timed_out"), "3"),
+    (("--sample", "9"), "1234"),
     (("--trace", "2", "--failed"), "2"),
 ]
 
@@ -118,7 +123,8 @@ def test_runs_are_picked(
     name = RUNS[int(picked) - 1][0] if len(picked) == 1 else f"{len(picked)} runs"
     assert told.startswith(f"{name}  ")
     if len(picked) == 1:  # and so does the next command
-        assert all(option in told.splitlines()[-1] for option in options if option != "Z")
+        again = ("--trace", picked * 32) if "--where" in options else options
+        assert all(option in told.splitlines()[-1] for option in again if option != "Z")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,82 @@ def test_every_command_picks(command: str, capsys: pytest.CaptureFixture[str]) -
     assert invoke([verb, "t.jsonl", *rest, "--failed", "--last"]) == 0
     assert invoke([verb, "t.jsonl", *rest, "--name", "nobody"]) == ExitStatus.NO_TRACES
     assert capsys.readouterr().err.endswith("none of 4 runs is picked by --name nobody\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--where", "wall > 3s"),
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                ("--where", "wall > 8s"),
+                ("--where", "wall > 8s", "--group-by", "agent"),
+                ("--where", "agent = triage", "--json"),
+                ("--where", "wall > 3s", "--slowest", "2"),
+                ("--sample", "3", "--top", "1"),
+                ("--sample", "1"),
+            )
+        ),
+    ],
+    ids=" ".join,
+)
+def test_several_processes_pick_what_one_picks(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["t.jsonl", *options, "--jobs", "3"]) == 0
+    told = capsys.readouterr()
+    assert invoke(["t.jsonl", *options]) == 0
+    assert capsys.readouterr() == told
+
+
+def test_a_sample_is_the_same_whatever_else_is_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def drawn_from(numbers: str, size: int) -> set[str]:
+        lines = [line(int(number, 16), "a", int(number, 16), 1, None) for number in numbers]
+        (folder / "s.jsonl").write_text("".join(lines))
+        assert invoke(["list", "s.jsonl", "--sample", str(size)]) == 0
+        return {row.split()[-1][0] for row in capsys.readouterr().out.splitlines()[1:]}
+
+    few = drawn_from("123456789abcdef", 5)
+    assert len(few) == 5
+    assert drawn_from("fedcba987654321", 5) == few
+    assert drawn_from("".join(few), 5) == few
+    assert few < drawn_from("123456789abcdef", 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "told"),
+    [
+        (("--where", "wall > 1h"), 5, "none of 4 runs is picked by --where 'wall > 1h'\n"),
+        (
+            ("--where", "user = me"),
+            5,
+            "none of 4 runs is picked by --where 'user = me'; of 4 nobody can tell\n",
+        ),
+        (("--where", "wall > 5"), 2, "--where 'wall > 5', column 8: '5' is no amount for wall"),
+        (("--where", "CP999"), 2, "there is no finding CP999\n"),
+        (("--where", "CP101", "--ignore", "CP1"), 2, "--select or --ignore leaves CP101 out\n"),
+        (("--sample", "0"), 2, "--sample 0: ask for one run or more\n"),
+        (("--top", "0"), 2, "--top 0: tables can have 1 to 10,000 rows\n"),
+    ],
+    ids=str,
+)
+def test_what_picks_nothing_or_is_not_understood(
+    options: tuple[str, ...], status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["t.jsonl", *options]) == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_list_looks_for_the_findings_that_a_condition_asks_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert invoke(["list", "t.jsonl", "--where", "CP601 == 0 or findings > 9"]) == 0
+    with_finding = capsys.readouterr().out
+    assert invoke(["list", "t.jsonl"]) == 0
+    assert with_finding == capsys.readouterr().out
 
 
 def test_the_list_reads_like_this(capsys: pytest.CaptureFixture[str]) -> None:

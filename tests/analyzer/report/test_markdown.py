@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import run_view
-from causepath_analyzer.analyses.summary import brief, summary
+from causepath_analyzer.analyses.summary.brief import brief
+from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.cli import invoke
 from causepath_analyzer.model import Span
 from causepath_analyzer.read.tree.build import build

@@ -1,10 +1,17 @@
 """``causepath list [PATHS]``: a line for each run, to find the one that is looked for."""
 
+from causepath_analyzer.analyses.summary.sums import summed
 from causepath_analyzer.cli.inputs import Json, named_paths
 from causepath_analyzer.cli.output import marks, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import AsciiOption, ColorOption, JobsOption, rows_in
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
+from causepath_analyzer.cli.summary_options import (
+    WhereOption,
+    conditioned,
+    finding_codes,
+    refuse_none,
+)
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.list_text import list_json, list_text
@@ -16,6 +23,7 @@ def list_runs(
     *paths: PathArgument,
     json: Json = False,
     source: Source = EVERYTHING,
+    where: WhereOption = None,
     prices: PricesOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
@@ -23,9 +31,11 @@ def list_runs(
 ) -> int:
     """List runs: when they began, name, wall time, cost, status and trace; the last one below."""
     named = named_paths(paths)
-    task = Task(source.options(named), codes=(), prices=own_prices(prices))
+    options, codes = source.options(named), finding_codes(where)
+    task = conditioned(Task(options, codes=tuple(codes), prices=own_prices(prices)), where)
     inputs, rows = rows_in(named, task, jobs, source)
-    briefs = [row.brief for row in rows]
+    refuse_none(summed(row.brief for row in rows), task.where)
+    briefs = [row.brief for row in rows if row.brief.is_picked]
     if json:
         write(list_json(inputs, briefs), None)
     else:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.rule import Rule
@@ -14,7 +15,7 @@ from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import RunView, run_view
 from causepath_analyzer.analyses.span_rows import MOST_ROWS
-from causepath_analyzer.analyses.summary.summary import Summary, summary
+from causepath_analyzer.analyses.summary.summary import Summary, told
 from causepath_analyzer.cli.finding_options import (
     EVERY_FINDING,
     ConfigOption,
@@ -26,10 +27,11 @@ from causepath_analyzer.cli.inputs import Json, named_paths, read_inputs, read_t
 from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
+from causepath_analyzer.cli.summary_options import AS_IT_IS, SummaryOptions, refuse_none
 from causepath_analyzer.errors import UsageError
-from causepath_analyzer.ids import begins_with
+from causepath_analyzer.ids import begins_with, shown_id
 from causepath_analyzer.jobs.file_parts import MOST_JOBS
-from causepath_analyzer.jobs.share import Row, Task, rows_of
+from causepath_analyzer.jobs.share import Many, Row, Task, many, rows_of
 from causepath_analyzer.model import Input, Trace
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.read.formats.recognise import NotApartError
@@ -82,6 +84,7 @@ def report(
     json: Json = False,
     markdown: MarkdownOption = False,
     source: Source = EVERYTHING,
+    runs: SummaryOptions = AS_IT_IS,
     findings: FindingOptions = EVERY_FINDING,
     config: ConfigOption = None,
     prices: PricesOption = None,
@@ -99,9 +102,12 @@ def report(
     codes = tuple(rule.code for rule in rules)
     own = own_prices(prices)
     limits = wanted_limits(config)
-    task = Task(source.options(named), with_json=json, codes=codes, prices=own, limits=limits)
+    options = source.options(named)
+    task = runs.task(Task(options, with_json=json, codes=codes, prices=own, limits=limits))
     inputs, found = _found(named, task, jobs, source)
-    shown = (*named, *source.as_typed())
+    shown = (*named, *source.as_typed(), *runs.as_typed())
+    if isinstance(found, Trace) and runs.where is not None:  # not every command has conditions
+        shown = (*named, *source.only(shown_id(found.trace_id)).as_typed())
     if json:
         write(as_json(inputs, found), output)
         return source.status(inputs, named)
@@ -110,7 +116,9 @@ def report(
         write(_as_markdown(inputs, view, shown).encode(), output)
         return source.status(inputs, named)
     kind = marks(ascii_only=ascii_only, saved=output is not None)
-    lines = as_text(inputs, found, shown, kind, rules, own, limits, every_row=all_)
+    lines = as_text(
+        inputs, found, shown, kind, rules, own, limits, every_row=all_, most_rows=runs.top
+    )
     if output is not None:
         save(lines, output)
     else:
@@ -118,8 +126,8 @@ def report(
     return source.status(inputs, named)
 
 
-Found = Trace | Sequence[Row]
-"""One trace to be shown as a whole, or a row for each."""
+Found = Trace | Many
+"""One trace to be shown as a whole, or the sums of many."""
 
 
 def _found(
@@ -140,22 +148,34 @@ def _found(
         return reading.inputs, found_in(source.picked(reading.traces), task)
     trace = source.selection.trace
     with team:
+        together: Many | None = None
         if not source.picks_by_id_alone():
-            rows = source.picked_rows(team.rows())
-            if len(rows) > 1 or task.with_json:
-                return team.inputs, rows
-            # The whole of the one that is left was dropped with the others.
-            again = (jobs, source.only(rows[0].brief.trace_id))
+            together = many(source.picked_rows(team.rows()), task.shape)
         else:
             found = team.trace_ids if trace is None else begins_with(team.lead, trace)
             only = {team.lead[trace_id] for trace_id in found}
             if trace is None and len(only) != 1:
-                return team.inputs, team.rows()
-            with suppress(NotApartError):
-                if len(only) == 1:
+                is_listed = task.with_json
+                together = many(team.rows(), task.shape) if is_listed else Many(team.sums())
+            elif len(only) == 1:
+                with suppress(NotApartError):
                     return team.inputs, found_in([team.whole(*only)], task)
-            again = (1, source)
-    return _found(paths, task, *again, quiet=True)
+        if together is not None:
+            refuse_none(together.sums, task.where)
+            one = _shown_whole(together, task)
+            if one is None:
+                return team.inputs, together
+            # The whole of the one that is left was dropped with the others.
+            task, jobs, source = replace(task, where=""), jobs, source.only(one)
+        else:
+            jobs = 1
+    return _found(paths, task, jobs, source, quiet=True)
+
+
+def _shown_whole(found: Many, task: Task) -> str | None:
+    """Names the run that is shown as a whole, as it is the only one."""
+    is_one = found.sums.totals.runs == 1 and not task.with_json and task.shape.group_by is None
+    return found.sums.slowest[0][1] if is_one else None
 
 
 def checked_jobs(jobs: int | None) -> int | None:
@@ -175,12 +195,18 @@ def rows_in(
             rows = source.picked_rows(team.rows())
             return team.inputs, rows
     reading = read_inputs(paths, task.options)
-    return reading.inputs, rows_of(source.picked(reading.traces), task)
+    return reading.inputs, list(rows_of(source.picked(reading.traces), task))
 
 
 def found_in(traces: Sequence[Trace], task: Task) -> Found:
     """Collects what is to be told of `traces`, which one process has read."""
-    return traces[0] if len(traces) == 1 and not task.with_json else rows_of(traces, task)
+    is_whole = not task.with_json and task.shape.group_by is None and not task.where
+    if len(traces) == 1 and is_whole:
+        return traces[0]
+    found = many(rows_of(traces, task), task.shape)
+    refuse_none(found.sums, task.where)
+    one = _shown_whole(found, task)
+    return found if one is None else next(trace for trace in traces if trace.trace_id == one)
 
 
 def as_text(
@@ -193,12 +219,13 @@ def as_text(
     limits: Limits = LIMITS,
     *,
     every_row: bool = False,
+    most_rows: int | None = None,
 ) -> list[Text]:
-    """Writes the report on one trace, or the summary of many."""
+    """Writes the report on one trace, or the summary of many with so many rows in each table."""
     view = _viewed(found, rules, own, limits, every_row=every_row)
     if isinstance(view, RunView):
         return run_text(view, marks, paths, inputs)
-    return summary_text(view, marks, paths, inputs)
+    return summary_text(view, marks, paths, inputs, most_rows)
 
 
 def _as_markdown(inputs: Sequence[Input], view: RunView | Summary, paths: Sequence[str]) -> str:
@@ -216,11 +243,10 @@ def _viewed(
             found, with_cost=True, with_money=True, rules=rules, prices=own, limits=limits
         )
         return run_view(run, None if every_row else MOST_ROWS)
-    return summary(row.brief for row in found)
+    return told(found.sums)
 
 
 def as_json(inputs: Sequence[Input], found: Found, program: ProgramTime | None = None) -> bytes:
     """Writes the report on every trace, and their summary."""
     assert not isinstance(found, Trace)
-    summed = summary(row.brief for row in found)
-    return report_json(inputs, [row.json for row in found], summed, program)
+    return report_json(inputs, found.json, told(found.sums), program)

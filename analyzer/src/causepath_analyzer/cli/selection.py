@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from hashlib import blake2b
+from heapq import nsmallest
 from typing import Annotated, Final, TypeVar
 
 from cyclopts import Group, Parameter
@@ -42,6 +44,10 @@ class Selection:
     until: Annotated[
         str | None, Parameter(metavar="AGO", help="Only runs that began before; see --since.")
     ] = None
+    sample: Annotated[
+        int | None,
+        Parameter(metavar="N", help="Only N of them, the same whenever the same runs are read."),
+    ] = None
 
     def as_typed(self) -> tuple[str, ...]:
         """Gives the options as they are typed, to be shown in a command."""
@@ -50,6 +56,7 @@ class Selection:
             ("--name", self.name),
             ("--slowest", self.slowest),
             ("--until", self.until),
+            ("--sample", self.sample),
         )
         flags = (("--last", self.last), ("--failed", self.failed))
         return (
@@ -109,8 +116,9 @@ def _of_brief(brief: Brief) -> Glance:
 def _picked(
     every: Sequence[T], glance: Callable[[T], Glance], selection: Selection, server: Server
 ) -> Sequence[T]:
-    if selection.slowest is not None and selection.slowest < 1:
-        raise UsageError(f"--slowest {selection.slowest}: ask for one run or more")
+    for flag, number in (("--slowest", selection.slowest), ("--sample", selection.sample)):
+        if number is not None and number < 1:
+            raise UsageError(f"{flag} {number}: ask for one run or more")
     since_ns = None if server.since is None else instant_ns("--since", server.since)
     until_ns = None if selection.until is None else instant_ns("--until", selection.until)
     if selection == EVERY_RUN and since_ns is None:
@@ -126,6 +134,10 @@ def _picked(
         and (until_ns is None or told.start_ns < until_ns)
         and (not selection.failed or told.failed())
     ]
+    if selection.sample is not None:
+        ids = (told.trace_ids[0] for _, told in left)
+        drawn = set(nsmallest(selection.sample, ids, key=_lot))
+        left = [(one, told) for one, told in left if told.trace_ids[0] in drawn]
     if selection.slowest is not None:
         by_wall = sorted((told for _, told in left), key=lambda told: -told.wall_ns)
         slowest = {told.trace_ids[0] for told in by_wall[: selection.slowest]}
@@ -137,6 +149,11 @@ def _picked(
             f"none of {count(len(seen), 'run')} is picked by {_told(selection, server)}"
         )
     return [one for one, _ in left]
+
+
+def _lot(trace_id: str) -> bytes:
+    """Draws a lot for a run: ids need not be random, as those of sessions are not."""
+    return blake2b(trace_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _told(selection: Selection, server: Server) -> str:

@@ -13,7 +13,7 @@ Build(which traces are one)    ->
 Find(span ids)                 ->
                                <-    Holders(trace of each)
 Analyse(what all have shown)   ->
-                               <-    Rows, until one is empty
+                               <-    Rows, until one is empty; or Summed, if asked for sums
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
+from causepath_analyzer.analyses.summary.sums import Sums
 from causepath_analyzer.errors import CausepathError, NoTracesError, UnreadableInputError
 from causepath_analyzer.jobs.file_parts import Part
 from causepath_analyzer.jobs.share import Row, Task
@@ -102,6 +103,11 @@ class Analyse(Struct, frozen=True, tag=True):
     others: Elsewhere
     handing: frozenset[str]
     parents: Mapping[str, str]
+    in_sums: bool
+
+
+class Summed(Struct, frozen=True, tag=True):
+    sums: Sums
 
 
 class Rows(Struct, frozen=True, tag=True):
@@ -109,7 +115,7 @@ class Rows(Struct, frozen=True, tag=True):
 
 
 Asked = Read | Tell | Give | Spans | Build | Find | Analyse
-Answered = WasRead | Sides | NotApart | Spans | Shown | Holders | Rows
+Answered = WasRead | Sides | NotApart | Spans | Shown | Holders | Rows | Summed
 
 ASKED: Final = msgspec.msgpack.Decoder(Asked)
 ANSWERED: Final = msgspec.msgpack.Decoder(Answered)

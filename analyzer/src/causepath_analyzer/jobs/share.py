@@ -1,16 +1,18 @@
 """The traces that one process reads and analyses, down to a small row for each."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.budgets.conditions import condition
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.analyses.summary.brief import Brief, brief
+from causepath_analyzer.analyses.summary.sums import PLAIN, Shape, Sums, summed
 from causepath_analyzer.jobs.file_parts import Part, read_part
 from causepath_analyzer.model import Input, Span, Trace
 from causepath_analyzer.read import Options, Progress, SpansByTrace, built
@@ -34,6 +36,16 @@ class Task(Struct, frozen=True):
     codes: tuple[str, ...] = tuple(RULES)
     prices: OwnPrices = TABLE_ONLY
     limits: Limits = LIMITS
+    shape: Shape = PLAIN
+    where: str = ""
+    """A condition on the runs that are wanted."""
+
+
+class Many(Struct, frozen=True):
+    """Runs added up, and what is written of each, if that is wanted."""
+
+    sums: Sums
+    json: Sequence[bytes] = ()
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -117,6 +129,7 @@ class Share:
         """Makes a row for each trace, which is then dropped."""
         task = self._task
         rules = [RULES[code] for code in task.codes]
+        where = condition(task.where) if task.where else None
         self._traces.reverse()
         while self._traces:
             run = explained(
@@ -128,7 +141,13 @@ class Share:
                 prices=task.prices,
                 limits=task.limits,
             )
-            yield Row(brief(run, task.prices), _json(run) if task.with_json else b"")
+            is_picked = True if where is None else where.holds(run)
+            is_written = task.with_json and is_picked is True
+            yield Row(brief(run, task.prices, is_picked), _json(run) if is_written else b"")
+
+    def sums(self, others: Elsewhere) -> Sums:
+        """Adds up the traces, which are then dropped."""
+        return summed((row.brief for row in self.rows(others)), self._task.shape)
 
 
 def _json(run: Run) -> bytes:
@@ -138,7 +157,18 @@ def _json(run: Run) -> bytes:
     return trace_json(run_view(run, most_rows=0))
 
 
-def rows_of(traces: Sequence[Trace], task: Task) -> Sequence[Row]:
+def many(rows: Iterable[Row], shape: Shape) -> Many:
+    """Adds up `rows`, and keeps what is written of each."""
+    written = []
+    sums = Sums(shape)
+    for row in rows:
+        sums.add(row.brief)
+        if row.json:
+            written.append(row.json)
+    return Many(sums, written)
+
+
+def rows_of(traces: Sequence[Trace], task: Task) -> Iterator[Row]:
     """Makes a row for each of `traces`, which one process has read."""
     own = Share(task, traces)
-    return list(own.rows(own.orders().elsewhere()))
+    return own.rows(own.orders().elsewhere())

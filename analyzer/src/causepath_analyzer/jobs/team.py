@@ -14,6 +14,8 @@ from typing import BinaryIO, Final, Self, cast
 
 import msgspec
 
+from causepath_analyzer.analyses.proof.independence import Elsewhere
+from causepath_analyzer.analyses.summary.sums import Sums
 from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs.file_parts import Part, joined
 from causepath_analyzer.jobs.messages import (
@@ -30,6 +32,7 @@ from causepath_analyzer.jobs.messages import (
     Shown,
     Sides,
     Spans,
+    Summed,
     Tell,
     WasRead,
     input_of,
@@ -190,6 +193,23 @@ class Team:
 
     def rows(self) -> list[Row]:
         """A row for every trace, in order of start; the traces themselves are dropped."""
+        rows = list(self._own.rows(self._analysed(in_sums=False)))
+        for worker in self.workers:
+            while chunk := self._rows(worker):
+                rows += chunk
+        return sorted(rows, key=in_order)
+
+    def sums(self) -> Sums:
+        """Adds up all traces, which are dropped."""
+        sums = self._own.sums(self._analysed(in_sums=True))
+        for worker in self.workers:
+            answer = worker.answer()
+            assert isinstance(answer, Summed)
+            sums.join(answer.sums)
+        return sums
+
+    def _analysed(self, *, in_sums: bool) -> Elsewhere:
+        """Lets the workers analyse their traces, and tells what all of them know of each other."""
         self._exchange()
         workers = self.workers
         for worker in workers:
@@ -205,13 +225,9 @@ class Team:
         handing = self._joins.named | handing_on(loose.parts)
         parents = self._holders(loose.absent)
         for worker in workers:
-            worker.ask(Analyse(others, handing, parents))
+            worker.ask(Analyse(others, handing, parents, in_sums))
         self._own.told(handing, parents)
-        rows = list(self._own.rows(others))
-        for worker in workers:
-            while chunk := self._rows(worker):
-                rows += chunk
-        return sorted(rows, key=in_order)
+        return others
 
     def _holders(self, span_ids: frozenset[str]) -> dict[str, str]:
         """Finds in which traces spans with these ids are."""

@@ -21,6 +21,7 @@ from causepath_analyzer.jobs.messages import (
     Shown,
     Sides,
     Spans,
+    Summed,
     Tell,
     WasRead,
     input_read,
@@ -75,6 +76,9 @@ def work(asked: BinaryIO, answers: BinaryIO) -> None:
 def _analyse(share: Share, message: Analyse, answers: BinaryIO) -> None:
     # All of it before the first is sent: whoever asked is analysing as well, and not listening.
     share.told(message.handing, message.parents)
+    if message.in_sums:
+        send(answers, Summed(share.sums(message.others)))
+        return
     rows: list[Row] = list(share.rows(message.others))
     for first in range(0, len(rows), _ROWS):
         send(answers, Rows(tuple(rows[first : first + _ROWS])))

@@ -6,7 +6,7 @@ from typing import Final
 from causepath_analyzer.analyses.findings.rule import Finding, Saving
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.run_view import RunView, Shown
-from causepath_analyzer.analyses.summary import Opportunity, Summary
+from causepath_analyzer.analyses.summary.summary import Opportunity, Summary
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.formatting import (
     alike,

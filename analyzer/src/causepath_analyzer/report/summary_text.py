@@ -35,15 +35,20 @@ _SIDE_BY_SIDE = 76
 
 
 def summary_text(
-    summary: Summary, marks: Marks, paths: Sequence[str], inputs: Sequence[Input] = ()
+    summary: Summary,
+    marks: Marks,
+    paths: Sequence[str],
+    inputs: Sequence[Input] = (),
+    most_rows: int | None = None,
 ) -> list[Text]:
-    """Writes the lines of the report on all runs in `inputs`; `paths` name them."""
+    """Writes the lines of the report on all runs in `inputs`, which `paths` name, with so many rows
+    in each table."""
     return [
         *_headline(summary),
         Text(),
-        *_tables(summary, marks),
+        *_tables(summary, marks, most_rows or _ROWS),
         Text(),
-        *_opportunities(summary, marks),
+        *_opportunities(summary, marks, most_rows or _ROWS),
         Text(),
         *health_lines(summary.health, inputs),
         *_slowest(summary, paths),
@@ -80,9 +85,9 @@ def endings_words(endings: Mapping[Status, int]) -> str:
     return f"{runs} did not end well: {each}"
 
 
-def _tables(summary: Summary, marks: Marks) -> list[Text]:
-    kinds = [row for row in summary.rows if row.by == "kind"][:_ROWS]
-    places = [row for row in summary.rows if row.by == "operation"][:_ROWS]
+def _tables(summary: Summary, marks: Marks, most: int) -> list[Text]:
+    kinds = [row for row in summary.rows if row.by == "kind"][:most]
+    places = [row for row in summary.rows if row.by == "operation"][:most]
     total = hours(summary.total_wall_ns)
     title = f"{fitted(f'Wall time, {total}', _LEFT - 15)}{'share':>6}{'p95/run':>9}"
     left = [title, *(_kind(one, summary) for one in kinds)]
@@ -133,11 +138,7 @@ def _place(row: Row, summary: Summary, marks: Marks, room: int) -> str:
     return f"     {fitted(name, room)}{percent(row.share):>6}{runs:>6}"
 
 
-_MOST: Final = 8
-"""Kinds of findings that are shown."""
-
-
-def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
+def _opportunities(summary: Summary, marks: Marks, most: int) -> list[Text]:
     if not summary.opportunities:
         return [Text("Opportunities: none found"), *_undeclared(summary)]
     room = min(marks.width - 35, 72)
@@ -147,7 +148,7 @@ def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
             style="title",
         )
     ]
-    for found in summary.opportunities[:_MOST]:
+    for found in summary.opportunities[:most]:
         title = fitted(f"  {found.code} {RULES[found.code].title}", room)
         runs = percent(found.runs / summary.traces)
         mean = saved(found.saving, found.runs)
@@ -155,8 +156,8 @@ def _opportunities(summary: Summary, marks: Marks) -> list[Text]:
         line = Text(f"{title}{runs:>5}{mean:>12}{total:>8}")
         line.append(f" {found.evidence}", style="good")
         lines.append(line)
-    if len(summary.opportunities) > _MOST:
-        lines.append(Text(f"  and {len(summary.opportunities) - _MOST} more, see --json"))
+    if len(summary.opportunities) > most:
+        lines.append(Text(f"  and {len(summary.opportunities) - most} more, see --json"))
     return lines
 
 

@@ -225,7 +225,7 @@ def sampled(run: Run, measures: Iterable[str]) -> Sample:
         name=root.name.removeprefix("invoke_agent "),
         service=root.service,
         ending=run.ending,
-        used={name: _used(name, run) for name in measures if name not in CALL_MEASURES},
+        used={name: used(name, run) for name in measures if name not in CALL_MEASURES},
         calls=_calls(run),
         path=_longest(run),
         bare=tuple(emitters) if is_bare else None,
@@ -248,7 +248,8 @@ def shows_its_calls(sample: Sample, recording: Container[Emitter]) -> bool:
     return sample.bare is None or any(emitter in recording for emitter in sample.bare)
 
 
-def _used(name: str, run: Run) -> Used:
+def used(name: str, run: Run) -> Used:
+    """Tells how much of a measure, or how often a finding, `run` has."""
     if not CODE.match(name):
         return MEASURES[name].of(run)
     if run.trace.untrusted:

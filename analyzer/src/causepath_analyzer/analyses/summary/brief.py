@@ -16,7 +16,7 @@ from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending
 from causepath_analyzer.analyses.path.usage import is_hasty
 from causepath_analyzer.analyses.run import Run
-from causepath_analyzer.model import NO_SPAN, TASKS, Category, Health, Tokens
+from causepath_analyzer.model import NO_SPAN, TASKS, Category, Health
 
 BY: Final = ("kind", "operation", "agent", "turn")
 """What the time on the critical path is told by."""
@@ -105,13 +105,14 @@ class Brief(Struct, frozen=True, array_like=True):
     """An expression that says which runs are wanted is true of it; ``None`` if nobody knows."""
 
 
-def brief(run: Run, prices: OwnPrices = TABLE_ONLY) -> Brief:
+def brief(run: Run, prices: OwnPrices = TABLE_ONLY, is_picked: bool | None = True) -> Brief:
     """Keeps what many runs together are told by. `prices` are those that `run` has its cost by."""
     trace = run.trace
     spans = trace.spans
     root = spans[trace.main_root]
     perceived = MEASURES["perceived"].of(run).amount
     tokens = run.usage.tokens
+    models, calls = _used(run, prices)
     return Brief(
         start_ns=trace.start_ns,
         trace_id=trace.trace_id,
@@ -139,55 +140,76 @@ def brief(run: Run, prices: OwnPrices = TABLE_ONLY) -> Brief:
         input=tokens.input,
         cache_read=tokens.cache_read,
         kind_sums=run.wall.kind_sums,
-        models=_models(run, prices),
-        calls=_calls(run),
+        models=models,
+        calls=calls,
         side_by_side=_side_by_side(run),
+        is_picked=is_picked,
     )
 
 
-def _models(run: Run, prices: OwnPrices) -> Mapping[str, ModelUse]:
-    """Tells what `run` used of each model."""
-    trace, kinds, used = run.trace, run.kinds, run.usage
-    found: dict[str, ModelUse] = {}
-    for i, span in enumerate(trace.spans):
-        if span.category != "llm" or kinds.calls[i] != i:
+def _used(
+    run: Run, prices: OwnPrices
+) -> tuple[Mapping[str, ModelUse], Mapping[tuple[Category, str], CallTimes]]:
+    """Tells what `run` used of each model, and how long the calls of each operation took: what an
+    agent asks for and waits for."""
+    calls = run.kinds.calls
+    times: dict[tuple[Category, str], CallTimes] = {}
+    models: dict[str, ModelUse] = {}
+    for i, span in enumerate(run.trace.spans):
+        category = span.category
+        if category not in TASKS:
             continue
-        call = span.model_call
-        name = (call and call.model) or span.name
-        one = found.get(name)
-        if one is None:
-            one = found[name] = ModelUse()
-        one.calls += 1
+        if category == "llm":
+            if calls[i] != i:
+                continue
+            call = span.model_call
+            name = (call and call.model) or span.name
+            _called(run, i, models.setdefault(name, ModelUse()))
+        else:
+            name = (span.tool_call and span.tool_call.name) or span.name
+        key = category, name
+        known = times.get(key)
+        if known is None:
+            known = times[key] = CallTimes()
+        known.durations_ns.append(span.ended_ns - span.start_ns)
         if span.error is not None:
-            one.failed += 1
-            continue
-        began_ns = first_token_ns(trace, kinds, i)
-        if began_ns is None or call is None:
-            continue
-        one.first_token_ns.append(max(0, began_ns - span.start_ns))
-        until_ns = generated_until_ns(trace, i) or span.ended_ns
-        if call.tokens is None or not call.tokens.output or call.partial or until_ns <= began_ns:
-            continue
-        if not is_hasty(call, until_ns - began_ns):
-            one.rates.append(call.tokens.output * _RATE // (until_ns - began_ns))
+            known.failed += 1
+    used = run.usage
     names = [
-        (call.model or trace.spans[span].name)
+        call.model or run.trace.spans[span].name
         for call, span in zip(used.models, used.spans, strict=True)
     ]
-    costs = _costs(run, names, prices)
     for name, call in zip(names, used.models, strict=True):
-        one = found.get(name)
-        if one is None:
-            one = found[name] = ModelUse()
-        tokens = call.tokens or Tokens()
-        one.input += tokens.input
-        one.output += tokens.output
-        one.cache_read += min(tokens.cache_read, tokens.input)
-    for name, cost in costs.items():
-        one = found[name]
+        one = models.setdefault(name, ModelUse())
+        tokens = call.tokens
+        if tokens is not None:
+            one.input += tokens.input
+            one.output += tokens.output
+            one.cache_read += min(tokens.cache_read, tokens.input)
+    for name, cost in _costs(run, names, prices).items():
+        one = models[name]
         one.usd = cost.usd or Decimal(0)
         one.priced_tokens = round(cost.share * (one.input + one.output))
-    return found
+    return models, times
+
+
+def _called(run: Run, call: int, model: ModelUse) -> None:
+    """Adds a call of a `model`."""
+    span = run.trace.spans[call]
+    told = span.model_call
+    model.calls += 1
+    if span.error is not None:
+        model.failed += 1
+        return
+    began_ns = first_token_ns(run.trace, run.kinds, call)
+    if began_ns is None or told is None:
+        return
+    model.first_token_ns.append(max(0, began_ns - span.start_ns))
+    if told.tokens is None or not told.tokens.output or told.partial:
+        return
+    generated_ns = (generated_until_ns(run.trace, call) or span.ended_ns) - began_ns
+    if generated_ns > 0 and not is_hasty(told, generated_ns):
+        model.rates.append(told.tokens.output * _RATE // generated_ns)
 
 
 _RATE: Final = 1_000 * 1_000_000_000
@@ -210,29 +232,6 @@ def _costs(run: Run, names: Sequence[str], prices: OwnPrices) -> Mapping[str, Co
     }
 
 
-def _calls(run: Run) -> Mapping[tuple[Category, str], CallTimes]:
-    """Tells how long the calls of each operation took: what an agent asks for and waits for."""
-    calls = run.kinds.calls
-    found: dict[tuple[Category, str], CallTimes] = {}
-    for i, span in enumerate(run.trace.spans):
-        category = span.category
-        if category not in TASKS:
-            continue
-        if category == "llm":
-            if calls[i] != i:
-                continue
-            name = (span.model_call and span.model_call.model) or span.name
-        else:
-            name = (span.tool_call and span.tool_call.name) or span.name
-        key = category, name
-        one = found.get(key)
-        if one is None:
-            one = found[key] = CallTimes()
-        one.durations_ns.append(span.duration_ns)
-        one.failed += span.error is not None
-    return found
-
-
 def _side_by_side(run: Run) -> SideBySide:
     """Tells how far the tools of one reply ran side by side."""
     spans = run.trace.spans
@@ -242,6 +241,8 @@ def _side_by_side(run: Run) -> SideBySide:
             asked.setdefault(issuer, []).append(i)
     told = SideBySide()
     for tools in asked.values():
+        if len(tools) < 2:
+            continue
         windows = sorted(
             (spans[i].start_ns, spans[i].ended_ns)
             for i in tools

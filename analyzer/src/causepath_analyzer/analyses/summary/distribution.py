@@ -52,9 +52,22 @@ class Distribution(Struct, array_like=True):
         if self.count <= MOST_EXACT:
             self.values.append(value)
             return
-        if self.values:
-            self._give_up()
+        self._give_up()
         self._put(value, 1)
+
+    def extend(self, values: Sequence[int]) -> None:
+        """Adds `values`."""
+        if not values:
+            return
+        self.count += len(values)
+        self.total += sum(values)
+        self.most = max(self.most, *values)
+        if self.count <= MOST_EXACT:
+            self.values += values
+            return
+        self._give_up()
+        for value in values:
+            self._put(value, 1)
 
     def join(self, other: "Distribution") -> None:
         """Adds all values of `other`, which stays as it is."""
@@ -106,9 +119,10 @@ class Distribution(Struct, array_like=True):
 
     def _give_up(self) -> None:
         """Puts the values that are kept into bins."""
-        for value in self.values:
-            self._put(value, 1)
-        self.values.clear()
+        if self.values:
+            for value in self.values:
+                self._put(value, 1)
+            self.values = []
 
     def _put(self, value: int, number: int) -> None:
         place = bin_of(value)

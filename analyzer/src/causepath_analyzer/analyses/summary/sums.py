@@ -147,7 +147,7 @@ class FoundSums(Struct, array_like=True):
 
 
 class FaultSums(Struct, array_like=True):
-    """How often a rule failed, and what it said in the first run that it failed in."""
+    """The number of runs in which a rule failed, and what it said in the first of them."""
 
     runs: int
     start_ns: int
@@ -384,18 +384,15 @@ class Sums(Struct):
             model.cache_read += use.cache_read
             model.priced_tokens += use.priced_tokens
             model.usd += use.usd
-            for ns in use.first_token_ns:
-                model.first_token_ns.add(ns)
-            for rate in use.rates:
-                model.rates.add(rate)
+            model.first_token_ns.extend(use.first_token_ns)
+            model.rates.extend(use.rates)
         for key, times in run.calls.items():
             call = self.calls.get(key)
             if call is None:
                 call = self.calls[key] = CallSums()
             call.runs += 1
             call.failed += times.failed
-            for ns in times.durations_ns:
-                call.durations_ns.add(ns)
+            call.durations_ns.extend(times.durations_ns)
         self._beside(run.side_by_side)
 
     def _beside(self, told: SideBySide) -> None:
