@@ -20,10 +20,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.prompt_growth import Grown, Prompts
 from causepath_analyzer.analyses.proof.recorded_words import (
     depends,
     in_own_words,
@@ -55,6 +56,8 @@ class Elsewhere(Struct, frozen=True):
     broken: frozenset[tuple[str, str]] = frozenset()
     needed: frozenset[tuple[str, str]] = frozenset()
     serial: frozenset[str] = frozenset()
+    grown: Mapping[str, Grown] = {}
+    """By agent, prompts that have grown over weeks."""
 
 
 NOWHERE: Final = Elsewhere()
@@ -73,6 +76,7 @@ class Orders(Struct):
     needed: set[tuple[str, str]] = set()
     serial: set[str] = set()
     beside: dict[str, set[str]] = {}
+    prompts: Prompts = field(default_factory=Prompts)
 
     def add(self, trace: Trace) -> None:
         """Gathers what `trace` shows."""
@@ -84,6 +88,7 @@ class Orders(Struct):
         self.broken |= overlaps
         self.needed |= _needed(DataFlow(trace))
         self.serial |= serial_tools(trace)
+        self.prompts.add(trace)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -99,6 +104,7 @@ class Orders(Struct):
         self.broken |= other.broken
         self.needed |= other.needed
         self.serial |= other.serial
+        self.prompts.join(other.prompts)
         self._had(other.beside)
 
     def _had(self, beside: Mapping[str, set[str]]) -> None:
@@ -113,7 +119,12 @@ class Orders(Struct):
         if len(self.known) <= _MOST_OPERATIONS:
             for later, beside in self.beside.items():
                 broken.update((earlier, later) for earlier in self.known - beside)
-        return Elsewhere(frozenset(broken), frozenset(self.needed), frozenset(self.serial))
+        return Elsewhere(
+            frozenset(broken),
+            frozenset(self.needed),
+            frozenset(self.serial),
+            self.prompts.grown(),
+        )
 
 
 def elsewhere(traces: Iterable[Trace]) -> Elsewhere:
