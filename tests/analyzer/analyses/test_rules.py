@@ -130,14 +130,14 @@ def test_candidates_change_what_their_rule_says() -> None:
     [
         (None, (), list(RULES)),
         ((), (), []),
-        (("CP1",), (), ["CP101", "CP102", "CP103"]),
+        (("CP1",), (), ["CP101", "CP102", "CP103", "CP104"]),
         (("cp101", "CP103"), (), ["CP101", "CP103"]),
         (None, ("CP102",), [code for code in RULES if code != "CP102"]),
         (None, ("CP",), []),
         (("CP",), ("CP10",), [code for code in RULES if not code.startswith("CP10")]),
         (("CP102",), ("CP1",), ["CP102"]),
         (("CP1",), ("CP1",), []),
-        (("CP1",), ("cp103", "CP102"), ["CP101"]),
+        (("CP1",), ("cp103", "CP102"), ["CP101", "CP104"]),
     ],
 )
 def test_the_longer_prefix_has_the_say(

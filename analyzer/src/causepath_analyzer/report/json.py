@@ -49,6 +49,15 @@ class _Tokens(Struct):
     cache_write_1h: int
 
 
+class _HitRate(Struct):
+    results: int | None
+    lifetime_s: int
+    calls: int
+    hits: int
+    """Calls that it would have answered rightly, and ``stale``: with an old result."""
+    stale: int
+
+
 class _Finding(Struct):
     code: str
     title: str
@@ -66,6 +75,8 @@ class _Finding(Struct):
     refuted_by: str
     at_most: bool
     """The saving is an upper bound: the trace speaks against all of it."""
+    hit_rates: list[_HitRate]
+    """Of caches of ``results`` (null: of all), tried on the calls of all runs in the input."""
 
 
 class _Health(Struct):
@@ -426,6 +437,10 @@ def _trace(view: RunView) -> _Trace:
                 times=finding.times,
                 refuted_by=finding.refuted_by,
                 at_most=finding.at_most,
+                hit_rates=[
+                    _HitRate(one.results, one.lifetime_s, one.calls, one.hits, one.stale)
+                    for one in finding.hit_rates
+                ],
             )
             for finding in run.findings
         ],

@@ -10,7 +10,6 @@ again until the answer changes. *Unknown* is what nothing tells: the effects of 
 result that is but a yes or a no, a tool called after something that changes by itself.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -18,14 +17,16 @@ from typing import Final, Literal
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent
+from causepath_analyzer.analyses.findings.results_over_runs import had_before
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule
 from causepath_analyzer.analyses.proof.independence import (
     failed,
+    is_inside,
     may_change,
     only_looks,
     where_of,
 )
-from causepath_analyzer.analyses.proof.recorded_words import outcome_of
+from causepath_analyzer.analyses.proof.recorded_words import changes_by_itself, outcome_of
 from causepath_analyzer.analyses.replay.change import Cached
 from causepath_analyzer.model import NO_SPAN, Span, Trace
 
@@ -57,10 +58,11 @@ def repeated_calls(facts: Facts) -> Iterator[Candidate]:
         ]
         if _is_polled(facts, calls):
             continue
-        repeats = [i for i in repeats if not _is_inside(trace, i, inside)]
+        repeats = [i for i in repeats if not is_inside(trace, i, inside)]
         if repeats:
             inside.update(repeats)
             yield _candidate(facts, calls, repeats, between)
+    yield from had_before(facts)
 
 
 Key = tuple[object, ...]
@@ -138,28 +140,9 @@ def _verdict(facts: Facts, earlier: int, later: int, between: "_Between") -> Ver
         return "legitimate"
     if tool is None or not only_looks(second) or outcome_of(tool) is not None:
         return "unknown"
-    if _changes_by_itself(tool.name or second.name):
+    if changes_by_itself(tool.name or second.name):
         return "unknown"
     return between.verdict(first, later)
-
-
-_BY_ITSELF: Final = frozenset(
-    {
-        "alive", "availability", "balance", "clock", "clipboard", "current", "cursor", "date",
-        "events", "forecast", "health", "inbox", "job", "jobs", "latest", "live", "lock", "log",
-        "logs", "mail", "mails", "messages", "metrics", "more", "new", "news", "next", "now",
-        "page", "pending", "ping", "poll", "price", "prices", "progress", "queue", "quote",
-        "random", "ready", "recent", "sample", "screen", "screenshot", "snapshot", "state",
-        "status", "stdout", "stock", "task", "tasks", "time", "today", "uuid", "wait", "weather",
-    }
-)  # fmt: skip
-"""Words for what another look may find changed, or for the next part of something."""
-_PART_OF_NAME: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-
-
-def _changes_by_itself(name: str) -> bool:
-    parts = (part.lower() for part in _PART_OF_NAME.findall(name))
-    return not _BY_ITSELF.isdisjoint(parts)
 
 
 def _is_polled(facts: Facts, calls: Sequence[int]) -> bool:
@@ -173,18 +156,6 @@ def _is_polled(facts: Facts, calls: Sequence[int]) -> bool:
         row = row + 1 if after == place + 1 else 1
         longest = max(longest, row)
     return longest >= _POLLS
-
-
-_DEEP: Final = 256
-"""Levels that are looked at; bounds the work on a hostile trace."""
-
-
-def _is_inside(trace: Trace, i: int, others: set[int]) -> bool:
-    above = trace.parents[i]
-    steps = 0
-    while above != NO_SPAN and above not in others and steps < _DEEP:
-        above, steps = trace.parents[above], steps + 1
-    return above in others
 
 
 _READING: Final = frozenset(("llm", "retrieval", "embedding", "cache", "guardrail", "retry"))
@@ -294,7 +265,10 @@ RULE: Final = Rule(
         "after a failure, a person or a queue; of tools whose names tell no effect, or name what "
         "changes by itself (status, time, next, price); of results that are but a yes or a no; "
         "where any result differs, three equal calls directly follow each other (polling), or "
-        "five minutes have passed."
+        "five minutes have passed. Over runs: likely, where in runs of three different tasks "
+        "(known by their first prompts) or more such a tool was called with equal arguments and "
+        "always returned the same, and a cache of an hour, tried on all its calls, would have "
+        "given an old result in less than 1 % of its hits; said of the first such call of a run."
     ),
     saving=(
         "The wall time now, minus that of a replay in which each repeat takes a look-up of 1 ms, "

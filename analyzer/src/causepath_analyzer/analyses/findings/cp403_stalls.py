@@ -14,9 +14,9 @@ from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
-from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.analyses.proof.independence import is_inside, where_of
 from causepath_analyzer.analyses.replay.change import Steady
-from causepath_analyzer.model import NO_SPAN, Category, ModelCall
+from causepath_analyzer.model import Category, ModelCall
 
 _FEWEST_EVENTS: Final = 10
 """Of fewer nobody knows their pace."""
@@ -79,20 +79,9 @@ def _may_be_held_up(facts: Facts, call: int, gap_ns: int) -> bool:
             if spans[i].start_ns >= end_ns:
                 break
             shared_ns = min(end_ns, spans[i].ended_ns) - max(start_ns, spans[i].start_ns)
-            if shared_ns >= gap_ns and not _is_around(facts, i, call):
+            if shared_ns >= gap_ns and not is_inside(facts.trace, call, {i}):
                 return True
     return False
-
-
-_DEEP: Final = 256
-"""Levels that are looked at; bounds the work on a hostile trace."""
-
-
-def _is_around(facts: Facts, outer: int, call: int) -> bool:
-    above, steps = facts.trace.parents[call], 0
-    while above not in (NO_SPAN, outer) and steps < _DEEP:
-        above, steps = facts.trace.parents[above], steps + 1
-    return above == outer
 
 
 def _candidate(facts: Facts, call: int, gap_ns: int, usual_ns: int) -> Candidate:

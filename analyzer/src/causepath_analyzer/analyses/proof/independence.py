@@ -17,13 +17,14 @@ link into another trace.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.over_runs import NOTHING_KNOWN, Known, OverRuns
 from causepath_analyzer.analyses.proof.prompt_growth import Grown, Prompts
 from causepath_analyzer.analyses.proof.recorded_words import (
     depends,
@@ -50,7 +51,7 @@ class Elsewhere(Struct, frozen=True):
     ``broken``: orders that some run broke, ``(a, b)`` if *b* started before *a* had ended, came
     first, or came without *a*. ``needed``: *b* was given something that *a* had returned.
     ``serial``: tools whose calls took longer where they overlapped, as if they waited for each
-    other.
+    other. ``alike`` is what the runs have in common.
     """
 
     broken: frozenset[tuple[str, str]] = frozenset()
@@ -58,6 +59,7 @@ class Elsewhere(Struct, frozen=True):
     serial: frozenset[str] = frozenset()
     grown: Mapping[str, Grown] = {}
     """By agent, prompts that have grown over weeks."""
+    alike: Known = NOTHING_KNOWN
 
 
 NOWHERE: Final = Elsewhere()
@@ -77,6 +79,7 @@ class Orders(Struct):
     serial: set[str] = set()
     beside: dict[str, set[str]] = {}
     prompts: Prompts = field(default_factory=Prompts)
+    alike: OverRuns = field(default_factory=OverRuns)
 
     def add(self, trace: Trace) -> None:
         """Gathers what `trace` shows."""
@@ -89,6 +92,8 @@ class Orders(Struct):
         self.needed |= _needed(DataFlow(trace))
         self.serial |= serial_tools(trace)
         self.prompts.add(trace)
+        looks = [i for i, s in enumerate(trace.spans) if s.category == "tool" and only_looks(s)]
+        self.alike.add(trace, looks)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -105,6 +110,7 @@ class Orders(Struct):
         self.needed |= other.needed
         self.serial |= other.serial
         self.prompts.join(other.prompts)
+        self.alike.join(other.alike)
         self._had(other.beside)
 
     def _had(self, beside: Mapping[str, set[str]]) -> None:
@@ -124,6 +130,7 @@ class Orders(Struct):
             frozenset(self.needed),
             frozenset(self.serial),
             self.prompts.grown(),
+            self.alike.known(),
         )
 
 
@@ -339,6 +346,19 @@ def asked_again(first: Span, second: Span) -> bool:
     if one is None or other is None or one.arguments is None or one.read_only:
         return False
     return one.name == other.name and one.arguments == other.arguments
+
+
+_DEEP: Final = 256
+"""Levels that are looked at; bounds the work on a hostile trace."""
+
+
+def is_inside(trace: Trace, i: int, others: Collection[int]) -> bool:
+    """Tells whether span `i` lies below one of `others`."""
+    above = trace.parents[i]
+    steps = 0
+    while above != NO_SPAN and above not in others and steps < _DEEP:
+        above, steps = trace.parents[above], steps + 1
+    return above in others
 
 
 def may_change(span: Span) -> bool:

@@ -351,6 +351,26 @@ _READS: Final = frozenset(
 _PART_OF_NAME: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
+_BY_ITSELF: Final = frozenset(
+    {
+        "alive", "availability", "balance", "clock", "clipboard", "current", "cursor", "date",
+        "events", "forecast", "health", "inbox", "job", "jobs", "latest", "live", "lock", "log",
+        "logs", "mail", "mails", "messages", "metrics", "more", "new", "news", "next", "now",
+        "page", "pending", "ping", "poll", "price", "prices", "progress", "queue", "quote",
+        "random", "ready", "recent", "sample", "screen", "screenshot", "snapshot", "state",
+        "status", "stdout", "stock", "task", "tasks", "time", "today", "uuid", "wait", "weather",
+    }
+)  # fmt: skip
+"""Words for what another look may find changed, or for the next part of something."""
+
+
+@lru_cache(maxsize=1024)
+def changes_by_itself(name: str) -> bool:
+    """Tells whether a tool is called after something that another look may find changed."""
+    parts = (part.lower() for part in _PART_OF_NAME.findall(name))
+    return not _BY_ITSELF.isdisjoint(parts)
+
+
 @lru_cache(maxsize=1024)
 def says_it_reads(name: str) -> bool:
     """Tells whether a tool is called after looking at something."""

@@ -176,3 +176,21 @@ class SmallerPrompts(Struct, frozen=True):
             left_ns = max(0, one.first_ns - one.sooner_ns)
             time = (left_ns, one.first_ns) if one.first_ns > 0 else (1, 1)
             editing.lighten(one.call, one.less, time)
+
+
+class Sooner(Struct, frozen=True):
+    """A tool that starts with the model call that asks for it, not after its reply."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("runs in which nobody asks for it",)
+
+    tool: int
+    issuer: int
+
+    @property
+    def assumes(self) -> str:
+        """Says that the guess is right."""
+        return "the reply asks for what was started"
+
+    def apply(self, editing: Editing) -> None:
+        """Starts the tool as the model call starts."""
+        editing.early(self.tool, self.issuer)

@@ -1,0 +1,301 @@
+"""What runs do alike: looks that nearly all of them take, and results that come again.
+
+Runs that began with the same prompt do the same because somebody had them do it again: of results
+that come again they show nothing.
+
+Gathered run by run and joined in any order; what is known in the end is the same for any split of
+the runs. Of a tool with very many calls only those are kept whose arguments have the smallest
+digests (as SHARDS does, to tell how often caches are hit): digests are as good as random.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
+from zlib import crc32
+
+from msgspec import Struct
+
+from causepath_analyzer.model import Trace
+
+FEWEST_RUNS: Final = 10
+"""So many runs have to begin alike before something is usual for them."""
+_USUAL: Final = 90
+"""Percent of the runs."""
+_MOST: Final = 128
+"""Agents, tools of one, and arguments of one tool; where there are more, nothing is usual."""
+_MOST_LOOKS: Final = 20_000
+"""Calls of one tool that are kept."""
+_DIGESTS: Final = 1 << 64
+
+
+class Call(Struct, frozen=True, array_like=True, gc=False):
+    """One call of a tool: when it had its result, the digest of that, and in which run."""
+
+    had_ns: int
+    result: int
+    task: int
+    run: int
+
+
+class Looks(Struct):
+    """The calls of one tool, by digests of their arguments. ``below`` bounds the digests that are
+    kept, if not all are."""
+
+    calls: dict[int, list[Call]] = {}
+    below: int | None = None
+    kept: int = 0
+
+    def add(self, arguments: int, call: Call) -> None:
+        """Keeps one call."""
+        if self.below is None or arguments < self.below:
+            self.calls.setdefault(arguments, []).append(call)
+            self.kept += 1
+            if self.kept > 2 * _MOST_LOOKS:
+                self.cut()
+
+    def join(self, other: "Looks") -> None:
+        """Keeps the calls of `other` as well."""
+        if other.below is not None:
+            self._only_below(other.below)
+        for arguments, calls in other.calls.items():
+            if self.below is None or arguments < self.below:
+                self.calls.setdefault(arguments, []).extend(calls)
+                self.kept += len(calls)
+        if self.kept > 2 * _MOST_LOOKS:
+            self.cut()
+
+    def cut(self) -> None:
+        """Drops the calls with the largest digests until there are few enough."""
+        kept = 0
+        for arguments in sorted(self.calls):
+            kept += len(self.calls[arguments])
+            if kept > _MOST_LOOKS:
+                self._only_below(arguments)
+                break
+
+    def _only_below(self, bound: int) -> None:
+        self.below = bound if self.below is None else min(bound, self.below)
+        self.calls = {one: calls for one, calls in self.calls.items() if one < self.below}
+        self.kept = sum(map(len, self.calls.values()))
+
+
+def task_of(trace: Trace) -> int | None:
+    """Gives what is equal for runs that began with the same prompt; ``None`` if it is not known."""
+    for span in trace.spans:
+        call = span.model_call
+        if call is None or span.category != "llm":
+            continue
+        if call.blocks is None:
+            return call.opening
+        if call.blocks.kept or call.blocks.unlisted:
+            return None
+        asked = tuple(block.digest for block in call.blocks.given if block.role == "user")
+        return hash(asked) % _DIGESTS if asked else None  # of numbers it is the same everywhere
+    return None
+
+
+class OverRuns(Struct):
+    """Gathers what runs do. ``runs`` counts those of each agent, ``made`` of these the ones that
+    called a tool with certain arguments; ``None`` stands for too many."""
+
+    runs: dict[str, int] | None = {}
+    made: dict[str, dict[str, dict[int, int] | None] | None] = {}
+    looks: dict[str, Looks] | None = {}
+
+    def add(self, trace: Trace, looks: Sequence[int]) -> None:
+        """Gathers what a run shows; `looks` are its calls of tools that change nothing."""
+        agent = trace.spans[trace.main_root].name
+        made: dict[str, dict[int, int]] = {}
+        task = task_of(trace) if looks else None
+        run = crc32(trace.trace_id.encode())
+        for i in looks:
+            span = trace.spans[i]
+            tool = span.tool_call
+            if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
+                continue
+            name, digest = tool.name or span.name, tool.arguments.digest
+            made.setdefault(name, {})[digest] = 1
+            if tool.result is None or task is None or span.error is not None:
+                continue
+            if self.looks is not None:
+                kept = self.looks.get(name)
+                if kept is None:
+                    kept = self.looks[name] = Looks()
+                kept.add(digest, Call(span.ended_ns, tool.result.digest, task, run))
+        self._count({agent: 1}, {agent: made})
+
+    def join(self, other: "OverRuns") -> None:
+        """Gathers what `other` has gathered of other runs."""
+        self._count(other.runs, other.made)
+        if other.looks is None:
+            self.looks = None
+        elif self.looks is not None:
+            for name, looks in other.looks.items():
+                self.looks.setdefault(name, Looks()).join(looks)
+            self._bound_looks()
+
+    def _count(
+        self,
+        runs: Mapping[str, int] | None,
+        made: Mapping[str, Mapping[str, Mapping[int, int] | None] | None],
+    ) -> None:
+        if runs is None or self.runs is None:
+            self.runs, self.made = None, {}
+            return
+        for agent, number in runs.items():
+            self.runs[agent] = self.runs.get(agent, 0) + number
+        if len(self.runs) > _MOST:
+            self.runs, self.made = None, {}
+            return
+        for agent, tools in made.items():
+            self.made[agent] = _tools_joined(self.made.get(agent, {}), tools)
+        self._bound_looks()
+
+    def _bound_looks(self) -> None:
+        if self.looks is not None and len(self.looks) > _MOST:
+            self.looks = None
+
+    def known(self) -> "Known":
+        """Tells what comes of it."""
+        usual: dict[str, dict[str, dict[int, int]]] = {}
+        runs = self.runs or {}
+        for agent, tools in self.made.items():
+            number = runs.get(agent, 0)
+            if number < FEWEST_RUNS:
+                continue
+            for name, by_arguments in (tools or {}).items():
+                for arguments, times in (by_arguments or {}).items():
+                    if times * 100 >= number * _USUAL:
+                        usual.setdefault(agent, {}).setdefault(name, {})[arguments] = times
+        again = {}
+        for name, looks in sorted((self.looks or {}).items()):
+            results = _results(looks)
+            if results is not None:
+                again[name] = results
+        return Known({agent: runs[agent] for agent in usual}, usual, again)
+
+
+def _tools_joined(
+    one: dict[str, dict[int, int] | None] | None,
+    other: Mapping[str, Mapping[int, int] | None] | None,
+) -> dict[str, dict[int, int] | None] | None:
+    """Adds up in how many runs tools were called with which arguments; changes `one`."""
+    if one is None or other is None:
+        return None
+    for name, more in other.items():
+        counts = one.setdefault(name, {})
+        if counts is None:
+            continue
+        for arguments, times in (more or {}).items():
+            counts[arguments] = counts.get(arguments, 0) + times
+        if more is None or len(counts) > _MOST:
+            one[name] = None
+    return one if len(one) <= _MOST else None
+
+
+class HitRate(Struct, frozen=True):
+    """Of ``calls`` those that a cache of so many ``results`` (``None``: of all), each kept for
+    ``lifetime_s``, would have answered: rightly, or with a result that was ``stale``."""
+
+    results: int | None
+    lifetime_s: int
+    calls: int
+    hits: int
+    stale: int
+
+
+class Again(Struct, frozen=True):
+    """The calls of one tool over all runs, and what a cache of their results would have done.
+
+    Runs that repeat the task of an earlier one are left out. ``share`` is the part of the calls
+    that were looked at, ``different`` counts their arguments, and ``same`` are those that came in
+    runs of several tasks and always had one result.
+    """
+
+    calls: int
+    different: int
+    share: float
+    curve: tuple[HitRate, ...]
+    same: Mapping[int, tuple[Call, ...]]
+
+    def hit_rate(self, lifetime_s: int) -> HitRate:
+        """Gives what a cache of all results would have done."""
+        return next(
+            one for one in self.curve if one.results is None and one.lifetime_s == lifetime_s
+        )
+
+
+class Known(Struct, frozen=True):
+    """What runs do alike: the ``runs`` of agents of which something is ``usual``, which is by tool
+    and arguments in how many of them; and the tools whose calls came ``again``."""
+
+    runs: Mapping[str, int] = {}
+    usual: Mapping[str, Mapping[str, Mapping[int, int]]] = {}
+    again: Mapping[str, Again] = {}
+
+
+NOTHING_KNOWN: Final = Known()
+
+LIFETIMES_S: Final = (300, 3_600, 86_400)
+_SIZES: Final = (100, 1_000)
+_FEWEST: Final = 3
+"""Tasks with equal results, which are no chance then."""
+
+
+def _results(looks: Looks) -> Again | None:
+    """Tells what came again, if anything did."""
+    looks.cut()
+    several = {
+        arguments: calls
+        for arguments, calls in looks.calls.items()
+        if len(calls) >= _FEWEST and len({call.task for call in calls}) >= _FEWEST
+    }
+    if not several:
+        return None
+    every = sorted(
+        (call.had_ns, call.run, arguments, call.result, call.task)
+        for arguments, calls in looks.calls.items()
+        for call in calls
+    )
+    first: dict[int, int] = {}
+    for _, run, _, _, task in every:
+        first.setdefault(task, run)
+    made = [(at, args, result) for at, run, args, result, task in every if first[task] == run]
+    different = len({arguments for _, arguments, _ in made})
+    share = 1.0 if looks.below is None else looks.below / _DIGESTS
+    sizes = [size for size in _SIZES if size * share < different]
+    curve = [
+        _simulated(made, size, lifetime_s, share)
+        for size in (*sizes, None)
+        for lifetime_s in LIFETIMES_S
+    ]
+    same = {
+        arguments: tuple(sorted(calls, key=lambda call: (call.had_ns, call.run)))
+        for arguments, calls in several.items()
+        if len({call.result for call in calls}) == 1
+    }
+    return Again(len(made), different, share, tuple(curve), same)
+
+
+def _simulated(
+    made: Sequence[tuple[int, int, int]], size: int | None, lifetime_s: int, share: float
+) -> HitRate:
+    """Lets a cache answer the calls that were `made`, of which the latest used are kept."""
+    most = None if size is None else max(1, round(size * share))
+    lifetime_ns = lifetime_s * 1_000_000_000
+    cache: OrderedDict[int, tuple[int, int]] = OrderedDict()
+    hits = stale = 0
+    for at_ns, arguments, result in made:
+        known = cache.get(arguments)
+        if known is not None and at_ns - known[0] <= lifetime_ns:
+            cache.move_to_end(arguments)
+            if known[1] == result:
+                hits += 1
+            else:
+                stale += 1
+            continue
+        cache[arguments] = at_ns, result
+        cache.move_to_end(arguments)
+        if most is not None and len(cache) > most:
+            cache.popitem(last=False)
+    return HitRate(size, lifetime_s, len(made), hits, stale)
