@@ -169,6 +169,17 @@ def spent(trace: Trace) -> tuple[str, int]:
             id="an agent's span beside its own calls",
         ),
         pytest.param(
+            f"""
+            other post      |{"-" * 998}|                kind=server
+              agent run         |{"-" * 979}|
+              llm a            |{"-" * 390}|
+              tool x            {" " * 391}|{"-" * 198}|
+              llm b             {" " * 591}|{"-" * 380}|
+            """,
+            ("llm 771 tool 199 other 19 agent 10", 0),
+            id="an agent's span that begins a little after its first call",
+        ),
+        pytest.param(
             """
             agent run       |--------------------|
               llm a         |-----------------|

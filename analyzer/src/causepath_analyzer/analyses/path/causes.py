@@ -308,7 +308,9 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
             if parents[holder] != parent:
                 continue
             around = spans[holder]
-            first = bisect_left(starts, around.start_ns - clock_ns)
+            # A little early at its start is as good as a little late at its end.
+            earliest_ns = around.start_ns - max(clock_ns, around.duration_ns // LATE)
+            first = bisect_left(starts, earliest_ns)
             last = bisect_left(starts, around.ended_ns + clock_ns)
             steps += last - first
             if steps > _MOST_STEPS:
@@ -319,13 +321,15 @@ def _hang_inside_steps(trace: Trace, parents: list[int]) -> None:
             busy_until = [*accumulate((spans[i].ended_ns for i in below[holder]), max)]
             inside: list[int] = []
             # When what was hung here, in order of start, has ended.
-            inside_until = long_ago = around.start_ns - clock_ns
+            inside_until = long_ago = earliest_ns
             for i in family[first:last]:
                 span = spans[i]
+                slack_ns = max(clock_ns, span.duration_ns // LATE)
                 if (
                     i == holder
                     or parents[i] != parent
-                    or span.ended_ns > around.ended_ns + max(clock_ns, span.duration_ns // LATE)
+                    or span.start_ns < around.start_ns - slack_ns
+                    or span.ended_ns > around.ended_ns + slack_ns
                     or span.duration_ns >= around.duration_ns
                     or (span.service != around.service and span.kind != "server")
                 ):
