@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.rule import UNKNOWN
-from tests.support.drawn import MS, drawn, found_in
+from causepath_analyzer.read.tree.build import build
+from tests.support.drawn import MS, drawn, found_in, spans_drawn
 
 UNIT = 100 * MS
 
@@ -190,6 +191,33 @@ def test_uncovered_time(drawing: str, expected: list[tuple[str, str]]) -> None:
         (one.evidence, one.saving, one.replayed) == ("proved", UNKNOWN, False) for one in found
     )
     assert found_in(replace(trace, untrusted=True), "CP601") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "evidence", "doubt"),
+    [
+        ({}, "proved", ""),
+        (
+            {"start_ns": 8 * UNIT, "end_ns": 7 * UNIT},
+            "likely",
+            " But spans ended before they started: the time may be theirs.",
+        ),
+    ],
+)
+def test_time_that_may_be_that_of_a_span_whose_times_cannot_be(
+    changed: dict[str, int], evidence: str, doubt: str
+) -> None:
+    spans = spans_drawn(
+        """
+        agent run      |-----------------------------------|
+          llm one       |------|
+          tool look                                    |--|
+        """,
+        unit_ns=UNIT,
+    )
+    told = build([replace(one, **changed) if one.name == "one" else one for one in spans])
+    (finding,) = found_in(told, "CP601")
+    assert (finding.evidence, finding.why.partition(", before look.")[2]) == (evidence, doubt)
 
 
 @pytest.mark.parametrize(

@@ -42,18 +42,19 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
     name = None if most == NO_SPAN else trace.spans[most].name
     place = _place(facts, before, after)
     share = f"{spent_ns / trace.wall_ns:.0%} of the wall"
+    doubt = _doubt(facts)
     yield Candidate(
         title=f"trace {seconds(spent_ns)} that no span shows",
         plural="trace what no span shows",
         place=name or "",
         spans=() if most == NO_SPAN else (most,),
-        evidence="proved",
+        evidence="likely" if doubt else "proved",
         why=(
             f"{seconds(spent_ns)}, {share}, are covered by no span"
             if name is None
             else f"{name} itself took {seconds(spent_ns)}, {share}, in which nothing below it ran"
         )
-        + f": {seconds(gap_ns)} at the most in one piece, {place}.",
+        + f": {seconds(gap_ns)} at the most in one piece, {place}.{doubt}",
         fix=(
             "Open a span around what the code does there (causepath.tool, or "
             "tracer.start_as_current_span), or turn on the instrumentation of the library it "
@@ -62,6 +63,16 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
         where=where_of(trace, (most,)),
         refuted_by="a person or another program that was waited for, which no trace would show",
     )
+
+
+def _doubt(facts: Facts) -> str:
+    """Says what of the recorded times cannot be: the time may be that of such a span."""
+    told = []
+    if facts.trace.health.negative:
+        told.append("spans ended before they started")
+    if facts.usage.hasty:
+        told.append("calls took less time than any model needs")
+    return f" But {' and '.join(told)}: the time may be theirs." if told else ""
 
 
 def _is_around_calls(trace: Trace, span: int) -> bool:
@@ -144,7 +155,8 @@ RULE: Final = Rule(
         "such time of a run, from 1 s (tool) and a fifth of the wall on; not between an "
         "answer of a model (it stopped and asked for no tool) and the next call of its "
         "conversation, as a user may have been waited for; not where spans were lost, as they may "
-        "have covered it, nor of traces without calls of models or tools."
+        "have covered it, nor of traces without calls of models or tools. likely: times were "
+        "recorded that cannot be, and it may be the time of what they are of."
     ),
     saving="Not known: what happened there is in no trace.",
     refuted_by="A person or another program that was waited for, which no trace would show.",
