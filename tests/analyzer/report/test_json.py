@@ -67,6 +67,8 @@ def test_report() -> None:
     run = explained(TRACE)
     report = json.loads(report_json(INPUTS, [trace_json(run_view(run))], summary([brief(run)])))
     by = report["summary"].pop("by")
+    told = report["summary"]
+    report["summary"] = {name: told[name] for name in ("traces", "wall_ns", "endings")}
     assert report == {
         "schema": "causepath.report/2",
         "inputs": INPUTS_JSON,

@@ -113,7 +113,7 @@ def test_a_run_without_a_price_leaves_that_of_others() -> None:
     assert (found.cost_usd, found.priced_share, found.is_priced) == (Decimal("0.005"), 0.5, False)
     told = plain(summary_text(found, BLOCKS, ["t"])).splitlines()
     assert told[0].endswith("  at least $0.00250/run")
-    assert told[1] == f"cost of 50% of the tokens by {table_name()}"
+    assert told[1] == f"$0.00500 in all, of 50% of the tokens, by {table_name()}"
 
 
 def test_budgets() -> None:

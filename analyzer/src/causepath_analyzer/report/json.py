@@ -20,11 +20,11 @@ from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Status
 from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run_view import RunView
-from causepath_analyzer.analyses.summary.distribution import Spread
 from causepath_analyzer.analyses.summary.summary import Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told
+from causepath_analyzer.report.summary_json import SummaryTold, summary_told
 
 REPORT_SCHEMA: Final = "causepath.report/2"
 CHECK_SCHEMA: Final = "causepath.check/2"
@@ -169,29 +169,11 @@ class _Trace(Struct):
     conversations: list[_Conversation]
 
 
-class _By(Struct):
-    by: str
-    key: str
-    wall_ns: int
-    share: float
-    p50_ns: int
-    p95_ns: int
-    runs: int
-
-
-class _Summary(Struct):
-    traces: int
-    wall_ns: Spread
-    by: list[_By]
-    endings: Mapping[Status, int]
-    """How many runs did not end well."""
-
-
 class _Report(Struct):
     schema: str
     inputs: list[InputJson]
     traces: Sequence[msgspec.Raw]
-    summary: _Summary
+    summary: SummaryTold
     program: ProgramTime | msgspec.UnsetType = msgspec.UNSET
     """The program that `causepath run` has run."""
 
@@ -266,23 +248,7 @@ def report_json(
         schema=REPORT_SCHEMA,
         inputs=inputs_json(inputs),
         traces=[msgspec.Raw(trace) for trace in traces],
-        summary=_Summary(
-            traces=summary.traces,
-            wall_ns=summary.wall_ns,
-            by=[
-                _By(
-                    row.by,
-                    row.key,
-                    row.wall_ns,
-                    round(row.share, 4),
-                    row.p50_ns,
-                    row.p95_ns,
-                    row.runs,
-                )
-                for row in summary.rows
-            ],
-            endings=summary.endings,
-        ),
+        summary=summary_told(summary),
         program=program if program is not None else msgspec.UNSET,
     )
     return written(report)

@@ -27,9 +27,18 @@ from causepath_analyzer.report.formatting import (
     short_id,
 )
 from causepath_analyzer.report.run_text import KIND_WORDS, health_lines, status_words
+from causepath_analyzer.report.summary_tables import (
+    beside,
+    felt,
+    groups,
+    histogram,
+    models,
+    operations,
+)
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
+_FEW_ROWS = 5
 _LEFT = 40
 _SIDE_BY_SIDE = 76
 
@@ -43,12 +52,19 @@ def summary_text(
 ) -> list[Text]:
     """Writes the lines of the report on all runs in `inputs`, which `paths` name, with so many rows
     in each table."""
+    most = most_rows or _ROWS
     return [
         *_headline(summary),
+        *felt(summary),
         Text(),
-        *_tables(summary, marks, most_rows or _ROWS),
+        *histogram(summary, marks),
+        *groups(summary, marks, most),
+        *_tables(summary, marks, most),
         Text(),
-        *_opportunities(summary, marks, most_rows or _ROWS),
+        *models(summary, marks, most_rows or _FEW_ROWS),
+        *operations(summary, marks, most_rows or _FEW_ROWS),
+        *beside(summary, marks),
+        *_opportunities(summary, marks, most),
         Text(),
         *health_lines(summary.health, inputs),
         *_slowest(summary, paths),
@@ -71,10 +87,15 @@ def _headline(summary: Summary) -> list[Text]:
     if first and last:
         lines.append(Text(f"began {first} to {last}", style="note"))
     if summary.cost_usd is not None:
-        of = "" if summary.is_priced else f" of {percent(summary.priced_share)} of the tokens"
-        lines.append(Text(f"cost{of} by {table_name()}", style="note"))
+        of = "" if summary.is_priced else f" of {percent(summary.priced_share)} of the tokens,"
+        whole = money(summary.cost_usd)
+        lines.append(Text(f"{whole} in all,{of} by {table_name()}", style="note"))
     if summary.failed:
         lines.append(Text(endings_words(summary.endings), style="bad"))
+    if summary.left_out:
+        unknown = f", of {summary.unknown:,} nobody can tell" if summary.unknown else ""
+        left_out = count(summary.left_out, "other run is", "other runs are")
+        lines.append(Text(f"{left_out} left out by --where{unknown}", style="note"))
     return lines
 
 
@@ -203,5 +224,23 @@ def _slowest(summary: Summary, paths: Sequence[str]) -> list[Text]:
         *(apart if summary.hands_on else ()),
         Text(f"Slowest: {slowest}"),
         *_failed(summary, paths),
+        *_examples(summary, where),
         Text(f"Next: causepath {where} --trace {ids[0]}", style="note"),
+    ]
+
+
+def _examples(summary: Summary, where: str) -> list[Text]:
+    """Names runs that took as long as the percentiles say, each with the command that opens it."""
+    if not summary.histogram:  # of so few runs each is an example
+        return []
+    places: dict[tuple[str, int], list[str]] = {}
+    for one in summary.examples:
+        places.setdefault((one.trace_id, one.wall_ns), []).append(f"p{one.percent}")
+    return [
+        Text(
+            f"Next: causepath {where} --trace {short_id(trace_id, summary.id_length)}"
+            f"  ({' and '.join(percents)}, {duration(wall_ns)})",
+            style="note",
+        )
+        for (trace_id, wall_ns), percents in places.items()
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causepath_analyzer.analyses.summary import distribution
@@ -27,6 +27,7 @@ def ranked(values: Sequence[int], percent: int) -> int:
     return ordered[max(1, -(-len(ordered) * percent // 100)) - 1]
 
 
+@settings(max_examples=40)
 @given(VALUES)
 def test_few_values_are_exact(values: list[int]) -> None:
     found = of(values)
@@ -37,6 +38,7 @@ def test_few_values_are_exact(values: list[int]) -> None:
     assert found.spread == spread(values)
 
 
+@settings(max_examples=40)
 @given(VALUES, st.integers(0, 20))
 def test_others_are_zero(values: list[int], more: int) -> None:
     whole = [*values, *[0] * more]
@@ -44,6 +46,7 @@ def test_others_are_zero(values: list[int], more: int) -> None:
     assert list(found) == [ranked(whole, percent) if whole else 0 for percent in PERCENTS]
 
 
+@settings(max_examples=40)
 @given(VALUES.filter(lambda values: len(values) > 5))
 def test_many_values_are_within_the_error(values: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -56,6 +59,7 @@ def test_many_values_are_within_the_error(values: list[int]) -> None:
         assert abs(told - exact) <= exact * ERROR * (1 + 1e-9) + 0.5
 
 
+@settings(max_examples=40)
 @given(VALUES, st.lists(st.integers(0, 3), min_size=60, max_size=60), st.permutations(range(4)))
 def test_any_split_in_any_order_is_the_whole(
     values: list[int], parts: list[int], order: list[int]

@@ -260,7 +260,12 @@ def told(sums: Sums) -> Summary:
         examples=_examples(sums),
         models=_models(sums),
         operations=_operations(sums),
-        kind_sums=dict(sorted(sums.kind_sums.items(), key=lambda item: (-item[1], item[0]))),
+        kind_sums={
+            kind: ns
+            for kind, ns in sorted(sums.kind_sums.items(), key=lambda item: (-item[1], item[0]))
+            # The own time of agents is no sum of spans: they contain everything else.
+            if kind not in ("agent", "other")
+        },
         side_by_side=sums.side_by_side if sums.side_by_side.replies else None,
         periods=_stretches(sums.periods),
         group_by=sums.shape.group_by,

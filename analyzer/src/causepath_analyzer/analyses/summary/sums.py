@@ -24,8 +24,15 @@ Key = TypeVar("Key")
 
 GroupBy = Literal["agent", "model", "session", "service", "user", "status"]
 """The facts that runs can be told apart by."""
-TIERS_NS: Final = (300_000_000, 1_000_000_000, 3_000_000_000, 5_000_000_000)
-"""Where what people feel changes: instant, fast, acceptable, noticeable, slow."""
+TIERS: Final[Mapping[str, int | None]] = {
+    "instant": 300_000_000,
+    "fast": 1_000_000_000,
+    "acceptable": 3_000_000_000,
+    "noticeable": 5_000_000_000,
+    "slow": None,
+}
+"""What people feel when they wait for less than so many ns."""
+_BOUNDS_NS: Final = tuple(ns for ns in TIERS.values() if ns is not None)
 MOST_PERIODS: Final = 512
 _PERIOD_NS: Final = 1_000_000_000
 FEWEST_SLOW: Final = 5
@@ -52,7 +59,7 @@ class Totals(Struct, array_like=True):
     failed: int = 0
     wall: Distribution = field(default_factory=Distribution)
     perceived: Distribution = field(default_factory=Distribution)
-    tiers: list[int] = field(default_factory=lambda: [0] * (len(TIERS_NS) + 1))
+    tiers: list[int] = field(default_factory=lambda: [0] * len(TIERS))
     """How many of ``perceived`` are in each tier."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
@@ -68,7 +75,7 @@ class Totals(Struct, array_like=True):
         self.wall.add(run.wall_ns)
         if run.perceived_ns is not None:
             self.perceived.add(run.perceived_ns)
-            self.tiers[sum(run.perceived_ns >= bound for bound in TIERS_NS)] += 1
+            self.tiers[sum(run.perceived_ns >= bound for bound in _BOUNDS_NS)] += 1
         self.usd += run.priced_usd or 0
         self.tokens += run.tokens
         self.priced_tokens += round(run.tokens * run.priced_share)
