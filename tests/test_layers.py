@@ -129,6 +129,7 @@ ANALYZER: dict[str, set[str]] = {
         "analyses.budgets",
         "analyses.findings",
         "analyses.path",
+        "analyses.proof",
         "analyses.run",
         "ids",
         "model",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -10,9 +11,14 @@ from causepath_analyzer.analyses.findings.rule import Finding
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.proof import over_runs
 from causepath_analyzer.analyses.proof.independence import Orders, elsewhere
-from causepath_analyzer.analyses.proof.over_runs import Call, HitRate, Looks
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial, Call, HitRate, Looks
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.summary.summary import summary
+from causepath_analyzer.jobs.share import Task, rows_of
 from causepath_analyzer.model import Trace
+from causepath_analyzer.report.json import report_json
+from causepath_analyzer.report.summary_text import summary_text
+from causepath_analyzer.report.waterfall import BLOCKS
 from tests.support.drawn import MS, drawn, without_texts
 
 UNIT = 100 * MS
@@ -119,9 +125,24 @@ def test_the_evidence_says_how_often_a_cache_is_hit() -> None:
         "with these had the same result. A cache of one result for an hour would have answered "
         "75% of 4 calls of get_tax, none with an old result."
     )
-    assert found.hit_rates == tuple(
-        HitRate(None, lifetime_s, 4, 3, 0) for lifetime_s in (300, 3_600, 86_400)
-    )
+    curve = tuple(HitRate(None, lifetime_s, 3, 0) for lifetime_s in (300, 3_600, 86_400))
+    assert found.cache == CacheTrial("get_tax", 4, 1, 1.0, curve)
+
+
+def test_the_summary_and_json_have_the_curve() -> None:
+    rows = list(rows_of(runs(*FOUR), Task(with_json=True)))
+    summed = summary(row.brief for row in rows)
+    lines = [line.plain for line in summary_text(summed, BLOCKS, ["t.jsonl"])]
+    assert "  get_tax kept for 1 h: 75% of 4 calls hit, 0 stale (CP201)" in lines
+    written = msgspec.json.decode(report_json([], [row.json for row in rows], summed))
+    curve = [
+        {"results": None, "lifetime_s": lifetime_s, "hits": 3, "stale": 0}
+        for lifetime_s in (300, 3_600, 86_400)
+    ]
+    expected = {"tool": "get_tax", "calls": 4, "arguments": 1, "share": 1.0, "curve": curve}
+    assert written["summary"]["caches"] == [expected]
+    findings = [one for trace in written["traces"] for one in trace["findings"]]
+    assert [one["cache"] for one in findings if one["code"] == "CP201"] == [expected] * 3
 
 
 def test_the_price_of_the_calls_in_it_is_saved() -> None:
@@ -150,9 +171,9 @@ def curve(calls: Sequence[tuple[int, int, int]]) -> list[tuple[int | None, int, 
     looks = Looks()
     for task, (minute, arguments, result) in enumerate(calls):
         looks.add(arguments, Call(minute * MINUTE, result, task, task))
-    again = over_runs._results(looks)
+    again = over_runs._results("t", looks)
     assert again is not None
-    return [(one.results, one.lifetime_s, one.hits, one.stale) for one in again.curve]
+    return [(one.results, one.lifetime_s, one.hits, one.stale) for one in again.trial.curve]
 
 
 def test_the_lifetime_bounds_the_hits() -> None:
@@ -198,10 +219,10 @@ def test_any_split_tells_the_same_where_calls_are_dropped(
         for arguments, call in calls[part::parts]:
             some.add(arguments, call)
         joined.join(some)
-    one, other = over_runs._results(alone), over_runs._results(joined)
+    one, other = over_runs._results("t", alone), over_runs._results("t", joined)
     assert one is not None
     assert one == other
-    assert (one.calls, one.different, round(one.share, 2)) == (18, 6, 0.15)
+    assert (one.trial.calls, one.trial.different, round(one.trial.share, 2)) == (18, 6, 0.15)
 
 
 def test_any_split_of_the_runs_tells_the_same() -> None:

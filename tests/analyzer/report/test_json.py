@@ -138,7 +138,7 @@ def test_report() -> None:
                         "refuted_by": "one of these tools changing what another one sees, or all "
                         "of them waiting for one connection, lock or rate",
                         "at_most": False,
-                        "hit_rates": [],
+                        "cache": None,
                     }
                 ],
                 "together_ns": 300 * MS,

@@ -22,6 +22,7 @@ from causepath_analyzer.analyses.program import ProgramTime
 from causepath_analyzer.analyses.run_view import RunView
 from causepath_analyzer.analyses.summary.summary import Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
+from causepath_analyzer.report.cache_json import CacheJson, cache_json
 from causepath_analyzer.report.inputs_json import InputJson, inputs_json
 from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told
 from causepath_analyzer.report.summary_json import SummaryTold, summary_told
@@ -49,15 +50,6 @@ class _Tokens(Struct):
     cache_write_1h: int
 
 
-class _HitRate(Struct):
-    results: int | None
-    lifetime_s: int
-    calls: int
-    hits: int
-    """Calls that it would have answered rightly, and ``stale``: with an old result."""
-    stale: int
-
-
 class _Finding(Struct):
     code: str
     title: str
@@ -75,8 +67,7 @@ class _Finding(Struct):
     refuted_by: str
     at_most: bool
     """The saving is an upper bound: the trace speaks against all of it."""
-    hit_rates: list[_HitRate]
-    """Of caches of ``results`` (null: of all), tried on the calls of all runs in the input."""
+    cache: CacheJson | None
 
 
 class _Health(Struct):
@@ -403,10 +394,7 @@ def _trace(view: RunView) -> _Trace:
                 times=finding.times,
                 refuted_by=finding.refuted_by,
                 at_most=finding.at_most,
-                hit_rates=[
-                    _HitRate(one.results, one.lifetime_s, one.calls, one.hits, one.stale)
-                    for one in finding.hit_rates
-                ],
+                cache=None if finding.cache is None else cache_json(finding.cache),
             )
             for finding in run.findings
         ],

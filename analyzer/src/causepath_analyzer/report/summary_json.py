@@ -20,6 +20,7 @@ from causepath_analyzer.analyses.summary.summary import (
 )
 from causepath_analyzer.analyses.summary.sums import TIERS, GroupBy
 from causepath_analyzer.model import Category
+from causepath_analyzer.report.cache_json import CacheJson, cache_json
 from causepath_analyzer.report.money_json import usd_told
 
 
@@ -138,6 +139,8 @@ class SummaryTold(Struct):
     side_by_side: _SideBySide | None
     over_time: list[_Stretch]
     findings: list[_Finding]
+    caches: list[CacheJson]
+    """Of tools whose results came again over runs."""
     left_out: int
     unknown: int
     """Of the runs left out by ``--where``: those of which nobody can tell."""
@@ -154,6 +157,7 @@ def summary_told(summary: Summary) -> SummaryTold:
             for row in summary.rows
         ],
         endings=summary.endings,
+        caches=[cache_json(trial) for trial in summary.caches],
         total_wall_ns=summary.total_wall_ns,
         error=0.0 if summary.is_exact else ERROR,
         whole=None if summary.whole is None else _group(summary.whole),

@@ -6,9 +6,11 @@ from typing import Final
 
 from rich.text import Text
 
+from causepath_analyzer.analyses.findings.results_over_runs import LIFETIME_S
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.path.status import Status
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.span_rows import operation
 from causepath_analyzer.analyses.summary.summary import Row, Summary
 from causepath_analyzer.model import Input
@@ -177,9 +179,21 @@ def _opportunities(summary: Summary, marks: Marks, most: int) -> list[Text]:
         line = Text(f"{title}{runs:>5}{mean:>12}{total:>8}")
         line.append(f" {found.evidence}", style="good")
         lines.append(line)
+    lines += [_cache(trial, marks) for trial in summary.caches]
     if len(summary.opportunities) > most:
         lines.append(Text(f"  and {len(summary.opportunities) - most} more, see --json"))
     return lines
+
+
+def _cache(trial: CacheTrial, marks: Marks) -> Text:
+    """Tells how often a cache of all results of a tool would have been hit over all runs."""
+    rate = trial.hit_rate(LIFETIME_S)
+    hits = f"{percent(rate.hits / trial.calls)} of {trial.calls:,} calls hit, {rate.stale:,} stale"
+    told = f" kept for 1 h: {hits} (CP201)"
+    room = marks.width - len(told) - 2
+    return Text(
+        f"  {fitted(harmless(trial.tool, ascii_only=marks.ascii_only), room).rstrip()}{told}"
+    )
 
 
 def _undeclared(summary: Summary) -> list[Text]:

@@ -190,7 +190,7 @@ def _finding(rule: Rule, group: Sequence[Candidate], saving: Saving, wall_ns: in
         refuted_by=first.refuted_by,
         at_most=any(one.at_most for one in group),
         replayed=any(one.change is not None for one in group),
-        hit_rates=first.hit_rates,
+        cache=first.cache,
     )
 
 

@@ -12,7 +12,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent
 from causepath_analyzer.analyses.findings.rule import Candidate, seconds
 from causepath_analyzer.analyses.proof.independence import failed, only_looks, where_of
-from causepath_analyzer.analyses.proof.over_runs import Again, Call, task_of
+from causepath_analyzer.analyses.proof.over_runs import Again, CacheTrial, Call, task_of
 from causepath_analyzer.analyses.proof.recorded_words import changes_by_itself, outcome_of
 from causepath_analyzer.analyses.replay.change import Cached
 
@@ -46,7 +46,7 @@ def had_before(facts: Facts) -> Iterator[Candidate]:
             continue
         if changes_by_itself(name):
             continue
-        rate = known.hit_rate(LIFETIME_S)
+        rate = known.trial.hit_rate(LIFETIME_S)
         if rate.stale * _STALE > rate.hits:
             continue
         before = _before(known.same.get(digest, ()), facts, i, task)
@@ -80,7 +80,7 @@ def _candidate(facts: Facts, i: int, name: str, known: Again, before: Call) -> C
         evidence="likely",
         why=(
             f"Another run had called {name} with equal arguments {seconds(_age_ns(facts, before))} "
-            f"before; all {times} calls with these had the same result. {said(name, known)}"
+            f"before; all {times} calls with these had the same result. {said(known.trial)}"
         ),
         fix=(
             f"Keep the results of {name} by its arguments for an hour where runs share them "
@@ -88,7 +88,7 @@ def _candidate(facts: Facts, i: int, name: str, known: Again, before: Call) -> C
             "they may see different things, and drop them when something is written."
         ),
         where=where,
-        hit_rates=known.curve,
+        cache=known.trial,
         refuted_by=f"something outside of these traces that changes what {name} returns",
     )
 
@@ -97,13 +97,13 @@ def _age_ns(facts: Facts, before: Call) -> int:
     return facts.trace.start_ns - before.had_ns
 
 
-def said(name: str, known: Again) -> str:
+def said(trial: CacheTrial) -> str:
     """Says in a sentence how often a cache of all results would have been hit."""
-    rate = known.hit_rate(LIFETIME_S)
+    rate = trial.hit_rate(LIFETIME_S)
     old = f"{rate.stale:,} with an old result" if rate.stale else "none with an old result"
-    part = "" if known.share == 1 else f" (of {known.share:.1%} of the arguments)"
-    results = "one result" if known.different == 1 else f"{known.different:,} results"
+    part = "" if trial.share == 1 else f" (of {trial.share:.1%} of the arguments)"
+    results = "one result" if trial.different == 1 else f"{trial.different:,} results"
     return (
-        f"A cache of {results} for an hour would have answered "
-        f"{rate.hits / known.calls:.0%} of {known.calls:,} calls of {name}{part}, {old}."
+        f"A cache of {results} for an hour would have answered {rate.hits / trial.calls:.0%} of "
+        f"{trial.calls:,} calls of {trial.tool}{part}, {old}."
     )

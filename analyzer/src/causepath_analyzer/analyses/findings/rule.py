@@ -10,7 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from causepath_analyzer.analyses.facts import Facts
-from causepath_analyzer.analyses.proof.over_runs import HitRate
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.replay.change import Change
 
 Evidence = Literal["proved", "likely"]
@@ -52,8 +52,8 @@ class Candidate(Struct, frozen=True):
     the rule knows itself. Candidates of one ``place`` are mended by one change of the code, which
     is called ``plural`` if there are several. ``where`` is "file:line function" or ``None``,
     ``refuted_by`` what would show that there is no opportunity, and with ``at_most`` the trace
-    speaks against all of the saving. ``hit_rates`` are those of caches that would have done, if
-    they were tried.
+    speaks against all of the saving. ``cache`` is what caches over runs would
+    have done, if that was tried.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Candidate(Struct, frozen=True):
     where: str | None = None
     refuted_by: str = ""
     at_most: bool = False
-    hit_rates: tuple[HitRate, ...] = ()
+    cache: CacheTrial | None = None
 
 
 class Finding(Struct, frozen=True):
@@ -94,7 +94,7 @@ class Finding(Struct, frozen=True):
     refuted_by: str = ""
     at_most: bool = False
     replayed: bool = True
-    hit_rates: tuple[HitRate, ...] = ()
+    cache: CacheTrial | None = None
 
 
 class Rule(Struct, frozen=True):

@@ -169,7 +169,7 @@ class OverRuns(Struct):
                         usual.setdefault(agent, {}).setdefault(name, {})[arguments] = times
         again = {}
         for name, looks in sorted((self.looks or {}).items()):
-            results = _results(looks)
+            results = _results(name, looks)
             if results is not None:
                 again[name] = results
         return Known({agent: runs[agent] for agent in usual}, usual, again)
@@ -193,36 +193,43 @@ def _tools_joined(
     return one if len(one) <= _MOST else None
 
 
-class HitRate(Struct, frozen=True):
-    """Of ``calls`` those that a cache of so many ``results`` (``None``: of all), each kept for
+class HitRate(Struct, frozen=True, array_like=True):
+    """The calls that a cache of so many ``results`` (``None``: of all), each kept for
     ``lifetime_s``, would have answered: rightly, or with a result that was ``stale``."""
 
     results: int | None
     lifetime_s: int
-    calls: int
     hits: int
     stale: int
 
 
-class Again(Struct, frozen=True):
-    """The calls of one tool over all runs, and what a cache of their results would have done.
+class CacheTrial(Struct, frozen=True, array_like=True):
+    """The ``calls`` of one tool over all runs, with so many ``different`` arguments, and what
+    caches of their results would have done.
 
     Runs that repeat the task of an earlier one are left out. ``share`` is the part of the calls
-    that were looked at, ``different`` counts their arguments, and ``same`` are those that came in
-    runs of several tasks and always had one result.
+    that were looked at.
     """
 
+    tool: str
     calls: int
     different: int
     share: float
     curve: tuple[HitRate, ...]
-    same: Mapping[int, tuple[Call, ...]]
 
     def hit_rate(self, lifetime_s: int) -> HitRate:
         """Gives what a cache of all results would have done."""
         return next(
             one for one in self.curve if one.results is None and one.lifetime_s == lifetime_s
         )
+
+
+class Again(Struct, frozen=True):
+    """A tool whose calls came again: ``same`` are the arguments that came in runs of several tasks
+    and always had one result."""
+
+    trial: CacheTrial
+    same: Mapping[int, tuple[Call, ...]]
 
 
 class Known(Struct, frozen=True):
@@ -242,7 +249,7 @@ _FEWEST: Final = 3
 """Tasks with equal results, which are no chance then."""
 
 
-def _results(looks: Looks) -> Again | None:
+def _results(name: str, looks: Looks) -> Again | None:
     """Tells what came again, if anything did."""
     looks.cut()
     several = {
@@ -274,7 +281,7 @@ def _results(looks: Looks) -> Again | None:
         for arguments, calls in several.items()
         if len({call.result for call in calls}) == 1
     }
-    return Again(len(made), different, share, tuple(curve), same)
+    return Again(CacheTrial(name, len(made), different, share, tuple(curve)), same)
 
 
 def _simulated(
@@ -298,4 +305,4 @@ def _simulated(
         cache.move_to_end(arguments)
         if most is not None and len(cache) > most:
             cache.popitem(last=False)
-    return HitRate(size, lifetime_s, len(made), hits, stale)
+    return HitRate(size, lifetime_s, hits, stale)

@@ -15,6 +15,7 @@ from causepath_analyzer.analyses.path.critical_path import first_token_ns, gener
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending
 from causepath_analyzer.analyses.path.usage import is_hasty
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.model import NO_SPAN, TASKS, Category, Health
 
@@ -101,6 +102,8 @@ class Brief(Struct, frozen=True, array_like=True):
     calls: Mapping[tuple[Category, str], CallTimes] = {}
     """Calls by category and operation."""
     side_by_side: SideBySide = field(default_factory=SideBySide)
+    caches: tuple[CacheTrial, ...] = ()
+    """Caches over all runs, which findings of this one have tried."""
     is_picked: bool | None = True
     """An expression that says which runs are wanted is true of it; ``None`` if nobody knows."""
 
@@ -121,6 +124,7 @@ def brief(run: Run, prices: OwnPrices = TABLE_ONLY, is_picked: bool | None = Tru
         cost_usd=run.spent_usd,
         places=_places(run),
         findings=tuple([(one.code, one.saving, one.evidence) for one in run.findings]),
+        caches=tuple([one.cache for one in run.findings if one.cache is not None]),
         health=run.health,
         hands_on=trace.hands_on,
         faults=run.faults,

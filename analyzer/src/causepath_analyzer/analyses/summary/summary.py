@@ -10,6 +10,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving, largest_first
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import STATUSES, Ending, Status
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.summary.brief import BY, Brief, SideBySide
 from causepath_analyzer.analyses.summary.distribution import Distribution, Spread
 from causepath_analyzer.analyses.summary.sums import (
@@ -201,6 +202,8 @@ class Summary(Struct, frozen=True):
     group_by: GroupBy | None = None
     groups: tuple[Group, ...] = ()
     """The most wall time first."""
+    caches: tuple[CacheTrial, ...] = ()
+    """Tools whose results came again over runs."""
     is_exact: bool = True
     """Percentiles are those of the values; else each is within `ERROR` of it."""
     left_out: int = 0
@@ -244,6 +247,7 @@ def told(sums: Sums) -> Summary:
                 key=lambda one: (*largest_first(one.saving), one.code),
             )
         ),
+        caches=tuple(sums.caches[tool] for tool in sorted(sums.caches)),
         slowest=tuple(Slow(trace_id, wall_ns) for wall_ns, trace_id in sums.slowest),
         health=Health(**sums.health, notes=tuple(_failed(totals.runs, sums.faults))),
         hands_on=sums.hands_on,

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending, Status
+from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.summary import distribution
 from causepath_analyzer.analyses.summary.brief import BY, Brief, SideBySide
 from causepath_analyzer.analyses.summary.distribution import Distribution, bin_of
@@ -259,6 +260,8 @@ class Sums(Struct):
     calls: dict[tuple[Category, str], CallSums] = {}
     side_by_side: SideBySide = field(default_factory=SideBySide)
     found: dict[str, FoundSums] = {}
+    caches: dict[str, CacheTrial] = {}
+    """By tool; each of them is of all runs, whichever run tells it."""
     faults: dict[str, FaultSums] = {}
     health: dict[str, int] = {}
     periods: Periods = field(default_factory=Periods)
@@ -301,6 +304,7 @@ class Sums(Struct):
             proved = all(evidence == "proved" for _, _, evidence in own)
             told = FoundSums(1, added(one for _, one, _ in own), "proved" if proved else "likely")
             self.found.setdefault(code, FoundSums()).join(told)
+        self.caches.update((trial.tool, trial) for trial in run.caches)
         for fault in run.faults:
             self._fault(fault.code, FaultSums(1, run.start_ns, run.trace_id, fault.why))
         _count(self.health, _numbers(run.health))
@@ -324,6 +328,7 @@ class Sums(Struct):
         _join(self.calls, other.calls, CallSums)
         self._beside(other.side_by_side)
         _join(self.found, other.found, FoundSums)
+        self.caches.update(other.caches)
         for code, fault in other.faults.items():
             self._fault(code, fault)
         _count(self.health, other.health)
