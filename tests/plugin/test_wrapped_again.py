@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import anthropic
 import pytest
+import wrapt
 
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording, set_global_provider
@@ -55,3 +57,37 @@ def test_who_has_wrapped_an_sdk_after_us_gets_straight_through_once_we_are_off(k
         assert "causepath" not in scopes
         assert seen == ["theirs"] * 5
     assert vars(owner)["request"] is original
+
+
+def test_who_has_wrapped_a_method_before_us_is_told_whose_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the instrumentations of OpenTelemetry do: without the thread they fail, and no thread
+    starts."""
+    seen: list[object] = []
+
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(instance)
+        return wrapped(*args, **kwargs)
+
+    sync = next(base for base in anthropic.Anthropic.__mro__ if "request" in vars(base))
+    asynchronous = next(b for b in anthropic.AsyncAnthropic.__mro__ if "request" in vars(b))
+    places = [(threading.Thread, "start"), (sync, "request"), (asynchronous, "request")]
+    with MessagesApi(HELLO) as api:
+        for owner, name in places:
+            wrapper = wrapt.FunctionWrapper(vars(owner)[name], theirs)
+            monkeypatch.setattr(owner, name, wrapper)
+        thread = threading.Thread(target=list)
+        client = anthropic.Anthropic(base_url=api.url, api_key="test")
+        client_later = anthropic.AsyncAnthropic(base_url=api.url, api_key="test")
+        with Recording() as recording, client:
+            seen.clear()  # exporters have threads too
+            thread.start()
+            thread.join()
+            client.messages.create(**ASK)
+            asyncio.run(ask_later(client_later))
+            calls = [s.name for s in recording.spans() if s.name == "chat m"]
+        ours = [thread, client, client_later]
+        assert [it for it in seen if it in ours] == ours
+        assert calls == ["chat m"] * 2
+    assert type(vars(threading.Thread)["start"]) is wrapt.FunctionWrapper

@@ -9,6 +9,7 @@ import functools
 import importlib
 import inspect
 import sys
+import types
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -72,7 +73,7 @@ class Patches:
         original = owner.__dict__.get(name)
         if original is None:
             return
-        wrapper = functools.wraps(original)(make(original))
+        wrapper = functools.wraps(original)(make(_callable(original, owner)))
         setattr(wrapper, MARK, True)
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, original, wrapper))
@@ -86,6 +87,22 @@ class Patches:
                 setattr(owner, name, original)
             _pass_through(wrapper)
         self._undo.clear()
+
+
+def _callable(original: Any, owner: Any) -> Any:
+    """Makes what others have put in the place of a method callable with `self` as an argument.
+
+    Wrappers of `wrapt` know whose method was called only if they are bound to that object.
+    """
+    if type(original) is types.FunctionType or not inspect.isclass(owner):
+        return original
+    if isinstance(original, staticmethod | classmethod) or not hasattr(original, "__get__"):
+        return original
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original.__get__(self, type(self))(*args, **kwargs)
+
+    return functools.wraps(original)(call)
 
 
 @harmless(None)
