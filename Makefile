@@ -89,6 +89,7 @@ bench: $(READY)  ## measure
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python -m benchmarks.labelled
 	$(BIN)/python -m benchmarks.predictions --docs
+	$(BIN)/python -m benchmarks.budgets --docs
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/
 	rm -rf dist
