@@ -107,7 +107,10 @@ def test_a_request_says_its_parameters_and_where_in_the_code_it_was_made() -> No
             **ASK,
             extra_body={"temperature": 0.5},
             stop_sequences=["END"],
-            tools=[{"name": "search", "input_schema": {"type": "object"}}],
+            tools=[
+                {"name": "search", "input_schema": {"type": "object"}},
+                {"name": "rare", "input_schema": {"type": "object"}, "defer_loading": True},
+            ],
         )
         chat = next(span for span in recording.spans() if span.name.startswith("chat"))
         wanted = {

@@ -146,6 +146,18 @@ def digested(digests_: Digests, body: Any) -> list[str]:
     return digests_.items(prompt.keys, prompt.blocks)
 
 
+@pytest.mark.parametrize("read", [input_prompt, chat_prompt], ids=["anthropic", "openai"])
+def test_a_deferred_declaration_is_no_part_of_the_prompt(read: Any) -> None:
+    sent = {"name": "search", "parameters": {"type": "object"}}
+    deferred = {"name": "rare", "parameters": {"type": "object"}, "defer_loading": True}
+    messages = [user("hello")]
+    prompt = read({"tools": [deferred, sent], "messages": messages})
+    plain = read({"tools": [sent], "messages": messages})
+    assert prompt.keys == plain.keys
+    assert prompt.blocks() == plain.blocks()
+    assert [one.name for one in prompt.blocks()] == ["search", ""]
+
+
 def block(kind: str, **fields: Any) -> dict[str, Any]:
     return {"type": kind, **fields}
 

@@ -432,6 +432,7 @@ def test_what_is_asked_for_is_said() -> None:
         openai.OpenAI(base_url=api.url, api_key="test") as client,
     ):
         function: Any = {"name": "search", "parameters": {"type": "object"}}
+        deferred: Any = {"name": "rare", "parameters": {"type": "object"}}
         client.chat.completions.create(
             **CHAT,
             tools=[{"type": "function", "function": function}],
@@ -443,7 +444,11 @@ def test_what_is_asked_for_is_said() -> None:
         )
         client.responses.create(
             **RESPOND,
-            tools=[{"type": "function", "strict": False, **function}, {"type": "web_search"}],
+            tools=[
+                {"type": "function", "strict": False, **function},
+                {"type": "function", "strict": False, "defer_loading": True, **deferred},
+                {"type": "web_search"},
+            ],
             max_output_tokens=9,
             reasoning={"effort": "high"},
             conversation="conv_1",

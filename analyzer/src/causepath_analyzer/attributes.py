@@ -513,6 +513,12 @@ ISSUED: Final = tuple(
 """Ids of the tool calls in a reply, where each has an attribute of its own."""
 ISSUED_LISTS: Final = (OUTPUT_MESSAGES, "ai.response.toolCalls", "response_data")
 """JSON text of the reply or of its tool calls."""
+TOOLS_DECLARED: Final = "causepath.tools.declared"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+DECLARED: Final = (TOOLS_DECLARED, TOOL_DEFINITIONS, "ai.prompt.tools")
+"""The tools that a request declares: their names, JSON text of all, and such a text for each."""
+DECLARED_EACH: Final = tuple(f"llm.tools.{n}.tool.json_schema" for n in range(64))
+"""The same, where each has an attribute of its own."""
 RESPONSE_ID: Final = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "response_id")
 
 TOOL_NAME: Final = (
@@ -716,6 +722,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "streamed": STREAMED,
     "invocation": INVOCATION_PARAMETERS,
     "issued": ISSUED_LISTS,
+    "declared": DECLARED,
     "response_id": RESPONSE_ID,
     "tool_name": TOOL_NAME,
     "call_id": TOOL_CALL_ID,
@@ -764,13 +771,14 @@ FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """What an attribute says, and how far down its table it stands: the smaller number wins."""
 
-CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT, *ISSUED_LISTS))
+CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT, *ISSUED_LISTS, TOOL_DEFINITIONS))
 """Attributes that may be very long."""
 
 UNDERSTOOD: Final = frozenset(
     (
         *FIELDS,
         *ISSUED,
+        *DECLARED_EACH,
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
         COMPONENT_TYPE,

@@ -104,6 +104,14 @@ class Blocks(Struct, frozen=True, gc=False):
     unlisted: int = 0
 
 
+class Declared(Struct, frozen=True, gc=False):
+    """A tool that a request declares; ``size`` is that of the declaration in bytes, 0 if nobody
+    says."""
+
+    name: str
+    size: int = 0
+
+
 class Terms(Struct, frozen=True, gc=False):
     """The ways to be served that change a price, in the provider's words and in lower case.
     ``None`` means nobody said."""
@@ -175,6 +183,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     cache_missed: int | None = None
     """The tokens that the cache would have had else, as the provider estimates."""
     transport: Transport | None = None
+    declared: tuple[Declared, ...] | None = None
+    """The tools that were sent along, without those that a search would have to find first."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -8,7 +8,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from causepath.providers.anthropic_blocks import StreamedBlocks, input_prompt, output_blocks
-from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
+from causepath.providers.fields import (
+    count,
+    decoded,
+    fields_of,
+    get,
+    items,
+    parsed,
+    sent_tools,
+    text,
+)
 from causepath.providers.messages import (
     CACHE_DIAGNOSIS,
     CACHE_MISSED,
@@ -105,7 +114,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         results=results,
         failed_tools=failed_tools,
         continues=continues,
-        declared_tools=_declared_tools(body.get("tools")),
+        declared_tools=_declared_tools(sent_tools(body.get("tools"))),
         forces_tool=get(body.get("tool_choice"), "type") in ("any", "tool"),
         parameters=_parameters(body),
     )
@@ -178,8 +187,7 @@ def _server_tools(content: Any) -> tuple[str, ...]:
 
 def _declared_tools(tools: Any) -> tuple[str, ...]:
     names = [
-        tool.get("name") if type(tool) is dict else fields_of(tool).get("name")
-        for tool in items(tools)
+        tool.get("name") if type(tool) is dict else fields_of(tool).get("name") for tool in tools
     ]
     return tuple([name for name in names if isinstance(name, str)])
 

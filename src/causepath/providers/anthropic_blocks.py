@@ -11,7 +11,7 @@ import functools
 from marshal import dumps
 from typing import TYPE_CHECKING, Any
 
-from causepath.providers.fields import fields_of, get, items
+from causepath.providers.fields import fields_of, get, items, sent_tools
 from causepath.providers.messages import Block
 from causepath.providers.prompt import Key, Prompt, key_of
 from causepath.providers.provider import ALIKE
@@ -31,7 +31,7 @@ def input_prompt(body: Mapping[str, Any]) -> Prompt:
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
-    keys = _tool_keys(items(body.get("tools")))
+    keys = _tool_keys(sent_tools(body.get("tools")))
     system = body.get("system")
     if system is not None:
         _add_keys(keys, [{"role": "system", "content": system}])
@@ -49,7 +49,7 @@ def _input_blocks(body: Mapping[str, Any], total: int, start: int) -> list[Block
         wanted -= 1 if type(content) is str else len(items(content))
     found: list[Block] = []
     if wanted > 0:
-        found.extend(map(_tool, items(body.get("tools"))))
+        found.extend(map(_tool, sent_tools(body.get("tools"))))
         _read(found, "system", -1, body.get("system"))
         wanted -= len(found)
     for number, message in enumerate(messages[first:], first):

@@ -35,6 +35,11 @@ def items(value: object) -> list[Any] | tuple[Any, ...]:
     return value if isinstance(value, list | tuple) else ()
 
 
+def sent_tools(tools: object) -> list[Any]:
+    """The declarations that are a part of the prompt: deferred ones a search has to find first."""
+    return [tool for tool in items(tools) if get(tool, "defer_loading") is not True]
+
+
 def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 

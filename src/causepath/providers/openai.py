@@ -10,7 +10,16 @@ import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from causepath.providers.fields import count, decoded, fields_of, get, items, parsed, text
+from causepath.providers.fields import (
+    count,
+    decoded,
+    fields_of,
+    get,
+    items,
+    parsed,
+    sent_tools,
+    text,
+)
 from causepath.providers.messages import (
     CACHE_DIAGNOSIS,
     CACHE_MISSED,
@@ -82,7 +91,7 @@ def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest 
         tool_results=tuple(results),
         results=results,
         continues=any(map(_is_the_models, given)) or bool(body.get("previous_response_id")),
-        declared_tools=_declared_tools(items(body.get("tools"))),
+        declared_tools=_declared_tools(sent_tools(body.get("tools"))),
         forces_tool=_forces_tool(body.get("tool_choice")),
         parameters=_parameters(body),
         conversation=text(conversation) or text(get(conversation, "id")),

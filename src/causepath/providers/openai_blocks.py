@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from causepath.providers.fields import fields_of, items, parsed, text
+from causepath.providers.fields import fields_of, items, parsed, sent_tools, text
 from causepath.providers.messages import Block
 from causepath.providers.prompt import Key, Prompt, key_of, plain_key
 from causepath.providers.provider import ALIKE
@@ -30,7 +30,7 @@ def input_prompt(body: Mapping[str, Any]) -> Prompt:
 
     What can be read only once (an iterator of messages, say) is left to the SDK and has no blocks.
     """
-    keys: list[Key] = [_declaration_key(tool) for tool in items(body.get("tools"))]
+    keys: list[Key] = [_declaration_key(tool) for tool in sent_tools(body.get("tools"))]
     before = list(_before(body))
     keys += map(key_of, before)
     starts = []
@@ -42,7 +42,7 @@ def input_prompt(body: Mapping[str, Any]) -> Prompt:
         first = bisect_right(starts, start) - 1
         found: list[Block] = []
         if first < 0:
-            found = [*map(_declaration, items(body.get("tools"))), *before]
+            found = [*map(_declaration, sent_tools(body.get("tools"))), *before]
             first = skipped = 0
         else:
             skipped = starts[first]

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from causepath_analyzer.model import Block, Blocks, Category, ModelCall, Span, Terms, Tokens
+from causepath_analyzer.model import (
+    Block,
+    Blocks,
+    Category,
+    Declared,
+    ModelCall,
+    Span,
+    Terms,
+    Tokens,
+)
 from causepath_analyzer.read.meaning import normalise
 from causepath_analyzer.read.tree.build import build
 
@@ -1002,6 +1011,51 @@ def test_a_pending_record_stands_for_a_span_only_until_that_comes() -> None:
     both, alone = build([pending, final]), build([pending])
     assert (len(both.spans), both.wall_ns, both.health.duplicates) == (1, S, 1)
     assert (alone.spans[0].span_id, alone.health.unfinished) == ("a" * 16, 1)
+
+
+SEARCH = '{"name":"search","input_schema":{"type":"object"}}'
+MAIL = '{"type":"function","function":{"name":"mail"}}'
+DEFERRED = '{"name":"rare","defer_loading":true}'
+BOTH = (Declared("search", 50), Declared("mail", 46))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"gen_ai.tool.definitions": f"[{SEARCH}, {MAIL}]"}, BOTH),
+        ({"gen_ai.tool.definitions": f"[{SEARCH}, {DEFERRED}]"}, BOTH[:1]),
+        ({"ai.prompt.tools": (SEARCH, MAIL)}, BOTH),
+        (
+            {"llm.tools.0.tool.json_schema": SEARCH, "llm.tools.1.tool.json_schema": MAIL},
+            BOTH,
+        ),
+        ({"causepath.tools.declared": ("search",)}, (Declared("search"),)),
+        # Our plugin leaves out what is deferred.
+        (
+            {"causepath.tools.declared": ("mail",), "gen_ai.tool.definitions": f"[{SEARCH}]"},
+            (Declared("mail"),),
+        ),
+        (
+            {"gen_ai.tool.definitions": '[{"functionDeclarations":[{"name":"a"},{"name":"b"}]}]'},
+            (Declared("a", 12), Declared("b", 12)),
+        ),
+        ({"gen_ai.tool.definitions": '[{"type":"web_search"}]'}, (Declared("web_search", 21),)),
+        ({"gen_ai.tool.definitions": f"[{SEARCH[:20]}"}, None),  # cut off
+        ({"gen_ai.tool.definitions": "<REDACTED>"}, None),
+        ({"gen_ai.tool.definitions": '[{"input_schema":{}}]'}, None),
+        ({"gen_ai.tool.definitions": "[7]"}, None),
+        ({"gen_ai.tool.definitions": "[" * 100_000}, None),
+        ({"gen_ai.tool.definitions": "[]"}, ()),
+        ({"causepath.tools.declared": 7}, None),
+        ({}, None),
+    ],
+)
+def test_tools_that_a_request_declares(
+    attributes: dict[str, object], expected: tuple[Declared, ...] | None
+) -> None:
+    call = read({"gen_ai.operation.name": "chat", **attributes}).model_call
+    assert call is not None
+    assert call.declared == expected
 
 
 def test_nothing_is_made_up() -> None:

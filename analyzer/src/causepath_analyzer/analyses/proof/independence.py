@@ -24,6 +24,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.declared_tools import Coverage, Offers
 from causepath_analyzer.analyses.proof.over_runs import NOTHING_KNOWN, Known, OverRuns
 from causepath_analyzer.analyses.proof.prompt_growth import Grown, Prompts
 from causepath_analyzer.analyses.proof.recorded_words import (
@@ -60,6 +61,8 @@ class Elsewhere(Struct, frozen=True):
     grown: Mapping[str, Grown] = {}
     """By agent, prompts that have grown over weeks."""
     alike: Known = NOTHING_KNOWN
+    offered: Mapping[str, Coverage] = {}
+    """By agent, the tools that it declared and used."""
 
 
 NOWHERE: Final = Elsewhere()
@@ -80,6 +83,7 @@ class Orders(Struct):
     beside: dict[str, set[str]] = {}
     prompts: Prompts = field(default_factory=Prompts)
     alike: OverRuns = field(default_factory=OverRuns)
+    offers: Offers = field(default_factory=Offers)
 
     def add(self, trace: Trace) -> None:
         """Gathers what `trace` shows."""
@@ -94,6 +98,7 @@ class Orders(Struct):
         self.prompts.add(trace)
         looks = [i for i, s in enumerate(trace.spans) if s.category == "tool" and only_looks(s)]
         self.alike.add(trace, looks)
+        self.offers.add(trace)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -111,6 +116,7 @@ class Orders(Struct):
         self.serial |= other.serial
         self.prompts.join(other.prompts)
         self.alike.join(other.alike)
+        self.offers.join(other.offers)
         self._had(other.beside)
 
     def _had(self, beside: Mapping[str, set[str]]) -> None:
@@ -131,6 +137,7 @@ class Orders(Struct):
             frozenset(self.serial),
             self.prompts.grown(),
             self.alike.known(),
+            self.offers.agents or {},
         )
 
 

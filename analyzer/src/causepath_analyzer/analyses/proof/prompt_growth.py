@@ -30,7 +30,7 @@ _MOST: Final = 128
 
 
 class Week(Struct):
-    """How many runs had which largest prompt, in tokens, and which time to its first token."""
+    """Counts of runs by their largest prompt, in tokens, and by the time to its first token."""
 
     prompts: dict[int, int] = {}
     firsts: dict[int, int] = {}

@@ -8,7 +8,7 @@ tells what a later tool was given.
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Content
+from causepath_analyzer.model import Content, Declared
 
 if TYPE_CHECKING:
     from zstandard import ZstdCompressor
@@ -223,5 +223,72 @@ def issued(facts: Mapping[str, object], attributes: Mapping[str, object]) -> tup
     )
 
 
+def declared(
+    facts: Mapping[str, object], attributes: Mapping[str, object]
+) -> tuple[Declared, ...] | None:
+    """Reads the tools that a request declares; ``None`` if nobody says, or not all of it can be
+    read."""
+    value = facts.get("declared")
+    if value is None and names.DECLARED_EACH[0] in attributes:
+        value = tuple(attributes[name] for name in names.DECLARED_EACH if name in attributes)
+    if isinstance(value, Unread):
+        return _declared_on_wire(value.data, value.read)
+    if isinstance(value, str):
+        return _declared_in(value)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return _declared_each(tuple(value))
+    return None
+
+
+@lru_cache(256)
+def _declared_on_wire(data: bytes, read: Callable[[bytes], object]) -> tuple[Declared, ...] | None:
+    text = read(data)
+    return _declared_in(text) if isinstance(text, str) else None
+
+
+@lru_cache(256)
+def _declared_each(texts: tuple[str, ...]) -> tuple[Declared, ...] | None:
+    found: list[Declared] = []
+    for text in texts:
+        if text[:1] != "{":
+            found.append(Declared(text))
+            continue
+        one = _declared_in(text)
+        if one is None:
+            return None
+        found += one
+    return tuple(found)
+
+
+@lru_cache(256)
+def _declared_in(text: str) -> tuple[Declared, ...] | None:
+    """Reads JSON of one declaration or of many; calls of an agent repeat the same again."""
+    try:
+        told = _ANY.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None  # cut off, or redacted
+    found: list[Declared] = []
+    waiting = list(told) if isinstance(told, list) else [told]
+    for one in waiting:
+        if isinstance(one, str):
+            found.append(Declared(one))
+            continue
+        if not isinstance(one, dict):
+            return None
+        several = one.get("functionDeclarations") or one.get("function_declarations")
+        if isinstance(several, list):
+            waiting += several
+            continue
+        inside = next((one[key] for key in _INSIDE if isinstance(one.get(key), dict)), one)
+        name = inside.get("name") or one.get("type")
+        if not isinstance(name, str):
+            return None
+        if one.get("defer_loading") is not True and inside.get("defer_loading") is not True:
+            found.append(Declared(name, len(_ENCODER.encode(one))))
+    return tuple(found)
+
+
+_INSIDE: Final = ("function", "custom", "toolSpec")
+"""Fields around a declaration."""
 _INDEXED: Final = frozenset(names.ISSUED)
 _RANK: Final = {name: rank for rank, name in enumerate(names.ISSUED)}

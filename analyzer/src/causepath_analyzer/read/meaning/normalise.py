@@ -478,6 +478,7 @@ def call_of(
         _lower(facts["cache_diagnosis"]) if "cache_diagnosis" in facts else None,
         _count(facts["cache_missed"]) if "cache_missed" in facts else None,
         _transport(facts) if "stream_gap" in facts or "connection_new" in facts else None,
+        content.declared(facts, attributes),
     )
 
 

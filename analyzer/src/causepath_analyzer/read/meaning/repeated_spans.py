@@ -417,6 +417,7 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "said_currency",
         "turn",
         "issued",
+        "declared",
         "in",
         "blocks",
         "blocks_kept",
@@ -428,13 +429,14 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "third_message",
         "first_output",
         *names.ISSUED,
+        *names.DECLARED_EACH,
     )
 )
 _FACTS: Final = _OF_ALL | _OF_TOOLS | _OF_MODELS
 _FREE: Final[Mapping[str, tuple[str, int]]] = {
     **{key: entry for key, entry in names.FIELDS.items() if entry[0] in _FACTS},
     **{key: (_TTFT, rank) for rank, key in enumerate(names.TIME_UNITS)},
-    **{key: (key, 0) for key in names.ISSUED},
+    **{key: (key, 0) for key in (*names.ISSUED, *names.DECLARED_EACH)},
 }
 _TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, *names.REPLIES))
 """What a model call says there may be anything about it."""
