@@ -217,6 +217,31 @@ def test_no_warning_is_given_a_second_time(tmp_path: Path) -> None:
         assert telling_code(module.g, module.g.__code__) is not None
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{'a': 1}[x]", "{k: 1 for k in x}[x]", "[k for k in x][:5]", "[k for k in x][0]",
+        "[k for k in x][x]", "f'{x}'[:9]", "f'{x}'[x]", "'abc'[x]", "b'abc'[-1]", "[1, 2][x]",
+        "(1, 2)[x]", "(1, 2)[True]", "(lambda: x)()", "{'a': 1}['a']", "[{'a': 1}[x] for x in x]",
+        "'abc'['a']", "[1, 2]['a']", "(1, 2)[1.5]", "[k for k in x]['a']", "f'{x}'['a']",
+        "f'{x}'[f'{x}']", "[1][(1, 2)]", "[1][[k for k in x]]", "'abc'[{}]",
+        "'abc'[{k for k in x}]", "[1][lambda: x]", "[1][None]", "{1, 2}[x]", "{k for k in x}[x]",
+        "(k for k in x)[0]", "(lambda: x)[0]", "1[x]", "None[x]", "...[x]", "'abc'(x)",
+        "(1, 2)(x)", "[1](x)", "{}(x)", "{1}(x)", "f'{x}'(x)", "[k for k in x](x)",
+        "{k: 1 for k in x}(x)", "1(x)",
+    ],
+)  # fmt: skip
+def test_what_the_compiler_warns_of_is_left_alone_and_nothing_else(
+    said: str, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        module = made(tmp_path / "said.py", f"def f(x):\n    return {said}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (telling_code(module.f, module.f.__code__) is None) == bool(warned)
+
+
 # -- what puts it and takes it back
 
 

@@ -271,15 +271,11 @@ def _would_warn(function: Function) -> bool:
             ):
                 return True
         elif isinstance(node, ast.Call):
-            if isinstance(node.func, LITERALS):
+            if isinstance(node.func, NEVER_CALLED):
                 return True
         elif isinstance(node, ast.Subscript):
-            if isinstance(node.value, LITERALS) and not isinstance(
-                node.value, ast.Tuple | ast.List
-            ):
-                return True
-            if isinstance(node.value, ast.Tuple | ast.List) and not isinstance(
-                node.slice, ast.Constant | ast.Slice | ast.Name | ast.UnaryOp
+            if _has_no_items(node.value) or (
+                isinstance(node.value, BY_INTEGER) and _is_no_index(node.slice)
             ):
                 return True
         elif isinstance(node, ast.Assert):
@@ -294,10 +290,24 @@ def _would_warn(function: Function) -> bool:
     return False
 
 
-LITERALS = (
-    ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp,
-    ast.GeneratorExp, ast.JoinedStr, ast.Lambda,
-)  # fmt: skip
+BY_INTEGER = (ast.Constant, ast.Tuple, ast.List, ast.ListComp, ast.JoinedStr)
+"""Literals whose items are known by integers."""
+
+NO_ITEMS = (ast.Set, ast.SetComp, ast.GeneratorExp, ast.Lambda)
+
+NEVER_CALLED = (*BY_INTEGER, ast.Dict, ast.DictComp, ast.Set, ast.SetComp, ast.GeneratorExp)
+
+
+def _has_no_items(value: ast.expr) -> bool:
+    if isinstance(value, ast.Constant):
+        return not isinstance(value.value, str | bytes)
+    return isinstance(value, NO_ITEMS)
+
+
+def _is_no_index(index: ast.expr) -> bool:
+    if isinstance(index, ast.Constant):
+        return not isinstance(index.value, int)
+    return isinstance(index, (*BY_INTEGER, ast.Dict, ast.DictComp, *NO_ITEMS))
 
 
 def _is_literal(node: ast.AST) -> bool:
