@@ -151,3 +151,20 @@ def test_rows_and_kinds_add_up_to_the_wall(spans: Sequence[Span]) -> None:
     if not trace.untrusted:
         assert sum(kind.wall_ns for kind in view.kinds) == trace.wall_ns
     assert (view.why_none is None) == bool(view.findings) == (view.next == "finding")
+
+
+def test_calls_of_embedding_models_are_told_as_not_counted() -> None:
+    trace = drawn(
+        """
+        agent run        |-----------|
+          embedding one   |-|
+          embedding two     |-|
+          llm chat            |------|   tokens=10/5
+        """
+    )
+    used = explained(trace).usage
+    assert (used.tokens.input, used.tokens.output, used.notes) == (
+        10,
+        5,
+        ("2 embedding calls: tokens neither counted nor priced",),
+    )

@@ -47,6 +47,8 @@ class Usage(Struct, frozen=True):
     """Those of ``partial`` of whose input there may have been more as well."""
     spans: Sequence[int] = ()
     """The number of the span of each of ``models``."""
+    embeddings: int = 0
+    """Calls of embedding models, which are in none of the other counts."""
 
     @property
     def is_counted(self) -> bool:
@@ -76,6 +78,9 @@ class Usage(Struct, frozen=True):
             if number:
                 of = "model call" if number == 1 else "model calls"
                 told.append(f"{number:,} {of} {of_one if number == 1 else of_many}")
+        if self.embeddings:
+            of = "call" if self.embeddings == 1 else "calls"
+            told.append(f"{self.embeddings:,} embedding {of}: tokens neither counted nor priced")
         return tuple(told)
 
 
@@ -87,13 +92,15 @@ def usage(flow: DataFlow) -> Usage:
     trace = flow.trace
     spans = trace.spans
     calls: dict[int, ModelCall] = {}
-    tools = 0
+    tools = embeddings = 0
     summing = False
     for i, span in enumerate(spans):
         if span.category == "llm":
             calls[i] = span.model_call or _NOTHING_KNOWN
         elif span.category == "tool" or (span.category == "human" and span.tool_call is not None):
             tools += 1
+        elif span.category == "embedding":
+            embeddings += 1
         if span.repeats is not None and span.category != "llm":
             summing = True
     sums, covered = _sums(trace, calls) if summing else ({}, set())
@@ -119,6 +126,7 @@ def usage(flow: DataFlow) -> Usage:
         tuple([spans[i].start_ns for i in (*priced, *sums)]),
         sum(call.partial_input or not (call.tokens or NO_TOKENS).input for call in partial),
         (*priced, *sums),
+        embeddings,
     )
 
 
