@@ -97,9 +97,17 @@ SECOND = """
               llm one    |------|                                        model=m connect=new/1
               llm two            |----|                                  model=m connect=new/1
               llm three               |----------|                       model=m connect=new/1
-              llm four                            |----------|           model=m connect=kept/0
             """,
             ["use one client for all calls, 2 times"],
+        ),
+        (  # some keep theirs: those that do not may be of another process
+            """
+            agent run   |---------------------------------------------|
+              llm one    |------|                                        model=m connect=new/1
+              llm two            |----|                                  model=m connect=new/1
+              llm three               |----------|                       model=m connect=kept/0
+            """,
+            [],
         ),
     ],
 )

@@ -73,7 +73,7 @@ def _candidate(
     name = (span.tool_call and span.tool_call.name) or span.name
     times, runs = often
     where = where_of(trace, (call,))
-    vain = runs - times
+    vain, agent = runs - times, agent.removeprefix("invoke_agent ")
     costs = ", and what its model calls cost" if spent(facts, (call,)).tokens else ""
     wasted = (
         f"in the other {vain:,} it would run in vain: {seconds(span.duration_ns)} of work that "

@@ -23,10 +23,16 @@ _CLOSED_NS: Final = 120_000_000_000
 
 
 def new_connections(facts: Facts) -> Iterator[Candidate]:
-    """Finds calls that waited for a new connection while one was idle, as far as is known."""
+    """Finds calls that waited for a new connection while one was idle, as far as is known.
+
+    Where some calls did use an open connection, those that did not after a short pause may be of
+    another process.
+    """
     spans = facts.trace.spans
-    idle: dict[tuple[object, ...], list[int]] = {}
-    ending: dict[tuple[object, ...], list[int]] = {}
+    idle: dict[Key, list[int]] = {}
+    ending: dict[Key, list[int]] = {}
+    lost: list[tuple[Key, int, int, int]] = []
+    keeping: set[Key] = set()
     for i in facts.numbers.get("llm", ()):
         span = spans[i]
         call = span.model_call
@@ -36,16 +42,24 @@ def new_connections(facts: Facts) -> Iterator[Candidate]:
         if is_new is None:
             continue
         # Of one model, as another may be somewhere else.
-        key = span.service, span.host, call.provider, call.model
+        key: Key = span.service, span.host, call.provider, call.model
         open_since, busy = idle.setdefault(key, []), ending.setdefault(key, [])
         while busy and busy[0] <= span.start_ns:
             open_since.append(heappop(busy))
         if open_since:
             pause_ns = span.start_ns - open_since.pop()
             if is_new and wait_ns and pause_ns < _CLOSED_NS:
-                yield _candidate(facts, i, wait_ns, pause_ns)
+                lost.append((key, i, wait_ns, pause_ns))
+        if not is_new:
+            keeping.add(key)
         if not failed(span) and not call.partial:
             heappush(busy, span.ended_ns)
+    for key, i, wait_ns, pause_ns in lost:
+        if pause_ns >= _KEPT_NS or key not in keeping:
+            yield _candidate(facts, i, wait_ns, pause_ns)
+
+
+Key = tuple[object, ...]
 
 
 def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidate:
@@ -98,8 +112,9 @@ RULE: Final = Rule(
         "likely: the transport said that it opened a connection for a call that began when an "
         "earlier one of the same model, service and host had been answered and no other call used "
         "its connection. Nothing is said of the first call, of calls that others run beside, after "
-        "failed or unfinished ones, after two minutes (then servers close connections), or where "
-        "nobody told of connections (the plugin does)."
+        "failed or unfinished ones, after two minutes (then servers close connections), after a "
+        "short pause where other calls did use an open connection (they may be of several "
+        "processes), or where nobody told of connections (the plugin does)."
     ),
     saving=(
         "The wall time now, minus that of a replay in which these calls do not wait for a "

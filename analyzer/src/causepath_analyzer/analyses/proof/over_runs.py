@@ -233,8 +233,8 @@ class Again(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """What runs do alike: the ``runs`` of agents of which something is ``usual``, which is by tool
-    and arguments in how many of them; and the tools whose calls came ``again``."""
+    """The things that runs do alike: the ``runs`` of agents of which something is ``usual``, which
+    is by tool and arguments in how many of them; and the tools whose calls came ``again``."""
 
     runs: Mapping[str, int] = {}
     usual: Mapping[str, Mapping[str, Mapping[int, int]]] = {}
