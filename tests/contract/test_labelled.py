@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from benchmarks.labelled.measure import COUNTS, LEAST_INDEPENDENT, counted, measured, named, shares
 
 EVERY = 4
 
 
+@pytest.mark.slow
 def test_what_is_claimed_of_labelled_pairs() -> None:
     names = list(named())[::EVERY]
     outcomes = measured(names)
