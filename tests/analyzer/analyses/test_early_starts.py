@@ -6,6 +6,7 @@ import pytest
 
 from causepath_analyzer.analyses.findings.rule import Finding
 from causepath_analyzer.analyses.findings.rules import RULES
+from causepath_analyzer.analyses.proof import over_runs
 from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere, Orders, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.model import Trace
@@ -45,6 +46,12 @@ def found_in(
         pytest.param([USUAL] * 10, "10 of 10", id="always"),
         pytest.param([USUAL] * 18 + [WITHOUT] * 2, "18 of 20", id="nearly always"),
         pytest.param([USUAL] * 10 + [USUAL.replace("run ", "job ")] * 30, "10 of 10", id="agents"),
+        pytest.param(
+            [USUAL.replace("---|\n      llm plan", "---| service=a\n      llm plan")] * 10
+            + [WITHOUT.replace("---|\n      llm plan", "---| service=b\n      llm plan")] * 10,
+            "10 of 10",
+            id="services",
+        ),
         pytest.param([USUAL] * 17 + [WITHOUT] * 3, None, id="not often enough"),
         pytest.param([USUAL] * 9, None, id="too few runs"),
         pytest.param(
@@ -118,3 +125,26 @@ def test_any_split_of_the_runs_tells_the_same(parts: int) -> None:
             some.add(trace)
         whole.join(some)
     assert whole.elsewhere() == elsewhere(traces)
+
+
+@pytest.mark.parametrize(
+    "drawings",
+    [
+        pytest.param([USUAL.replace("{}", f"u{at}") for at in range(4)], id="arguments"),
+        pytest.param([USUAL.replace("get_p", f"get_{'abcd'[at]}p") for at in range(4)], id="tools"),
+        pytest.param([USUAL.replace("run ", f"run{at}") for at in range(4)], id="agents"),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_of_too_many_nothing_is_said_however_runs_are_split(
+    drawings: list[str], parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = runs(*[one for one in drawings for _ in range(10)])
+    monkeypatch.setattr(over_runs, "_MOST", 3)
+    whole = Orders()
+    for part in range(parts):
+        some = Orders()
+        for trace in traces[part::parts]:
+            some.add(trace)
+        whole.join(some)
+    assert whole.elsewhere().alike == over_runs.NOTHING_KNOWN

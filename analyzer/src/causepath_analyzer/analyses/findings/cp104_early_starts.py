@@ -16,6 +16,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, is_inside, only_looks, where_of
+from causepath_analyzer.analyses.proof.over_runs import agent_of
 from causepath_analyzer.analyses.replay.change import Sooner
 from causepath_analyzer.model import NO_SPAN
 
@@ -29,7 +30,7 @@ def early_starts(facts: Facts) -> Iterator[Candidate]:
     """
     alike = facts.others.alike
     trace = facts.trace
-    agent = trace.spans[trace.main_root].name
+    agent = agent_of(trace)
     usual = alike.usual.get(agent)
     if not usual:
         return

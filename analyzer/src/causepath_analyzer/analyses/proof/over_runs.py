@@ -79,6 +79,12 @@ class Looks(Struct):
         self.kept = sum(map(len, self.calls.values()))
 
 
+def agent_of(trace: Trace) -> str:
+    """Names the agent of a run, and the service that it is in."""
+    root = trace.spans[trace.main_root]
+    return root.name if root.service is None else f"{root.name} in {root.service}"
+
+
 def task_of(trace: Trace) -> int | None:
     """Gives what is equal for runs that began with the same prompt; ``None`` if it is not known."""
     for span in trace.spans:
@@ -104,7 +110,7 @@ class OverRuns(Struct):
 
     def add(self, trace: Trace, looks: Sequence[int]) -> None:
         """Gathers what a run shows; `looks` are its calls of tools that change nothing."""
-        agent = trace.spans[trace.main_root].name
+        agent = agent_of(trace)
         made: dict[str, dict[int, int]] = {}
         task = task_of(trace) if looks else None
         run = crc32(trace.trace_id.encode())
