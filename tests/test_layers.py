@@ -123,7 +123,13 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.wiring": set(),
     "analyses.lacking": {"analyses.path", "model"},
     "analyses.diagnosis": {"analyses.path", "model"},
-    "analyses.budgets": {"analyses.lacking", "analyses.path", "analyses.run", "model"},
+    "analyses.budgets": {
+        "analyses.findings",
+        "analyses.lacking",
+        "analyses.path",
+        "analyses.run",
+        "model",
+    },
     "analyses.comparison": {"analyses.budgets", "analyses.path", "analyses.run", "model"},
     "analyses.summary": {
         "analyses.budgets",

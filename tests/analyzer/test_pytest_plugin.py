@@ -74,7 +74,7 @@ def test_runs(causepath_runs):
     assert (run.status, run.explained.usage.calls.llm) == ("ok", 1)
 
 
-@pytest.mark.causepath(calls={"llm": 1})
+@pytest.mark.causepath(tokens=20)
 @pytest.mark.anyio
 @pytest.mark.parametrize("times", [1, 2])
 async def test_async(anyio_backend, times):
@@ -135,7 +135,11 @@ def test_outcomes(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with MessagesApi([Reply("Hello")] * 20) as api:
         printed = run_suite(tmp_path, api.url, "-rA", *arguments)
     assert outcomes(printed) == OUTCOMES, printed
+    line = 1 + SUITE.splitlines().index("        client.messages.create(**ASK)")
+    awaited = 1 + SUITE.splitlines().index("            await client.messages.create(**ASK)")
     for told in (
+        f"  at test_agents.py:{line} agent: claude-opus-5-5",
+        f"  at test_agents.py:{awaited} test_async: claude-opus-5-5",
         "causepath: a budget of this test is not kept",
         "calls.llm                 2  max 1",
         "research  ",  # the report on the run

@@ -222,15 +222,8 @@ class _Collector:
         if check.verdict == "pass":
             return None
         lines = [line.plain.rstrip() for line in check_text(check, 8)]
-        spans = {one.span_id for result in check.budgets for one in result.violations}
-        broke = [
-            f"  broken by {span.name} ({span.where or 'place unknown'})"
-            for run in explained
-            for span in run.trace.spans
-            if span.span_id in spans
-        ]
         told = "\n".join(run.report() for run in runs)
-        return "\n".join(("causepath: a budget of this test is not kept", *lines, *broke, "", told))
+        return "\n".join(("causepath: a budget of this test is not kept", *lines, "", told))
 
 
 def _line(span: Any) -> str:

@@ -210,6 +210,42 @@ def test_runs_that_failed_say_how(folder: Path, capsys: pytest.CaptureFixture[st
     ]
 
 
+def test_the_code_that_broke_a_budget_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        '{"key": "code.file.path", "value": {"stringValue": "my agent.py"}}, '
+        '{"key": "code.line.number", "value": {"intValue": 41}}, '
+    )
+    tool = '{"key": "gen_ai.tool.name"'
+    (folder / "a.jsonl").write_text(trace(0, 10).replace(tool, code + tool))
+    command = ["check", "a.jsonl", "--max", "path.tool=1s", "--github", "--sarif", "a.sarif"]
+    assert invoke(command) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "               run 00000001 3.00s: execute_tool fetch 3.00s",
+        "                 at my agent.py:41: execute_tool fetch",
+    ]
+    assert lines[-1].startswith("::error file=my agent.py,line=41,title=causepath%3A fail::path.")
+    (result,) = json.loads((folder / "a.sarif").read_text())["runs"][0]["results"]
+    place = {
+        "artifactLocation": {"uri": "my%20agent.py"},
+        "region": {"startLine": 41},
+    }
+    assert result["locations"] == [{"physicalLocation": place}]
+    told = {"text": "execute_tool fetch"}
+    assert result["relatedLocations"] == [{"physicalLocation": place, "message": told}]
+    invoke([*command[:-3], "--json"])
+    (budget,) = json.loads(capsys.readouterr().out)["budgets"]
+    assert budget["violations"][0]["where"] == "my agent.py:41"
+    assert budget["violations"][0]["path"][0] == {
+        "name": "execute_tool fetch",
+        "ns": 3 * S,
+        "span_id": f"{3:016x}",
+        "where": "my agent.py:41",
+    }
+
+
 def test_junit(team: Path) -> None:
     invoke(["check", "slow.jsonl", "--junit", "junit.xml"])
     suite = Xml.parse(team / "junit.xml").getroot()[0]

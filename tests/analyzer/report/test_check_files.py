@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from causepath_analyzer.analyses.budgets.measures import Sample, Used
+from causepath_analyzer.analyses.budgets.measures import Place, Sample, Used
 from causepath_analyzer.analyses.budgets.verdicts import Check, checked
 from causepath_analyzer.analyses.budgets.wording import Budget, Level, wording
 from causepath_analyzer.analyses.path.status import WELL
@@ -22,7 +22,14 @@ HOSTILE = "a]]>&<b>\"'\x00\x1b[31m\x85\u2028\ufffe\U0001ffff\ud800,:%0A\n::error
 
 def samples(count: int, name: str = HOSTILE) -> list[Sample]:
     return [
-        Sample(f"{i:032x}", name, "web", WELL, {"wall": Used(S)}, path=((name, S),))
+        Sample(
+            f"{i:032x}",
+            name,
+            "web",
+            WELL,
+            {"wall": Used(S)},
+            path=(Place(name, S, "s", "my agent/ä.py:3 run"),),
+        )
         for i in range(count)
     ]
 

@@ -16,7 +16,7 @@ from causepath_analyzer.report.check_text import (
     known_words,
     unread_words,
     used_words,
-    violation_words,
+    violation_lines,
     word_of,
 )
 from causepath_analyzer.report.formatting import harmless, near
@@ -24,7 +24,7 @@ from causepath_analyzer.report.formatting import harmless, near
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS: Final = {"fail": "error", "warn": "warning", "inconclusive": "note"}
 _ID: Final = 8
-_PLACE: Final = re.compile(r"(.+):(\d+)\Z")
+_PLACE: Final = re.compile(r"(.+?):(\d+)(?: .*)?\Z")
 
 
 def told(result: Checked) -> str:
@@ -39,16 +39,31 @@ def told(result: Checked) -> str:
 def details(result: Checked) -> list[str]:
     """Lists what explains a verdict, a line each: the runs that broke a budget among them."""
     lines = list(explained(result))
-    lines += [violation_words(one, result.unit, _ID) for one in result.violations]
+    for one in result.violations:
+        lines += map(str.strip, violation_lines(one, result.unit, _ID))
     return lines
 
 
 def place(result: Checked) -> tuple[str, int] | None:
-    """Gives the file, relative to here, and the line that set a budget."""
-    found = _PLACE.match(result.budget.where)
-    if found is None:
-        return None
-    return Path(near(found[1])).as_posix(), int(found[2])
+    """Gives the file, relative to here, and the line that set a budget; of one that no file sets,
+    those of the code that broke it."""
+    blamed = [one.where for one in result.violations if one.where is not None]
+    return next((at for at in map(_read, [result.budget.where, *blamed]) if at is not None), None)
+
+
+def _read(where: str) -> tuple[str, int] | None:
+    found = _PLACE.match(where)
+    return None if found is None else (Path(near(found[1])).as_posix(), int(found[2]))
+
+
+def _location(at: tuple[str, int], told: str | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "physicalLocation": {
+            "artifactLocation": {"uri": quote(at[0])},
+            "region": {"startLine": max(1, at[1])},
+        }
+    }
+    return found if told is None else found | {"message": {"text": harmless(told)}}
 
 
 def check_junit(check: Check) -> bytes:
@@ -112,13 +127,15 @@ def check_sarif(check: Check) -> bytes:
         }
         at = place(result)
         if at is not None:
-            one["locations"] = [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": quote(at[0])},
-                        "region": {"startLine": at[1]},
-                    }
-                }
+            one["locations"] = [_location(at)]
+        blamed = {
+            (where, by.span)
+            for by in result.violations
+            if by.where is not None and (where := _read(by.where)) is not None
+        }
+        if blamed:
+            one["relatedLocations"] = [
+                _location(where, span) for where, span in sorted(blamed, key=str)
             ]
         results.append(one)
     if check.unread:

@@ -1,5 +1,6 @@
 """Budgets as lines that end with the verdict."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import Final
@@ -15,6 +16,7 @@ from causepath_analyzer.report.formatting import (
     fitted,
     harmless,
     money,
+    near,
     percent,
     short_id,
 )
@@ -49,12 +51,9 @@ def check_text(check: Check, id_length: int) -> list[Text]:
         line.append(f"{name:<{_NAME}}{_figures(result, id_length)}", style="plain")
         lines += [Text(f"{_INDENT}{told}", style="note") for told in explained(result)]
         lines += [
-            Text(
-                _INDENT + violation_words(one, result.unit, id_length, _WIDTH - len(_INDENT)),
-                style="note",
-            )
+            Text(_INDENT + told, style="note")
             for one in result.violations[:_VIOLATIONS]
-            if one.path or one.ending
+            for told in violation_lines(one, result.unit, id_length, _WIDTH - len(_INDENT))
         ]
     for changed in check.changed:
         lines.append(Text(f"  {changed_words(changed.what, changed.before, changed.now)}"))
@@ -96,20 +95,26 @@ def explained(result: Checked) -> list[str]:
     return told
 
 
-def violation_words(one: Violation, unit: Unit, id_length: int, width: int = 1_000) -> str:
-    """Says which run broke a budget, and what it waited for most, as far as `width` allows."""
+def violation_lines(
+    one: Violation, unit: Unit, id_length: int, width: int = 1_000
+) -> Sequence[str]:
+    """Says which run broke a budget, what it waited for most, and where the code is that is to
+    blame, each on a line of `width` columns."""
+    run = f"run {short_id(one.trace_id, id_length)}"
     if one.ending is not None:
-        return fitted(
-            f"run {short_id(one.trace_id, id_length)}: {harmless(one.ending)}", width
-        ).rstrip()
-    told = f"run {short_id(one.trace_id, id_length)} {amount(one.amount, unit)}"
+        return [fitted(f"{run}: {harmless(one.ending)}", width).rstrip()]
+    told = f"{run} {amount(one.amount, unit)}"
     sign = ": "
-    for name, ns in one.path:
-        more = f"{sign}{harmless(name)} {duration(ns)}"
+    for place in one.path:
+        more = f"{sign}{harmless(place.name)} {duration(place.ns)}"
         if len(told) + len(more) > width:
             break
         told, sign = told + more, ", "
-    return told
+    if one.where is None:
+        return [told] if one.path else []
+    at = harmless(near(one.where))
+    span = "" if one.span is None else f": {harmless(one.span)}"
+    return [told, fitted(f"  at {at}{span}", width).rstrip()]
 
 
 def changed_words(what: str, before: tuple[str, ...], now: tuple[str, ...]) -> str:

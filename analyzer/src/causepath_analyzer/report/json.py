@@ -180,6 +180,8 @@ class _Range(Struct):
 class _Place(Struct):
     name: str
     ns: int
+    span_id: str | None
+    where: str | None
 
 
 class _Violation(Struct):
@@ -189,6 +191,8 @@ class _Violation(Struct):
     span_id: str | None
     path: list[_Place]
     ending: str | None
+    span: str | None
+    where: str | None
 
 
 class _Checked(Struct):
@@ -294,8 +298,10 @@ def _checked(result: Checked) -> _Checked:
                 one.name,
                 _amount(one.amount),
                 one.span_id,
-                [_Place(name, ns) for name, ns in one.path],
+                [_Place(at.name, at.ns, at.span_id, at.where) for at in one.path],
                 one.ending,
+                one.span,
+                one.where,
             )
             for one in result.violations
         ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from causepath_analyzer.analyses.budgets.measures import Sample, Used
+from causepath_analyzer.analyses.budgets.measures import Sample, Used, sampled
 from causepath_analyzer.analyses.budgets.verdicts import checked
 from causepath_analyzer.analyses.budgets.wording import Budget, wording
 from causepath_analyzer.analyses.path.status import WELL
@@ -234,4 +234,77 @@ def test_what_a_broken_budget_names() -> None:
     (result,) = held([wording("call.llm < 4s", "here")], [CALLS]).budgets
     (violation,) = result.violations
     assert (violation.name, violation.amount, violation.span_id) == ("a", 4 * S, "one")
-    assert violation.path == (("one", 4 * S), ("two", 4 * S), ("t", 3 * S))
+    assert [(at.name, at.ns) for at in violation.path] == [
+        ("one", 4 * S),
+        ("two", 4 * S),
+        ("t", 3 * S),
+    ]
+
+
+CODE = run(
+    """
+    agent a   |-------------------------|
+      llm one   |--|
+      tool s        |------|
+      tool t               |--|
+      agent b                   |-----|
+        llm two                  |---|
+    """,
+    one=called(tokens=Tokens(10, 1)) | {"where": "agent.py:41 run"},
+    s={"where": "tools.py:7 search"},
+    t={"where": "tools.py:9 fetch"},
+    two=called() | {"where": "agent.py:60 answer"},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "where"),
+    [
+        ("wall < 1s", "s", "tools.py:7 search"),
+        ("p(50) wall < 1s", "s", "tools.py:7 search"),
+        ("path.llm < 1s", "two", "agent.py:60 answer"),
+        ("path.tool < 1s", "s", "tools.py:7 search"),
+        ("share tool < 1%", "s", "tools.py:7 search"),
+        ("share llm < 1%", "two", "agent.py:60 answer"),
+        ("call.tool{tool=t} < 1s", "t", "tools.py:9 fetch"),
+        ("call.llm < 1s", "claude-opus-5-5", "agent.py:60 answer"),
+        ("call.llm{agent=a} < 1s", "claude-opus-5-5", "agent.py:60 answer"),
+        ("tokens.output < 10", "claude-opus-5-5", "agent.py:60 answer"),
+        ("cost < $0.0001", "claude-opus-5-5", "agent.py:60 answer"),
+        ("path.agent < 1s", None, None),
+        # The first one that is too many.
+        ("calls.llm < 1", "claude-opus-5-5", "agent.py:41 run"),
+        ("calls.llm < 2", "claude-opus-5-5", "agent.py:60 answer"),
+        ("calls.tool <= 1", "t", "tools.py:9 fetch"),
+        ("calls.tool > 4", None, None),
+        ("turns < 1", None, None),
+        ("wall > 1m", "s", "tools.py:7 search"),
+    ],
+)
+def test_the_span_and_the_line_to_blame(text: str, span: str | None, where: str | None) -> None:
+    found = checked(
+        [wording(text, "here")],
+        [sampled(CODE, wording(text, "here").measures)]
+        * (1 if wording(text, "").aggregate == "each" else 6),
+    )
+    (result,) = found.budgets
+    assert result.verdict == "fail"
+    assert {(one.span, one.where) for one in result.violations} == {(span, where)}
+
+
+def test_a_finding_is_to_blame_where_it_is() -> None:
+    sequence = run(
+        """
+        agent a   |------------------|
+          llm one   |---|              issued=x,y
+          tool s        |-----|        call_id=x
+          tool t              |----|   call_id=y
+        """,
+        s={"where": "tools.py:7 search"},
+        t={"where": "tools.py:9 fetch"},
+    )
+    assert sequence.findings[0].code == "CP101"
+    (result,) = held([wording("count CP101 == 0", "here")], [sequence]).budgets
+    (violation,) = result.violations
+    assert (result.verdict, violation.where) == ("fail", "tools.py:7 search")
+    assert violation.span == sequence.findings[0].title

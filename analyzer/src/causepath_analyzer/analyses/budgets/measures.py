@@ -1,13 +1,15 @@
 """How much of what can be budgeted a run used, as far as that is known."""
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.findings.rule import Finding
 from causepath_analyzer.analyses.lacking import is_in_pieces
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
 from causepath_analyzer.analyses.path.kinds import KINDS, Kind
@@ -50,6 +52,26 @@ class Call(Struct, frozen=True, array_like=True):
     duration_ns: int
     first_token_ns: int | None
     tokens: int
+    where: str | None = None
+    """The file and line of the code that made it."""
+
+
+class Place(Struct, frozen=True, array_like=True):
+    """An operation that a run waited for, and the span of it that was waited for most."""
+
+    name: str
+    ns: int
+    span_id: str | None = None
+    where: str | None = None
+
+
+class Found(Struct, frozen=True, array_like=True):
+    """A finding in a run, and the first of the spans that it is about."""
+
+    code: str
+    title: str
+    span_id: str | None
+    where: str | None
 
 
 class CallMeasure(Struct, frozen=True):
@@ -63,7 +85,7 @@ class Sample(Struct, frozen=True):
     """The part of a run that budgets look at: all that a baseline keeps of it.
 
     ``used`` has what was asked for of `MEASURES`. ``path`` are the operations that the run waited
-    for most, in ns.
+    for most.
     """
 
     trace_id: str
@@ -72,7 +94,10 @@ class Sample(Struct, frozen=True):
     ending: Ending
     used: Mapping[str, Used]
     calls: tuple[Call, ...] = ()
-    path: tuple[tuple[str, int], ...] = ()
+    path: tuple[Place, ...] = ()
+    slowest: Mapping[str, Place] = {}
+    """The operation of each kind that the run waited for most."""
+    found: tuple[Found, ...] = ()
     bare: tuple[Emitter, ...] | None = None
     """Who wrote the spans of a run in which no call was found, and nobody is known to record any;
     ``None`` of any other run."""
@@ -220,6 +245,7 @@ def sampled(run: Run, measures: Iterable[str]) -> Sample:
         _RECORDS_CALLS.match(scope) for scope, _ in emitters
     )
     root = spans[run.trace.roots[0]]
+    waited = _waited(run)
     return Sample(
         trace_id=run.trace.trace_id,
         name=root.name.removeprefix("invoke_agent "),
@@ -227,7 +253,9 @@ def sampled(run: Run, measures: Iterable[str]) -> Sample:
         ending=run.ending,
         used={name: used(name, run) for name in measures if name not in CALL_MEASURES},
         calls=_calls(run),
-        path=_longest(run),
+        path=tuple(_longest(run, waited, _PLACES)),
+        slowest={kind: _longest(run, {kind: of}, 1)[0] for kind, of in waited.items()},
+        found=tuple(_found(run, finding) for finding in run.findings),
         bare=tuple(emitters) if is_bare else None,
         recorders=tuple(
             {
@@ -276,12 +304,13 @@ def _calls(run: Run) -> tuple[Call, ...]:
                     duration_ns=span.duration_ns,
                     first_token_ns=None if began_ns is None else began_ns - span.start_ns,
                     tokens=0 if tokens is None else tokens.input + tokens.output,
+                    where=span.where,
                 )
             )
         elif span.category == "tool":
             name = (span.tool_call and span.tool_call.name) or span.name
-            call = Call("tool", name, _agents(run, i), span.span_id, span.duration_ns, None, 0)
-            found.append(call)
+            agents, spent_ns = _agents(run, i), span.duration_ns
+            found.append(Call("tool", name, agents, span.span_id, spent_ns, None, 0, span.where))
     return tuple(found)
 
 
@@ -297,16 +326,46 @@ def _agents(run: Run, span: int) -> tuple[str, ...]:
 
 
 _PLACES: Final = 3
+_NO_PLACE: Final = ("agent", "beside")
+"""Nobody can be named who took this time."""
 
 
-def _longest(run: Run) -> tuple[tuple[str, int], ...]:
-    spans = run.trace.spans
-    spent: dict[str, int] = {}
+def _waited(run: Run) -> Mapping[Kind, Mapping[int, int]]:
+    """Sums how many ns `run` waited for each span, by the kind of work."""
+    waited: dict[Kind, dict[int, int]] = {}
     for section in run.path.sections:
-        if section.kind not in ("agent", "beside"):
-            name = "covered by no span" if section.span == NO_SPAN else spans[section.span].name
-            spent[name] = spent.get(name, 0) + section.end_ns - section.start_ns
-    return tuple(sorted(spent.items(), key=lambda item: -item[1])[:_PLACES])
+        if section.kind not in _NO_PLACE:
+            of = waited.setdefault(section.kind, {})
+            of[section.span] = of.get(section.span, 0) + section.end_ns - section.start_ns
+    return waited
+
+
+def _longest(run: Run, waited: Mapping[Kind, Mapping[int, int]], most: int) -> Sequence[Place]:
+    """Lists `most` of the operations that `run` has waited for, the longest first."""
+    by_name: dict[str, Counter[int]] = {}
+    for of in waited.values():
+        for i, ns in of.items():
+            name = "covered by no span" if i == NO_SPAN else run.trace.spans[i].name
+            by_name.setdefault(name, Counter())[i] += ns
+    found = []
+    for name, spent in by_name.items():
+        ((first, _),) = spent.most_common(1)
+        if first == NO_SPAN:
+            found.append(Place(name, spent.total()))
+        else:
+            span = run.trace.spans[first]
+            found.append(Place(name, spent.total(), span.span_id, span.where))
+    return sorted(found, key=lambda place: -place.ns)[:most]
+
+
+def _found(run: Run, finding: Finding) -> Found:
+    spans = [run.trace.spans[i] for i in finding.spans]
+    return Found(
+        finding.code,
+        finding.title,
+        spans[0].span_id if spans else None,
+        finding.where or next((span.where for span in spans if span.where), None),
+    )
 
 
 _RECORDS_CALLS: Final = re.compile(

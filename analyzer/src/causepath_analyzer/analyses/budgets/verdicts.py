@@ -26,8 +26,10 @@ from causepath_analyzer.analyses.budgets.intervals import (
 )
 from causepath_analyzer.analyses.budgets.measures import (
     CALL_MEASURES,
+    CODE,
     Amount,
     Emitter,
+    Place,
     Sample,
     Unit,
     Used,
@@ -51,15 +53,19 @@ _Value = int | Decimal | float
 
 
 class Violation(Struct, frozen=True):
-    """A run that used more than it may, ``span_id`` the call in it that did, and the operations
-    that it waited for most, in ns; of a run that should have ended well, how it ended instead."""
+    """A run that used more than it may, the span in it that took most of that, and the operations
+    that it waited for most; of a run that should have ended well, how it ended instead."""
 
     trace_id: str
     name: str
     amount: Amount
     span_id: str | None
-    path: tuple[tuple[str, int], ...]
+    path: tuple[Place, ...]
     ending: str | None = None
+    span: str | None = None
+    """The name of the span; of a finding, its title."""
+    where: str | None = None
+    """The file and line of the code that is to blame, as far as spans say it."""
 
 
 class Checked(Struct, frozen=True):
@@ -318,22 +324,58 @@ def _violations(budget: Budget, over: Sequence[_Seen]) -> tuple[Violation, ...]:
         worst = _worst(budget.sign, [seen])
         if worst is None:
             continue
-        span_id: str | None = None
-        if seen.span_ids:
-            span_id = seen.span_ids[seen.amounts.index(worst[1])]
-        elif budget.measure.startswith("tokens.") or budget.measure == "cost":
-            most = max(seen.sample.calls, key=lambda call: call.tokens, default=None)
-            span_id = None if most is None else most.span_id
         amount = worst[1].low
         sample = seen.sample
         if "failed" in budget.measures:
             ended = sample.ending
             told = ended.status.replace("_", " ") + (f": {ended.error}" if ended.error else "")
             found.append(Violation(sample.trace_id, sample.name, amount, None, (), told))
-        else:
-            found.append(Violation(sample.trace_id, sample.name, amount, span_id, sample.path))
+            continue
+        span_id, span, where = _blamed(budget, seen, worst[1])
+        path = _waits(budget, sample)
+        found.append(
+            Violation(sample.trace_id, sample.name, amount, span_id, path, span=span, where=where)
+        )
     is_least = budget.sign in (">", ">=")
     return tuple(sorted(found, key=lambda one: one.amount if is_least else -one.amount)[:_WORST])
+
+
+def _waits(budget: Budget, sample: Sample) -> tuple[Place, ...]:
+    """Gives the operations that a run waited for most, of the kind of work that is limited."""
+    kind = budget.parts[0] if budget.aggregate == "share" else budget.measure
+    if not kind.startswith("path."):
+        return sample.path
+    place = sample.slowest.get(kind.removeprefix("path."))
+    return () if place is None else (place,)
+
+
+_Blamed = tuple[str | None, str | None, str | None]
+
+
+def _blamed(budget: Budget, seen: _Seen, worst: _Range) -> _Blamed:
+    """Finds the span of a run that took most of what is limited: its id, its name, its place."""
+    sample, measure = seen.sample, budget.measure
+    if seen.span_ids:
+        span_id = seen.span_ids[seen.amounts.index(worst)]
+        call = next(one for one in sample.calls if one.span_id == span_id)
+        return call.span_id, call.name, call.where
+    if measure.startswith("tokens.") or measure in ("cost", "cache_read_share"):
+        most = max(sample.calls, key=lambda call: call.tokens, default=None)
+        return (None, None, None) if most is None else (most.span_id, most.name, most.where)
+    if measure in ("calls.llm", "calls.tool") and isinstance(budget.limit, int):
+        calls = [one for one in sample.calls if one.category == measure.removeprefix("calls.")]
+        first_over = budget.limit if budget.sign == "<=" else budget.limit - 1
+        over = calls[max(0, first_over) :] if budget.sign in ("<", "<=") else []
+        return (over[0].span_id, over[0].name, over[0].where) if over else (None, None, None)
+    if measure == "findings" or CODE.match(measure):
+        for found in sample.found:
+            if measure in ("findings", found.code):
+                return found.span_id, found.title, found.where
+        return None, None, None
+    place = next(iter(_waits(budget, sample)), None)
+    if place is None or measure in ("turns", "calls.llm", "calls.tool"):
+        return None, None, None
+    return place.span_id, place.name, place.where
 
 
 # Of many.
