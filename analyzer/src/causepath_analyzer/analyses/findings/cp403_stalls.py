@@ -97,8 +97,10 @@ def _candidate(facts: Facts, call: int, gap_ns: int, usual_ns: int) -> Candidate
         evidence="likely",
         why=(
             f"The stream of {model} stood still for {seconds(gap_ns)} in the middle of an answer; "
-            f"its other events came every {usual_ns / 1e6:,.0f} ms. No more is saved than the "
-            "stall took: how soon another attempt would have been answered is in no trace."
+            f"its other events came every {usual_ns / 1e6:,.0f} ms. Whether the provider stalled, "
+            "or code that blocked the event loop of the reader, is not in the trace. No more is "
+            "saved than the stall took: how soon another attempt would have been answered nobody "
+            "knows."
         ),
         fix=(
             "Bound the wait for each event after the first (asyncio.timeout around anext; the "
@@ -116,7 +118,8 @@ RULE: Final = Rule(
     title="A stream that stood still",
     what=(
         "A streamed answer stopped in its middle for a second or more, and then went on at its "
-        "pace: the provider, or what is on the way to it, had stalled."
+        "pace: the provider had stalled, or what is on the way to it, or code that blocked the "
+        "event loop of its reader."
     ),
     evidence=(
         "likely: the longest wait for one event of the stream, which the plugin measures without "
