@@ -196,7 +196,7 @@ def test_the_size_bounds_the_hits() -> None:
     calls = [(0, question, 1) for _ in range(3) for question in range(150)]
     calls = [(at // 100, question, 1) for at, (_, question, _) in enumerate(calls)]
     assert curve(calls) == [
-        *((100, lifetime_s, 0, 0) for lifetime_s in (300, 3_600, 86_400)),
+        *((size, lifetime_s, 0, 0) for size in (10, 100) for lifetime_s in (300, 3_600, 86_400)),
         *((None, lifetime_s, 300, 0) for lifetime_s in (300, 3_600, 86_400)),
     ]
 

@@ -23,7 +23,7 @@ _USUAL: Final = 90
 """Percent of the runs."""
 _MOST: Final = 128
 """Agents, tools of one, and arguments of one tool; where there are more, nothing is usual."""
-_MOST_LOOKS: Final = 20_000
+_MOST_LOOKS: Final = 10_000
 """Calls of one tool that are kept."""
 _DIGESTS: Final = 1 << 64
 
@@ -250,7 +250,7 @@ class Known(Struct, frozen=True):
 NOTHING_KNOWN: Final = Known()
 
 LIFETIMES_S: Final = (300, 3_600, 86_400)
-_SIZES: Final = (100, 1_000)
+_SIZES: Final = (10, 100, 1_000)
 _FEWEST: Final = 3
 """Tasks with equal results, which are no chance then."""
 
