@@ -40,6 +40,8 @@ SAYS = frozenset(
         "si", "sim", "não",
     }
 )  # fmt: skip
+DONE_SO_FAR = re.compile(r"\d{1,3}(?:\.\d+)?%")
+"""How far something is, as a state."""
 ERROR_NAMES = frozenset({"error", "errors", "exception", "error_message", "err"})
 ALL_WELL = frozenset({"ok", "success", "succeeded"})
 
@@ -71,6 +73,10 @@ def outcome_of(result: object) -> str | None:
     if FAILS.search(text) if len(text) <= SHORT else FAILS_AT_ONCE.match(text):
         return FAILURE
     words = text.casefold().strip(" .!").split()
-    if not words or (len(words) <= 2 and any(word in SAYS for word in words)):
+    if not words or (len(words) <= 2 and any(map(_is_state, words))):
         return VERDICT
     return None
+
+
+def _is_state(word: str) -> bool:
+    return word in SAYS or DONE_SO_FAR.fullmatch(word) is not None

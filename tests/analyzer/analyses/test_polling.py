@@ -34,6 +34,10 @@ def drawing(
     [
         (drawing(), [Saving(usd=Decimal("0.0070"), tokens=2200)]),
         (drawing(c=PENDING), [Saving(usd=Decimal("0.0070"), tokens=2200)]),
+        (
+            drawing(a="given=x got=20%", b="given=x got=50.5%"),
+            [Saving(usd=Decimal("0.0070"), tokens=2200)],
+        ),
         (drawing(model="model=our-own tokens=1000/100"), [Saving(tokens=2200)]),
         (drawing(model=""), [Saving()]),
         # They look like it and are none:

@@ -42,6 +42,22 @@ BROKEN = three(
     "tokens=20000/9/10000/10000 blocks=4@one+c>d",
     "tokens=30000/9/0/30000 blocks=1@two+system/text/system2,x,b,c,d,e>f",
 )
+ANOTHER_TOOL_FIRST = three(
+    "tokens=10000/9/0/10000 blocks=tools/tool/t1,tools/tool/t2,x>b",
+    "tokens=20000/9/0/20000 blocks=tools/tool/t2,tools/tool/t1,x,assistant/text/b,c>d",
+    "tokens=30000/9/20000/10000 blocks=5@two+assistant/text/d,e>f",
+)
+"""Not even the first block is as it was, so that the plugin names no call before."""
+ANOTHER_SYSTEM_PROMPT = """
+    agent run    |----------------------------|
+      llm one     |---|                            model=gpt-5 provider=openai {one}
+      llm two          |---|                       model=gpt-5 provider=openai {two}
+      llm three             |---|                  model=gpt-5 provider=openai {three}
+""".format(
+    one="tokens=10000/9 blocks=system/text/s1,x>b",
+    two="tokens=20000/9/10000 blocks=3@one+c>d",
+    three="tokens=30000/9 blocks=system/text/s2,x,assistant/text/b,c,assistant/text/d,e>f",
+)
 # As billed: 60,000 x 5 = 0.30; cached: 30,000 written = 0.1875, 30,000 read = 0.015.
 UNCACHED_USD = Decimal("0.0975")
 
@@ -183,6 +199,37 @@ def test_stable_prompts(drawing: str, expected: list[tuple[str, str, Decimal]]) 
         ),
         pytest.param(BROKEN.replace("opus-4-8", "of-our-own"), [], id="without a price"),
         pytest.param(PLAIN, [], id="nothing is cached"),
+        pytest.param(
+            ANOTHER_TOOL_FIRST,
+            # 10,000 not written again at 6.25, but read at 0.50, saves 0.0575.
+            [("keep the tools as they were (cache broken)", "proved", Decimal("0.0575"))],
+            id="another order of tools: the first block is another one",
+        ),
+        pytest.param(
+            ANOTHER_TOOL_FIRST.replace(
+                "tools/tool/t2,tools/tool/t1,x", "tools/tool/t1,tools/tool/t2,x"
+            ),
+            [],
+            id="the same blocks, which the emitter had forgotten",
+        ),
+        pytest.param(
+            ANOTHER_SYSTEM_PROMPT,
+            # 10,000 had been read before: 10,000 x (1.25 - 0.125) a million.
+            [("keep the system prompt (cache broken)", "proved", Decimal("0.01125"))],
+            id="another system prompt: what was answered tells what it goes on from",
+        ),
+        pytest.param(
+            ANOTHER_SYSTEM_PROMPT.replace("x,assistant/text/b,c,assistant/text/d,e", "y,e"),
+            [],
+            id="another conversation",
+        ),
+        pytest.param(
+            ANOTHER_SYSTEM_PROMPT.replace("3@one+c>d", "system/text/s3,z>d")
+            .replace("20000/9/10000", "20000/9/0/20000")
+            .replace("x,assistant/text/b,c,assistant/text/d,e", "y,e"),
+            [],
+            id="two conversations that look like one",
+        ),
     ],
 )
 def test_broken_caches(drawing: str, expected: list[tuple[str, str, Decimal]]) -> None:

@@ -300,6 +300,14 @@ ASKED_TWICE = """
             ASKED_TWICE.replace("tokens=1000/100", ""),
             [("ask once, not twice", Saving(999 * MS))],
         ),
+        (  # the plugin lists no block of a prompt that is all of an earlier one
+            ASKED_TWICE[::-1].replace("c>b,a", "c>+eno@2", 1)[::-1],
+            [("ask once, not twice", Saving(999 * MS, Decimal("0.0035"), 1100))],
+        ),
+        (  # the beginning of it alone is another question
+            ASKED_TWICE[::-1].replace("c>b,a", "c>+eno@1", 1)[::-1],
+            [],
+        ),
         (ASKED_TWICE[::-1].replace("c>b,a", "d>b,a", 1)[::-1], []),  # another answer
         (ASKED_TWICE[::-1].replace("c>b,a", "c>d,a", 1)[::-1], []),  # another question
         (ASKED_TWICE.replace(">c", ">c:20"), []),  # short: equal by chance

@@ -88,7 +88,9 @@ def _equal_model_calls(facts: Facts) -> Iterator[list[int]]:
     for i in facts.numbers.get("llm", ()):
         call = facts.trace.spans[i].model_call
         if call is not None and call.blocks is not None and facts.kinds.calls[i] == i:
-            last = call.blocks.given[-1:] and call.blocks.given[-1].digest
+            # Nothing is listed of a prompt that an earlier call was given, all of it.
+            blocks = call.blocks.given or (facts.flow.prompt(i) or ())
+            last = blocks[-1].digest if blocks else None
             groups.setdefault((call.model, last), []).append(i)
     for alike in groups.values():
         if len(alike) < 2:

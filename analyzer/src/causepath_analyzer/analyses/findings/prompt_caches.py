@@ -8,7 +8,7 @@ from msgspec import Struct
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.path.usage import contradicts_itself
 from causepath_analyzer.analyses.proof.independence import failed
-from causepath_analyzer.model import Blocks, ModelCall, Tokens
+from causepath_analyzer.model import Block, Blocks, ModelCall, Tokens
 
 Cause = Literal["lifetime", "tools", "system", "messages"]
 SAID: Final[Mapping[str | None, Cause]] = {
@@ -74,14 +74,17 @@ def following(
     conversations that are `wanted`.
 
     Where digests say which call another one goes on from, although not all of it is as it was, that
-    is the one before it.
+    is the one before it; so is the one whose answer it was given last, where nothing is as it was.
     """
     spans, flow = facts.trace.spans, facts.flow
     numbers: dict[str, int] | None = None
     lives = _Lives(facts)
     counts: dict[int, Tokens | None] = {}
+    answered = _Answered(facts)
     for conversation in facts.usage.conversations:
-        if len(conversation.calls) == 1 and not _goes_on(facts, conversation.calls[0]):
+        first = conversation.calls[0]
+        goes_on = _goes_on(facts, first) or answered.before(first) is not None
+        if len(conversation.calls) == 1 and not goes_on:
             continue
         if wanted is not None:
             said = (spans[i].model_call for i in conversation.calls)
@@ -104,6 +107,8 @@ def following(
                     and _model(facts, named) == told.model
                 ):
                     before = named
+            elif before is None:
+                before = answered.before(i)
             last[told.model] = i
             now = counts[i] = counted(facts, i)
             if before is None or now is None or spans[i].start_ns < spans[before].ended_ns:
@@ -112,6 +117,45 @@ def following(
             if then is not None and now.input >= then.input:
                 found.setdefault(told.model, []).append(Following(before, i, lives.ns(before)))
         yield from found.values()
+
+
+class _Answered:
+    """The calls by what they answered, for prompts of which not even the first block is as it
+    was: of these, the emitter names no call before."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._calls: dict[tuple[str | None, tuple[int, ...]], list[int]] | None = None
+
+    def before(self, call: int) -> int | None:
+        """Finds the last call of the same model whose answer `call` was given last."""
+        given = _last_answer(self._facts, call)
+        if not given:
+            return None
+        if self._calls is None:
+            self._calls = {}
+            for i in self._facts.numbers.get("llm", ()):
+                told = self._facts.trace.spans[i].model_call
+                if told is not None and told.blocks is not None and told.blocks.answered:
+                    answer = tuple([block.digest for block in told.blocks.answered])
+                    self._calls.setdefault((told.model, answer), []).append(i)
+        same = self._calls.get((_model(self._facts, call), given), ())
+        return next((i for i in reversed(same) if i < call), None)
+
+
+def _last_answer(facts: Facts, call: int) -> tuple[int, ...]:
+    """Lists the digests of the last answer of a model in the prompt of `call`, if all of it is
+    new."""
+    told = facts.trace.spans[call].model_call
+    if told is None or told.blocks is None or told.blocks.kept or told.blocks.unlisted:
+        return ()
+    found: list[int] = []
+    for block in reversed(told.blocks.given):
+        if block.role == "assistant":
+            found.append(block.digest)
+        elif found:
+            break
+    return tuple(found[::-1])
 
 
 def _goes_on(facts: Facts, call: int) -> bool:
@@ -169,10 +213,22 @@ def cause_of(facts: Facts, pair: Following) -> Cause | None:
         return None
     call, before = spans[pair.later].model_call, spans[pair.earlier]
     blocks = call.blocks if call is not None else None
-    if blocks is None or blocks.previous != before.span_id or not blocks.given:
+    if blocks is None or not blocks.given:
         return None
     told = before.model_call
-    if told is None or told.blocks is None or blocks.kept >= _given(told.blocks):
-        return None  # all of it was sent again
-    role = blocks.given[0].role
-    return "tools" if role == "tools" else "system" if role == "system" else "messages"
+    if told is None or told.blocks is None:
+        return None
+    if blocks.kept:
+        if blocks.previous != before.span_id or blocks.kept >= _given(told.blocks):
+            return None  # all of it was sent again
+        return _cause(blocks.given[0])
+    was, now = facts.flow.prompt(pair.earlier), facts.flow.prompt(pair.later)
+    answer = tuple([block.digest for block in told.blocks.answered])
+    if not was or not now or _last_answer(facts, pair.later) != answer:
+        return None  # it does not go on from there
+    return next((_cause(b) for a, b in zip(was, now, strict=False) if a.digest != b.digest), None)
+
+
+def _cause(first: Block) -> Cause:
+    """Tells what is not as it was, by the first block that is not."""
+    return "tools" if first.role == "tools" else "system" if first.role == "system" else "messages"

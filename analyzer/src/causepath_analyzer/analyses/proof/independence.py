@@ -36,9 +36,10 @@ from causepath_analyzer.analyses.proof.recorded_words import (
     places_of,
     says_it_reads,
     says_it_writes,
+    text_of,
 )
 from causepath_analyzer.analyses.proof.stretch import serial_tools
-from causepath_analyzer.model import NO_SPAN, Span, Trace
+from causepath_analyzer.model import NO_SPAN, Span, ToolCall, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
@@ -309,7 +310,9 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
     unsure = needs is None or second.flow == "unsure" or outcome_of(one) == "verdict"
     each = in_loop and _is_each(first) and _is_each(second)
     if one.name == other.name:
-        unsure = unsure or (not each and moves_on(one.arguments, other.arguments))
+        unsure = unsure or (
+            not each and (moves_on(one.arguments, other.arguments) or _may_count(one, other))
+        )
     elif asked_for and second.flow is None:
         unsure = unsure or in_own_words(one.arguments, other.arguments)
     if unsure or may_change(first) or may_change(second):
@@ -323,6 +326,15 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
         if not asked_for and not (in_loop and _rounds(first, second)):
             return otherwise
     return "likely"
+
+
+def _may_count(one: ToolCall, other: ToolCall) -> bool:
+    """Tells whether arguments that nobody recorded may be one number that counts on: they are
+    about as short, and neither name anything."""
+    given, later = one.arguments, other.arguments
+    if given is None or later is None or text_of(given) is not None or one.places or other.places:
+        return False
+    return given.digest != later.digest and 0 <= later.size - given.size <= 1
 
 
 def _rounds(first: Span, second: Span) -> bool:

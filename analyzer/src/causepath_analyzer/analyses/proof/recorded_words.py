@@ -263,6 +263,7 @@ _FAILS: Final = re.compile(
 _FAILS_AT_ONCE: Final = re.compile(
     r"\W{0,4}(error|exception|traceback|fail|fatal|denied|invalid|forbidden|warning)", re.IGNORECASE
 )
+_DONE_SO_FAR: Final = re.compile(r"\d{1,3}(?:\.\d+)?%")
 _SAYS: Final = frozenset(
     {
         "true", "false", "yes", "no", "ok", "okay", "none", "null", "on", "off", "open",
@@ -303,9 +304,13 @@ def _outcome(result: str) -> Outcome | None:
     if _FAILS.search(text) if len(text) <= _SHORT else _FAILS_AT_ONCE.match(text):
         return "failure"
     words = text.casefold().strip(" .!").split()
-    if not words or (len(words) <= 2 and any(word in _SAYS for word in words)):
+    if not words or (len(words) <= 2 and any(map(_is_state, words))):
         return "verdict"
     return None
+
+
+def _is_state(word: str) -> bool:
+    return word in _SAYS or _DONE_SO_FAR.fullmatch(word) is not None
 
 
 # -- what a name says
