@@ -88,8 +88,10 @@ bench: $(READY)  ## measure
 	$(BIN)/python -m benchmarks.paths
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python -m benchmarks.labelled
+	$(BIN)/python -m benchmarks.findings --docs
 	$(BIN)/python -m benchmarks.predictions --docs
 	$(BIN)/python -m benchmarks.budgets --docs
+	$(BIN)/python -m benchmarks.predictions.example --docs
 
 build: $(READY)  ## the wheels and source archives of both distributions, in dist/
 	rm -rf dist

@@ -192,6 +192,13 @@ def busy(processes: int) -> Iterator[None]:
 _FOR_EVER = "while True: sum(range(1000))"
 
 
+def put_between(page: Path, start: str, end: str, lines: Sequence[str]) -> None:
+    """Puts `lines` into `page`, between the comments `start` and `end`, if it has them."""
+    block = "\n".join([start, *lines, end])
+    pattern = f"{re.escape(start)}.*?{re.escape(end)}"
+    page.write_text(re.sub(pattern, lambda _: block, page.read_text(), flags=re.DOTALL))
+
+
 def main(argv: Sequence[str]) -> int:
     """Prints the table; with `--docs` also puts it into `docs/what-if.md`."""
     from benchmarks.predictions.agents import CASES
@@ -213,11 +220,5 @@ def main(argv: Sequence[str]) -> int:
         return 1
     print("\n".join(lines))
     if options.docs:
-        page = REPOSITORY / "docs" / "what-if.md"
-        text = page.read_text()
-        block = "\n".join([START, *lines, END])
-        with contextlib.suppress(ValueError):
-            text.index(START)
-            pattern = f"{re.escape(START)}.*?{re.escape(END)}"
-            page.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
+        put_between(REPOSITORY / "docs" / "what-if.md", START, END, lines)
     return 0

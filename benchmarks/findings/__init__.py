@@ -1,0 +1,1 @@
+"""Runs of real agents of which a person has said what is to be found in them."""

@@ -1,0 +1,242 @@
+"""Runs every labelled agent with the plugin on, content off and on, and counts what is found."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.findings.cases import CASES, Case
+from benchmarks.predictions.measure import put_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / "docs" / "findings.md"
+START, END = "<!-- labelled -->", "<!-- /labelled -->"
+AT_ONCE: Final = 12
+"""Agents that run beside each other: they wait nearly all of the time."""
+_FIRST: Final = ("CP101-gathered", "CP103-two_cities")
+"""Agents that are run once before: what SDKs import at the first call takes a while."""
+LEAST_PRECISION, LEAST_RECALL = 0.95, 0.9
+"""What the product is held to."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The codes of the findings that the report on one run has."""
+
+    case: Case
+    sdk: str
+    content: bool
+    found: frozenset[str]
+
+    @property
+    def missed(self) -> frozenset[str]:
+        return self.case.present - self.found - self.case.undecided
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        return self.found - self.case.present - self.case.undecided
+
+
+def labelled() -> dict[str, Case]:
+    """Every case by its name."""
+    from benchmarks.findings import caches, failures, order, outside
+
+    assert all((caches, failures, order, outside))
+    return CASES
+
+
+# -- in a process with the plugin on
+
+
+def work(names: Sequence[str]) -> None:
+    """Runs the agents. Says on standard output which trace was which."""
+    import anthropic
+    import openai
+
+    cases = labelled()
+    kinds: dict[str, tuple[Any, Any]] = {
+        "anthropic": (anthropic.Anthropic, anthropic.AsyncAnthropic),
+        "openai": (openai.OpenAI, openai.AsyncOpenAI),
+    }
+    for sdk, name in product(kinds, _FIRST):
+        _run(cases[name], sdk, *kinds[sdk])
+    pairs = [(cases[name], sdk) for name in names for sdk in cases[name].sdks]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for said in pool.map(lambda pair: _run(*pair, *kinds[pair[1]]), pairs):
+            print(said, flush=True)
+
+
+def _run(case: Case, sdk: str, client: Any, awaited: Any) -> str:
+    import httpx2
+    from opentelemetry import trace
+
+    import causepath
+    from benchmarks.findings.agent import Agent, api
+
+    with api(sdk, case.replies) as server, httpx2.Client(verify=False) as http:
+        known = {"base_url": server.url, "api_key": "t"}
+        agent = Agent(sdk, client(**known, http_client=http), awaited(**known))
+        with causepath.agent(case.name):
+            context = trace.get_current_span().get_span_context()
+            case.run(agent)
+    return json.dumps({"name": case.name, "sdk": sdk, "trace": f"{context.trace_id:032x}"})
+
+
+# -- what is found
+
+
+def measured(names: Iterable[str]) -> list[Outcome]:
+    """Tells what is found in each of the cases `names`, with content off and on."""
+    wanted = list(names)
+    return [one for content in (False, True) for one in _measured(wanted, content=content)]
+
+
+def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
+    from causepath_analyzer.analyses.run import explained
+    from causepath_analyzer.read import read
+
+    code = "import sys; from benchmarks.findings.measure import work; work(eval(sys.argv[1]))"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "traces.jsonl"
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
+        no_proxy = f"{environ.get('NO_PROXY', '')},127.0.0.1".lstrip(",")
+        environ |= {"CAUSEPATH": "1", "CAUSEPATH_FILE": str(file), "NO_PROXY": no_proxy}
+        if content:
+            environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"
+        done = subprocess.run(
+            [sys.executable, "-c", code, repr(list(names))],
+            cwd=REPOSITORY,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        traces = {trace.trace_id: trace for trace in read([str(file)]).traces}
+        if "CAUSEPATH_KEEP" in os.environ:
+            Path(os.environ["CAUSEPATH_KEEP"], f"{content}.jsonl").write_bytes(file.read_bytes())
+    cases = labelled()
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    outcomes = []
+    for one in said:
+        run = explained(traces[one["trace"]], with_cost=True)
+        codes = frozenset(finding.code for finding in run.findings)
+        outcomes.append(Outcome(cases[one["name"]], one["sdk"], content, codes))
+    return outcomes
+
+
+# -- the table
+
+
+def table(outcomes: Sequence[Outcome]) -> list[str]:
+    """Writes precision and recall in Markdown, and a line for each run with a miss."""
+    lines = [
+        "| finding | content | runs with it | found | wrongly | precision | recall |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+    ]
+    codes = sorted({code for one in outcomes for code in (*one.case.present, *one.found)})
+    for code in [*codes, "all"]:
+        wanted = codes if code == "all" else [code]
+        for content in (False, True):
+            hits, wrong, present = counted([o for o in outcomes if o.content is content], wanted)
+            lines.append(
+                f"| {code} | {'on' if content else 'off'} | {present} | {hits} | {wrong} "
+                f"| {_share(hits, hits + wrong)} | {_share(hits, present)} |"
+            )
+    off = [one for one in outcomes if not one.content]
+    agents = len({one.case.name for one in off})
+    lines += [
+        "",
+        f"{len(off)} runs ({agents} agents, most on both SDKs), each with content off and on; in",
+        "brackets 95 % intervals (Wilson).",
+    ]
+    return [*lines, *_misses(outcomes)]
+
+
+def _misses(outcomes: Sequence[Outcome]) -> list[str]:
+    """Lists the agents in which something was missed or found wrongly, a row for each way."""
+    runs: dict[tuple[str, str, str], list[str]] = {}
+    ways: dict[str, str] = {}
+    for one in outcomes:
+        ways[one.case.name] = one.case.way
+        told = " ".join(sorted(one.missed)), " ".join(sorted(one.wrong))
+        if any(told):
+            key = (one.case.name, *told)
+            runs.setdefault(key, []).append(f"{one.sdk} {'on' if one.content else 'off'}")
+    if not runs:
+        return []
+    return [
+        "",
+        "| run | what it is | SDK, content | not found | found wrongly |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| `{name}` | {ways[name]} | {_all_or(listed, outcomes, name)} | {missed} | {wrong} |"
+            for (name, missed, wrong), listed in sorted(runs.items())
+        ),
+    ]
+
+
+def _all_or(runs: Sequence[str], outcomes: Sequence[Outcome], name: str) -> str:
+    every = sum(one.case.name == name for one in outcomes)
+    return "each" if len(runs) == every else ", ".join(sorted(runs))
+
+
+def counted(outcomes: Sequence[Outcome], codes: Iterable[str]) -> tuple[int, int, int]:
+    """Counts how often `codes` were found rightly, found wrongly, and are present."""
+    hits = wrong = present = 0
+    for code in codes:
+        for one in outcomes:
+            if code in one.case.undecided:
+                continue
+            hits += code in one.found and code in one.case.present
+            wrong += code in one.found and code not in one.case.present
+            present += code in one.case.present
+    return hits, wrong, present
+
+
+def _share(part: int, whole: int) -> str:
+    if not whole:
+        return ""
+    low, high = interval(part, whole)
+    return f"{part / whole:.0%} ({low:.0%} to {high:.0%})"
+
+
+def interval(part: int, whole: int) -> tuple[float, float]:
+    """Gives the 95 % interval of a share, by Wilson."""
+    z = 1.96
+    middle = part + z * z / 2
+    half = z * (part * (whole - part) / whole + z * z / 4) ** 0.5
+    return max(0.0, (middle - half) / (whole + z * z)), min(1.0, (middle + half) / (whole + z * z))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the table; fails where less is right than has to be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.findings")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="such as CP101-two_searches")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/findings.md")
+    options = parser.parse_args(argv)
+    outcomes = measured(options.cases or labelled())
+    lines = table(outcomes)
+    with contextlib.suppress(BrokenPipeError):
+        print("\n".join(lines))
+    if options.docs:
+        put_between(PAGE, START, END, lines)
+    codes = {code for one in outcomes for code in (*one.case.present, *one.found)}
+    hits, wrong, present = counted(outcomes, codes)
+    is_right = hits >= LEAST_PRECISION * (hits + wrong) and hits >= LEAST_RECALL * present
+    return 0 if is_right else 1
