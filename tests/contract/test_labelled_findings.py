@@ -68,14 +68,14 @@ def test_the_table_has_the_misses() -> None:
     ]
     lines = table(both)
     assert lines[2:6] == [
-        "| CP101 | off | 1 | 1 | 0 | 100% (21% to 100%) | 100% (21% to 100%) |",
-        "| CP101 | on | 1 | 0 | 0 |  | 0% (0% to 79%) |",
-        "| CP102 | off | 0 | 0 | 0 |  |  |",
-        "| CP102 | on | 0 | 0 | 1 | 0% (0% to 79%) |  |",
+        "| `CP101` | off | 1 | 1 | 0 | 100% (21% to 100%) | 100% (21% to 100%) |",
+        "| `CP101` | on | 1 | 0 | 0 |  | 0% (0% to 79%) |",
+        "| `CP102` | off | 0 | 0 | 0 |  |  |",
+        "| `CP102` | on | 0 | 0 | 1 | 0% (0% to 79%) |  |",
     ]
     assert lines[-1] == (
         "| `CP101-two_searches` | two searches of one reply, in sequence | anthropic on "
-        "| CP101 | CP102 |"
+        "| `CP101` | CP102 |"
     )
 
 
@@ -88,4 +88,4 @@ def test_the_interval_is_wilsons() -> None:
 def test_the_docs_have_a_row_for_each_finding() -> None:
     kept = PAGE.read_text().partition(START)[2].partition(END)[0]
     present = {code for case in labelled().values() for code in case.present}
-    assert {code for code in present if f"| {code} | off |" not in kept} == set()
+    assert {code for code in present if f"| `{code}` | off |" not in kept} == set()
