@@ -75,7 +75,7 @@ def test_the_table_has_the_misses() -> None:
     ]
     assert lines[-1] == (
         "| `CP101-two_searches` | two searches of one reply, in sequence | anthropic on "
-        "| `CP101` | CP102 |"
+        "| CP101 | CP102 |"
     )
 
 
