@@ -182,6 +182,31 @@ def test_several_processes_say_what_one_says(
         assert said(".", *options, "--jobs", jobs) == said(".", *options, "--jobs", "1")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "damaged, blank and other lines",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("interleaved", "one trace")),
+    ],
+)
+def test_budgets_are_held_by_several_processes_as_by_one(
+    name: str, said: Callable[..., tuple[int, bytes, bytes]]
+) -> None:
+    for file, data in INPUTS[name].items():
+        Path(file).write_bytes(data)
+    budgets = ("p(50) wall < 1s", "mean cost < $1", "count CP102 == 0", "share tool < 9%")
+    options = [option for text in budgets for option in ("--budget", text)]
+    options += ["--json", "--save-baseline"]
+    one, two = (said("check", ".", *options, f".{n}/b.json", "--jobs", n) for n in ("1", "2"))
+    assert two == (one[0], one[1], one[2].replace(b".1/b.json", b".2/b.json"))
+    found = json.loads(one[1])
+    assert found["runs"] == (1 if name == "one trace" else 30)
+    if name != "one trace":
+        assert [one["verdict"] for one in found["budgets"]].count("inconclusive") < 2
+    saved = [json.loads(Path(f".{n}/b.json").read_text())["runs"] for n in "12"]
+    assert saved[0] == saved[1]
+
+
 ALONE = {
     "a document over many lines comes last",
     "lines of another format between",

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from causepath_analyzer.analyses.budgets.baseline import has_agent_in_common
 from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES, Sample, sampled
 from causepath_analyzer.analyses.budgets.verdicts import Check, Verdict, checked
+from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.proof.independence import NOWHERE, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary.summary import id_length
@@ -22,13 +23,14 @@ from causepath_analyzer.cli.finding_options import (
     wanted_limits,
     wanted_rules,
 )
-from causepath_analyzer.cli.inputs import Json, read_picked
+from causepath_analyzer.cli.inputs import Json, named_paths, read_inputs, read_together
 from causepath_analyzer.cli.output import Color, add, complain, show, size_of, write
 from causepath_analyzer.cli.prices import PricesOption
-from causepath_analyzer.cli.report import ColorOption
+from causepath_analyzer.cli.report import ColorOption, JobsOption, checked_jobs
 from causepath_analyzer.cli.settings import BudgetSettings, budgets
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
 from causepath_analyzer.errors import ExitStatus, UsageError
+from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.model import Input
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.check_files import check_junit, check_sarif
@@ -163,6 +165,7 @@ def check(
     findings: FindingOptions = EVERY_FINDING,
     prices: PricesOption = None,
     color: ColorOption = "auto",
+    jobs: JobsOption = None,
 ) -> int:
     """Hold every run against budgets; exit with 1 if one is broken, with 3 if nobody can tell.
 
@@ -189,21 +192,17 @@ def check(
     rules = wanted_rules(findings, config) if codes else ()
     limits, own = wanted_limits(config), own_prices(prices)
     before = wanted.before()
-    reading = read_picked(paths, source)
-    others = elsewhere(reading.traces) if rules else NOWHERE
-    samples = []
-    for trace in reading.traces:
-        run = explained(
-            trace,
-            with_cost="cost" in measures,
-            others=others,
-            rules=rules,
-            prices=own,
-            limits=limits,
-        )
-        samples.append(sampled(run, measures))
+    named = named_paths(paths)
+    task = Task(
+        source.options(named),
+        codes=tuple(rule.code for rule in rules),
+        prices=own,
+        limits=limits,
+        measures=tuple(sorted(measures)),
+    )
+    inputs, samples = _samples(named, task, jobs, source)
     wanted.refuse_strangers(before, samples)
-    unread = sum(entry.unread for entry in reading.inputs)
+    unread = sum(entry.unread for entry in inputs)
     found = checked(settings.budgets, samples, before, unread, settings.near)
     if not wanted.allow_empty:
         _refuse_empty(found, samples)
@@ -211,9 +210,37 @@ def check(
         place = save_baseline(wanted.save_baseline, samples)
         complain(f"kept {count(len(samples), 'run')} as a baseline in {place}")
     if settings.budgets:
-        ids = [entry.trace_id for entry in reading.traces]
-        _tell(found, ids, reading.inputs, outputs, json=json, color=color)
-    return reading.status or _status(found.verdict, wanted.inconclusive)
+        ids = [sample.trace_id for sample in samples]
+        _tell(found, ids, inputs, outputs, json=json, color=color)
+    return source.status(inputs, named) or _status(found.verdict, wanted.inconclusive)
+
+
+def _samples(
+    paths: Sequence[str], task: Task, jobs: int | None, source: Source
+) -> tuple[Sequence[Input], Sequence[Sample]]:
+    """Reads `paths`, and tells what became of every file, with what budgets look at of each run."""
+    team = read_together(paths, task, checked_jobs(jobs))
+    if team is not None:
+        with team:
+            rows = source.picked_rows(team.rows())
+            return team.inputs, [row.sample for row in rows if row.sample is not None]
+    reading = read_inputs(paths, task.options)
+    traces = source.picked(reading.traces)
+    others = elsewhere(traces) if task.codes else NOWHERE
+    rules = [RULES[code] for code in task.codes]
+    # One after the other: of each run no more is kept, and a cost is worked out only if asked for.
+    runs = (
+        explained(
+            trace,
+            with_cost="cost" in task.measures,
+            others=others,
+            rules=rules,
+            prices=task.prices,
+            limits=task.limits,
+        )
+        for trace in traces
+    )
+    return reading.inputs, [sampled(run, task.measures) for run in runs]
 
 
 def _names(samples: Sequence[Sample]) -> str:

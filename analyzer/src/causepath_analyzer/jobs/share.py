@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets.conditions import condition
+from causepath_analyzer.analyses.budgets.measures import Sample, sampled
 from causepath_analyzer.analyses.findings.rules import RULES
 from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
@@ -39,6 +40,8 @@ class Task(Struct, frozen=True):
     shape: Shape = PLAIN
     where: str = ""
     """A condition on the runs that are wanted."""
+    measures: tuple[str, ...] = ()
+    """The things that budgets look at, if runs are to be held against any."""
 
 
 class Many(Struct, frozen=True):
@@ -53,6 +56,8 @@ class Row(Struct, frozen=True, array_like=True):
 
     brief: Brief
     json: bytes = b""
+    sample: Sample | None = None
+    """The part that budgets look at, where that is wanted."""
 
 
 class Share:
@@ -143,7 +148,11 @@ class Share:
             )
             is_picked = True if where is None else where.holds(run)
             is_written = task.with_json and is_picked is True
-            yield Row(brief(run, task.prices, is_picked), _json(run) if is_written else b"")
+            yield Row(
+                brief(run, task.prices, is_picked),
+                _json(run) if is_written else b"",
+                sampled(run, task.measures) if task.measures else None,
+            )
 
     def sums(self, others: Elsewhere) -> Sums:
         """Adds up the traces, which are then dropped."""

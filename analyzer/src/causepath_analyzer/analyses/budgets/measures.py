@@ -256,8 +256,8 @@ def sampled(run: Run, measures: Iterable[str]) -> Sample:
         path=tuple(_longest(run, waited, _PLACES)),
         slowest={kind: _longest(run, {kind: of}, 1)[0] for kind, of in waited.items()},
         found=tuple(_found(run, finding) for finding in run.findings),
-        bare=tuple(emitters) if is_bare else None,
-        recorders=tuple(
+        bare=_sorted(emitters) if is_bare else None,
+        recorders=_sorted(
             {
                 (span.scope, span.service)
                 for span in spans
@@ -268,6 +268,11 @@ def sampled(run: Run, measures: Iterable[str]) -> Sample:
             sorted({f"{s.scope} {s.scope_version or ''}".rstrip() for s in spans if s.scope})
         ),
     )
+
+
+def _sorted(emitters: Iterable[Emitter]) -> tuple[Emitter, ...]:
+    """Puts `emitters` in order: a baseline of the same runs is the same file."""
+    return tuple(sorted(emitters, key=lambda one: (one[0], one[1] or "")))
 
 
 def shows_its_calls(sample: Sample, recording: Container[Emitter]) -> bool:
