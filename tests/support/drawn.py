@@ -137,6 +137,7 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         tokens=Tokens(*counts) if counts is not None else None,
         ttft_ns=int(facts["ttft"]) * unit_ns if "ttft" in facts else None,
         finish_reasons=tuple(_listed(facts, "finish")),
+        streamed={"yes": True, "no": False}.get(facts.get("streamed", "")),
         turn=int(facts["turn"]) if "turn" in facts else None,
         opening=int(facts["opening"]) if "opening" in facts else None,
         issued=tuple(_listed(facts, "issued")),

@@ -33,6 +33,8 @@ HOST: Final = ("host.id", "host.name", "host.ip", "ip", "hostname")
 """What tells two clocks apart, most precise first; the last two are Jaeger's process tags."""
 SDK_NAME: Final = "telemetry.sdk.name"
 
+CAUSEPATH: Final = "causepath"
+"""The scope of our plugin's spans."""
 ANTHROPIC_SDK_SCOPE: Final = "com.anthropic.sdk."
 LOGFIRE: Final = "logfire"
 """Names its spans by templates, as ``Function: {name}``."""

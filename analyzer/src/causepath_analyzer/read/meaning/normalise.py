@@ -616,8 +616,9 @@ def streamed(
         match = _STREAM.search(asked)
         if match is not None:
             return match[1] == "true"
-    # The SDK says so only if it did.
-    return False if scope.startswith(names.ANTHROPIC_SDK_SCOPE) else None
+    # The SDK and our plugin say so only if it was.
+    is_told = scope == names.CAUSEPATH or scope.startswith(names.ANTHROPIC_SDK_SCOPE)
+    return False if is_told else None
 
 
 _STREAM: Final = re.compile(r'"stream"\s*:\s*(true|false)')
