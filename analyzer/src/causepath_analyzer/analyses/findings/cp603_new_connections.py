@@ -1,4 +1,4 @@
-"""CP603: model calls that opened a new connection although an earlier one had been left open.
+"""CP603: cold starts, and model calls that opened a connection although one had been left open.
 
     chat   |connect|-------|   tool   |connect|------|   tool   |connect|------|
 
@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.first_calls import cold_starts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, where_of
 from causepath_analyzer.analyses.replay.change import KeptOpen
@@ -20,6 +21,12 @@ _KEPT_NS: Final = 5_000_000_000
 """The time for which httpx, and so the SDKs of models, keep an idle connection."""
 _CLOSED_NS: Final = 120_000_000_000
 """Who serves closes connections that are idle for longer."""
+
+
+def cold_ones(facts: Facts) -> Iterator[Candidate]:
+    """Finds what had to be opened or loaded before the work could begin."""
+    yield from new_connections(facts)
+    yield from cold_starts(facts)
 
 
 def new_connections(facts: Facts) -> Iterator[Candidate]:
@@ -103,10 +110,11 @@ def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidat
 
 RULE: Final = Rule(
     code="CP603",
-    title="A new connection where one was open",
+    title="A cold start, or a new connection where one was open",
     what=(
         "A model call waited until a new connection had been opened (a look-up of the name, TCP, "
-        "TLS) although an earlier call of the same model had left one: HTTP keep-alive was lost."
+        "TLS) although an earlier call of the same model had left one: HTTP keep-alive was lost. "
+        "Or the first call of a tool took far longer than all others: it loads something."
     ),
     evidence=(
         "likely: the transport said that it opened a connection for a call that began when an "
@@ -114,20 +122,24 @@ RULE: Final = Rule(
         "its connection. Nothing is said of the first call, of calls that others run beside, after "
         "failed or unfinished ones, after two minutes (then servers close connections), after a "
         "short pause where other calls did use an open connection (they may be of several "
-        "processes), or where nobody told of connections (the plugin does)."
+        "processes), or where nobody told of connections (the plugin does). Of a tool: its first "
+        "call took 1 s (tool) more than the median of four later ones or more, and five times as "
+        "long as each; these came after it, for other arguments; its result was no more than twice "
+        "as large as theirs, and it made no more calls itself."
     ),
     saving=(
         "The wall time now, minus that of a replay in which these calls do not wait for a "
-        "connection."
+        "connection, or the first call takes as long as the median of the others."
     ),
     refuted_by=(
         "A server or proxy that closes connections; several processes or addresses, each of which "
-        "needs its own."
+        "needs its own. A first call that had more to do."
     ),
     fix=(
         "Make one client and keep it. Where pauses are longer than 5 s, let it keep idle "
-        "connections for longer (Limits(keepalive_expiry=120) of httpx or httpx2)."
+        "connections for longer (Limits(keepalive_expiry=120) of httpx or httpx2). Load what tools "
+        "need when the process starts."
     ),
-    find=new_connections,
+    find=cold_ones,
     change=KeptOpen,
 )
