@@ -83,7 +83,7 @@ def team(folder: Path) -> Path:
 TEXT = """\
   PASS         wall                 12.00s  max 60.00s   run 00000028
   PASS         p(50) wall            9.95s  < 11.00s     9.32s to 10.68s
-               nearly used up
+               nearly used up, 1.05s left
   INCONCLUSIVE p(95) wall           11.79s  < 60.00s     11.51s or more
                40 runs: too few for a percentile
                about 80 runs would tell
@@ -244,6 +244,32 @@ def test_the_code_that_broke_a_budget_is_named(
         "span_id": f"{3:016x}",
         "where": "my agent.py:41",
     }
+
+
+ALLOTTED = """\
+  FAIL         wall                 10.00s  < 11.00s
+               model 60%: 7.00s of 6.60s, 400ms too much, fail
+               tool 30%: 3.00s of 3.30s, 300ms left (nearly used up)
+               buffer 10%: 0ns of 1.10s, 1.10s left
+               run 00000001 7.00s: chat claude-opus-5-5 7.00s
+1 failed
+"""
+
+
+def test_what_is_allotted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.jsonl").write_text(trace(0, 10))
+    budget = 'error = ["wall < 11s: model 60%, tool 30%, buffer 10%"]'
+    (folder / "causepath.toml").write_text(f"[budgets]\n{budget}\n")
+    assert invoke(["check", "a.jsonl"]) == 1
+    assert capsys.readouterr().out == ALLOTTED
+    assert invoke(["check", "a.jsonl", "--json"]) == 1
+    (told,) = json.loads(capsys.readouterr().out)["budgets"]
+    assert told["left"] == S
+    assert [(one["kind"], one["share"], one["max"], one["left"]) for one in told["allotted"]] == [
+        ("model", "0.6", 6_600_000_000, -400_000_000),
+        ("tool", "0.3", 3_300_000_000, 300_000_000),
+        ("buffer", "0.1", 1_100_000_000, 1_100_000_000),
+    ]
 
 
 def test_junit(team: Path) -> None:

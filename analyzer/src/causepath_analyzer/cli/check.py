@@ -170,7 +170,8 @@ def check(
     """Hold every run against budgets; exit with 1 if one is broken, with 3 if nobody can tell.
 
     A budget is `wall < 60s` for each run, or `p(95) wall < 20s`, `mean cost < $0.25`, `share tool <
-    40%`, `error_rate < 1%`, `p(95) first_token{agent="research"} < 2s`, `count CP101 == 0`.
+    40%`, `error_rate < 1%`, `p(95) first_token{agent="research"} < 2s`, `count CP101 == 0`, or
+    with a part for each kind of work, `wall < 20s: model 60%, tool 30%, buffer 10%`.
 
     Budgets are `wall`, `perceived` (until the last answer begins), `path.KIND` (wall time spent on
     tool, llm, first_token, retry, ...), `tokens.input`, `tokens.output`, `tokens.cache_read`,

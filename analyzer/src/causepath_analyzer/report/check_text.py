@@ -10,6 +10,7 @@ from rich.text import Text
 from causepath_analyzer.analyses.budgets.intervals import Interval
 from causepath_analyzer.analyses.budgets.measures import Amount, Unit
 from causepath_analyzer.analyses.budgets.verdicts import Check, Checked, Violation
+from causepath_analyzer.analyses.budgets.wording import Allotment
 from causepath_analyzer.report.formatting import (
     count,
     duration,
@@ -87,12 +88,33 @@ def explained(result: Checked) -> list[str]:
     if result.needed is not None:
         told.append(f"about {result.needed:,} runs would tell")
     if result.is_near:
-        told.append("nearly used up")
+        told.append(f"nearly used up{_left_words(result, ', ')}")
+    told += [
+        allotment_words(one, part)
+        for one, part in zip(result.budget.allotted, result.allotted, strict=True)
+    ]
     if result.budget.is_estimate and len(result.names) > 1:
         names = ", ".join(harmless(name) for name in result.names[:3])
         more = ", ..." if len(result.names) > 3 else ""
         told.append(f'agents mixed: {names}{more}; narrow it with {{agent="..."}}')
     return told
+
+
+def allotment_words(one: Allotment, part: Checked) -> str:
+    """Says how much of its part of a budget a kind of work used, and what is left."""
+    limit = "unknown" if part.limit is None else amount(part.limit, part.unit)
+    used = f"{used_words(part)} of {limit}"
+    word = "" if part.verdict == "pass" else f", {part.verdict}"
+    near = " (nearly used up)" if part.is_near else ""
+    return f"{one.kind} {percent(float(one.share))}: {used}{_left_words(part, ', ')}{word}{near}"
+
+
+def _left_words(result: Checked, before: str) -> str:
+    left = result.left
+    if left is None or not isfinite(left):
+        return ""
+    told = estimate(abs(float(left)), result.unit)
+    return f"{before}{told} {'left' if left >= 0 else 'too much'}"
 
 
 def violation_lines(

@@ -195,6 +195,18 @@ class _Violation(Struct):
     where: str | None
 
 
+class _Allotted(Struct):
+    kind: str
+    share: str
+    verdict: Verdict
+    max: int | str | None
+    worst: int | str | None
+    range: _Range | None
+    left: int | str | None
+    is_near: bool
+    why: str | None
+
+
 class _Checked(Struct):
     name: str
     verdict: Verdict
@@ -217,6 +229,9 @@ class _Checked(Struct):
     baseline: _Range | None
     needed: int | None
     is_near: bool
+    left: int | str | None
+    """Of the limit; less than 0 where more was used."""
+    allotted: list[_Allotted]
     violations: list[_Violation]
 
 
@@ -292,6 +307,21 @@ def _checked(result: Checked) -> _Checked:
         baseline=_range(result.baseline, unit),
         needed=result.needed,
         is_near=result.is_near,
+        left=_left(result),
+        allotted=[
+            _Allotted(
+                one.kind,
+                f"{one.share:f}",
+                part.verdict,
+                None if part.limit is None else _amount(part.limit),
+                None if part.worst is None else _amount(part.worst),
+                _range(part.interval, unit),
+                _left(part),
+                part.is_near,
+                part.why,
+            )
+            for one, part in zip(budget.allotted, result.allotted, strict=True)
+        ],
         violations=[
             _Violation(
                 one.trace_id,
@@ -306,6 +336,15 @@ def _checked(result: Checked) -> _Checked:
             for one in result.violations
         ],
     )
+
+
+def _left(result: Checked) -> int | str | None:
+    left = result.left
+    if isinstance(left, float):
+        if not isfinite(left):
+            return None
+        return round(left) if result.unit == "ns" else f"{left:.6g}"
+    return None if left is None else _amount(left)
 
 
 def _range(interval: Interval | None, unit: Unit) -> _Range | None:

@@ -308,3 +308,87 @@ def test_a_finding_is_to_blame_where_it_is() -> None:
     (violation,) = result.violations
     assert (result.verdict, violation.where) == ("fail", "tools.py:7 search")
     assert violation.span == sequence.findings[0].title
+
+
+PARTS = run(
+    """
+    agent a   |-------------------------|
+      llm one   |---|
+      tool s        |------|
+      llm two              |---|
+    """,
+    one=called() | {"where": "agent.py:41 run"},
+    s={"where": "tools.py:7 search"},
+    two=called(),
+)
+"""26 s: 8 s of models, 7 s of a tool, and 11 s of the agent itself."""
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "parts"),
+    [
+        (
+            "wall < 30s: model 35%, tool 25%, buffer 40%",
+            "pass",
+            [("pass", 2.5, False), ("pass", 0.5, True), ("pass", 1.0, True)],
+        ),
+        (
+            "wall < 30s: model 40%, tool 20%",
+            "fail",
+            [("pass", 4.0, False), ("fail", -1.0, False)],
+        ),
+        ("wall < 30s: buffer 50%, tool 30%", "fail", [("fail", -4.0, False), ("pass", 2.0, False)]),
+        # A part that is kept is no excuse for the whole.
+        ("wall < 20s: model 40%, tool 35%", "fail", [("fail", 0.0, False), ("fail", 0.0, False)]),
+        ("wall <= 20s: model 40%, tool 35%", "fail", [("pass", 0.0, True), ("pass", 0.0, True)]),
+        # These calls cannot be split, so nobody knows the first token, nor what is left of it.
+        (
+            "wall < 30s: first_token 50%, buffer 50%",
+            "inconclusive",
+            [("inconclusive", None, False), ("inconclusive", None, False)],
+        ),
+        (
+            "mean wall < 30s: model 40%, tool 20%",
+            "fail",
+            [("pass", 4.0, False), ("fail", -1.0, False)],
+        ),
+        (
+            "p(50) wall < 30s: model 40%, buffer 50%",
+            "fail",
+            [("pass", 4.0, False), ("fail", -3.0, False)],
+        ),
+    ],
+)
+def test_parts_of_a_budget(
+    text: str, verdict: str, parts: list[tuple[str, float | None, bool]]
+) -> None:
+    (result,) = held([wording(text, "here")], [PARTS] * 9).budgets
+    assert result.verdict == verdict
+    assert [
+        (one.verdict, None if one.left is None else one.left / S, one.is_near)
+        for one in result.allotted
+    ] == parts
+    assert (result.verdict == "inconclusive") == (result.why is not None)
+
+
+def test_a_part_that_is_broken_names_its_own_code() -> None:
+    (result,) = held([wording("wall < 30s: tool 20%, model 40%", "here")], [PARTS]).budgets
+    (violation,) = result.violations
+    assert (violation.span, violation.where, violation.path[0].ns) == (
+        "s",
+        "tools.py:7 search",
+        7 * S,
+    )
+
+
+def test_what_is_left_of_a_run_without_times_is_unknown() -> None:
+    (result,) = held([wording("wall < 30s: tool 20%, buffer 9%", "here")], [TIMELESS]).budgets
+    assert (result.verdict, result.left) == ("inconclusive", None)
+    assert [(one.verdict, one.left) for one in result.allotted] == [("inconclusive", None)] * 2
+
+
+def test_every_part_counts_as_an_estimate() -> None:
+    text = "p(50) wall < 10.45s"
+    assert checked([wording(text, "here")], spread(60, 10)).budgets[0].interval != (
+        checked([wording(f"{text}: buffer 99%", "here")], spread(60, 10)).budgets[0].interval
+    )

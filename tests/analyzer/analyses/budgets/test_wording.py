@@ -6,6 +6,7 @@ import pytest
 
 from causepath_analyzer.analyses.budgets.wording import (
     EVERYTHING,
+    Allotment,
     Budget,
     Only,
     Relative,
@@ -22,6 +23,10 @@ def budget(measure: str, limit: object, sign: str = "<", **more: object) -> Budg
 
 def percentile(share: int | str) -> dict[str, object]:
     return {"aggregate": "percentile", "percentile": Decimal(share)}
+
+
+def allotted(**parts: int | Decimal) -> tuple[Allotment, ...]:
+    return tuple(Allotment(kind, Decimal(part) / 100) for kind, part in parts.items())
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,22 @@ def percentile(share: int | str) -> dict[str, object]:
         (
             "mean cost < -5% and +$0.01",
             budget("cost", Relative(Decimal("-0.05"), Decimal("0.01")), aggregate="mean"),
+        ),
+        ("share model < 60%", budget("model", Decimal("0.6"), aggregate="share")),
+        (
+            "wall < 20s: model 60%, tool 30%, buffer 10%",
+            budget("wall", 20 * S, allotted=allotted(model=60, tool=30, buffer=10)),
+        ),
+        (
+            "p(95) wall{agent=a} <= 20s:first_token=5%,generation = 50.5 %",
+            budget(
+                "wall",
+                20 * S,
+                "<=",
+                only=Only(agent="a"),
+                **percentile(95),
+                allotted=allotted(first_token=5, generation=Decimal("50.5")),
+            ),
         ),
     ],
 )
@@ -105,6 +126,17 @@ def test_meanings(text: str, meant: Budget) -> None:
         ("wall{model=a} < 5s", 6, "wall cannot be narrowed by 'model'; there is agent, service"),
         ("call.tool{model=a} < 5s", 11, "call.tool is of no model"),
         ("wall{agent} < 5s", 6, 'expected a filter like {agent="research"}'),
+        ("wall < 20s:", 12, 'expected a kind of work and its part, like "tool 30%"'),
+        ("wall < 20s: modle 60%", 13, "nothing can be allotted to 'modle'; did you mean model?"),
+        ("wall < 20s: tool 60%, llm 41%", 23, "the parts are more than 100% together"),
+        ("wall < 20s: tool 60%, tool 1%", 23, "tool has a part already"),
+        ("wall < 20s: model 60%, llm 3%", 24, "llm has a part already"),
+        ("wall < 20s: llm 60%, model 3%", 22, "a part of model has a part already"),
+        ("wall < 20s: tool 3% x", 21, "expected , or the end after a part"),
+        ("wall < 2: tool 30%", 8, "'2' is not a limit for wall"),
+        ("wall > 2s: tool 30%", 10, "only an upper limit of wall can be allotted"),
+        ("cost < $1: tool 3%", 10, "only an upper limit of wall can be allotted"),
+        ("mean wall < +1% and +1s: tool 3%", 24, "only an upper limit of wall can be allotted"),
         ("wall{agent=a < 5s", 14, "expected , or } after a filter"),
     ],
 )

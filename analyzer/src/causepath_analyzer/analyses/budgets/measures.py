@@ -108,6 +108,8 @@ class Sample(Struct, frozen=True):
 
 
 _SPLIT: Final = ("first_token", "generation")
+MODEL: Final[tuple[Kind, ...]] = (*_SPLIT, "llm")
+"""The kinds of work that are calls of a model, which can be split or not."""
 
 
 def _wall(run: Run) -> Used:
@@ -126,6 +128,13 @@ def _on_path(kind: Kind, run: Run) -> Used:
         return wall
     why = "calls that cannot be split" if kind in _SPLIT and run.wall.path.get("llm") else wall.why
     return Used(run.wall.path.get(kind, 0), why)
+
+
+def _on_models(run: Run) -> Used:
+    wall = _wall(run)
+    if wall.amount is None:
+        return wall
+    return Used(sum(run.wall.path.get(kind, 0) for kind in MODEL), wall.why)
 
 
 def _tokens(name: str, run: Run) -> Used:
@@ -200,6 +209,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
         f"path.{kind}": Measure("ns", partial(_on_path, kind), kind in ("llm", *_SPLIT))
         for kind in KINDS
     },
+    "path.model": Measure("ns", _on_models, of_calls=True),
     **{
         f"tokens.{name}": Measure("tokens", partial(_tokens, name), of_calls=True)
         for name in ("input", "output", "cache_read", "cache_write", "reasoning", "total")

@@ -13,6 +13,7 @@ from math import inf, isfinite
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.budgets.baseline import Changed, changes
 from causepath_analyzer.analyses.budgets.intervals import (
@@ -27,6 +28,7 @@ from causepath_analyzer.analyses.budgets.intervals import (
 from causepath_analyzer.analyses.budgets.measures import (
     CALL_MEASURES,
     CODE,
+    MODEL,
     Amount,
     Emitter,
     Place,
@@ -36,7 +38,7 @@ from causepath_analyzer.analyses.budgets.measures import (
     needs_calls,
     shows_its_calls,
 )
-from causepath_analyzer.analyses.budgets.wording import Budget, Relative, Sign
+from causepath_analyzer.analyses.budgets.wording import Budget, Level, Relative, Sign
 from causepath_analyzer.analyses.path.status import Status, endings_of
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -97,10 +99,30 @@ class Checked(Struct, frozen=True):
     is_near: bool = False
     violations: tuple[Violation, ...] = ()
     names: tuple[str, ...] = ()
+    allotted: "tuple[Checked, ...]" = ()
+    """What is allotted to kinds of work, each held against its part, in the order of the budget."""
 
     @property
     def unit(self) -> Unit:
         return self.budget.unit
+
+    @property
+    def used(self) -> float | Amount | None:
+        """Gives what is compared with the limit, as far as it is known."""
+        if self.interval is not None:
+            is_known = self.unknown < self.runs and isfinite(self.interval.value)
+            return self.interval.value if is_known else None
+        return self.worst if self.total is None else self.total
+
+    @property
+    def left(self) -> float | Amount | None:
+        """Gives how much of an upper limit is left; less than 0 is too much."""
+        used = self.used
+        if self.budget.sign not in ("<", "<=") or self.limit is None or used is None:
+            return None
+        if self.is_lower_bound or isinstance(self.budget.limit, Relative):
+            return None
+        return self.limit - used if isinstance(used, int) else float(self.limit) - float(used)
 
 
 class Check(Struct, frozen=True):
@@ -148,9 +170,17 @@ def checked(
     """Holds every budget in `budgets` against the runs of which `samples` were taken; `unread`
     places may have more, and relative limits are about the runs of a `baseline`. Of a budget from
     `near` of its limit on it is said that it is nearly used up."""
-    estimates = Counter(budget.level for budget in budgets if budget.is_estimate)
+    estimates: Counter[Level] = Counter()
+    for budget in budgets:
+        if budget.is_estimate:
+            estimates[budget.level] += 1 + len(budget.allotted)
     found = tuple(
-        _held(budget, samples, baseline, ERROR / max(1, estimates[budget.level]), near)
+        _with_parts(
+            *(
+                _held(one, samples, baseline, ERROR / max(1, estimates[budget.level]), near)
+                for one in (budget, *budget.allotments)
+            )
+        )
         for budget in budgets
     )
     verdicts = {one.verdict for one in found if one.budget.level == "error"}
@@ -159,6 +189,25 @@ def checked(
     endings = endings_of(sample.ending for sample in samples)
     changed = () if baseline is None else changes(baseline, samples)
     return Check(found, len(samples), unread, verdict, endings, changed)
+
+
+def _with_parts(whole: Checked, *parts: Checked) -> Checked:
+    """Judges a budget with the parts of it that are allotted: each has to be kept."""
+    if not parts:
+        return whole
+    for verdict in ("fail", "inconclusive"):
+        decided = next((one for one in (whole, *parts) if one.verdict == verdict), None)
+        if decided is not None:
+            return replace(
+                whole,
+                verdict=decided.verdict,
+                why=decided.why,
+                needed=decided.needed,
+                is_near=False,
+                violations=decided.violations,
+                allotted=parts,
+            )
+    return replace(whole, allotted=parts)
 
 
 def _held(
@@ -238,7 +287,7 @@ def _seen(budget: Budget, samples: Sequence[Sample]) -> Sequence[_Seen]:
     if is_of_calls:
         return [one for one in (_calls_seen(budget, sample) for sample in meant) if one.amounts]
     if budget.aggregate != "share":
-        return [_Seen(sample, (_range(budget.measure, sample, recording),)) for sample in meant]
+        return [_Seen(sample, (_rest(budget, sample, recording),)) for sample in meant]
     part, whole = budget.parts
     found = []
     for sample in meant:
@@ -248,6 +297,22 @@ def _seen(budget: Budget, samples: Sequence[Sample]) -> Sequence[_Seen]:
             amount, of = _Range(0, inf, of.why or amount.why), _Range(1, 1)
         found.append(_Seen(sample, (amount,), float(of.low)))
     return found
+
+
+def _rest(budget: Budget, sample: Sample, recording: Container[Emitter]) -> _Range:
+    """Gives what a run used of a measure, less what it used of others."""
+    whole = _range(budget.measure, sample, recording)
+    if not budget.less:
+        return whole
+    others = [_range(name, sample, recording) for name in budget.less]
+    least = int(whole.low) - sum(float(one.high) for one in others)
+    most = float(whole.high) - sum(int(one.low) for one in others)
+    why = next((one.why for one in (whole, *others) if one.why is not None), None)
+    return _Range(max(0, int(least)) if isfinite(least) else 0, _whole(most), why)
+
+
+def _whole(value: float) -> _Value:
+    return int(value) if isfinite(value) else value
 
 
 def _range(measure: str, sample: Sample, recording: Container[Emitter]) -> _Range:
@@ -343,10 +408,16 @@ def _violations(budget: Budget, over: Sequence[_Seen]) -> tuple[Violation, ...]:
 def _waits(budget: Budget, sample: Sample) -> tuple[Place, ...]:
     """Gives the operations that a run waited for most, of the kind of work that is limited."""
     kind = budget.parts[0] if budget.aggregate == "share" else budget.measure
-    if not kind.startswith("path."):
+    if budget.less:
+        taken = {one.removeprefix("path.") for one in budget.less}
+        kinds = sample.slowest.keys() - taken - (set(MODEL) if "model" in taken else set())
+    elif kind.startswith("path."):
+        kinds = {kind.removeprefix("path.")}
+        kinds = set(MODEL) if kinds == {"model"} else kinds
+    else:
         return sample.path
-    place = sample.slowest.get(kind.removeprefix("path."))
-    return () if place is None else (place,)
+    found = (sample.slowest[one] for one in sorted(kinds) if one in sample.slowest)
+    return tuple(sorted(found, key=lambda place: -place.ns)[:1])
 
 
 _Blamed = tuple[str | None, str | None, str | None]

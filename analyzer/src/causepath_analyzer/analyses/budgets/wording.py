@@ -8,6 +8,7 @@
     count CP101 == 0
     error_rate < 1%
     p(50) wall < +10% and +200ms            more than the baseline
+    wall < 20s: model 60%, tool 30%, buffer 10%     allotted to kinds of work
 
 An aggregate, the thing that is measured, in braces which runs or calls, a sign and a limit with its
 unit. The aggregate may follow the measure. Without one, each run counts, and the worst decides.
@@ -21,11 +22,13 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.budgets.measures import (
     CALL_MEASURES,
     CODE,
     MEASURES,
+    MODEL,
     Amount,
     Call,
     Sample,
@@ -45,6 +48,9 @@ SHARES: Final[Mapping[str, tuple[str, str]]] = {
     "error_rate": ("failed", ""),
 }
 """What is a part of something: the measures of the part and of the whole; of runs without one."""
+
+PARTS: Final = ("model", *KINDS)
+"""The kinds of work that the wall is divided into; ``model`` are all calls of models."""
 
 _OF_RUNS: Final = ("agent", "service")
 _OF_CALLS: Final = ("agent", "service", "model", "tool")
@@ -91,11 +97,22 @@ class Relative(Struct, frozen=True):
     floor: Amount
 
 
+class Allotment(Struct, frozen=True):
+    """A part of a limit that one kind of work may use; ``buffer`` is for all that has none."""
+
+    kind: str
+    share: Decimal
+
+
+BUFFER: Final = "buffer"
+
+
 class Budget(Struct, frozen=True):
     """A limit on what runs use. ``where`` is the place that sets it: "--max", or "file:line".
 
     ``measure`` is one of `MEASURES`, `CALL_MEASURES` or `SHARES`, the code of a finding, or for
-    shares of the wall time a kind of work.
+    shares of the wall time a kind of work. Of an amount ``less`` others, what is left of it is
+    limited.
     """
 
     measure: str
@@ -106,6 +123,26 @@ class Budget(Struct, frozen=True):
     percentile: Decimal = Decimal(0)
     only: Only = EVERYTHING
     level: Level = "error"
+    allotted: tuple[Allotment, ...] = ()
+    less: tuple[str, ...] = ()
+
+    @property
+    def allotments(self) -> "tuple[Budget, ...]":
+        """Gives the budget of each part that is allotted, in this order."""
+        limit = self.limit
+        if isinstance(limit, Relative):
+            return ()
+        named = tuple(f"path.{one.kind}" for one in self.allotted if one.kind != BUFFER)
+        return tuple(
+            replace(
+                self,
+                measure=self.measure if one.kind == BUFFER else f"path.{one.kind}",
+                limit=int(limit * one.share),
+                allotted=(),
+                less=named if one.kind == BUFFER else (),
+            )
+            for one in self.allotted
+        )
 
     @property
     def unit(self) -> Unit:
@@ -120,7 +157,8 @@ class Budget(Struct, frozen=True):
     def measures(self) -> tuple[str, ...]:
         """Names what has to be known of a run."""
         if self.aggregate != "share":
-            return (self.measure,)
+            of_parts = (f"path.{one.kind}" for one in self.allotted if one.kind != BUFFER)
+            return (self.measure, *of_parts, *self.less)
         return tuple(name for name in self.parts if name)
 
     @property
@@ -169,6 +207,7 @@ _AGGREGATES: Final[Mapping[str, Aggregate]] = {
 }
 _PAIR: Final = re.compile(r"\s*(\w+)\s*(=|:)\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s,}\"']+))\s*")
 _SIGN: Final = re.compile(r"<=|>=|==|<|>")
+_ALLOTMENT: Final = re.compile(r"(\w+)\s*=?\s*(\d+(?:\.\d+)?)\s*%\s*")
 _RELATIVE: Final = re.compile(r"\s*([+-])\s*(\d+(?:\.\d+)?)\s*%\s*(?:(and)\s+\+\s*(.*))?\Z")
 
 
@@ -200,11 +239,14 @@ class _Reader:
         sign = self._sign()
         unit: Unit = "share" if found == "share" else unit_of(measure)
         limit = self._limit(measure, unit, found)
+        allotted = self._allotted(measure, sign, limit)
         if sign == "==" and (found not in ("each", "sum") or isinstance(limit, Relative)):
             raise WordingError(1, "== is for what is counted, as in count CP101 == 0")
         if isinstance(limit, Relative) and sign in (">", ">="):
             raise WordingError(1, "a limit by the baseline is an upper one: write < or <=")
-        return Budget(measure, limit, where, sign, found, percentile or Decimal(0), only, level)
+        return Budget(
+            measure, limit, where, sign, found, percentile or Decimal(0), only, level, allotted
+        )
 
     def _space(self) -> None:
         while self._at < len(self._text) and self._text[self._at].isspace():
@@ -237,13 +279,13 @@ class _Reader:
         if found is None:
             raise self._error(f"expected what is measured: {told_measures()}")
         name = found[0]
-        names: Iterable[str] = KINDS if aggregate == "share" else measure_names()
+        names: Iterable[str] = PARTS if aggregate == "share" else measure_names()
         is_known = name in names or (aggregate != "share" and CODE.match(name))
         if not is_known:
             near = get_close_matches(name, list(names), n=1)
             if not near and aggregate is None:
                 near = get_close_matches(name, [*_AGGREGATES, "p(95)"], n=1)
-            there_is = ", ".join(KINDS) if aggregate == "share" else told_measures()
+            there_is = ", ".join(PARTS) if aggregate == "share" else told_measures()
             hint = f"did you mean {near[0]}?" if near else f"there is {there_is}"
             raise self._error(f"no budget is called {name!r}; {hint}")
         self._at = found.end()
@@ -288,7 +330,8 @@ class _Reader:
 
     def _limit(self, measure: str, unit: Unit, aggregate: Aggregate) -> Amount | Relative:
         self._space()
-        rest = self._text[self._at :]
+        rest = self._text[self._at :].partition(":")[0]
+        self._at += len(rest)
         relative = _RELATIVE.match(rest)
         if relative is None:
             amount = read_amount(rest, unit)
@@ -296,23 +339,61 @@ class _Reader:
                 also = ""
                 if aggregate in ("percentile", "mean"):
                     also = f", or like +10% and +{_FLOORS[unit]} for more than a baseline"
+                self._at -= len(rest)
                 raise self._error(
                     f"{rest.strip()!r} is not a limit for {measure}; write it like "
                     f"{EXAMPLES[unit]}{also}"
                 )
             return amount
         if aggregate not in ("percentile", "mean"):
+            self._at -= len(rest)
             raise self._error(
                 "a limit by the baseline is for what the runs are like: write p(50) or mean first"
             )
         floor = None if relative[4] is None else read_amount(relative[4], unit)
         if floor is None:
+            self._at -= len(rest)
             raise self._error(
                 "a limit by the baseline needs a floor, below which no difference matters: "
                 f"write it like +10% and +{_FLOORS[unit]}"
             )
         share = Decimal(relative[2]) / 100
         return Relative(-share if relative[1] == "-" else share, floor)
+
+    def _allotted(
+        self, measure: str, sign: Sign, limit: Amount | Relative
+    ) -> tuple[Allotment, ...]:
+        """Reads what is allotted to kinds of work, after a colon."""
+        if not self._text.startswith(":", self._at):
+            return ()
+        if measure != "wall" or sign not in ("<", "<=") or isinstance(limit, Relative):
+            raise self._error("only an upper limit of wall can be allotted, as in wall < 20s: ...")
+        self._at += 1
+        found: dict[str, Allotment] = {}
+        kinds = (*PARTS, BUFFER)
+        while True:
+            self._space()
+            one = _ALLOTMENT.match(self._text, self._at)
+            if one is None:
+                raise self._error('expected a kind of work and its part, like "tool 30%"')
+            if one[1] not in kinds:
+                near = get_close_matches(one[1], kinds, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(kinds)}"
+                raise self._error(f"nothing can be allotted to {one[1]!r}; {hint}")
+            if one[1] in found or (one[1] in MODEL and "model" in found):
+                raise self._error(f"{one[1]} has a part already")
+            if one[1] == "model" and not found.keys().isdisjoint(MODEL):
+                raise self._error("a part of model has a part already")
+            share = Decimal(one[2]) / 100
+            if share + sum(part.share for part in found.values()) > 1:
+                raise self._error("the parts are more than 100% together")
+            found[one[1]] = Allotment(one[1], share)
+            self._at = one.end()
+            if self._at == len(self._text):
+                return tuple(found.values())
+            if not self._text.startswith(",", self._at):
+                raise self._error("expected , or the end after a part")
+            self._at += 1
 
 
 def measure_names() -> tuple[str, ...]:
