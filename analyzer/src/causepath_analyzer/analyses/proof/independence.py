@@ -24,6 +24,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.compared_models import Done, Steps
 from causepath_analyzer.analyses.proof.declared_tools import Coverage, Offers
 from causepath_analyzer.analyses.proof.over_runs import NOTHING_KNOWN, Known, OverRuns
 from causepath_analyzer.analyses.proof.prompt_growth import Grown, Prompts
@@ -64,6 +65,8 @@ class Elsewhere(Struct, frozen=True):
     alike: Known = NOTHING_KNOWN
     offered: Mapping[str, Coverage] = {}
     """By agent, the tools that it declared and used."""
+    compared: Mapping[str, Mapping[str, Done]] = {}
+    """By step and model, the calls of steps that several models did."""
 
 
 NOWHERE: Final = Elsewhere()
@@ -85,6 +88,7 @@ class Orders(Struct):
     prompts: Prompts = field(default_factory=Prompts)
     alike: OverRuns = field(default_factory=OverRuns)
     offers: Offers = field(default_factory=Offers)
+    steps: Steps = field(default_factory=Steps)
 
     def add(self, trace: Trace) -> None:
         """Gathers what `trace` shows."""
@@ -100,6 +104,7 @@ class Orders(Struct):
         looks = [i for i, s in enumerate(trace.spans) if s.category == "tool" and only_looks(s)]
         self.alike.add(trace, looks)
         self.offers.add(trace)
+        self.steps.add(trace)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():
@@ -118,6 +123,7 @@ class Orders(Struct):
         self.prompts.join(other.prompts)
         self.alike.join(other.alike)
         self.offers.join(other.offers)
+        self.steps.join(other.steps)
         self._had(other.beside)
 
     def _had(self, beside: Mapping[str, set[str]]) -> None:
@@ -139,6 +145,7 @@ class Orders(Struct):
             self.prompts.grown(),
             self.alike.known(),
             self.offers.agents or {},
+            self.steps.compared(),
         )
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Final, Protocol
 from msgspec import Struct
 
 from causepath_analyzer.analyses.replay.edits import LOOKUP_NS, Editing
+from causepath_analyzer.analyses.replay.pace import Pace
 from causepath_analyzer.analyses.replay.schedule import Turns
 from causepath_analyzer.model import Tokens
 
@@ -212,3 +213,23 @@ class Warm(Struct, frozen=True):
         """Lets the call end so much earlier."""
         for call, ns in self.calls:
             editing.shorten(call, ns, at_start=True)
+
+
+class AnotherModel(Struct, frozen=True):
+    """Calls that another model answers, with as many tokens, at its own pace."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = (OTHER_ANSWERS,)
+
+    calls: tuple[int, ...]
+    model: str
+    pace: Pace
+
+    @property
+    def assumes(self) -> str:
+        """Says what the other model does."""
+        return f"{self.model} answers with as many tokens, as fast as in the calls that were seen"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets each call take as long as the other model would."""
+        for call in self.calls:
+            editing.other_model(call, self.model, self.pace, self.pace.first_ns)

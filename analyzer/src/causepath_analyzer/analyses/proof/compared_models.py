@@ -1,0 +1,162 @@
+"""Steps that several models did, over all runs that were given: how long each took for them.
+
+Calls do one step if the same code makes them (the stack, where it is known; else what is around
+them) and if they alike ask for tools or do not. Gathered run by run and joined in any order: of
+many calls those with the smallest digests of their ids are kept, which are as good as random.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+from zlib import crc32
+
+from msgspec import Struct
+
+from causepath_analyzer.analyses.path.usage import contradicts_itself, is_hasty
+from causepath_analyzer.model import NO_SPAN, Span, Trace
+
+_MOST: Final = 128
+"""Steps; where there are more, names are made up for each run."""
+_KEPT: Final = 64
+"""Calls of one model that are kept of a step."""
+_AROUND: Final = 2
+"""Spans around a call that name its step, where no stack does."""
+
+
+class Sample(Struct, frozen=True, array_like=True, order=True):
+    """A call: its digest, its time, that to its first token (-1: not known), and its tokens."""
+
+    digest: int
+    spent_ns: int
+    first_ns: int
+    input: int
+    output: int
+
+
+class Done(Struct):
+    """The calls of one model for a step."""
+
+    provider: str | None = None
+    samples: list[Sample] = []
+
+    def join(self, other: "Done") -> None:
+        """Adds the calls of `other`."""
+        self.provider = min(filter(None, (self.provider, other.provider)), default=None)
+        self.samples = sorted({*self.samples, *other.samples})[:_KEPT]
+
+
+class Steps(Struct):
+    """Gathers the calls of steps by model; ``None`` stands for too many."""
+
+    models: dict[str, dict[str, Done]] | None = {}
+
+    def add(self, trace: Trace) -> None:
+        """Gathers those of `trace`."""
+        found: dict[str, dict[str, Done]] = {}
+        for step, calls in steps(trace).items():
+            for i in calls:
+                span = trace.spans[i]
+                call = span.model_call
+                if call is None or call.model is None or call.tokens is None:
+                    continue
+                one = Sample(
+                    crc32(f"{trace.trace_id}{span.span_id}".encode()),
+                    span.duration_ns,
+                    -1 if call.ttft_ns is None else call.ttft_ns,
+                    call.tokens.input,
+                    call.tokens.output,
+                )
+                done = Done(call.provider, [one])
+                found.setdefault(step, {}).setdefault(call.model, Done()).join(done)
+        self._join(found)
+
+    def join(self, other: "Steps") -> None:
+        """Gathers what `other` has gathered of other runs."""
+        if other.models is None:
+            self.models = None
+        else:
+            self._join(other.models)
+
+    def _join(self, models: Mapping[str, Mapping[str, Done]]) -> None:
+        if self.models is None:
+            return
+        for step, by_model in models.items():
+            known = self.models.setdefault(step, {})
+            for model, done in by_model.items():
+                known.setdefault(model, Done()).join(done)
+        if len(self.models) > _MOST:
+            self.models = None
+
+    def compared(self) -> Mapping[str, Mapping[str, Done]]:
+        """Gives the steps that several models did."""
+        return {
+            step: by_model
+            for step, by_model in sorted((self.models or {}).items())
+            if len(by_model) > 1
+        }
+
+
+def steps(trace: Trace) -> Mapping[str, Sequence[int]]:
+    """Lists by step the calls of `trace` that were answered and counted; none of those to which
+    two models were set at once, which is no choice between them."""
+    found: dict[str, list[int]] = {}
+    for i, span in enumerate(trace.spans):
+        if span.category == "llm" and _is_told(trace, i):
+            found.setdefault(_step(trace, i), []).append(i)
+    return {step: tuple(_chosen(trace, calls)) for step, calls in found.items()}
+
+
+def _is_told(trace: Trace, i: int) -> bool:
+    span = trace.spans[i]
+    call = span.model_call
+    if call is None or call.model is None or call.tokens is None or span.error is not None:
+        return False
+    if call.partial or call.partial_input or not call.tokens.output or not call.tokens.input:
+        return False
+    if any(trace.spans[below].category == "retry" for below in trace.children[i]):
+        return False
+    return not contradicts_itself(call.tokens) and not is_hasty(call, span.duration_ns)
+
+
+def _step(trace: Trace, i: int) -> str:
+    """Names the step that a call does."""
+    span = trace.spans[i]
+    call = span.model_call
+    asks = "tools" if call is not None and "tool_call" in call.finish_reasons else "answer"
+    if span.site is not None:
+        return "\n".join((asks, *span.site.stack))
+    root = trace.spans[trace.main_root]
+    return "\n".join((asks, root.service or "", root.name, span.where or "", *_around(trace, i)))
+
+
+def _around(trace: Trace, i: int) -> Iterator[str]:
+    above = trace.parents[i]
+    for _ in range(_AROUND):
+        if above == NO_SPAN:
+            return
+        yield trace.spans[above].name
+        above = trace.parents[above]
+
+
+def _chosen(trace: Trace, calls: Sequence[int]) -> Iterator[int]:
+    """Picks the calls beside which no other model was set to the step: at the same time, or in the
+    same span where nothing else tells that it is the same step."""
+    spans, parents = trace.spans, trace.parents
+    by_parent: dict[int, set[str | None]] = {}
+    for i in calls:
+        by_parent.setdefault(parents[i], set()).add(_model(spans[i]))
+    beside: set[int] = set()
+    latest = NO_SPAN
+    for i in calls:
+        at_once = latest != NO_SPAN and spans[i].start_ns < spans[latest].ended_ns
+        if at_once and _model(spans[i]) != _model(spans[latest]):
+            beside |= {i, latest}
+        if latest == NO_SPAN or spans[i].ended_ns > spans[latest].ended_ns:
+            latest = i
+    for i in calls:
+        alone = spans[i].site is not None or len(by_parent[parents[i]]) == 1
+        if alone and i not in beside:
+            yield i
+
+
+def _model(span: Span) -> str | None:
+    return span.model_call.model if span.model_call is not None else None
