@@ -11,7 +11,7 @@ from causepath_analyzer.analyses.budgets.measures import MEASURES
 from causepath_analyzer.analyses.findings.opportunities import Fault
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, Cost, OwnPrices, cost_of
-from causepath_analyzer.analyses.path.critical_path import first_token_ns, generated_until_ns
+from causepath_analyzer.analyses.path.critical_path import generated_until_ns
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending
 from causepath_analyzer.analyses.path.usage import is_hasty
@@ -205,13 +205,13 @@ def _called(run: Run, call: int, model: ModelUse) -> None:
     if span.error is not None:
         model.failed += 1
         return
-    began_ns = first_token_ns(run.trace, run.kinds, call)
-    if began_ns is None or told is None:
+    if told is None or told.ttft_ns is None:
         return
-    model.first_token_ns.append(max(0, began_ns - span.start_ns))
+    model.first_token_ns.append(max(0, told.ttft_ns))
     if told.tokens is None or not told.tokens.output or told.partial:
         return
-    generated_ns = (generated_until_ns(run.trace, call) or span.ended_ns) - began_ns
+    until_ns = None if told.generated_ns is None else generated_until_ns(run.trace, call)
+    generated_ns = (until_ns or span.ended_ns) - span.start_ns - told.ttft_ns
     if generated_ns > 0 and not is_hasty(told, generated_ns):
         model.rates.append(told.tokens.output * _RATE // generated_ns)
 

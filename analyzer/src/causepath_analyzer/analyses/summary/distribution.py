@@ -34,54 +34,46 @@ class Spread(Struct, frozen=True):
 
 
 class Distribution(Struct, array_like=True):
-    """The spread of whole numbers from 0 on. ``values`` are all of them, in no order, or none where
-    there are too many: then ``bins`` count them."""
+    """The spread of whole numbers from 0 on: ``values`` are all of them, in no order. Where these
+    are too many there are ``bins`` instead, which count them, with the sum and the largest."""
 
-    count: int = 0
-    total: int = 0
     values: list[int] = []
     bins: dict[int, int] = {}
+    binned: int = 0
+    binned_total: int = 0
     most: int = 0
 
     def add(self, value: int) -> None:
         """Adds one value."""
-        self.count += 1
-        self.total += value
-        if value > self.most:
-            self.most = value
-        if self.count <= MOST_EXACT:
-            self.values.append(value)
-            return
-        self._give_up()
-        self._put(value, 1)
+        self.values.append(value)
+        if len(self.values) > MOST_EXACT or self.bins:
+            self._give_up()
 
     def extend(self, values: Sequence[int]) -> None:
         """Adds `values`."""
-        if not values:
-            return
-        self.count += len(values)
-        self.total += sum(values)
-        self.most = max(self.most, *values)
-        if self.count <= MOST_EXACT:
-            self.values += values
-            return
-        self._give_up()
-        for value in values:
-            self._put(value, 1)
+        self.values += values
+        if len(self.values) > MOST_EXACT or self.bins:
+            self._give_up()
 
     def join(self, other: "Distribution") -> None:
         """Adds all values of `other`, which stays as it is."""
-        self.count += other.count
-        self.total += other.total
-        self.most = max(self.most, other.most)
-        if self.count <= MOST_EXACT:
-            self.values += other.values
+        self.extend(other.values)
+        if not other.bins:
             return
         self._give_up()
-        for value in other.values:
-            self._put(value, 1)
         for place, number in other.bins.items():
             self.bins[place] = self.bins.get(place, 0) + number
+        self.binned += other.binned
+        self.binned_total += other.binned_total
+        self.most = max(self.most, other.most)
+
+    @property
+    def count(self) -> int:
+        return self.binned or len(self.values)
+
+    @property
+    def total(self) -> int:
+        return self.binned_total if self.bins else sum(self.values)
 
     @property
     def is_exact(self) -> bool:
@@ -119,14 +111,14 @@ class Distribution(Struct, array_like=True):
 
     def _give_up(self) -> None:
         """Puts the values that are kept into bins."""
-        if self.values:
-            for value in self.values:
-                self._put(value, 1)
-            self.values = []
-
-    def _put(self, value: int, number: int) -> None:
-        place = bin_of(value)
-        self.bins[place] = self.bins.get(place, 0) + number
+        bins = self.bins
+        for value in self.values:
+            place = bin_of(value)
+            bins[place] = bins.get(place, 0) + 1
+        self.binned += len(self.values)
+        self.binned_total += sum(self.values)
+        self.most = max(self.most, *self.values) if self.values else self.most
+        self.values = []
 
     def _items(self) -> Iterable[tuple[int, int]]:
         """Gives values with their numbers, in order."""

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, Self, TypeVar
 
 from msgspec import Struct, field
 
-from causepath_analyzer.analyses.findings.rule import Evidence, Saving, added
+from causepath_analyzer.analyses.findings.rule import Evidence, Saving
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.path.status import Ending, Status
 from causepath_analyzer.analyses.proof.over_runs import CacheTrial
@@ -141,17 +141,32 @@ class CallSums(Struct, array_like=True):
 
 
 class FoundSums(Struct, array_like=True):
-    """All findings of one code: in how many runs, what they save each alone, and whether each of
-    them is proved."""
+    """All findings of one code: in how many runs, what they save each alone (``None``: not known of
+    any), and whether each of them is proved."""
 
     runs: int = 0
-    saving: Saving = Saving()
+    ns: int | None = None
+    usd: Decimal | None = None
+    tokens: int | None = None
     evidence: Evidence = "proved"
+
+    def add(self, saving: Saving, evidence: Evidence) -> None:
+        if saving.ns is not None:
+            self.ns = saving.ns + (self.ns or 0)
+        if saving.usd is not None:
+            self.usd = saving.usd + (self.usd or 0)
+        if saving.tokens is not None:
+            self.tokens = saving.tokens + (self.tokens or 0)
+        if evidence != "proved":
+            self.evidence = evidence
 
     def join(self, other: "FoundSums") -> None:
         self.runs += other.runs
-        self.saving = added((self.saving, other.saving))
-        self.evidence = self.evidence if other.evidence == "proved" else other.evidence
+        self.add(other.saving, other.evidence)
+
+    @property
+    def saving(self) -> Saving:
+        return Saving(self.ns, self.usd, self.tokens)
 
 
 class FaultSums(Struct, array_like=True):
@@ -299,11 +314,13 @@ class Sums(Struct):
                 row.add(part_ns)
         _count(self.kind_sums, run.kind_sums)
         self._use(run)
-        for code in dict.fromkeys(code for code, _, _ in run.findings):
-            own = [one for one in run.findings if one[0] == code]
-            proved = all(evidence == "proved" for _, _, evidence in own)
-            told = FoundSums(1, added(one for _, one, _ in own), "proved" if proved else "likely")
-            self.found.setdefault(code, FoundSums()).join(told)
+        for code, saving, evidence in run.findings:
+            found = self.found.get(code)
+            if found is None:
+                found = self.found[code] = FoundSums()
+            found.add(saving, evidence)
+        for code in {code for code, _, _ in run.findings}:
+            self.found[code].runs += 1
         self.caches.update((trial.tool, trial) for trial in run.caches)
         for fault in run.faults:
             self._fault(fault.code, FaultSums(1, run.start_ns, run.trace_id, fault.why))
