@@ -22,12 +22,32 @@ PLUGIN: dict[str, set[str]] = {
     "otel": {"code", "forks", "guard", "providers", "version"},
     "content": {"config", "forks", "guard", "otel", "providers", "version"},
     "replies": {"content", "guard", "otel", "providers"},
-    "calls": {"code", "content", "forks", "guard", "otel", "providers", "replies", "version"},
+    "budgets": {"forks", "guard", "otel", "providers"},
+    "calls": {
+        "budgets",
+        "code",
+        "content",
+        "forks",
+        "guard",
+        "otel",
+        "providers",
+        "replies",
+        "version",
+    },
     "tool_functions": {"calls", "code", "forks", "guard", "otel"},
-    "hooks": {"calls", "code", "guard", "otel", "providers", "replies", "tool_functions"},
+    "hooks": {
+        "budgets",
+        "calls",
+        "code",
+        "guard",
+        "otel",
+        "providers",
+        "replies",
+        "tool_functions",
+    },
     "export": {"code", "config", "forks", "guard", "version"},
     # The ways in.
-    "api": {"arguments", "calls", "guard", "otel", "tool_functions"},
+    "api": {"arguments", "budgets", "calls", "guard", "otel", "tool_functions"},
     "instrumentor": {
         "arguments",
         "calls",
@@ -48,7 +68,7 @@ PLUGIN: dict[str, set[str]] = {
     "program": {"forks", "guard", "instrumentor"},
     "notebook_magic": {"instrumentor"},
     "__main__": {"program"},
-    "__init__": {"api", "instrumentor", "otel_instrumentor", "version"},
+    "__init__": {"api", "budgets", "instrumentor", "otel_instrumentor", "version"},
 }
 
 ANALYZER: dict[str, set[str]] = {

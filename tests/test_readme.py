@@ -78,7 +78,7 @@ def url() -> Iterator[str]:
 
 def test_the_programs_run(folder: Path, url: str) -> None:
     outputs = [run([sys.executable, "-c", code], folder, url).stdout for code in blocks("python")]
-    assert outputs == ["No umbrella needed.\n", "", "", "Nothing about umbrellas.\n"]
+    assert outputs == ["No umbrella needed.\n", "", "", "", "Nothing about umbrellas.\n"]
 
 
 def test_the_commands_succeed(folder: Path, url: str) -> None:

@@ -10,7 +10,8 @@ from causepath.version import __version__
 # wherever the package is installed, so it imports nothing that it can do without.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from causepath.api import agent, tool, tools
+    from causepath.api import Budget, agent, budget, tool, tools
+    from causepath.budgets.spending import BudgetExceeded
     from causepath.instrumentor import instrument, uninstrument
     from causepath.otel_instrumentor import CausepathInstrumentor
 
@@ -20,12 +21,18 @@ __all__ = [
     "agent",
     "tool",
     "tools",
+    "budget",
+    "Budget",
+    "BudgetExceeded",
     "CausepathInstrumentor",
     "__version__",
 ]
 
 _HOMES = {
+    "Budget": "api",
+    "BudgetExceeded": "budgets.spending",
     "agent": "api",
+    "budget": "api",
     "tool": "api",
     "tools": "api",
     "CausepathInstrumentor": "otel_instrumentor",

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from causepath.arguments import no_others, of_type
+from causepath.arguments import meant, no_others, of_type
+from causepath.budgets.amounts import KINDS, TIMES, amount, read_prices
+from causepath.budgets.spending import (
+    HERE,
+    BudgetedCall,
+    BudgetExceeded,
+    Spending,
+    Used,
+    as_used,
+)
+from causepath.budgets.time_outs import TimeOut
 from causepath.calls.declared_runs import declaring_generator
-from causepath.guard import harmless
+from causepath.guard import harmless, say
+from causepath.otel.operation import detach
 from causepath.tool_functions import measured_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
     from types import FrameType, TracebackType
 
+    from typing_extensions import Self
+
+    from causepath.budgets.amounts import Amount, Price
     from causepath.otel.operation import Operation
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -144,6 +160,137 @@ def tools(functions: T, *, read_only: bool | None = None) -> T:
         f"causepath.tools() takes a dict, list, tuple or module of functions, not a "
         f"{type(collection).__name__}; for one function use causepath.tool"
     )
+
+
+class Budget:
+    """Limits for what is done inside. Use it with `with` or `async with`, or as a decorator."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, Amount],
+        prices: Mapping[str, Price] | None,
+        on_exceeded: str | Callable[[BudgetExceeded], object],
+    ) -> None:
+        self._given = limits, prices, on_exceeded
+        self._spending: Spending | None = None
+        self._token: Any = None
+
+    def __enter__(self) -> Self:
+        if self._spending is not None:
+            raise RuntimeError("a budget is used once: make another one with causepath.budget(...)")
+        self._spending = self._begun()
+        self._token = HERE.set(self._spending)
+        return self
+
+    @harmless(None)
+    def __exit__(self, *exc: object) -> None:
+        detach(self._token)
+        if self._spending is not None:
+            self._spending.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
+
+    def __call__(self, function: F) -> F:
+        """Gives each call of a function a budget of its own, with these limits."""
+        return measured_functions.inside_each_call(  # type: ignore[return-value]
+            function, lambda *_: BudgetedCall(self._begun())
+        )
+
+    def _begun(self) -> Spending:
+        if measured_functions.active is None:
+            say("budgets see no call as long as the plugin is not enabled: causepath.instrument()")
+        return Spending(*self._given)
+
+    @property
+    def usage(self) -> Used:
+        """What was used up to now; what is not known is `None`."""
+        return self._inside().used()
+
+    def remaining(self) -> Used:
+        """Work out what is left, in the tightest of the budgets that are around here; `None` is
+        not limited, or not known."""
+        return as_used(self._inside().left())
+
+    def can_continue(self, required: Mapping[str, object] | None = None) -> bool:
+        """Tell whether another call is allowed, and what it requires is left, as in
+        `{"wall": "2s", "tokens": 4000}`. What nobody knows is not there."""
+        needs = required or {}
+        for kind in needs:
+            if kind not in KINDS:
+                raise ValueError(
+                    f"required={{{kind!r}: ...}} is no limit of budgets{meant(kind, KINDS)}; these "
+                    f"are {', '.join(KINDS)}"
+                )
+        return self._inside().allows({kind: amount(kind, needs[kind]) for kind in needs})
+
+    def timeout(self, kind: str, *, floor: float | str = 1.0, margin: float = 0.9) -> float:
+        """Give the seconds that a call of a model ("llm") or a tool ("tool") may take: this share
+        of what is left of the time for it and of the wall time, and no less than `floor`.
+
+        As `timeout=` of an SDK it is that of all attempts of a call together.
+        """
+        if kind not in ("llm", "tool"):
+            raise ValueError(f"timeout({kind!r}) is for 'llm' or 'tool'{meant(kind, TIMES)}")
+        left = self._inside().left()
+        times = [time for time in (left.get("wall"), left.get(kind)) if time is not None]
+        if not times:
+            raise ValueError(
+                f"there is no time-out without a limit: causepath.budget(wall=..., {kind}=...)"
+            )
+        return TimeOut(max(float(min(times)) * margin, float(amount("wall", floor))) / 1e9)
+
+    def _inside(self) -> Spending:
+        if self._spending is None:
+            raise RuntimeError("ask inside of it: with causepath.budget(...) as budget:")
+        return self._spending
+
+
+@no_others
+def budget(
+    *,
+    wall: float | str | None = None,
+    llm: float | str | None = None,
+    tool: float | str | None = None,
+    tokens: int | str | None = None,
+    cost: Decimal | float | str | None = None,
+    turns: int | None = None,
+    on_exceeded: str | Callable[[BudgetExceeded], object] = "warn",
+    prices: Mapping[str, Mapping[str, object]] | None = None,
+) -> Budget:
+    """Limit what is spent inside: `with causepath.budget(wall="5s", cost="$0.10"):`.
+
+    `wall` is the time since it began, `llm` and `tool` that in which a model or a measured tool was
+    at work, `tokens` are those read and written, `turns` the calls of models. Budgets nest: what is
+    spent inside counts in each, and each holds. At 80 % and when a limit is exceeded, that is said
+    once, in the log and in the trace. Then `on_exceeded="abort"` raises `BudgetExceeded` before the
+    next call or tool, and at the next event of a stream; a function is called there instead, once
+    for each limit, with the `BudgetExceeded` that it may raise. `cost` needs `prices`, for each
+    model `input`, `output` and perhaps `cache_read` and `cache_write`, in dollars for a million
+    tokens.
+    """
+    given = {
+        "wall": wall,
+        "llm": llm,
+        "tool": tool,
+        "tokens": tokens,
+        "cost": cost,
+        "turns": turns,
+    }
+    limits = {kind: amount(kind, value) for kind, value in given.items() if value is not None}
+    if not limits:
+        raise TypeError(f"causepath.budget() takes at least one limit: {', '.join(KINDS)}")
+    if on_exceeded not in ("warn", "abort") and (
+        not callable(on_exceeded) or inspect.iscoroutinefunction(on_exceeded)
+    ):
+        raise TypeError(
+            'on_exceeded=... takes "warn", "abort" or a function that is no coroutine, not '
+            f"{on_exceeded!r}"
+        )
+    return Budget(limits, None if prices is None else read_prices(prices), on_exceeded)
 
 
 @harmless(None)

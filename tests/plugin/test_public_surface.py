@@ -12,9 +12,12 @@ import causepath
 
 def test_all_lists_what_there_is() -> None:
     assert sorted(causepath.__all__) == [
+        "Budget",
+        "BudgetExceeded",
         "CausepathInstrumentor",
         "__version__",
         "agent",
+        "budget",
         "instrument",
         "tool",
         "tools",

@@ -13,6 +13,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from causepath import forks
+from causepath.budgets.spending import Spent
+from causepath.budgets.time_outs import Deadline
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext, Tracer
     from opentelemetry.util.types import AttributeValue
 
+    from causepath.budgets.spending import Spending
     from causepath.calls.asked_tools import AskedTools, Delivered
     from causepath.calls.attempts import Attempts
     from causepath.calls.foreign_spans import OtherSpan
@@ -99,6 +102,10 @@ class ModelCall:
     _ended_ns: int | None = None
     _as_given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The arguments of the application, where we have added to them."""
+    spent: Spent | None = None
+    """The part that it has in budgets, if there are any."""
+    deadline: Deadline | None = None
+    """The end of its time-out, once it has been sent."""
     _body_sent: object = None
     """The request, while it may turn out that it has to be sent again."""
 
@@ -290,7 +297,11 @@ class ModelCall:
         self, extensions: Callable[[Any], MutableMapping[str, Any] | None], built: object
     ) -> None:
         """Listens to an attempt that is about to be sent, and that `built` was made for."""
-        self._connecting = connecting(extensions(built), is_async=self.is_async)
+        given = extensions(built)
+        self._connecting = connecting(given, is_async=self.is_async)
+        if given:
+            self.deadline = self.deadline or Deadline()
+            self.deadline.attempt(given)
 
     @harmless(None)
     def attempt_begins(self) -> None:
@@ -343,6 +354,12 @@ class ModelCall:
 
     # -- the reply
 
+    @harmless(None)
+    def spends(self, budget: Spending) -> None:
+        """Counts the call in this budget and those around it."""
+        around = self._run.span or trace.get_current_span(self._context)
+        self.spent = Spent(budget, "llm", f"reply of {self._name()}", around)
+
     @property
     def is_complete(self) -> bool:
         """Says that the whole reply is known."""
@@ -357,6 +374,11 @@ class ModelCall:
     def look(self) -> Callable[[Any], int]:
         """Gives what sees each event of a streamed reply."""
         return self._reply.look
+
+    @property
+    def refusal(self) -> Callable[[], BaseException | None] | None:
+        """Gives what tells of each event of a streamed reply that budgets refuse it."""
+        return None if self.spent is None else self.spent.refusal
 
     @harmless(None)
     def responded(self, response: Response | None, result: object) -> None:
@@ -385,7 +407,10 @@ class ModelCall:
     def told(self, event: Any, what: int) -> None:
         """Reads an event that is more than a piece of the answer; the application is about to get
         it."""
-        if self._reply.read_event(event, what) and self._reply.content.tool_calls:
+        is_news = self._reply.read_event(event, what)
+        if is_news and self.spent is not None:
+            self.spent.uses(self._request.model, self._reply.content)
+        if is_news and self._reply.content.tool_calls:
             self._tools.ask(self._run, self._reply.content, self._issuer(), self._words)
         if what & FACTS and what & LAST:
             self._reply_over()
@@ -402,6 +427,8 @@ class ModelCall:
         """Notes that the whole reply is known, though its body may not be closed yet."""
         self._reply.is_complete = True
         reply = self._reply.content
+        if self.spent is not None:
+            self.spent.uses(self._request.model, reply)
         if self._as_given is not None and reply.id is not None:
             self._run.replies.update((call.id, reply.id) for call in reply.tool_calls)
         self._tools.reply_over(self._run, self._reply.content, self._issuer(), self._words)
@@ -509,7 +536,9 @@ class ModelCall:
 
     def _ended_by(self, error: BaseException) -> None:
         """Notes the exception that ends the call. To leave a stream is no error."""
-        if isinstance(error, Exception):
+        if self.spent is not None and error is self.spent.refused:
+            self._error = type(error).__qualname__
+        elif isinstance(error, Exception):
             self._error = self._provider.read_error(error)
         elif not isinstance(error, GeneratorExit):
             self._ending = ending_of(error)
@@ -528,6 +557,8 @@ class ModelCall:
         if not self.is_complete:
             self._write_reply()
         span = self.span
+        if self.spent is not None:
+            self._spent_over(self.spent)
         if span is None:
             self.over(time.time_ns(), self._error)
         elif self._is_ours:
@@ -544,6 +575,14 @@ class ModelCall:
         elif not self._native:
             self.closed_ns = time.time_ns()
             self._open_calls.left_to_others(self)
+
+    def _spent_over(self, spent: Spent) -> None:
+        """Notes that the call uses nothing more of its budgets, which may have cut it off."""
+        spent.over(self._reply.content if self._reply.is_known else None)
+        span = self.span
+        if self._native and spent.refused is not None and span is not None and span.is_recording():
+            span.set_status(StatusCode.ERROR)
+            span.set_attribute(semconv.ERROR_TYPE, type(spent.refused).__qualname__)
 
     @harmless(None)
     def write_if_nobody_has(self) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 
+from causepath.budgets.spending import Spent
+from causepath.budgets.spending import here as open_budget
 from causepath.calls import worker_clock
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.calls.runs import MAX_DEPTH, enclosing_run
@@ -24,6 +26,7 @@ from causepath.calls.tool_spans import (
 from causepath.code.application_stack import pool_future, steps_outside
 from causepath.guard import harmless
 from causepath.otel import semconv
+from causepath.otel.operation import Refused
 from causepath.otel.span_access import attributes_of, is_suppressed, key_of
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ class PossibleCalls:
     @harmless(None)
     def may_be(
         self, name: str, called: Called, given: Given, *, strict: bool = False
-    ) -> Candidate | None:
+    ) -> Candidate | Refused | None:
         """Begins the span of a call that was found by its name: it ends when that was the tool."""
         runs = self._runs
         if not runs.is_asked(name) or is_suppressed() or worker_clock.is_measured(name):
@@ -85,11 +88,18 @@ class PossibleCalls:
         )
         if asked is None:
             return None
+        budget = open_budget() if sure else None
+        refused = budget.refusal(f"tool {name}", strict=True) if budget is not None else None
+        if refused is not None:
+            asked.open -= 1
+            return Refused(refused)
         outside = steps_outside(asked.stack)
         if outside and len(asked.candidates) >= MAX_OUTSIDE:
             asked.open -= 1
             return None
         candidate = self._begin(name, called, asked, given, sure=sure, outside=outside)
+        if budget is not None:
+            candidate.at_end.append(Spent(budget, "tool", name).over)
         future = pool_future(sys._getframe(1))  # noqa: SLF001 - the documented way to the stack
         if future is not None:
             candidate.watch(future)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN
 
+from causepath.budgets.spending import Spent
+from causepath.budgets.spending import here as open_budget
 from causepath.calls import worker_clock
 from causepath.calls.announced_tool import announced
 from causepath.calls.matching import Given, given_by
@@ -15,7 +20,7 @@ from causepath.calls.tool_spans import function_attributes, tool_attributes, too
 from causepath.code.call_sites import calling
 from causepath.guard import harmless
 from causepath.otel import semconv
-from causepath.otel.operation import Operation, Step
+from causepath.otel.operation import Operation, Refused, Step
 from causepath.otel.span_access import attributes_of, is_native, is_suppressed, key_of
 
 if TYPE_CHECKING:
@@ -97,6 +102,19 @@ class ToolCalls:
             read_error=lambda error: type(tool.raised(error)).__qualname__,
         )
 
+    @harmless(nullcontext())
+    def not_measured(self, provider: Provider, tool: ToolUse) -> AbstractContextManager[Any]:
+        """Gives what is around a tool that the SDK itself runs, and that no span of ours is for."""
+        budget = open_budget()
+        if budget is None or not is_native(provider, trace.get_current_span()):
+            return nullcontext()
+        refused = budget.refusal(f"tool {tool.name}", strict=True)
+        if refused is not None:
+            return Refused(refused)
+        operation = Operation(INVALID_SPAN, otel.get_current())
+        operation.on_over = Spent(budget, "tool", tool.name).over
+        return operation
+
     @harmless(None)
     def sdk_returned(self, provider: Provider, result: object) -> None:
         """Records what a tool gave back that the SDK has run, if below a span of its own."""
@@ -161,6 +179,7 @@ class ToolCalls:
     @harmless(None)
     def nobody(self, operation: Operation, asked: AskedTool | None) -> None:
         """Gives back a call that nobody has carried out, so that another one yet may."""
+        operation.is_left()
         self._open_calls.dropped(key_of(operation.span.get_span_context()))
         if asked is not None and asked.operation is operation:
             asked.taken, asked.measured, asked.operation = False, None, None
@@ -186,6 +205,13 @@ class ToolCalls:
         about: Mapping[str, Any],
         read_error: Callable[[BaseException], str] | None = None,
     ) -> Operation:
+        budget = open_budget()
+        if budget is not None:
+            refused = budget.refusal(f"tool {name}", strict=True)
+            if refused is not None:
+                if asked is not None:
+                    asked.taken = False
+                return Refused(refused)
         start_ns = time.time_ns()
         attributes = {
             **tool_attributes(name, asked.call.id if asked else None),
@@ -207,6 +233,8 @@ class ToolCalls:
             self._spans.measure(name, getattr(span, "start_time", start_ns), end_ns, error)
 
         operation = Operation(span, context, over, read_error)
+        if budget is not None:
+            operation.on_over = Spent(budget, "tool", name).over
         if asked is not None:
             asked.operation = operation
         self._spans.look_at(operation, name, asked, arguments)

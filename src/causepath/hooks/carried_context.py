@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
+from causepath.budgets.spending import with_budget_of, with_open_budget
 from causepath.calls.runs import enclosing_run
 from causepath.code.application_stack import enter_thread, keep, origin_here
 from causepath.code.frames import NOT_THE_APPLICATION
@@ -59,8 +60,11 @@ class Carriers:
 
     @harmless(None)
     def _carried(self) -> Context | None:
-        """Finds the context to go on in, if there is a run to go on with."""
+        """Finds the context to go on in, if there is a run or a budget to go on with."""
         here = self._runs.here()
+        with_budget = with_open_budget(here)
+        if with_budget is not None:
+            return with_budget
         return here if enclosing_run(here) is not None else None
 
     # -- threads and timers
@@ -251,5 +255,9 @@ def _take_up(context: Context | None, origin: Origin | None) -> None:
 @harmless(None)
 def _enter(context: Context) -> Any:
     """Enters the context, unless the application has seen to it itself."""
-    run = enclosing_run(otel.get_current())
-    return otel.attach(context) if run is None or run.is_over else None
+    current = otel.get_current()
+    run = enclosing_run(current)
+    if run is None or run.is_over:
+        return otel.attach(context)
+    with_budget = with_budget_of(context, current)
+    return otel.attach(with_budget) if with_budget is not None else None

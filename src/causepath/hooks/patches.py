@@ -13,6 +13,7 @@ import types
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from causepath.budgets.spending import here as open_budget
 from causepath.calls.model_call import IN_PROGRESS, ModelCall
 from causepath.guard import harmless
 from causepath.otel.operation import detach
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import ModuleType
 
+    from causepath.budgets.spending import Spending
     from causepath.calls.model_calls import ModelCalls
     from causepath.calls.tool_calls import ToolCalls
-    from causepath.providers.provider import Head, Provider, Target
+    from causepath.providers.provider import Provider, Target
 
 MARK = "__causepath_wrapped__"
 
@@ -184,10 +186,17 @@ def _beginning(
 
     def call(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
         client, *given = args
+        budget = open_budget()
+        if budget is not None:
+            refused = _refused(budget, provider, tuple(given), kwargs)
+            if refused is not None:
+                raise refused
         found = model_calls.begin(provider, client, tuple(given), kwargs)
         if found is None:
             return None if IN_PROGRESS.get() is None else Around(_NoCall(), args, kwargs)
         found.is_async = target.is_async
+        if budget is not None:
+            found.spends(budget)
         return Around(found, (client, *found.args), found.kwargs)
 
     def body(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
@@ -215,7 +224,7 @@ def _beginning(
         found = IN_PROGRESS.get()
         if found is None:
             return None
-        return Around(_Pause(found, target.response(args, kwargs, None)), args, kwargs)
+        return Around(_Pause(found, target, args, kwargs), args, kwargs)
 
     def tool(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:
         use = target.tool(args, kwargs)
@@ -224,7 +233,7 @@ def _beginning(
         found = tool_calls.of_sdk(provider, use, original)
         if found is None:
             returned = functools.partial(tool_calls.sdk_returned, provider)
-            return Around(nullcontext(), args, kwargs, returned)
+            return Around(tool_calls.not_measured(provider, use), args, kwargs, returned)
         return Around(found, args, kwargs, found.returned)
 
     def span(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around | None:  # noqa: ARG001
@@ -244,6 +253,17 @@ def _beginning(
         Seam.SPAN: span,
     }
     return harmless(None)(ways[target.seam])
+
+
+@harmless(None)
+def _refused(
+    budget: Spending, provider: Provider, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> BaseException | None:
+    """Tells why a call may not begin, if it is one of a model, and may not."""
+    request = provider.read_request(args, kwargs)
+    if request is None:
+        return None
+    return budget.refusal(f"call {provider.operation} {request.model}".rstrip(), strict=False)
 
 
 def _events(original: Any, target: Target) -> Callable[..., Any]:
@@ -305,18 +325,43 @@ class _Attempt(AbstractContextManager[None]):
 
 
 class _Pause(AbstractContextManager[None]):
-    """The pause between two attempts of the model call in progress."""
+    """The pause between two attempts of the model call in progress.
 
-    def __init__(self, call: ModelCall, response: Head | None) -> None:
-        self._call, self._response = call, response
+    There is none, nor another attempt, if a budget or the time-out of all attempts is used up.
+    """
 
-    @harmless(None)
+    def __init__(
+        self, call: ModelCall, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._call, self._target = call, target
+        self._given = args, kwargs
+        self._error = sys.exc_info()[1]
+
     def __enter__(self) -> None:
-        self._call.attempt_failed(self._response, sys.exc_info()[1])
+        refused = self._refused() or self._given_up()
+        if refused is not None:
+            raise refused
+        self._begin()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._call.attempt_again()
+        given_up = self._given_up() if error is None else None
+        if given_up is not None:
+            raise given_up
 
     @harmless(None)
-    def __exit__(self, *exc: object) -> None:
-        self._call.attempt_again()
+    def _begin(self) -> None:
+        self._call.attempt_failed(self._target.response(*self._given, None), self._error)
+
+    def _refused(self) -> BaseException | None:
+        return self._call.refusal() if self._call.refusal is not None else None
+
+    @harmless(None)
+    def _given_up(self) -> Exception | None:
+        deadline = self._call.deadline
+        if deadline is None or not deadline.is_over(self._target.response(*self._given, None)):
+            return None
+        return self._target.given_up(*self._given, self._error)
 
 
 class _NoCall(AbstractContextManager[None]):

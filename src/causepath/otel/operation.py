@@ -8,7 +8,8 @@ from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
-from opentelemetry.trace import StatusCode
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, StatusCode
 
 from causepath import forks
 from causepath.guard import harmless
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
 
@@ -28,6 +28,9 @@ class Operation:
 
     `with` is one whole life. A generator enters for each step (`step`) and ends once.
     """
+
+    on_over: Callable[[], object] | None = None
+    """Who else is told, and be it that nobody carried it out."""
 
     def __init__(
         self,
@@ -106,11 +109,17 @@ class Operation:
             self.fail(error_type)
             self.end(end_ns=end_ns)
 
+    def is_left(self) -> None:
+        """Tells that nothing is in progress any more."""
+        if self.on_over is not None:
+            self.on_over()
+
     @harmless(None)
     def end(self, error: BaseException | None = None, end_ns: int | None = None) -> None:
         if self._process is not forks.process or self._is_over:
             return
         self._is_over = True
+        self.is_left()
         if getattr(self.span, "end_time", None) is not None:
             return  # the end of the process has ended it
         if error is not None:
@@ -119,6 +128,21 @@ class Operation:
         self.span.end(end_time=end_ns)
         if self._on_end is not None:
             self._on_end(end_ns, self._error)
+
+
+class Refused(Operation):
+    """An operation that may not begin: who enters it gets the error."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(INVALID_SPAN, Context())
+        self._refusal = error
+        self._is_over = True
+
+    def __enter__(self) -> None:
+        raise self._refusal
+
+    def step(self) -> AbstractContextManager[None]:
+        return self
 
 
 class Step:

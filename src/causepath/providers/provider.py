@@ -109,6 +109,11 @@ class Target(NamedTuple):
     extensions: Callable[[Any], MutableMapping[str, Any] | None] = lambda _: None
     """From the result of a BODY seam: where the HTTP library looks up whom to tell what it does, as
     `httpx` does under `trace`."""
+    given_up: Callable[
+        [tuple[Any, ...], dict[str, Any], BaseException | None], Exception | None
+    ] = lambda *_: None
+    """From the arguments of a PAUSE seam and what is handled there: the error that the SDK raises
+    where no attempts are left."""
     tool: Callable[[tuple[Any, ...], dict[str, Any]], ToolUse | None] = lambda *_: None
     """From the arguments of a TOOL seam."""
 

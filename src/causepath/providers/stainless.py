@@ -6,6 +6,7 @@ there leaves the public methods, and the `stacklevel` of their warnings, alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,14 @@ def targets(package: str) -> tuple[Target, ...]:
         found += [
             Target(client, f"{api}.request", Seam.CALL, is_async),
             Target(client, f"{api}._process_response", Seam.RESPONSE, is_async, _response),
-            Target(client, f"{api}._sleep_for_retry", Seam.PAUSE, is_async, _response),
+            Target(
+                client,
+                f"{api}._sleep_for_retry",
+                Seam.PAUSE,
+                is_async,
+                _response,
+                given_up=_given_up,
+            ),
             Target(streaming, f"{stream}.__stream__", Seam.EVENTS, is_async, _response_of_stream),
         ]
     return tuple(found)
@@ -92,6 +100,25 @@ def _response(
     """The response that is processed, or after which there is a pause, if there was one."""
     response = kwargs.get("response")
     return None if response is None else HttpxResponse(response)
+
+
+def _given_up(
+    args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException | None
+) -> Exception | None:
+    """Makes the error that the SDK raises for a failure that it does not try again after."""
+    client, response = args[0], kwargs.get("response")
+    package: Any = sys.modules[
+        args[0]._make_status_error_from_response.__func__.__module__.partition(".")[0]
+    ]
+    if isinstance(error, Exception) and isinstance(error, package.APIError):
+        return error
+    if response is not None:
+        failed: Exception = client._make_status_error_from_response(response)
+        return failed
+    kind = "APITimeoutError" if "Timeout" in type(error).__name__ else "APIConnectionError"
+    made: Exception = getattr(package, kind)(request=getattr(error, "request", None))
+    made.__cause__ = error
+    return made
 
 
 def _response_of_stream(

@@ -29,6 +29,11 @@ class Reader(Protocol):
     def look(self) -> Callable[[Any], int]:
         """Gives what sees each event, and says what it is, as `Provider.look_at_event` does."""
 
+    @property
+    def refusal(self) -> Callable[[], BaseException | None] | None:
+        """Gives what is asked at each event for an error that the application is to get in its
+        place, if anything is."""
+
     def told(self, event: Any, what: int) -> None:
         """An event that is more than a piece of the answer, or no piece of it."""
 
@@ -56,8 +61,8 @@ def observed_events(
     if found is None:
         yield from events
         return
-    reader, look, pace = found
-    note, alike = pace.note, None
+    reader, look, pace, refusal = found
+    note, alike, refused = pace.note, None, None
     note(perf_counter_ns())
     try:
         for event in events:
@@ -68,10 +73,16 @@ def observed_events(
                     alike = None if what == CONTENT else _told(reader, event, what)
                 except Exception:
                     report(__name__)
+            if refusal is not None:
+                refused = refusal()
+                if refused is not None:
+                    raise refused
             yield event
             note(perf_counter_ns())
     except BaseException as error:
         _left(reader, pace, error)
+        if refused is not None:
+            _close(events)
         raise
     pace.was_left()
     reader.exhausted()
@@ -90,8 +101,8 @@ async def observed_async_events(
         async for event in events:
             yield event
         return
-    reader, look, pace = found
-    note, alike = pace.note, None
+    reader, look, pace, refusal = found
+    note, alike, refused = pace.note, None, None
     note(perf_counter_ns())
     try:
         async for event in events:
@@ -102,10 +113,19 @@ async def observed_async_events(
                     alike = None if what == CONTENT else _told(reader, event, what)
                 except Exception:
                     report(__name__)
+            if refusal is not None:
+                refused = refusal()
+                if refused is not None:
+                    raise refused
             yield event
             note(perf_counter_ns())
     except BaseException as error:
         _left(reader, pace, error)
+        if refused is not None:
+            try:
+                await events.aclose()
+            except Exception:
+                report(__name__)
         raise
     pace.was_left()
     reader.exhausted()
@@ -114,10 +134,16 @@ async def observed_async_events(
 @harmless(None)
 def _found(
     find_reader: Callable[[], Reader | None],
-) -> tuple[Reader, Callable[[Any], int], Pacing] | None:
-    """Gives the reader, what sees each event, and what is told when it came."""
+) -> tuple[Reader, Callable[[Any], int], Pacing, Callable[[], BaseException | None] | None] | None:
+    """Gives the reader, what sees each event, what is told when it came, and what may refuse it."""
     reader = find_reader()
-    return None if reader is None else (reader, reader.look, reader.pace)
+    return None if reader is None else (reader, reader.look, reader.pace, reader.refusal)
+
+
+@harmless(None)
+def _close(events: Any) -> None:
+    """Closes events that nobody fetches any more, and the response with them."""
+    events.close()
 
 
 def _told(reader: Reader, event: Any, what: int) -> type | None:

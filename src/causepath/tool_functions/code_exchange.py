@@ -23,6 +23,7 @@ from causepath.calls.matching import Given
 from causepath.code import static_attributes
 from causepath.code.ownership import is_application
 from causepath.guard import harmless
+from causepath.otel.operation import Refused
 from causepath.tool_functions.measured_code import telling_code, with_teller
 from causepath.tool_functions.measured_functions import CACHED, declared
 from causepath.tool_functions.wrapping import ends_later
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from causepath.calls.candidates import Candidate
 
-    Found = Callable[["Teller", str, "Given", bool], Candidate | None]
+    Found = Callable[["Teller", str, "Given", bool], Candidate | Refused | None]
 
 MAX_TELLERS = 10_000
 """Functions that are measured at a time; more are left alone."""
@@ -198,7 +199,7 @@ class Teller:
         return sent
 
     @harmless(None)
-    def _enter(self, given: tuple[Any, ...], frame: FrameType) -> _Call | None:
+    def _enter(self, given: tuple[Any, ...], frame: FrameType) -> _Call | Refused | None:
         function = self._function()
         if function is None:
             return None
@@ -206,6 +207,8 @@ class Teller:
         for way in list(self.ways):
             for name in way.resolve(arguments.values):
                 candidate = self._found(self, name, arguments, way.strict)
+                if isinstance(candidate, Refused):
+                    return candidate
                 if candidate is not None:
                     if candidate.is_last and self.names == {name}:
                         self.end()

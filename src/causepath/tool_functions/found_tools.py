@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from causepath.calls.candidates import Candidate
     from causepath.calls.matching import Given
     from causepath.code.frames import Frame
+    from causepath.otel.operation import Refused
     from causepath.tool_functions.code_exchange import Teller
     from causepath.tool_functions.search import Registries
 
@@ -179,7 +180,7 @@ class FoundTools:
         self._tellers.undo()
 
 
-def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate | None:
+def _found(teller: Teller, name: str, given: Given, strict: bool) -> Candidate | Refused | None:
     """A function is called that may carry out a tool with this name."""
     active, function = measured_functions.active, teller.function
     if active is None or function is None:

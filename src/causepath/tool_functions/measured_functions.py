@@ -113,6 +113,19 @@ def run_of_agent(
     return wrapper
 
 
+def inside_each_call(
+    function: Callable[..., Any], opened: Callable[[Any, Any], Any]
+) -> Callable[..., Any]:
+    """`function`, each call of which runs inside what `opened` gives; a tool stays one."""
+    known = declared(function)
+    wrapper = inside(function, opened)
+    if known is not None:
+        setattr(wrapper, MEASURED, known)
+    else:
+        delattr(wrapper, MEASURED)  # it may yet be measured
+    return wrapper
+
+
 def declared(function: object) -> Declared | None:
     """Returns what a measured function, or what stands in for one, was declared as."""
     found = getattr(function, MEASURED, None)

@@ -1,0 +1,1 @@
+"""Budgets at run time: limits of time, tokens, money and turns, and what was spent of them."""
