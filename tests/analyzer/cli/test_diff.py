@@ -14,6 +14,7 @@ TEXT = """\
 
                      before     after    change             range
  wall, median         9.95s    12.93s    +2.98s slower      +1.98s to +4.03s
+ perceived, median    9.95s    12.93s    +2.98s slower      +1.98s to +4.03s
  model calls, mean      2.0       2.0         0 no change   0 to 0
  tool calls, mean       1.0       1.0         0 no change   0 to 0
  tokens in, mean      6,000     6,000         0 no change   0 to 0
@@ -25,6 +26,9 @@ Mean wall 10.00s -> 13.00s, +3.00s, because
      +3.00s  the same work is slower
        +2.10s  model calls: 3.50s -> 4.55s a call
        +900ms  tool fetch: 3.00s -> 3.90s a call
+
+Findings, share of the runs    before     after
+  CP402                           50%      100%
 """
 
 
@@ -113,3 +117,32 @@ def test_a_cache_that_was_warm_on_one_side_is_said(
     assert "caches differ: they gave 0% of the first input before, 83% after" in told
     assert "cost without any cache $0.0360 before, $0.0360 after" in told
     assert "cheaper" in told
+
+
+def test_a_prediction_beside_is_held_to_account(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "was").mkdir()
+    traces(folder / "was/before.jsonl", 40, 10)
+    traces(folder / "after.jsonl", 40, 8.5)
+    traces(folder / "others.jsonl", 40, 9)
+    faster = ["whatif", "was/before.jsonl", "--apply", "scale tool:fetch=0.5"]
+    assert invoke([*faster, "--save", "was/p.json"]) == 0
+    assert invoke(["whatif", "others.jsonl", *faster[2:], "--save", "other.json"]) == 0
+    (folder / "broken.json").write_text((folder / "was/p.json").read_text()[:150])
+    capsys.readouterr()
+    invoke(["diff", "was/before.jsonl", "after.jsonl"])
+    printed = capsys.readouterr().out
+    assert "\nwas/p.json: scale tool:fetch=0.5\n  Predicted -1.4" in printed
+    assert "measured -1.4" in printed
+    assert "other.json" not in printed
+    invoke(["diff", "was/before.jsonl", "after.jsonl", "--json"])
+    (told,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert (told["file"], told["problem"]) == ("was/p.json", None)
+    assert told["predicted_saving_ns"] == pytest.approx(1_500_000_000, rel=0.02)
+    assert told["measured_saving_ns"] == pytest.approx(1_500_000_000, rel=0.02)
+    # What it is not about is no outcome, and no error of the comparison.
+    traces(folder / "billing.jsonl", 40, 8, "billing")
+    invoke(["diff", "was/before.jsonl", "billing.jsonl"])
+    assert "these traces are not what the prediction is about" in capsys.readouterr().out
+    assert not (folder / ".causepath").exists()

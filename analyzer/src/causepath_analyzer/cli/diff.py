@@ -5,9 +5,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from causepath_analyzer.analyses.comparison.compared import Comparison, compared
+from causepath_analyzer.analyses.predictions.prediction import is_made_from, kept
 from causepath_analyzer.analyses.proof.independence import elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.cli.inputs import Json, Picked, read_picked
+from causepath_analyzer.cli.ledger import predictions_beside
 from causepath_analyzer.cli.output import show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption
@@ -41,7 +43,8 @@ def diff(
     Each figure comes with the range that its change is in, 95 % sure, and the change of the mean
     wall is taken apart into causes that add up to it: more work, slower work, less overlap. Exits
     with 1 if the median wall is longer or the mean cost higher for certain, with 3 if the wall
-    cannot be told, the cost is known of one side alone, or other agents ran.
+    cannot be told, the cost is known of one side alone, or other agents ran. A prediction of
+    `whatif --save` from these runs before, in a file beside them, is compared with those after.
     """
     if self == (after is not None):
         raise UsageError(
@@ -61,11 +64,16 @@ def diff(
         for traces in (was, now)
     ]
     found = compared(sides[0], sides[1], own)
+    predictions = [
+        kept(file, told, now, own)
+        for file, told in ([] if after is None else predictions_beside((before, after)))
+        if is_made_from(told, was)
+    ]
     if json:
         inputs = first.inputs if second is first else [*first.inputs, *second.inputs]
-        write(diff_json(inputs, found), None)
+        write(diff_json(inputs, found, predictions), None)
     else:
-        show(diff_text(found), color)
+        show(diff_text(found, predictions), color)
     return _read(first, second) or _status(found)
 
 

@@ -1,5 +1,6 @@
 """Files that predictions are kept in: one of their own each, and a ledger of how they came out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from causepath_analyzer.analyses.predictions.prediction import (
 )
 from causepath_analyzer.errors import UnreadableInputError, UsageError
 
+_HEAD: Final = 200
 LEDGER: Final = Path(".causepath") / "ledger.jsonl"
 
 
@@ -37,6 +39,29 @@ def read_prediction(path: str) -> Prediction:
         ) from None
     what = f"its schema is {schema}" if schema else "it names no schema"
     raise UnreadableInputError(f"{path}: {what}, a prediction has {PREDICTION_SCHEMA}")
+
+
+def predictions_beside(paths: Sequence[str]) -> list[tuple[str, Prediction]]:
+    """Finds the predictions in the folders that the traces of `paths` are in, and here."""
+    folders = dict.fromkeys([*(Path(path).parent for path in paths), Path()])
+    found: dict[Path, tuple[str, Prediction]] = {}
+    for folder in folders:
+        for file in sorted(folder.glob("*.json")):
+            if file.resolve() not in found and _begins_as_prediction(file):
+                try:
+                    found[file.resolve()] = (str(file), read_prediction(str(file)))
+                except UnreadableInputError:
+                    continue  # damaged: nobody has named it
+    return list(found.values())
+
+
+def _begins_as_prediction(file: Path) -> bool:
+    """Tells by the first bytes, as traces are large."""
+    try:
+        with file.open("rb") as opened:
+            return PREDICTION_SCHEMA.encode() in opened.read(_HEAD)
+    except OSError:
+        return False
 
 
 def ledger() -> list[Entry]:

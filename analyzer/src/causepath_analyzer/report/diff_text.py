@@ -11,10 +11,20 @@ from causepath_analyzer.analyses.budgets.baseline import Changed
 from causepath_analyzer.analyses.budgets.measures import Unit
 from causepath_analyzer.analyses.comparison.attribution import GROUPS, Cause, Group, Why
 from causepath_analyzer.analyses.comparison.compared import Comparison, Figure, Verdict
+from causepath_analyzer.analyses.predictions.prediction import Kept
 from causepath_analyzer.model import Input
 from causepath_analyzer.report.check_text import changed_words, estimate
-from causepath_analyzer.report.formatting import count, duration, fitted, harmless, money, percent
+from causepath_analyzer.report.formatting import (
+    count,
+    duration,
+    fitted,
+    harmless,
+    money,
+    near,
+    percent,
+)
 from causepath_analyzer.report.json import written
+from causepath_analyzer.report.whatif_text import outcome_text
 
 DIFF_SCHEMA: Final = "causepath.diff/1"
 _TITLES: Final = {
@@ -46,8 +56,9 @@ _LABELS: Final[dict[Group, tuple[str, str]]] = {
 }
 
 
-def diff_text(found: Comparison) -> list[Text]:
-    """Writes the figures with their verdicts, then the causes of the change of the mean wall."""
+def diff_text(found: Comparison, predictions: Sequence[Kept] = ()) -> list[Text]:
+    """Writes the figures with their verdicts, then the causes of the change of the mean wall, and
+    how `predictions` of it came out."""
     before, after = found.runs
     lines = [
         Text(f"{count(before, 'run')} before, {after:,} after  {_names(found)}", style="title"),
@@ -64,6 +75,13 @@ def diff_text(found: Comparison) -> list[Text]:
         for one in found.changed
     ]
     lines += _attribution(found)
+    for one in predictions:
+        edits = "; ".join(harmless(edit) for edit in one.prediction.edits)
+        lines += [Text(), Text(f"{harmless(near(one.file))}: {edits}", style="title")]
+        if one.measured is None:
+            lines.append(Text(f"  {harmless(one.problem or '')}", style="note"))
+        else:
+            lines.append(Text("  ").append(outcome_text(one.measured)))
     if found.findings:
         lines += [
             Text(),
@@ -231,6 +249,18 @@ class _Cause(Struct):
     after: float
 
 
+class _Prediction(Struct):
+    """``problem`` says why nothing was measured."""
+
+    file: str
+    edits: tuple[str, ...]
+    predicted_saving_ns: int
+    measured_saving_ns: int | None
+    error: float | None
+    inside: bool | None
+    problem: str | None
+
+
 class _Diff(Struct):
     schema: str
     inputs: list[str]
@@ -245,9 +275,12 @@ class _Diff(Struct):
     changed: Sequence[Changed]
     first_cached: tuple[float, float] | None
     neutral_usd: tuple[str, str] | None
+    predictions: list[_Prediction]
 
 
-def diff_json(inputs: Sequence[Input], found: Comparison) -> bytes:
+def diff_json(
+    inputs: Sequence[Input], found: Comparison, predictions: Sequence[Kept] = ()
+) -> bytes:
     """Writes a comparison in schema `DIFF_SCHEMA`: ns whole, other estimates as decimals."""
     neutral = found.neutral_usd
     return written(
@@ -288,7 +321,21 @@ def diff_json(inputs: Sequence[Input], found: Comparison) -> bytes:
             changed=found.changed,
             first_cached=found.first_cached,
             neutral_usd=None if neutral is None else (str(neutral[0]), str(neutral[1])),
+            predictions=[_prediction(one) for one in predictions],
         )
+    )
+
+
+def _prediction(one: Kept) -> _Prediction:
+    judged, measured = one.prediction.judged, one.measured
+    return _Prediction(
+        file=one.file,
+        edits=one.prediction.edits,
+        predicted_saving_ns=judged.now - judged.then,
+        measured_saving_ns=None if measured is None else measured.saved_ns,
+        error=None if measured is None else measured.error,
+        inside=None if measured is None else measured.inside,
+        problem=one.problem,
     )
 
 

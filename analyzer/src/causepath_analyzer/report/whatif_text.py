@@ -143,6 +143,12 @@ def verify_text(measured: Measured) -> list[Text]:
         cost = "unknown" if measured.cost_usd is None else money(measured.cost_usd)
         row = f"{money(Decimal(before)):>8}{money(Decimal(after)):>11}{cost:>11}"
         lines.append(Text(f"  {'cost per run':<{_LABEL - 2}}{row}"))
+    return [*lines, Text(), outcome_text(measured)]
+
+
+def outcome_text(measured: Measured) -> Text:
+    """Says in a line what was predicted, what was measured, and whether that is in the range."""
+    told = measured.prediction
     predicted, saved = told.judged.now - told.judged.then, measured.saved_ns
     error = (
         f"off by {duration(measured.error_ns)}"
@@ -150,20 +156,16 @@ def verify_text(measured: Measured) -> list[Text]:
         else f"error {percent(measured.error)}"
     )
     if told.unknown:
-        return [*lines, Text(), Text(f"Measured {signed(-saved)}: what to expect was unknown")]
+        return Text(f"Measured {signed(-saved)}: what to expect was unknown")
     verdict, style = {
         True: ("inside the range" + (", an upper bound" if told.against else ""), "good"),
         False: ("outside the range", "bad"),
         None: ("no range was predicted", "note"),
     }[measured.inside]
-    lines.append(Text())
-    lines.append(
-        Text(
-            f"Predicted {signed(-predicted)}, measured {signed(-saved)}, {error}: {verdict}",
-            style=style,
-        )
+    return Text(
+        f"Predicted {signed(-predicted)}, measured {signed(-saved)}, {error}: {verdict}",
+        style=style,
     )
-    return lines
 
 
 def profile_text(curves: Sequence[Curve], percents: Sequence[int]) -> list[Text]:

@@ -117,6 +117,15 @@ class Measured(Struct, frozen=True):
     """The mean per run, if the prediction tells one and the price of every call is known."""
 
 
+class Kept(Struct, frozen=True):
+    """A prediction in a ``file``, and how it came out, or the ``problem`` that nobody can tell."""
+
+    file: str
+    prediction: Prediction
+    measured: Measured | None = None
+    problem: str | None = None
+
+
 class Entry(Struct, frozen=True):
     """One line of the ledger."""
 
@@ -161,6 +170,22 @@ def prediction(
 
 def _range(estimate: Estimate) -> Range:
     return Range(estimate.now_ns, estimate.then_ns, estimate.low_ns, estimate.high_ns)
+
+
+def is_made_from(told: Prediction, traces: Sequence[Trace]) -> bool:
+    """Tells whether any of `traces` is one that `told` was made from."""
+    return any(told.traces.get(trace.trace_id) == trace.wall_ns for trace in traces)
+
+
+def kept(
+    file: str, told: Prediction, traces: Sequence[Trace], prices: OwnPrices = TABLE_ONLY
+) -> Kept:
+    """Measures how right `told`, the prediction in a `file`, was about `traces` after the
+    change."""
+    try:
+        return Kept(file, told, verified(told, after_the_change(told, traces), prices))
+    except UsageError as error:
+        return Kept(file, told, problem=str(error))
 
 
 def after_the_change(told: Prediction, traces: Sequence[Trace]) -> Sequence[Trace]:
