@@ -145,3 +145,62 @@ def test_findings(
                 assert one.evidence == "proved"
                 assert (one.saving.usd or Decimal(0)) > 0
     assert (PAGE in traces.read_text()) is (content == "true")
+
+
+@pytest.mark.parametrize("content", ["true", "false"])
+def test_what_is_sent_again_and_never_used(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that nine later calls carry, a long declaration that no reply asks for, and one that
+    is deferred and so not sent."""
+    monkeypatch.setenv(CAPTURE_MESSAGE_CONTENT, content)
+    traces = tmp_path / "traces.jsonl"
+    page = f"{PAGE} " * 500
+
+    def script(request: Request) -> Reply:
+        turn = sum(message["role"] == "assistant" for message in request.messages)
+        said: Any = [ToolUse("fetch", {"query": f"page {turn}"})] if turn < 10 else "Seven."
+        return Reply(said, usage=Usage(1_000 + 10_000 * (turn > 0) + 100 * turn, 20))
+
+    def declared(name: str, size: int, **more: bool) -> Any:
+        return {"name": name, "description": "d" * size, "input_schema": {"type": "object"}, **more}
+
+    tools = [declared("fetch", 100), declared("mail", 4_000)]
+    tools.append(declared("rare", 4_000, defer_loading=True))
+    messages: list[Any] = [{"role": "user", "content": "What is the tax on books?"}]
+    with (
+        MessagesApi(script) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        Recording() as recording,
+    ):
+        recording.provider.add_span_processor(SimpleSpanProcessor(TraceFile(traces)))
+        with causepath.agent("books"):
+            while True:
+                reply = client.messages.create(
+                    model="claude-opus-4-8", max_tokens=64, tools=tools, messages=messages
+                )
+                messages.append({"role": "assistant", "content": reply.content})
+                asked = [block for block in reply.content if block.type == "tool_use"]
+                if not asked:
+                    break
+                told = page if len(messages) == 2 else "Nothing more."
+                messages.append(
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "tool_result", "tool_use_id": one.id, "content": told}
+                            for one in asked
+                        ],
+                    }
+                )
+    (trace,) = read([str(traces)]).traces
+    found = candidates(Facts(trace), chosen(["CP3"])).by_code
+    assert [code for code, some in found.items() if some] == ["CP302", "CP303", "CP304"]
+    (carried,) = found["CP302"]
+    assert carried.evidence == "proved"
+    assert carried.title.startswith("cut the result of fetch (")
+    assert carried.title.endswith(" tokens, carried 9 times)")
+    (unused,) = found["CP303"]
+    assert unused.title == "declare 1 tool less, of 2"
+    assert " declared mail, and none asked for it." in unused.why
+    assert (unused.saving.usd or 0) > 0

@@ -18,6 +18,8 @@ _MOST: Final = 128
 """Steps; where there are more, names are made up for each run."""
 _KEPT: Final = 64
 """Calls of one model that are kept of a step."""
+_MOST_KEPT: Final = 8 * _KEPT
+"""So many of them are there before the others are dropped."""
 _AROUND: Final = 2
 """Spans around a call that name its step, where no stack does."""
 
@@ -38,10 +40,18 @@ class Done(Struct):
     provider: str | None = None
     samples: list[Sample] = []
 
-    def join(self, other: "Done") -> None:
-        """Adds the calls of `other`."""
-        self.provider = min(filter(None, (self.provider, other.provider)), default=None)
-        self.samples = sorted({*self.samples, *other.samples})[:_KEPT]
+    def add(self, provider: str | None, samples: Sequence[Sample]) -> None:
+        """Adds calls."""
+        if provider is not None and (self.provider is None or provider < self.provider):
+            self.provider = provider
+        self.samples += samples
+        if len(self.samples) > _MOST_KEPT:
+            self.samples = self.kept
+
+    @property
+    def kept(self) -> list[Sample]:
+        """Gives the calls that are kept."""
+        return sorted(set(self.samples))[:_KEPT]
 
 
 class Steps(Struct):
@@ -51,7 +61,6 @@ class Steps(Struct):
 
     def add(self, trace: Trace) -> None:
         """Gathers those of `trace`."""
-        found: dict[str, dict[str, Done]] = {}
         for step, calls in steps(trace).items():
             for i in calls:
                 span = trace.spans[i]
@@ -65,31 +74,32 @@ class Steps(Struct):
                     call.tokens.input,
                     call.tokens.output,
                 )
-                done = Done(call.provider, [one])
-                found.setdefault(step, {}).setdefault(call.model, Done()).join(done)
-        self._join(found)
+                self._add(step, call.model, call.provider, [one])
 
     def join(self, other: "Steps") -> None:
         """Gathers what `other` has gathered of other runs."""
         if other.models is None:
             self.models = None
-        else:
-            self._join(other.models)
+            return
+        for step, by_model in other.models.items():
+            for model, done in by_model.items():
+                self._add(step, model, done.provider, done.samples)
 
-    def _join(self, models: Mapping[str, Mapping[str, Done]]) -> None:
+    def _add(self, step: str, model: str, provider: str | None, samples: Sequence[Sample]) -> None:
         if self.models is None:
             return
-        for step, by_model in models.items():
-            known = self.models.setdefault(step, {})
-            for model, done in by_model.items():
-                known.setdefault(model, Done()).join(done)
+        by_model = self.models.setdefault(step, {})
+        done = by_model.get(model)
+        if done is None:
+            done = by_model[model] = Done()
+        done.add(provider, samples)
         if len(self.models) > _MOST:
             self.models = None
 
     def compared(self) -> Mapping[str, Mapping[str, Done]]:
         """Gives the steps that several models did."""
         return {
-            step: by_model
+            step: {model: Done(done.provider, done.kept) for model, done in by_model.items()}
             for step, by_model in sorted((self.models or {}).items())
             if len(by_model) > 1
         }
@@ -99,9 +109,11 @@ def steps(trace: Trace) -> Mapping[str, Sequence[int]]:
     """Lists by step the calls of `trace` that were answered and counted; none of those to which
     two models were set at once, which is no choice between them."""
     found: dict[str, list[int]] = {}
+    root: Span | None = None
     for i, span in enumerate(trace.spans):
         if span.category == "llm" and _is_told(trace, i):
-            found.setdefault(_step(trace, i), []).append(i)
+            root = root or trace.spans[trace.main_root]
+            found.setdefault(_step(trace, root, i), []).append(i)
     return {step: tuple(_chosen(trace, calls)) for step, calls in found.items()}
 
 
@@ -117,14 +129,13 @@ def _is_told(trace: Trace, i: int) -> bool:
     return not contradicts_itself(call.tokens) and not is_hasty(call, span.duration_ns)
 
 
-def _step(trace: Trace, i: int) -> str:
+def _step(trace: Trace, root: Span, i: int) -> str:
     """Names the step that a call does."""
     span = trace.spans[i]
     call = span.model_call
     asks = "tools" if call is not None and "tool_call" in call.finish_reasons else "answer"
     if span.site is not None:
         return "\n".join((asks, *span.site.stack))
-    root = trace.spans[trace.main_root]
     return "\n".join((asks, root.service or "", root.name, span.where or "", *_around(trace, i)))
 
 
