@@ -222,11 +222,13 @@ VIOLATIONS = [
         "trace_id": "f" * 32,
         "name": "research",
         "used": 1800 * MS,
-        "span_id": None,
+        "span_id": "one",
+        "span": "one",
+        "where": None,
         "path": [
-            {"name": "one", "ns": 400 * MS},
-            {"name": "u", "ns": 400 * MS},
-            {"name": "t", "ns": 300 * MS},
+            {"name": "one", "ns": 400 * MS, "span_id": "one", "where": None},
+            {"name": "u", "ns": 400 * MS, "span_id": "u", "where": None},
+            {"name": "t", "ns": 300 * MS, "span_id": "t", "where": "agent.py:41"},
         ],
         "ending": None,
     }
