@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from causepath_analyzer.analyses.path.cost import table_name
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import distribution
-from causepath_analyzer.analyses.summary.brief import Brief, brief
+from causepath_analyzer.analyses.summary.brief import Brief, CallTimes, brief
 from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.analyses.summary.sums import Shape
 from causepath_analyzer.model import Trace
@@ -88,7 +88,7 @@ def test_tables_are_as_wide_as_the_terminal(width: int) -> None:
             run,
             name="名前" * 30,
             models={f"{name}{'長い' * 30}": use for name, use in run.models.items()},
-            calls={(category, "x" * 300): one for (category, _), one in run.calls.items()},
+            calls={"tool": {f"{n}" + "x" * 300: CallTimes([MS]) for n in range(3)}},
         )
         for run in RUNS
     ]

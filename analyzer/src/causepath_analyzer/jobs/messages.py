@@ -16,11 +16,12 @@ Analyse(what all have shown)   ->
                                <-    Rows, until one is empty; or Summed, if asked for sums
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.summary.sums import Sums
@@ -107,11 +108,16 @@ class Analyse(Struct, frozen=True, tag=True):
 
 
 class Summed(Struct, frozen=True, tag=True):
-    sums: Sums
+    """``sums`` are packed: they may be larger than any number of msgpack."""
+
+    sums: bytes
 
 
 class Rows(Struct, frozen=True, tag=True):
-    rows: tuple[Row, ...]
+    """``rows`` are packed as well, but for what is written of each, which is in ``json``."""
+
+    rows: bytes
+    json: tuple[bytes, ...]
 
 
 Asked = Read | Tell | Give | Spans | Build | Find | Analyse
@@ -120,6 +126,8 @@ Answered = WasRead | Sides | NotApart | Spans | Shown | Holders | Rows | Summed
 ASKED: Final = msgspec.msgpack.Decoder(Asked)
 ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
 _SPANS: Final = msgspec.msgpack.Decoder(list[Span])
+_SUMS: Final = msgspec.json.Decoder(Sums)
+_ROWS: Final = msgspec.json.Decoder(list[Row])
 
 
 def send(stream: BinaryIO, message: Asked | Answered) -> None:
@@ -145,6 +153,27 @@ def packed(trace_id: str, spans: list[Span]) -> Spans:
 
 def unpacked(message: Spans) -> list[Span]:
     return _SPANS.decode(message.spans)
+
+
+def packed_sums(sums: Sums) -> Summed:
+    return Summed(msgspec.json.encode(sums))
+
+
+def unpacked_sums(message: Summed) -> Sums:
+    return _SUMS.decode(message.sums)
+
+
+def packed_rows(rows: Sequence[Row]) -> Rows:
+    bare = [replace(row, json=b"") if row.json else row for row in rows]
+    return Rows(msgspec.json.encode(bare), tuple(row.json for row in rows))
+
+
+def unpacked_rows(message: Rows) -> Sequence[Row]:
+    bare = _ROWS.decode(message.rows)
+    return [
+        replace(row, json=json) if json else row
+        for row, json in zip(bare, message.json, strict=True)
+    ]
 
 
 def input_read(entry: Input) -> InputRead:

@@ -39,6 +39,8 @@ from causepath_analyzer.jobs.messages import (
     received,
     send,
     unpacked,
+    unpacked_rows,
+    unpacked_sums,
 )
 from causepath_analyzer.jobs.share import Row, Share, Task
 from causepath_analyzer.model import Trace
@@ -205,7 +207,7 @@ class Team:
         for worker in self.workers:
             answer = worker.answer()
             assert isinstance(answer, Summed)
-            sums.join(answer.sums)
+            sums.join(unpacked_sums(answer))
         return sums
 
     def _analysed(self, *, in_sums: bool) -> Elsewhere:
@@ -272,7 +274,7 @@ class Team:
     def _rows(self, worker: Worker) -> Sequence[Row]:
         answer = worker.answer()
         assert isinstance(answer, Rows)
-        return answer.rows
+        return unpacked_rows(answer)
 
 
 def in_order(row: Row) -> tuple[int, str]:

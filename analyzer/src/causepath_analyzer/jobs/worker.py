@@ -17,15 +17,15 @@ from causepath_analyzer.jobs.messages import (
     Holders,
     NotApart,
     Read,
-    Rows,
     Shown,
     Sides,
     Spans,
-    Summed,
     Tell,
     WasRead,
     input_read,
     packed,
+    packed_rows,
+    packed_sums,
     received,
     send,
     unpacked,
@@ -77,12 +77,12 @@ def _analyse(share: Share, message: Analyse, answers: BinaryIO) -> None:
     # All of it before the first is sent: whoever asked is analysing as well, and not listening.
     share.told(message.handing, message.parents)
     if message.in_sums:
-        send(answers, Summed(share.sums(message.others)))
+        send(answers, packed_sums(share.sums(message.others)))
         return
     rows: list[Row] = list(share.rows(message.others))
     for first in range(0, len(rows), _ROWS):
-        send(answers, Rows(tuple(rows[first : first + _ROWS])))
-    send(answers, Rows(()))
+        send(answers, packed_rows(rows[first : first + _ROWS]))
+    send(answers, packed_rows(()))
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def _table(
     lines = [Text(f"{fitted(title, room)}{head}", style="title")]
     for number, name in enumerate(names):
         shown = harmless(name, ascii_only=marks.ascii_only) or "(unnamed)"
-        cells = "".join(f"{one.cells[number]:>{one.width}}" for one in columns)
+        cells = "".join(f" {one.cells[number]:>{one.width - 1}}" for one in columns)
         lines.append(Text(f"{fitted(f'  {shown}', room)}{cells}".rstrip()))
     if every > len(names):
         lines.append(Text(f"  and {every - len(names):,} more (--top)", style="note"))

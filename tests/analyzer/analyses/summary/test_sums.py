@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.opportunities import Fault
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving
@@ -24,6 +25,8 @@ from causepath_analyzer.analyses.summary.brief import (
 )
 from causepath_analyzer.analyses.summary.summary import summary, told
 from causepath_analyzer.analyses.summary.sums import Shape, Sums, group_of, summed
+from causepath_analyzer.jobs.messages import packed_rows, packed_sums, unpacked_rows, unpacked_sums
+from causepath_analyzer.jobs.share import Row
 from causepath_analyzer.model import Health
 from tests.support.drawn import MS, drawn
 
@@ -36,7 +39,7 @@ def invented(seed: int) -> list[Brief]:
     all_inferred = random.random() < 0.5
 
     def ns() -> int:
-        return random.choice([0, 1, random.randrange(1000), random.randrange(10**12)])
+        return random.choice([0, 1, random.randrange(1000), random.randrange(10**12), 2**63 - 1])
 
     def usd() -> Decimal:
         return Decimal(random.randrange(10**8)) / 10**6
@@ -85,7 +88,7 @@ def invented(seed: int) -> list[Brief]:
             cache_read=random.randrange(10**6),
             kind_sums={"tool": ns()},
             models={name: use() for name in random.sample("ab", random.randrange(3))},
-            calls={("tool", name): CallTimes([ns(), ns()], random.randrange(2)) for name in "ab"},
+            calls={"tool": {name: CallTimes([ns(), ns()], random.randrange(2)) for name in "ab"}},
             side_by_side=SideBySide(random.randrange(3), ns(), ns(), ns()),
             is_picked=random.choice([True, True, True, False, None]),
         )
@@ -112,9 +115,18 @@ def test_any_split_in_any_order_is_the_whole(
         joined = Sums(shape)
         for part in split:
             # As it is sent from one process to another.
-            sent = msgspec.msgpack.encode(summed(part, shape))
-            joined.join(msgspec.msgpack.decode(sent, type=Sums))
+            joined.join(unpacked_sums(packed_sums(summed(part, shape))))
         assert told(joined) == told(summed(runs, shape)) == summary(runs, shape)
+
+
+@given(st.integers())
+@settings(max_examples=20, deadline=None)
+def test_rows_arrive_as_they_were_sent(seed: int) -> None:
+    runs = [
+        replace(run, kind_sums={"tool": 2**70}, input=2**65, tokens=2**66) for run in invented(seed)
+    ]
+    rows = [Row(run, b"{}" * (n % 2)) for n, run in enumerate(runs)]
+    assert unpacked_rows(packed_rows(rows)) == rows
 
 
 def test_what_is_joined_stays_as_it_was() -> None:
@@ -163,10 +175,11 @@ def test_what_a_run_leaves_behind() -> None:
         ),
     }
     assert told.calls == {
-        ("llm", "claude-opus-5"): CallTimes([600 * MS]),
-        ("llm", "claude-haiku-5"): CallTimes([300 * MS], 1),
-        ("tool", "search"): CallTimes([500 * MS]),
-        ("tool", "fetch"): CallTimes([800 * MS]),
+        "llm": {
+            "claude-opus-5": CallTimes([600 * MS]),
+            "claude-haiku-5": CallTimes([300 * MS], 1),
+        },
+        "tool": {"search": CallTimes([500 * MS]), "fetch": CallTimes([800 * MS])},
     }
     assert told.side_by_side == SideBySide(1, 1300 * MS, 1000 * MS, 800 * MS)
 

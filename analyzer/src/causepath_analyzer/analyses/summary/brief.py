@@ -99,7 +99,7 @@ class Brief(Struct, frozen=True, array_like=True):
     kind_sums: Mapping[Kind, int] = {}
     """Plain sums of the durations of spans by kind, in ns."""
     models: Mapping[str, ModelUse] = {}
-    calls: Mapping[tuple[Category, str], CallTimes] = {}
+    calls: Mapping[Category, Mapping[str, CallTimes]] = {}
     """Calls by category and operation."""
     side_by_side: SideBySide = field(default_factory=SideBySide)
     caches: tuple[CacheTrial, ...] = ()
@@ -153,11 +153,11 @@ def brief(run: Run, prices: OwnPrices = TABLE_ONLY, is_picked: bool | None = Tru
 
 def _used(
     run: Run, prices: OwnPrices
-) -> tuple[Mapping[str, ModelUse], Mapping[tuple[Category, str], CallTimes]]:
+) -> tuple[Mapping[str, ModelUse], Mapping[Category, Mapping[str, CallTimes]]]:
     """Tells what `run` used of each model, and how long the calls of each operation took: what an
     agent asks for and waits for."""
     calls = run.kinds.calls
-    times: dict[tuple[Category, str], CallTimes] = {}
+    times: dict[Category, dict[str, CallTimes]] = {}
     models: dict[str, ModelUse] = {}
     for i, span in enumerate(run.trace.spans):
         category = span.category
@@ -171,10 +171,10 @@ def _used(
             _called(run, i, models.setdefault(name, ModelUse()))
         else:
             name = (span.tool_call and span.tool_call.name) or span.name
-        key = category, name
-        known = times.get(key)
+        operations = times.setdefault(category, {})
+        known = operations.get(name)
         if known is None:
-            known = times[key] = CallTimes()
+            known = operations[name] = CallTimes()
         known.durations_ns.append(span.ended_ns - span.start_ns)
         if span.error is not None:
             known.failed += 1

@@ -352,7 +352,8 @@ def _operations(sums: Sums) -> tuple[Operation, ...]:
             duration_ns=one.durations_ns.spread,
             total_ns=one.durations_ns.total,
         )
-        for (category, name), one in sums.calls.items()
+        for category, calls in sums.calls.items()
+        for name, one in calls.items()
     ]
     return tuple(sorted(found, key=lambda one: (-one.total_ns, one.category, one.name)))
 

@@ -272,7 +272,7 @@ class Sums(Struct):
     rows: dict[str, dict[str, Distribution]] = {}
     kind_sums: dict[Kind, int] = {}
     models: dict[str, ModelSums] = {}
-    calls: dict[tuple[Category, str], CallSums] = {}
+    calls: dict[Category, dict[str, CallSums]] = {}
     side_by_side: SideBySide = field(default_factory=SideBySide)
     found: dict[str, FoundSums] = {}
     caches: dict[str, CacheTrial] = {}
@@ -342,7 +342,8 @@ class Sums(Struct):
             _join(self.rows.setdefault(by, {}), rows, Distribution)
         _count(self.kind_sums, other.kind_sums)
         _join(self.models, other.models, ModelSums)
-        _join(self.calls, other.calls, CallSums)
+        for category, calls in other.calls.items():
+            _join(self.calls.setdefault(category, {}), calls, CallSums)
         self._beside(other.side_by_side)
         _join(self.found, other.found, FoundSums)
         self.caches.update(other.caches)
@@ -415,13 +416,15 @@ class Sums(Struct):
             model.usd += use.usd
             model.first_token_ns.extend(use.first_token_ns)
             model.rates.extend(use.rates)
-        for key, times in run.calls.items():
-            call = self.calls.get(key)
-            if call is None:
-                call = self.calls[key] = CallSums()
-            call.runs += 1
-            call.failed += times.failed
-            call.durations_ns.extend(times.durations_ns)
+        for category, operations in run.calls.items():
+            calls = self.calls.setdefault(category, {})
+            for name, times in operations.items():
+                call = calls.get(name)
+                if call is None:
+                    call = calls[name] = CallSums()
+                call.runs += 1
+                call.failed += times.failed
+                call.durations_ns.extend(times.durations_ns)
         self._beside(run.side_by_side)
 
     def _beside(self, told: SideBySide) -> None:
