@@ -268,6 +268,8 @@ def test_check() -> None:
                 "baseline": None,
                 "needed": None,
                 "is_near": False,
+                "left": -800 * MS,
+                "allotted": [],
                 "violations": VIOLATIONS,
             },
             {
@@ -291,6 +293,8 @@ def test_check() -> None:
                 "baseline": None,
                 "needed": None,
                 "is_near": False,
+                "left": 4,
+                "allotted": [],
                 "violations": [],
             },
         ],
