@@ -150,7 +150,13 @@ ANALYZER: dict[str, set[str]] = {
         "analyses.run",
         "model",
     },
-    "analyses.comparison": {"analyses.budgets", "analyses.path", "analyses.run", "model"},
+    "analyses.comparison": {
+        "analyses.budgets",
+        "analyses.path",
+        "analyses.replay",
+        "analyses.run",
+        "model",
+    },
     "analyses.summary": {
         "analyses.budgets",
         "analyses.findings",

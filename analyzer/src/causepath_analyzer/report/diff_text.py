@@ -201,8 +201,20 @@ def _attribution(found: Comparison) -> list[Text]:
 
 
 def _cause(one: Cause) -> str:
-    of = "model calls" if one.kind == "model" else f"{one.kind} {harmless(fitted(one.name, 24))}"
+    of = (
+        _model_calls(one) if one.kind == "model" else f"{one.kind} {harmless(fitted(one.name, 24))}"
+    )
     return f"{_signed(one.change_ns, 'ns'):>9}  {of.strip()}: {cause_words(one)}"
+
+
+_ROLES: Final = {"#tools": " that ask for tools", "#answer": " that answer"}
+
+
+def _model_calls(one: Cause) -> str:
+    role = next((role for role in _ROLES if one.name.endswith(role)), "")
+    agent = one.name.removesuffix(role).removeprefix("@")
+    of = f" of {fitted(harmless(agent), 24).rstrip()}" if agent else ""
+    return f"model calls{of}{_ROLES.get(role, '')}"
 
 
 def cause_words(one: Cause) -> str:

@@ -15,6 +15,7 @@ from causepath_analyzer.analyses.comparison.work import Work, mean_work, work
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import ModelCall, Span, Tokens, ToolCall
 from causepath_analyzer.read.tree.build import build
+from causepath_analyzer.report.diff_text import diff_text
 
 MS = 1_000_000
 
@@ -31,6 +32,8 @@ class Agent(Struct, frozen=True):
     parallel: bool = False
     own_ms: float = 50
     fetches: bool = True
+    answer_tokens: float = 300
+    """Of the last turn, which asks for no tools."""
 
     def run(self, number: int, random: Random) -> Run:
         """Makes a run, with noise on every duration."""
@@ -46,14 +49,22 @@ class Agent(Struct, frozen=True):
         def noisy(ms: float) -> float:
             return ms * MS * random.lognormvariate(0, 0.1)
 
+        def ask(mean_tokens: float, reason: str) -> int:
+            first = noisy(self.first_token_ms)
+            tokens = max(1, round(mean_tokens * random.lognormvariate(0, 0.1)))
+            end = at + first + tokens * noisy(self.token_ms)
+            told = ModelCall(
+                model="m",
+                tokens=Tokens(100, tokens),
+                ttft_ns=round(first),
+                finish_reasons=(reason,),
+            )
+            add("chat m", at, end, category="llm", model_call=told)
+            return round(end)
+
         for _ in range(self.turns):
             at += round(noisy(self.own_ms))
-            first = noisy(self.first_token_ms)
-            tokens = max(1, round(self.tokens * random.lognormvariate(0, 0.1)))
-            end = at + first + tokens * noisy(self.token_ms)
-            told = ModelCall(model="m", tokens=Tokens(100, tokens), ttft_ns=round(first))
-            add("chat m", at, end, category="llm", model_call=told)
-            at = round(end)
+            at = ask(self.tokens, "tool_call")
             durations = {"search": noisy(self.search_ms)}
             if self.fetches:
                 durations["fetch"] = noisy(self.fetch_ms)
@@ -61,16 +72,18 @@ class Agent(Struct, frozen=True):
                 add(name, at, at + spent, category="tool", tool_call=ToolCall(name))
                 at += 0 if self.parallel else round(spent)
             at += round(max(durations.values())) if self.parallel else 0
+        at = ask(self.answer_tokens, "stop")
         root = Span(trace_id, "root", "", "invoke_agent a", start, at, category="agent")
         return explained(build([root, *spans]))
 
 
 BASE = Agent()
 CAUSES = {
-    ("model", "", "calls"): Agent(turns=5),
-    ("model", "", "first_token"): Agent(first_token_ms=1200),
-    ("model", "", "tokens"): Agent(tokens=400),
-    ("model", "", "pace"): Agent(token_ms=14),
+    ("model", "#tools", "calls"): Agent(turns=5),
+    ("model", "#tools", "first_token"): Agent(first_token_ms=1200),
+    ("model", "#tools", "tokens"): Agent(tokens=400),
+    ("model", "#answer", "tokens"): Agent(answer_tokens=700),
+    ("model", "#tools", "pace"): Agent(token_ms=14),
     ("tool", "search", "duration"): Agent(search_ms=1800),
     ("tool", "fetch", "duration"): Agent(fetch_ms=1300),
     ("tool", "fetch", "gone"): Agent(fetches=False),
@@ -116,8 +129,12 @@ WORK = st.tuples(
 ).map(lambda of: Work(of[0], of[1], max(of[2:]), min(of[2:])))
 """No operation is waited for longer than its calls take together."""
 SIDE = st.dictionaries(
-    st.sampled_from([("first_token", ""), ("generation", ""), ("llm", ""), ("tool", "a"),
-                     ("tool", "b"), ("agent", ""), ("uncovered", "")]),
+    st.sampled_from(
+        [
+            ("first_token", "#tools"), ("generation", "#tools"), ("llm", "#tools"),
+            ("llm", "#answer"), ("tool", "a"), ("tool", "b"), ("agent", ""), ("uncovered", ""),
+        ]
+    ),
     WORK,
 )  # fmt: skip
 
@@ -135,3 +152,48 @@ def test_causes_add_up(before: Any, after: Any) -> None:
 def test_no_change_has_no_cause() -> None:
     same = mean_work([work(BASE.run(1, Random(1)))])
     assert attribution(same, same) == ()
+
+
+def test_turns_are_compared_with_turns_of_their_kind() -> None:
+    """More short turns before an answer that is as long as it was are no shorter answers."""
+    random = Random(5)
+    quick = Agent(turns=2, tokens=20, answer_tokens=900)
+    found = compared(
+        runs(quick, 8, random), runs(Agent(turns=7, tokens=20, answer_tokens=900), 8, random)
+    )
+    first, *others = [one for one in found.causes if one.kind == "model"]
+    assert (first.name, first.why, first.before, first.after) == ("#tools", "calls", 2, 7)
+    assert all(abs(one.change_ns) < first.change_ns / 3 for one in others), others
+
+
+def test_a_role_that_one_side_lacks_is_new_or_gone() -> None:
+    random = Random(6)
+    none, some = runs(Agent(turns=0), 8, random), runs(Agent(turns=2), 8, random)
+    for sides, why in (((none, some), "new"), ((some, none), "gone")):
+        causes = {(one.kind, one.name): one.why for one in compared(*sides).causes}
+        assert causes["model", "#tools"] == why
+        assert causes["tool", "search"] == why
+
+
+def test_calls_of_agents_inside_are_compared_apart() -> None:
+    def nested(ms: int) -> Run:
+        call = ModelCall(model="m", tokens=Tokens(100, 10), finish_reasons=("stop",))
+        facts = {"category": "llm", "model_call": call}
+        agent = {"category": "agent"}
+        return explained(
+            build(
+                [
+                    Span("t", "root", "", "invoke_agent a", 0, (300 + ms) * MS, **agent),
+                    Span("t", "one", "root", "chat m", 0, 100 * MS, **facts),
+                    Span("t", "in", "root", "invoke_agent b", 100 * MS, (200 + ms) * MS, **agent),
+                    Span("t", "two", "in", "chat m", 100 * MS, (200 + ms) * MS, **facts),
+                    Span("t", "three", "root", "chat m", (200 + ms) * MS, (300 + ms) * MS, **facts),
+                ]
+            )
+        )
+
+    found = compared([nested(0)], [nested(500)])
+    (cause,) = found.causes
+    told = "\n".join(line.plain for line in diff_text(found))
+    assert "+500ms  model calls of b that answer: " in told
+    assert (cause.name, cause.why, cause.change_ns) == ("@b#answer", "duration", 500 * MS)

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from causepath_analyzer.analyses.budgets.measures import MODEL
 from causepath_analyzer.analyses.comparison.work import NO_WORK, Operation, Work
 
 Why = Literal[
@@ -36,9 +37,8 @@ GROUPS: Final[Mapping[Why, Group]] = {
     "overlap": "less overlap",
     "time": "other time",
 }
-_MODEL: Final = ("first_token", "generation", "llm")
 _COUNTED: Final = frozenset(
-    ("tool", "retrieval", "embedding", "database", "network", "guardrail", *_MODEL)
+    ("tool", "retrieval", "embedding", "database", "network", "guardrail", *MODEL)
 )
 
 
@@ -47,8 +47,8 @@ class Cause(Struct, frozen=True):
     run, tokens of a call, ns of a call or a token, or the part of the runs."""
 
     kind: str
-    """``model`` for model calls, ``agent`` for an agent's part of the runs, else the kind of
-    work."""
+    """``model`` for model calls (``name`` is their role), ``agent`` for an agent's part of the
+    runs, else the kind of work."""
     name: str
     why: Why
     change_ns: float
@@ -95,8 +95,20 @@ def attribution_by_agent(
 
 
 def _sorted(found: Mapping[tuple[str, str, Why], Cause]) -> tuple[Cause, ...]:
-    causes = (one for one in found.values() if one.change_ns)
-    return tuple(sorted(causes, key=lambda one: -abs(one.change_ns)))
+    causes = [one for one in found.values() if one.change_ns]
+    # What changed in all turns is one cause, whatever it is in each.
+    together: dict[tuple[str, str, Why], float] = {}
+    for one in causes:
+        together[_together(one)] = together.get(_together(one), 0.0) + one.change_ns
+    return tuple(
+        sorted(
+            causes, key=lambda one: (-abs(together[_together(one)]), -abs(one.change_ns), one.name)
+        )
+    )
+
+
+def _together(one: Cause) -> tuple[str, str, Why]:
+    return one.kind, "" if one.kind == "model" else one.name, one.why
 
 
 def attribution(
@@ -105,11 +117,15 @@ def attribution(
     """Finds the causes of the change from `before` to `after`, the means of two sets of runs; the
     largest first. Their changes add up to that of the mean wall."""
     found: dict[tuple[str, str, Why], Cause] = {}
+    roles = [{name for kind, name in side if kind in MODEL} for side in (before, after)]
     for operation in {**before, **after}:
         kind, name = operation
-        is_model = kind in _MODEL
+        is_model = kind in MODEL
         for cause in _causes(
-            operation, before.get(operation, NO_WORK), after.get(operation, NO_WORK)
+            operation,
+            before.get(operation, NO_WORK),
+            after.get(operation, NO_WORK),
+            is_on_both=not is_model or all(name in side for side in roles),
         ):
             key = ("model" if is_model else kind, name, cause.why)
             known = found.get(key)
@@ -130,15 +146,17 @@ def _merged(one: Cause, other: Cause) -> Cause:
     )
 
 
-def _causes(operation: Operation, before: Work, after: Work) -> Sequence[Cause]:
+def _causes(
+    operation: Operation, before: Work, after: Work, *, is_on_both: bool
+) -> Sequence[Cause]:
     kind, name = operation
-    label = "model" if kind in _MODEL else kind
+    label = "model" if kind in MODEL else kind
     change_ns = after.waited_ns - before.waited_ns
     if kind not in _COUNTED:
         return [Cause(label, name, "time", change_ns, before.waited_ns, after.waited_ns)]
     is_known = all(one.busy_ns or not one.waited_ns for one in (before, after))
     if not before.calls or not after.calls or not is_known:
-        if kind in _MODEL or not is_known:
+        if (kind in MODEL and is_on_both) or not is_known:
             # Calls that one side tells the first token of, and the other does not; or waits that
             # nothing took.
             return [Cause(label, name, "duration", change_ns, before.waited_ns, after.waited_ns)]
