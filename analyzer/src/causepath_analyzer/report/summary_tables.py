@@ -16,6 +16,7 @@ from causepath_analyzer.report.formatting import (
     fitted,
     harmless,
     hours,
+    moment,
     money,
     percent,
 )
@@ -184,7 +185,7 @@ def beside(summary: Summary, marks: Marks) -> list[Text]:
 def _over_time(periods: Sequence[Stretch], marks: Marks) -> str:
     """Draws the part of the input that caches had, a column for each period."""
     told = [one for one in periods if one.cache_share is not None]
-    if len(told) < 2:
+    if len(told) < 2 or not moment(told[0].start_ns):
         return ""
     heights = "0123456789" if marks.ascii_only else " ▁▂▃▄▅▆▇█"
     length_ns = told[0].end_ns - told[0].start_ns

@@ -40,6 +40,7 @@ from causepath_analyzer.report.summary_tables import (
 from causepath_analyzer.report.waterfall import Marks
 
 _ROWS = 8
+_WIDTH = 80
 _FEW_ROWS = 5
 _LEFT = 40
 _SIDE_BY_SIDE = 76
@@ -76,14 +77,13 @@ def summary_text(
 def _headline(summary: Summary) -> list[Text]:
     wall = summary.wall_ns
     line = Text(count(summary.traces, "run"), style="title")
-    line.append(
-        f"  wall p50 {duration(wall.p50)}  p95 {duration(wall.p95)}  p99 {duration(wall.p99)}"
-        f"  mean {duration(wall.mean)}",
-        style="plain",
-    )
+    told = f"  wall p50 {duration(wall.p50)}  p95 {duration(wall.p95)}  p99 {duration(wall.p99)}"
+    mean, cost = f"  mean {duration(wall.mean)}", ""
     if summary.cost_usd is not None:
         least = "at least " if summary.is_lower_bound else ""
-        line.append(f"  {least}{money(summary.cost_usd / summary.traces)}/run", style="plain")
+        cost = f"  {least}{money(summary.cost_usd / summary.traces)}/run"
+    fits = len(line.plain) + len(told) + len(mean) + len(cost) <= _WIDTH
+    line.append(f"{told}{mean if fits else ''}{cost}", style="plain")
     lines = [line]
     first, last = moment(summary.first_ns), moment(summary.last_ns)
     if first and last:
