@@ -15,7 +15,7 @@ from causepath_analyzer.analyses.proof.over_runs import CacheTrial, Call, HitRat
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.jobs.share import Task, rows_of
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.report.json import report_json
 from causepath_analyzer.report.summary_text import summary_text
 from causepath_analyzer.report.waterfall import BLOCKS
@@ -234,3 +234,24 @@ def test_any_split_of_the_runs_tells_the_same() -> None:
             some.add(trace)
         whole.join(some)
     assert whole.elsewhere() == elsewhere(traces)
+
+
+def test_digests_of_any_length_can_be_sent() -> None:
+    traces = [replace(trace, spans=tuple(map(longer, trace.spans))) for trace in runs(*FOUR)]
+    orders = Orders()
+    for trace in traces:
+        orders.add(trace)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(orders), type=Orders)
+    assert sent.elsewhere() == elsewhere(traces)
+    assert [one.title for one in found_in(traces)] == ["keep the results of get_tax over runs"]
+
+
+def longer(span: Span) -> Span:
+    """The span with digests of sixteen bytes."""
+    tool = span.tool_call
+    if tool is None or tool.arguments is None or tool.result is None:
+        return span
+    given, got = (
+        replace(one, digest=one.digest << 96 | one.digest) for one in (tool.arguments, tool.result)
+    )
+    return replace(span, tool_call=replace(tool, arguments=given, result=got))

@@ -16,7 +16,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, is_inside, only_looks, where_of
-from causepath_analyzer.analyses.proof.over_runs import agent_of
+from causepath_analyzer.analyses.proof.over_runs import agent_of, digest_of
 from causepath_analyzer.analyses.replay.change import Sooner
 from causepath_analyzer.model import NO_SPAN
 
@@ -40,7 +40,7 @@ def early_starts(facts: Facts) -> Iterator[Candidate]:
         tool = span.tool_call
         if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
             continue
-        name, digest = tool.name or span.name, tool.arguments.digest
+        name, digest = tool.name or span.name, digest_of(tool.arguments)
         times = usual.get(name, {}).get(digest, 0)
         if not times or (name, digest) in seen:
             continue

@@ -12,7 +12,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent
 from causepath_analyzer.analyses.findings.rule import Candidate, seconds
 from causepath_analyzer.analyses.proof.independence import failed, only_looks, where_of
-from causepath_analyzer.analyses.proof.over_runs import Again, CacheTrial, Call, task_of
+from causepath_analyzer.analyses.proof.over_runs import Again, CacheTrial, Call, digest_of, task_of
 from causepath_analyzer.analyses.proof.recorded_words import changes_by_itself, outcome_of
 from causepath_analyzer.analyses.replay.change import Cached
 
@@ -37,7 +37,7 @@ def had_before(facts: Facts) -> Iterator[Candidate]:
         tool = span.tool_call
         if tool is None or tool.arguments is None or tool.result is None:
             continue
-        name, digest = tool.name or span.name, tool.arguments.digest
+        name, digest = tool.name or span.name, digest_of(tool.arguments)
         known = again.get(name)
         if known is None or (name, digest) in seen or tool.inferred or tool.ambiguous > 1:
             continue
@@ -68,7 +68,7 @@ def _before(calls: tuple[Call, ...], facts: Facts, i: int, task: int) -> Call | 
 def _candidate(facts: Facts, i: int, name: str, known: Again, before: Call) -> Candidate:
     span = facts.trace.spans[i]
     tool = span.tool_call
-    times = len(known.same[tool.arguments.digest]) if tool is not None and tool.arguments else 0
+    times = len(known.same[digest_of(tool.arguments)]) if tool is not None and tool.arguments else 0
     where = where_of(facts.trace, (i,))
     return Candidate(
         title=f"keep the results of {name} over runs",

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import Content, Trace
 
 FEWEST_RUNS: Final = 10
 """So many runs have to begin alike before something is usual for them."""
@@ -79,6 +79,11 @@ class Looks(Struct):
         self.kept = sum(map(len, self.calls.values()))
 
 
+def digest_of(content: Content) -> int:
+    """Gives the digest of `content`, of whatever length it is, as a number of eight bytes."""
+    return content.digest % _DIGESTS
+
+
 def agent_of(trace: Trace) -> str:
     """Names the agent of a run, and the service that it is in."""
     root = trace.spans[trace.main_root]
@@ -119,7 +124,7 @@ class OverRuns(Struct):
             tool = span.tool_call
             if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
                 continue
-            name, digest = tool.name or span.name, tool.arguments.digest
+            name, digest = tool.name or span.name, digest_of(tool.arguments)
             made.setdefault(name, {})[digest] = 1
             if tool.result is None or task is None or span.error is not None:
                 continue
@@ -127,7 +132,7 @@ class OverRuns(Struct):
                 kept = self.looks.get(name)
                 if kept is None:
                     kept = self.looks[name] = Looks()
-                kept.add(digest, Call(span.ended_ns, tool.result.digest, task, run))
+                kept.add(digest, Call(span.ended_ns, digest_of(tool.result), task, run))
         self._count({agent: 1}, {agent: made})
 
     def join(self, other: "OverRuns") -> None:
