@@ -35,6 +35,18 @@ SAVE = "save 410 ms; how many are needed is not in the trace."
         ("ttft=5 generated=10 tokens=900/1000", []),  # whoever read it held it up
         ("ttft=5 tokens=900/1000 error=Overloaded", []),
         ("ttft=5 tokens=900/1000/0/0/1001", []),  # it cannot be
+        (  # for 1.5 s of it the stream stood still, and for 2.6 s it was written
+            "ttft=5 generated=45 tokens=900/1000 finish=stop blocks=a>b stream=60/4/15",
+            [],
+        ),
+        (  # for 1 s
+            "ttft=5 generated=45 tokens=900/1000 finish=stop blocks=a>b stream=60/4/10",
+            [
+                f"{WRITTEN} Every 100 tokens fewer {SAVE}".replace("4.1", "3.0").replace(
+                    "410", "300"
+                )
+            ],
+        ),
     ],
 )
 def test_long_answers(facts: str, expected: list[str]) -> None:

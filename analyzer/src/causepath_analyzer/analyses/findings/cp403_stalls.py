@@ -12,6 +12,8 @@ waited for an event (the plugin does), and the whole answer is text, can these b
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec import Struct
+
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import is_inside, where_of
@@ -33,17 +35,32 @@ def stalls(facts: Facts) -> Iterator[Candidate]:
     if trace.untrusted:
         return
     for i in facts.numbers.get("llm", ()):
-        told = trace.spans[i].model_call
-        if told is None or told.transport is None or facts.kinds.calls[i] != i:
+        if trace.spans[i].error is not None or facts.kinds.calls[i] != i:
             continue
-        gap_ns = told.transport.longest_gap_ns
-        if gap_ns is None or gap_ns < facts.limits.tool_ns or trace.spans[i].error is not None:
-            continue
-        usual_ns = _usual_ns(told)
-        if usual_ns is None or gap_ns < _SLOWER * usual_ns or not _is_plain_text(told):
-            continue
-        if not _may_be_held_up(facts, i, gap_ns):
-            yield _candidate(facts, i, gap_ns, usual_ns)
+        found = stall(facts, i)
+        if found is not None and not _may_be_held_up(facts, i, found.gap_ns):
+            yield _candidate(facts, i, found.gap_ns, found.usual_ns)
+
+
+class Stall(Struct, frozen=True):
+    """The longest wait for an event of a stream, and the mean of the others."""
+
+    gap_ns: int
+    usual_ns: int
+
+
+def stall(facts: Facts, call: int) -> Stall | None:
+    """Finds the wait for which the stream of `call` stood still in the middle of a text."""
+    told = facts.trace.spans[call].model_call
+    if told is None or told.transport is None:
+        return None
+    gap_ns = told.transport.longest_gap_ns
+    if gap_ns is None or gap_ns < facts.limits.tool_ns:
+        return None
+    usual_ns = _usual_ns(told)
+    if usual_ns is None or gap_ns < _SLOWER * usual_ns or not _is_plain_text(told):
+        return None
+    return Stall(gap_ns, usual_ns)
 
 
 def _usual_ns(told: ModelCall) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.cp403_stalls import stall
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.path.usage import contradicts_itself, is_hasty
 from causepath_analyzer.analyses.proof.independence import failed, where_of
@@ -33,9 +34,11 @@ def long_answers(facts: Facts) -> Iterator[Candidate]:
             if call != NO_SPAN:
                 length_ns = section.end_ns - section.start_ns
                 written_ns[call] = written_ns.get(call, 0) + length_ns
-    for call, ns in written_ns.items():
+    for call, waited_ns in written_ns.items():
         span = trace.spans[call]
         told = span.model_call
+        paused = stall(facts, call)
+        ns = waited_ns if paused is None else max(0, waited_ns - paused.gap_ns)
         if ns < least_ns or _MOSTLY * ns < span.duration_ns or failed(span):
             continue
         if told is None or told.tokens is None or told.partial or told.tokens.output < _FEWEST:
@@ -86,7 +89,8 @@ RULE: Final = Rule(
     evidence=(
         "proved: on the path, the time after the first token is 3 s (llm) or more and half of the "
         "call. Nothing is said where the first token is not known, of answers that nobody counted, "
-        "of less than 100 tokens, or of the time that whoever read the stream held it up."
+        "of less than 100 tokens, or of the time that the stream stood still or was held up by "
+        "whoever read it."
     ),
     saving=(
         "Not known: how many of the tokens are needed is not in the trace. Said is what 100 fewer "

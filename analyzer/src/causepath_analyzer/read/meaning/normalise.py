@@ -178,7 +178,6 @@ def of_parts(
         resource.program,
         told.run_outcome,
         told.left_open,
-        told.exceeded,
     )
 
 
@@ -232,7 +231,6 @@ class Meaning(Struct, frozen=True, gc=False):
     is_inferred: bool = False
     run_outcome: RunOutcome | None = None
     left_open: bool = False
-    exceeded: tuple[str, ...] = ()
 
 
 def meaning(
@@ -288,7 +286,6 @@ def meaning(
         "run_inferred" in facts and flag(facts["run_inferred"]) is True,
         _one_of(_OUTCOMES_OF_RUNS, facts["run_outcome"]) if "run_outcome" in facts else None,
         "unfinished" in facts and flag(facts["unfinished"]) is True,
-        _kinds_of_budgets(facts["exceeded"]) if "exceeded" in facts else (),
     )
 
 
@@ -557,14 +554,6 @@ def _texts(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         return None
     return tuple(value)
-
-
-def _kinds_of_budgets(value: object) -> tuple[str, ...]:
-    """Reads the kinds in a list, each once; what is no word is none."""
-    return tuple(sorted({text for text in _texts(value) or () if _KIND.fullmatch(text)}))
-
-
-_KIND: Final = re.compile(r"[a-z_]{1,20}")
 
 
 def _list_of_blocks(value: object) -> tuple[Block, ...] | None:

@@ -300,7 +300,6 @@ def span(
         resource.program,
         meaning.run_outcome,
         meaning.left_open,
-        meaning.exceeded,
     )
 
 
