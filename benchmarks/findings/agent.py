@@ -157,24 +157,28 @@ class Talk:
         return client.chat.completions.create
 
     def _request(self) -> dict[str, Any]:
-        names = [tool.called for tool in self.tools]
+        told = [(tool.called, tool.about) for tool in self.tools]
         schema = {"type": "object", "properties": {}}
         request: dict[str, Any] = {"model": self.model, "messages": list(self.messages)}
         if self.agent.sdk == "anthropic":
             request["max_tokens"] = 4_000
             if self.system is not None:
                 request["system"] = self.system
-            if names:
+            if told:
                 request["tools"] = [
-                    {"name": name, "description": name, "input_schema": schema} for name in names
+                    {"name": name, "description": about, "input_schema": schema}
+                    for name, about in told
                 ]
             return request
         if self.system is not None:
             request["messages"].insert(0, {"role": "system", "content": self.system})
-        if names:
+        if told:
             request["tools"] = [
-                {"type": "function", "function": {"name": name, "parameters": schema}}
-                for name in names
+                {
+                    "type": "function",
+                    "function": {"name": name, "description": about, "parameters": schema},
+                }
+                for name, about in told
             ]
         return request
 
@@ -220,22 +224,32 @@ class Talk:
 # -- tools
 
 
-def tool(name: str, *results: Any, seconds: float = 0.2, read_only: bool | None = None) -> Tool:
+def tool(
+    name: str,
+    *results: Any,
+    seconds: float = 0.2,
+    read_only: bool | None = None,
+    first: float = 0.0,
+    about: str = "",
+) -> Tool:
     """A tool that waits, then returns the next of `results`; an exception among them is raised.
 
-    The last one is for all calls that remain; a function of the arguments is called.
+    The last one is for all calls that remain; a function of the arguments is called. The `first`
+    call takes so many seconds more.
     """
     left = list(results)
     lock = threading.Lock()
 
     def called(**arguments: Any) -> str:
+        nonlocal first
         with lock:
+            waited, first = seconds + first, 0.0
             result = left.pop(0) if len(left) > 1 else left[0]
-        time.sleep(seconds)
+        time.sleep(waited)
         return _result(result, arguments)
 
     made: Any = causepath.tool(called, name=name, read_only=read_only)
-    return _Named(made, name)
+    return _Named(made, name, about)
 
 
 def atool(name: str, *results: Any, seconds: float = 0.2) -> Tool:
@@ -259,8 +273,8 @@ def _result(result: Any, arguments: dict[str, Any]) -> str:
 class _Named:
     """A tool and its name."""
 
-    def __init__(self, function: Callable[..., Any], called: str) -> None:
-        self.function, self.called = function, called
+    def __init__(self, function: Callable[..., Any], called: str, about: str = "") -> None:
+        self.function, self.called, self.about = function, called, about or called
 
     def __call__(self, **arguments: Any) -> Any:
         return self.function(**arguments)

@@ -11,7 +11,7 @@ from tests.support.script import Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.findings.agent import Agent
+    from benchmarks.findings.agent import Agent, Tool
     from tests.support.script import Reply
 
 DONE = says("That is all there is to say about it.")
@@ -575,6 +575,64 @@ def a_plan_that_is_followed(agent: Agent) -> None:
         tool("read_plan", doors + "Keep the doors shut. " * 1_200, seconds=0.05),
         tool("open_door", "it is open", seconds=0.05),
     )
+
+
+# -- CP303: tools that are declared and never used
+
+AT_LENGTH = "Answers whatever is asked about the house, its rooms and its doors, at any time. " * 40
+"""A declaration of eight hundred tokens."""
+LOOK = asks(("get_orders", {"customer": "C-1"}))
+
+
+def _answers(number: int) -> list[Reply]:
+    return [says(f"This is answer {n}.") for n in range(number)]
+
+
+def _asked(agent: Agent, questions: int, *tools: Tool) -> None:
+    talk = agent.talk(tool("get_orders", "tea", seconds=0.02), *tools)
+    for n in range(questions):
+        said = talk.say(f"And what about {n * n + 3}?")
+        while said.calls:
+            said = talk.tell(in_sequence(said.calls, talk.tools))
+
+
+@has("CP303", LOOK, *_answers(11), undecided=("CP304",))
+def one_of_two(agent: Agent) -> None:
+    """one of two tools is never asked for"""
+    _asked(agent, 11, tool("describe_house", "it is red", about=AT_LENGTH))
+
+
+@has("CP303", LOOK, *_answers(13), undecided=("CP304",))
+def three_of_four(agent: Agent) -> None:
+    """three of four"""
+    names = "describe_house", "describe_garden", "describe_roof"
+    _asked(agent, 13, *[tool(name, "it is red", about=AT_LENGTH) for name in names])
+
+
+@lacks(
+    "CP303",
+    LOOK,
+    *_answers(9),
+    asks(("describe_house", {"of": "Ines"})),
+    says("It is red."),
+    says("This was all."),
+    undecided=("CP304",),
+)
+def used_at_last(agent: Agent) -> None:
+    """it is asked for in one of the last turns"""
+    _asked(agent, 11, tool("describe_house", "it is red", about=AT_LENGTH))
+
+
+@lacks("CP303", LOOK, *_answers(4), undecided=("CP304",))
+def a_few_calls(agent: Agent) -> None:
+    """a few calls show little"""
+    _asked(agent, 4, tool("describe_house", "it is red", about=AT_LENGTH))
+
+
+@lacks("CP303", LOOK, *_answers(11), undecided=("CP304",))
+def a_short_declaration(agent: Agent) -> None:
+    """a declaration of a few words"""
+    _asked(agent, 11, tool("describe_house", "it is red"))
 
 
 # -- CP304: prompts are what the run costs

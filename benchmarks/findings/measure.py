@@ -155,7 +155,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         for content in (False, True):
             hits, wrong, present = counted([o for o in outcomes if o.content is content], wanted)
             lines.append(
-                f"| `{code}` | {'on' if content else 'off'} | {present} | {hits} | {wrong} "
+                f"| {_named(code)} | {'on' if content else 'off'} | {present} | {hits} | {wrong} "
                 f"| {_share(hits, hits + wrong)} | {_share(hits, present)} |"
             )
     off = [one for one in outcomes if not one.content]
@@ -166,6 +166,10 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         "brackets 95 % intervals (Wilson).",
     ]
     return [*lines, *_misses(outcomes)]
+
+
+def _named(code: str) -> str:
+    return code if code == "all" else f"`{code}`"
 
 
 def _misses(outcomes: Sequence[Outcome]) -> list[str]:

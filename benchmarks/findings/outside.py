@@ -88,6 +88,65 @@ def few_tokens(agent: Agent) -> None:
     agent.loop("How often?", stream=True)
 
 
+def _chain(turns: int) -> list[object]:
+    asked = [asks(("open_door", {"door": f"d{n * n + 7}k"})) for n in range(turns)]
+    return [*asked, DONE]
+
+
+def _doors(turns: int) -> list[str]:
+    return [f"behind it is door d{n * n + 7}k" for n in range(1, turns + 1)]
+
+
+# -- CP402: an answer that was waited for as a whole
+
+IN_FULL = Usage(300, 420)
+
+
+@has("CP402", says(WORDS, WRITING, IN_FULL))
+def as_a_whole(agent: Agent) -> None:
+    """a long answer that is not streamed"""
+    agent.loop("Tell me all about the ferry.")
+
+
+@has("CP402", asks(("get_timetable", {"line": "2"})), says(WORDS, WRITING, IN_FULL))
+def after_a_tool(agent: Agent) -> None:
+    """the last answer of a loop that streams nothing"""
+    agent.loop("Tell me all about line 2.", tool("get_timetable", "every ten minutes"))
+
+
+@has("CP402", says("Ask me."), says(WORDS, WRITING, IN_FULL))
+def the_last_of_a_talk(agent: Agent) -> None:
+    """the last answer of a talk"""
+    talk = agent.talk(system="You love details.")
+    talk.say("May I ask something?")
+    talk.say("Tell me all about the ferry.")
+
+
+@lacks("CP402", says(WORDS, Latency(before_headers=0.9, per_delta=0.04), IN_FULL))
+def it_is_streamed(agent: Agent) -> None:
+    """the answer is streamed"""
+    agent.loop("Tell me all about the ferry.", stream=True)
+
+
+@lacks("CP402", says("Eight a day.", Latency(before_headers=3.4), Usage(300, 5)))
+def a_short_answer(agent: Agent) -> None:
+    """a short answer, all of which comes at once in any case"""
+    agent.loop("How often does it leave?")
+
+
+@lacks("CP402", says(WORDS, WRITING, IN_FULL), says("Shorter: eight a day."))
+def a_draft(agent: Agent) -> None:
+    """a long draft that nobody is shown"""
+    draft = agent.ask("Tell me all about the ferry.")
+    agent.ask(f"Make this shorter: {draft}")
+
+
+@lacks("CP402", says(WORDS, Latency(before_headers=0.3, per_delta=0.01), IN_FULL))
+def soon_there(agent: Agent) -> None:
+    """a long answer that is soon there"""
+    agent.loop("Tell me all about the ferry.")
+
+
 # -- CP403: a stream that stood still
 
 STEADY = "It takes bikes along and leaves at eight. " * 14
@@ -326,6 +385,30 @@ def given_up_while_a_tool_runs(agent: Agent) -> None:
     agent.far(keepalive_expiry=0.2).loop("Orders of C-1?", tool("get_orders", "tea", seconds=0.6))
 
 
+@has("CP603", *_chain(6))  # type: ignore[arg-type]
+def a_tool_that_loads_something(agent: Agent) -> None:
+    """the first call of a tool loads something"""
+    doors = tool("open_door", *_doors(6), seconds=0.06, first=1.8)
+    agent.loop("Go through the doors from d7k on.", doors)
+
+
+@lacks("CP603", *_chain(6))  # type: ignore[arg-type]
+def always_slow(agent: Agent) -> None:
+    """a tool that is slow each time"""
+    agent.loop("Go through the doors from d7k on.", tool("open_door", *_doors(6), seconds=0.9))
+
+
+@lacks("CP603", *_chain(6))  # type: ignore[arg-type]
+def more_to_do_at_first(agent: Agent) -> None:
+    """the first call has more to do, and returns more"""
+    plan = (
+        "Behind it is a hall with pictures on all walls, and this is what they show: a ship. " * 9
+    )
+    first, *others = _doors(6)
+    doors = tool("open_door", plan + first, *others, seconds=0.06, first=1.8)
+    agent.loop("Go through the doors from d7k on.", doors)
+
+
 @lacks("CP603", *THREE)
 def a_client_that_is_kept(agent: Agent) -> None:
     """one client, and its connection"""
@@ -348,15 +431,6 @@ def side_by_side_calls(agent: Agent) -> None:
 
 
 # -- CP605: many turns, and many calls of one kind
-
-
-def _chain(turns: int) -> list[object]:
-    asked = [asks(("open_door", {"door": f"d{n * n + 7}k"})) for n in range(turns)]
-    return [*asked, DONE]
-
-
-def _doors(turns: int) -> list[str]:
-    return [f"behind it is door d{n * n + 7}k" for n in range(1, turns + 1)]
 
 
 @has("CP605", *_chain(12))  # type: ignore[arg-type]

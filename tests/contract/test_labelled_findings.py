@@ -21,7 +21,7 @@ from causepath_analyzer.analyses.findings.rules import RULES
 
 FEWEST = 2
 """Agents that have a finding, and that only look like it."""
-NOT_YET = frozenset({"CP104", "CP303", "CP401", "CP402"})
+NOT_YET = frozenset({"CP104", "CP401"})
 """Findings of which there are no labelled runs yet, or that several runs show."""
 
 
