@@ -82,4 +82,6 @@ def refuse_option(option: str, known: Iterable[str]) -> None:
     name = option.partition("=")[0]
     near = get_close_matches(name, list(known), n=1)
     told = f"did you mean {near[0]}?" if near else f"for a file of this name write ./{option}"
+    if near == [name]:
+        told = "it is one of another command"
     raise UsageError(f"unknown option {name if near else option}; {told}")
