@@ -45,7 +45,7 @@ GROWS = [1_000 + 2_000 * n for n in range(12)]
 
 def test_a_conversation_grows() -> None:
     (one,) = found_in(conversation(GROWS), "CP301")
-    assert one.title == "a context that grew 21-fold (1,000 to 21,000 tokens)"
+    assert one.title == "a context that grew 21-fold, to 21,000 tokens"
     # 144,000 tokens at 5 dollars a million are 0.72 dollars, answers 0.0027 dollars.
     assert (
         "Over 12 calls of one conversation the prompt grew from 1,000 to 21,000 tokens, a little "
@@ -159,7 +159,7 @@ def test_an_agent_that_became_slow_over_three_months() -> None:
     found = found_over(weeks(MONTHS))
     assert [n for n, _ in found] == [48, 49, 50, 51]  # those of the last week
     one = found[1][1]
-    assert one.title == "prompts of bot grow from week to week (4,400 to 15,500)"
+    assert one.title == "prompts of bot grew over 13 weeks"
     assert (
         "In 52 runs over 13 weeks the largest prompt of a run went from about 4,400 tokens (the "
         "middle one of the first two weeks) to about 15,500 (of the last two), and its first token "

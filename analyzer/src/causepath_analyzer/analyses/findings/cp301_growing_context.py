@@ -72,7 +72,7 @@ def _in_conversation(facts: Facts, calls: Sequence[int]) -> Iterator[Candidate]:
     spans = facts.trace.spans
     what = "; ".join(one for one in (paid, slower) if one is not None)
     yield Candidate(
-        title=f"a context that grew {now / base:.0f}-fold ({base:,} to {now:,} tokens)",
+        title=f"a context that grew {now / base:.0f}-fold, to {now:,} tokens",
         plural="contexts that grow",
         place=where_of(facts.trace, (calls[0],)) or spans[calls[0]].name,
         spans=tuple(calls),
@@ -153,8 +153,8 @@ def _over_weeks(facts: Facts) -> Iterator[Candidate]:
         )
     name = trace.spans[trace.main_root].name.removeprefix("invoke_agent ")
     yield Candidate(
-        title=f"prompts of {name} grow from week to week ({grown.before:,} to {grown.now:,})",
-        plural=f"prompts of {name} grow from week to week",
+        title=f"prompts of {name} grew over {grown.weeks} weeks",
+        plural=f"prompts of {name} grew over weeks",
         place="over weeks",
         spans=(largest,),
         evidence="likely",

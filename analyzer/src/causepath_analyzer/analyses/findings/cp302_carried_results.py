@@ -221,7 +221,6 @@ def _candidate(
 ) -> Candidate:
     saving = result.saving
     calls, whole = result.calls, saving.tokens or 0
-    each = whole // calls
     paid = (
         ""
         if saving.usd is None
@@ -234,16 +233,16 @@ def _candidate(
     )
     results = "results" if len(result.tools) > 1 else "result"
     return Candidate(
-        title=f"cut the {results} of {name} ({each:,} tokens, carried {calls} times)",
+        title=f"cut the {results} of {name} (carried {calls} times)",
         plural=f"cut results of {name} that later calls carry",
         place=name,
         spans=(*result.tools, result.first),
         evidence=result.evidence,
         why=(
             f"After the call that got it first, {calls} calls of the conversation were sent the "
-            f"{results} of {name} again ({known}): {whole:,} tokens, {result.cached:,} of them "
-            f"from a cache{paid}. How much of it they needed is "
-            "not in the trace."
+            f"{results} of {name} again ({known}), {whole // calls:,} tokens each time. These are "
+            f"{whole:,} tokens, {result.cached:,} of them from a cache{paid}. How much of it "
+            "they needed is not in the trace."
         ),
         fix=(
             f"Let {name} return what is asked for "

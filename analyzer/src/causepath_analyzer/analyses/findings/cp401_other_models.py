@@ -137,8 +137,8 @@ def _candidate(
         else f"For the tokens of this run it costs {best.price:.2g} times as much"
     )
     return Candidate(
-        title=f"try {best.model} in place of {model} (quality not checked)",
-        plural=f"try {best.model} in place of {model} (quality not checked)",
+        title=f"try {best.model} (quality not checked)",
+        plural=f"try {best.model} (quality not checked)",
         place=where_of(facts.trace, (calls[0],)) or spans[calls[0]].name,
         spans=tuple(calls),
         evidence="likely",
