@@ -32,7 +32,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,6 +212,8 @@ class Scenario:
     """In one round of one variant."""
     declared: bool = True
     """Whether the calls are made inside a run, or each of them opens one."""
+    budgeted: bool = False
+    """Whether they are made inside a budget, of all kinds, that none of them uses up."""
 
 
 def always(turns: int, size: int = 40) -> Callable[[int], dict[str, Any]]:
@@ -230,6 +232,7 @@ SMALL = always(1)
 CALLS = [
     Scenario("create, small", (create, create_async), SMALL, 40),
     Scenario("create, a run each", (create, create_async), SMALL, 40, declared=False),
+    Scenario("create, in a budget", (create, create_async), SMALL, 40, budgeted=True),
     Scenario("create, 41 turns", (create, create_async), always(41), 20),
     Scenario("create, 100 KB", (create, create_async), always(41, 5_000), 10),
     Scenario("create, 1 MB", (create, create_async), always(41, 50_000), 6),
@@ -321,12 +324,25 @@ def client_options(variant: Variant) -> dict[str, Any]:
     return options
 
 
+def budget(scenario: Scenario, variant: Variant) -> AbstractContextManager[Any]:
+    if not (scenario.budgeted and variant.ours):
+        return nullcontext()
+    prices = {"m": {"input": 3, "output": 15}}
+    times = dict.fromkeys(("wall", "llm", "tool"), "24h")
+    return causepath.budget(**times, tokens="999M", cost=999, turns=10**9, prices=prices)
+
+
 def seconds_a_call(scenario: Scenario, variant: Variant, deltas: int) -> float:
     """The median of one round."""
     http = httpx.Client(transport=InProcess(deltas))
     options = client_options(variant)
     run = causepath.agent("benchmark") if scenario.declared else nullcontext()
-    with in_force(variant), run, anthropic.Anthropic(http_client=http, **options) as client:
+    with (
+        in_force(variant),
+        run,
+        budget(scenario, variant),
+        anthropic.Anthropic(http_client=http, **options) as client,
+    ):
         taken = []
         for number in range(scenario.calls + 2):
             ask = scenario.ask(number)

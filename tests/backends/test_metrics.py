@@ -662,6 +662,24 @@ def test_a_panel_shows_what_the_analyzer_says_of_the_same_spans(
             assert found == pytest.approx(answer, rel=1e-6)
 
 
+def test_budgets_that_a_program_has_used_up_are_counted(tmp_path: Path) -> None:
+    kinds = {"causepath.budget.exceeded": ["tokens", "wall"], "gen_ai.agent.name": "a"}
+    over = span("invoke_agent a", 1, {"causepath.category": "agent", **kinds})
+    kept = span("invoke_agent b", 1, {"causepath.category": "agent", "gen_ai.agent.name": "b"})
+    with collector_running(tmp_path, "metrics", METRICS_INTERVAL="1s") as collector:
+        collector.send(of_service("s", over, kept))
+
+        def counted() -> list[tuple[str, str]]:
+            with urllib.request.urlopen(collector.metrics_url, timeout=10) as answer:
+                text = answer.read().decode()
+            labels = r'gen_ai_agent_name="(\w+)"'
+            return re.findall(
+                rf"(?m)^causepath_budgets_exceeded_total{{.*{labels}.*}} (\S+)$", text
+            )
+
+        assert eventually(counted, bool) == [("a", "1")]
+
+
 def test_a_counter_begins_at_0_so_that_its_first_event_counts(watched: Watched) -> None:
     for counter in (
         'traces_span_metrics_calls_total{service_name="web", status_code="STATUS_CODE_ERROR"}',

@@ -21,6 +21,7 @@ LINKS: Final = frozenset((LINK, LINK_TYPE))
 RUN_INFERRED: Final = "causepath.run.inferred"
 RUN_OUTCOME: Final = "causepath.run.outcome"
 UNFINISHED: Final = "causepath.unfinished"
+BUDGET_EXCEEDED: Final = "causepath.budget.exceeded"
 TOOL_INFERRED: Final = "causepath.tool.inferred"
 TOOL_AMBIGUOUS: Final = "causepath.tool.ambiguous"
 USAGE_PARTIAL: Final = "causepath.usage.partial"
@@ -765,6 +766,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "run_inferred": (RUN_INFERRED,),
     "run_outcome": (RUN_OUTCOME,),
     "unfinished": (UNFINISHED,),
+    "exceeded": (BUDGET_EXCEEDED,),
     "ambiguous": (TOOL_AMBIGUOUS,),
     "read_only": (TOOL_READ_ONLY,),
 }

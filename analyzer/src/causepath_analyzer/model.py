@@ -298,6 +298,9 @@ class Span(Struct, frozen=True, gc=False):
     """What whoever wrote the span says that the run came to; ``None`` also where it ended well."""
     left_open: bool = False
     """It had not ended when its program did, or nobody has written that it ended."""
+    exceeded: tuple[str, ...] = ()
+    """The kinds of limits that the program itself had set for what is in it, and that were used
+    up."""
 
     @property
     def duration_ns(self) -> int:
@@ -375,6 +378,11 @@ class Trace(Struct, frozen=True, gc=False):
     @property
     def wall_ns(self) -> int:
         return self.end_ns - self.start_ns
+
+    @property
+    def exceeded(self) -> list[str]:
+        """The kinds of limits that the program itself had set in the run, and that were used up."""
+        return sorted({kind for span in self.spans for kind in span.exceeded})
 
     @property
     def main_root(self) -> int:

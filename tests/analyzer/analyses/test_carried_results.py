@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.rule import Finding
+from causepath_analyzer.model import Trace
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn, found_in
 
@@ -137,28 +138,33 @@ def test_by_counts_nothing_is_said_of_what_is_not_known(was: str, now: str) -> N
     assert found(drawing.replace(was, now)) == []
 
 
-def test_many_results_of_one_tool_are_one_finding() -> None:
-    trace = drawn(agent((*[3_000] * 3, *[100] * 6), digests=True), unit_ns=SECOND)
-    spans = [
-        replace(span, tool_call=replace(span.tool_call, name="fetch")) if span.tool_call else span
-        for span in trace.spans
-    ]
-    (one,) = found_in(build(spans), "CP302")
+def slow(drawing: str) -> Trace:
+    """The same where each call waits a millisecond for every token that it was given, and every
+    tool is called fetch."""
+    spans = []
+    for span in drawn(drawing, unit_ns=15 * SECOND).spans:
+        call, tool = span.model_call, span.tool_call
+        if call is not None and call.tokens is not None:
+            call = replace(call, ttft_ns=call.tokens.input * MS)
+        if tool is not None:
+            tool = replace(tool, name="fetch")
+        spans.append(replace(span, model_call=call, tool_call=tool))
+    return build(spans)
+
+
+@pytest.mark.parametrize("digests", [BY_DIGESTS, BY_COUNTS])
+def test_many_results_of_one_tool_are_one_finding(digests: bool) -> None:
+    """What they save adds up: each of their tokens is waited for."""
+    (one,) = found_in(slow(agent((*[3_000] * 3, *[100] * 6), digests=digests)), "CP302")
     assert one.title == "cut results of fetch that later calls carry, 3 times"
     assert one.saving.tokens == 3_000 * (8 + 7 + 6)
+    assert one.saving.ns == 3_000 * (8 + 7 + 6) * MS
 
 
 @pytest.mark.parametrize("digests", [BY_DIGESTS, BY_COUNTS])
 def test_first_tokens_come_sooner_where_calls_show_that_they_follow_the_prompt(
     digests: bool,
 ) -> None:
-    """Each call waits a millisecond for every token that it was given."""
-    spans = []
-    for span in drawn(agent(PAGE, digests=digests), unit_ns=15 * SECOND).spans:
-        call = span.model_call
-        if call is not None and call.tokens is not None:
-            span = replace(span, model_call=replace(call, ttft_ns=call.tokens.input * MS))
-        spans.append(span)
-    (one,) = found_in(build(spans), "CP302")
+    (one,) = found_in(slow(agent(PAGE, digests=digests)), "CP302")
     assert one.saving.ns == 60 * SECOND
     assert (one.at_most, one.replayed) == (True, True)

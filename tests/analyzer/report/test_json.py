@@ -83,6 +83,7 @@ def test_report() -> None:
                 "after_ns": 0,
                 "status": "ok",
                 "error": None,
+                "over_budget": [],
                 "path": [
                     section("research", 0, 1, "agent", "time"),
                     section("one", 1, 2, "first_token", "time"),

@@ -176,8 +176,9 @@ def check(
     Budgets are `wall`, `perceived` (until the last answer begins), `path.KIND` (wall time spent on
     tool, llm, first_token, retry, ...), `tokens.input`, `tokens.output`, `tokens.cache_read`,
     `tokens.cache_write`, `tokens.reasoning`, `tokens.total`, `calls.llm`, `calls.tool`, `turns`,
-    `cost`, `findings` (how many opportunities a run may have) and `failed` (0: each run has to end
-    well); of each call `first_token`, `call.llm` and `call.tool`; of all runs `error_rate` and
+    `cost`, `findings` (how many opportunities a run may have), `failed` (0: each run has to end
+    well) and `over_budget` (limits that the program had set itself and that were used up); of each
+    call `first_token`, `call.llm` and `call.tool`; of all runs `error_rate` and
     `cache_read_share`.
     """
     settings = wanted.settings(config)

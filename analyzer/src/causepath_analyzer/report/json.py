@@ -133,6 +133,8 @@ class _Trace(Struct):
     status: Status
     error: str | None
     """The type or the message of the error that a run which did not end well ended with."""
+    over_budget: list[str]
+    """The kinds of limits that the program itself had set, and that were used up."""
     path: list[_Section]
     wall: Mapping[Kind, int]
     sum: Mapping[Category, int]
@@ -397,6 +399,7 @@ def _trace(view: RunView) -> _Trace:
         after_ns=trace.after_ns,
         status=run.ending.status,
         error=run.ending.error,
+        over_budget=trace.exceeded,
         path=[
             _Section(
                 span_id=spans[s.span].span_id if s.span != NO_SPAN else None,

@@ -79,6 +79,7 @@ def overview(view: RunView, marks: Marks) -> list[Text]:
         _headline(view, marks),
         *_when(view.run),
         *_ending(view, marks),
+        *_over_budget(view),
         Text(),
         *waterfall(view, marks),
         *_waits(view),
@@ -139,6 +140,12 @@ def _ending(view: RunView, marks: Marks) -> list[Text]:
     if view.left_open is not None:
         told += f", while in {harmless(view.left_open)}"
     return [Text(fitted(told, min(marks.width, cell_len(told))), style="bad")]
+
+
+def _over_budget(view: RunView) -> list[Text]:
+    """Says which limits that the program itself had set were used up."""
+    exceeded = view.run.trace.exceeded
+    return [Text(f"over its own budget: {', '.join(exceeded)}", style="bad")] if exceeded else []
 
 
 def _waits(view: RunView) -> list[Text]:

@@ -118,6 +118,8 @@ def _note(row: ShownRow, marks: Marks) -> str:
     notes = [letter] if letter else []
     if span.error is not None:
         notes.append(harmless(span.error, ascii_only=marks.ascii_only))
+    elif span.exceeded:
+        notes.append("over budget")
     elif span.model_call is not None and span.model_call.ttft_ns is not None:
         notes.append(f"TTFT {span.model_call.ttft_ns / 1e9:.2f}")
     elif span.tool_call is not None and span.tool_call.inferred:

@@ -186,6 +186,26 @@ def test_limits_by_a_baseline(
     assert (result.verdict, result.limit) == (verdict, round(limit_s * S))
 
 
+@pytest.mark.parametrize(
+    ("runs", "before", "now_s", "verdict", "why", "needed"),
+    [
+        (101, 201, 10, "pass", None, None),
+        (101, 201, 13, "fail", None, None),
+        (101, 201, 11, "inconclusive", "101 runs: too few to tell", None),
+        (40, 201, 10, "inconclusive", TOO_FEW, 59),
+        (40, 201, 13, "fail", None, None),  # even of so few more are slower than there may be
+        (101, 40, 10, "pass", None, None),
+        (101, 40, 13, "inconclusive", f"the baseline has {TOO_FEW}", None),
+    ],
+)
+def test_a_percentile_against_a_baseline(
+    runs: int, before: int, now_s: float, verdict: str, why: str | None, needed: int | None
+) -> None:
+    budget = wording("p(95) wall < +10% and +200ms", "here")
+    (result,) = checked([budget], spread(runs, now_s), spread(before, 10)).budgets
+    assert (result.verdict, result.why, result.needed) == (verdict, why, needed)
+
+
 def test_several_estimates_are_as_seldom_wrong_together_as_one() -> None:
     one = wording("p(50) wall < 10.45s", "here")
     alone = checked([one], spread(60, 10)).budgets[0]

@@ -107,6 +107,7 @@ class Sample(Struct, frozen=True):
     """The instrumentations that wrote its spans, each with its version where that is known."""
 
 
+OUR_SCOPE: Final = "causepath"
 _SPLIT: Final = ("first_token", "generation")
 MODEL: Final[tuple[Kind, ...]] = (*_SPLIT, "llm")
 """The kinds of work that are calls of a model, which can be split or not."""
@@ -184,6 +185,14 @@ def _findings(run: Run) -> Used:
     return Used(len(run.findings), "findings whose rule failed" if run.faults else None)
 
 
+def _over_budget(run: Run) -> Used:
+    """Counts the kinds of limits that the program had set for the run and that were used up, which
+    our plugin alone writes."""
+    found = len(run.trace.exceeded)
+    told = found or any(span.scope == OUR_SCOPE for span in run.trace.spans)
+    return Used(found, None if told else "runs that the plugin did not write")
+
+
 def _perceived(run: Run) -> Used:
     """Measures until the last answer began to come: a person who waits for it sees nothing before.
     An answer that came at once was there at its end."""
@@ -220,6 +229,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "cost": Measure("usd", _cost, of_calls=True),
     "findings": Measure("findings", _findings),
     "perceived": Measure("ns", _perceived),
+    "over_budget": Measure("calls", _over_budget),
     "failed": Measure("calls", lambda run: Used(int(run.ending.status != "ok"))),
 }
 """What a run used, by the name that it has in settings and on the command line."""

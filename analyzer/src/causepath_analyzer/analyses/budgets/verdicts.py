@@ -220,6 +220,7 @@ def _held(
     seen = _seen(budget, samples)
     before: Interval | None = None
     limit: Amount | None
+    known: Sequence[_Seen] = ()
     if isinstance(budget.limit, Relative):
         known = _seen(budget, baseline or ())
         before = _estimate(budget, known, error) if known else None
@@ -250,6 +251,8 @@ def _held(
         if verdict == "inconclusive" and (why is None or isfinite(interval.high)):
             needed = _needed(budget, interval, apart, allowed, len(seen), error, before is not None)
             why = _too_few(budget, interval, len(seen))
+            if before is not None and _is_whole(interval) and not _is_whole(before):
+                why, needed = f"the baseline has {_too_few(budget, before, len(known))}", None
     elif budget.aggregate == "sum":
         ranges = [amount for one in seen for amount in one.amounts]
         total, verdict = _summed(budget.sign, ranges, limit)
@@ -504,12 +507,14 @@ def _amount(budget: Budget, allowed: Interval | None) -> Amount | None:
     return round(allowed.value)
 
 
+def _is_whole(interval: Interval) -> bool:
+    return isfinite(interval.low) and isfinite(interval.high)
+
+
 def _too_few(budget: Budget, interval: Interval, runs: int) -> str:
     """Says why the range of an estimate does not tell."""
     of = f"{runs:,} run" + ("" if runs == 1 else "s")
-    if budget.aggregate == "percentile" and not (
-        isfinite(interval.low) and isfinite(interval.high)
-    ):
+    if budget.aggregate == "percentile" and not _is_whole(interval):
         return f"{of}: too few for a percentile"
     if not isfinite(interval.low):
         return f"{of}: too few for a mean"
@@ -531,7 +536,7 @@ def _needed(
         fewest = runs_for_percentile(float(budget.percentile / 100), error)
     elif not isfinite(interval.low):
         fewest = _FEW
-    if not (isfinite(interval.low) and isfinite(interval.high)):
+    if not _is_whole(interval):
         return max(fewest, runs + 1)
     settled = runs_to_settle(apart, 0.0 if is_relative else allowed.value, runs)
     return None if settled is None else max(fewest, settled)

@@ -30,23 +30,27 @@ _FEWEST: Final = 5
 """Later calls; a result that few of them carry is still being worked with."""
 _LEAST: Final = 1_000
 """Tokens of a result that is worth cutting."""
+_MOST: Final = 64
+"""Results of a conversation that are looked at, the largest, where the blocks are not known."""
+_MOST_BLOCKS: Final = 1_000_000
 _SHARE: Final = 20
 """The results of one tool are a twentieth of what the run paid, or more."""
 
 
 class _Result(Struct, frozen=True):
     """The result of ``tools``, which the call ``first`` was sent first, and so many later ``calls``
-    again, the ``late_ns`` of which is when the last few of them began. ``parts`` are where it
-    stood, as far as that is known, ``cached`` the tokens of it that were read from a cache."""
+    again, the last few of which began at ``late_ns``. ``cached`` are the tokens of it that were
+    read from a cache. It is this ``block`` of their prompts, or stands in these ``parts``."""
 
     tools: tuple[int, ...]
     first: int
     calls: int
     late_ns: int
-    parts: tuple[Part, ...]
     cached: int
     saving: Saving
     evidence: Evidence
+    block: Block | None = None
+    parts: tuple[Part, ...] = ()
 
 
 def carried_results(facts: Facts) -> Iterator[Candidate]:
@@ -70,8 +74,10 @@ def carried_results(facts: Facts) -> Iterator[Candidate]:
     }
     lines = first_token_lines(facts) if much else {}
     for (name, _), results in much.items():
+        standing = _standing(facts, results) if lines else {}
         for one in results:
-            yield _candidate(facts, name, one, sooner_without(facts, one.parts, lines))
+            parts = one.parts or standing.get((one.first, one.block), ())
+            yield _candidate(facts, name, one, sooner_without(facts, parts, lines))
 
 
 def _by_digests(facts: Facts) -> Iterator[_Result]:
@@ -92,16 +98,15 @@ def _by_digests(facts: Facts) -> Iterator[_Result]:
         later = [i for i in homes[one.first].calls if i > one.first]
         tool = spans[one.span].tool_call
         digest = tool.result.digest if tool is not None and tool.result is not None else None
-        block = _block(facts, one.first, one.size, digest)
         yield _Result(
             (one.span,),
             one.first,
             one.calls,
             spans[later[-_FEWEST]].start_ns,
-            () if block is None else _standing(facts, later, block),
             one.cached_tokens,
             Saving(usd=one.usd, tokens=one.tokens),
             "proved",
+            _block(facts, one.first, one.size, digest),
         )
 
 
@@ -115,19 +120,36 @@ def _block(facts: Facts, call: int, size: int, digest: int | None) -> Block | No
     return next((one for one in same if one.digest == digest), same[-1] if same else None)
 
 
-def _standing(facts: Facts, calls: Sequence[int], result: Block) -> tuple[Part, ...]:
-    """Finds where in the prompts of `calls` the block of a result stands."""
-    found = []
-    for i in calls:
-        prompt, tokens = facts.flow.prompt(i), counted(facts, i)
-        if prompt is None or tokens is None or result not in prompt:
+def _standing(
+    facts: Facts, results: Sequence[_Result]
+) -> Mapping[tuple[int, Block | None], Sequence[Part]]:
+    """Finds where in later prompts the blocks of `results` stand; in none of a conversation that is
+    too long to look through."""
+    found: dict[tuple[int, Block | None], list[Part]] = {}
+    for home in facts.usage.conversations:
+        wanted: dict[Block, list[int]] = {}
+        for one in results:
+            if one.block is not None and one.first in home.calls:
+                wanted.setdefault(one.block, []).append(one.first)
+        last = facts.flow.prompt(home.calls[-1]) if wanted else None
+        if not wanted or len(last or ()) * len(home.calls) > _MOST_BLOCKS:
             continue
-        whole = sum(block.size for block in prompt)
-        before = sum(block.size for block in prompt[: prompt.index(result)])
-        start = tokens.input * before // whole
-        end = tokens.input * (before + result.size) // whole
-        found.append(Part(i, start, end, result.size))
-    return tuple(found)
+        for i in home.calls:
+            prompt, tokens = facts.flow.prompt(i), counted(facts, i)
+            whole = sum(block.size for block in prompt or ())
+            if prompt is None or tokens is None or not whole:
+                continue
+            before = 0
+            for block in prompt:
+                if block.kind == "tool_result":
+                    for first in wanted.get(block, ()):
+                        if first < i:
+                            start = tokens.input * before // whole
+                            end = tokens.input * (before + block.size) // whole
+                            part = Part(i, start, end, block.size)
+                            found.setdefault((first, block), []).append(part)
+                before += block.size
+    return found
 
 
 def _by_counts(facts: Facts) -> Iterator[_Result]:
@@ -146,27 +168,27 @@ def _by_counts(facts: Facts) -> Iterator[_Result]:
             continue
         if len({(told := spans[i].model_call) and told.model for i in calls}) > 1:
             continue  # each model counts in its own way
+        grown = []
         for n, i in enumerate(calls[:-_FEWEST]):
             tools = answers.get(i, [])
             if not n or not tools or any(causes.issuers[t] != calls[n - 1] for t in tools):
                 continue
             before, now = counted(facts, calls[n - 1]), counted(facts, i)
-            if before is None or now is None:
-                continue
-            grown = now.input - before.input - before.output
-            if grown < _LEAST:
-                continue
-            parts = _until_cut(facts, calls[n + 1 :], now.input - grown, now.input)
+            if before is not None and now is not None:
+                more = now.input - before.input - before.output
+                grown.append((more * (len(calls) - n), more, n, now.input))
+        for _, more, n, end in sorted(grown, reverse=True)[:_MOST]:
+            parts = _until_cut(facts, calls[n + 1 :], end - more, end) if more >= _LEAST else []
             if len(parts) >= _FEWEST:
                 yield _Result(
-                    tuple(tools),
-                    i,
+                    tuple(answers[calls[n]]),
+                    calls[n],
                     len(parts),
                     spans[parts[-_FEWEST].call].start_ns,
-                    tuple(parts),
                     sum(billed(facts, part).cache_read for part in parts),
                     saved_without(facts, parts),
                     "likely",
+                    parts=tuple(parts),
                 )
 
 

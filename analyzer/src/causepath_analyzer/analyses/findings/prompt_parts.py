@@ -75,5 +75,5 @@ def sooner_without(
         first_ns = first - spans[part.call].start_ns
         sooner_ns = min(round(line.slope_ns * much), first_ns)
         if sooner_ns > 0:
-            found.append(Lighter(part.call, less, first_ns, sooner_ns))
+            found.append(Lighter(part.call, less, sooner_ns))
     return SmallerPrompts(tuple(found)) if found else None

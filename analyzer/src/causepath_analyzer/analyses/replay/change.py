@@ -150,12 +150,11 @@ class KeptOpen(Struct, frozen=True):
 
 
 class Lighter(Struct, frozen=True):
-    """A model call that is given fewer tokens. Its first token, which comes after ``first_ns``,
-    comes ``sooner_ns`` sooner."""
+    """A model call that is given fewer tokens, so that its first token comes ``sooner_ns``
+    sooner."""
 
     call: int
     less: Tokens
-    first_ns: int
     sooner_ns: int
 
 
@@ -174,9 +173,7 @@ class SmallerPrompts(Struct, frozen=True):
     def apply(self, editing: Editing) -> None:
         """Lets the first tokens come sooner."""
         for one in self.calls:
-            left_ns = max(0, one.first_ns - one.sooner_ns)
-            time = (left_ns, one.first_ns) if one.first_ns > 0 else (1, 1)
-            editing.lighten(one.call, one.less, time)
+            editing.lighten(one.call, one.less, one.sooner_ns)
 
 
 class Sooner(Struct, frozen=True):

@@ -485,10 +485,10 @@ class Editing:
         if told is not None and told.tokens is not None:
             self.changes.calls[call] = replace(told, tokens=_shrunk(told.tokens, side, tokens))
 
-    def lighten(self, call: int, less: Tokens, time: Factor) -> None:
-        """Lets `call` be given so many tokens `less`, and its first token take so many times as
-        much `time`."""
-        self.scale(call, "first_token", time)
+    def lighten(self, call: int, less: Tokens, sooner_ns: int) -> None:
+        """Lets `call` be given so many tokens `less`, and its first token come `sooner_ns`
+        sooner."""
+        self.shorten(call, sooner_ns, at_start=True)
         told = self.told(call)
         if told is not None and told.tokens is not None:
             self.changes.calls[call] = replace(told, tokens=without(told.tokens, less))

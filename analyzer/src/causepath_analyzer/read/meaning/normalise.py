@@ -178,6 +178,7 @@ def of_parts(
         resource.program,
         told.run_outcome,
         told.left_open,
+        told.exceeded,
     )
 
 
@@ -231,6 +232,7 @@ class Meaning(Struct, frozen=True, gc=False):
     is_inferred: bool = False
     run_outcome: RunOutcome | None = None
     left_open: bool = False
+    exceeded: tuple[str, ...] = ()
 
 
 def meaning(
@@ -286,6 +288,7 @@ def meaning(
         "run_inferred" in facts and flag(facts["run_inferred"]) is True,
         _one_of(_OUTCOMES_OF_RUNS, facts["run_outcome"]) if "run_outcome" in facts else None,
         "unfinished" in facts and flag(facts["unfinished"]) is True,
+        _kinds_of_budgets(facts["exceeded"]) if "exceeded" in facts else (),
     )
 
 
@@ -554,6 +557,14 @@ def _texts(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         return None
     return tuple(value)
+
+
+def _kinds_of_budgets(value: object) -> tuple[str, ...]:
+    """Reads the kinds in a list, each once; what is no word is none."""
+    return tuple(sorted({text for text in _texts(value) or () if _KIND.fullmatch(text)}))
+
+
+_KIND: Final = re.compile(r"[a-z_]{1,20}")
 
 
 def _list_of_blocks(value: object) -> tuple[Block, ...] | None:

@@ -300,6 +300,7 @@ def span(
         resource.program,
         meaning.run_outcome,
         meaning.left_open,
+        meaning.exceeded,
     )
 
 
