@@ -91,3 +91,35 @@ def test_who_has_wrapped_a_method_before_us_is_told_whose_it_is(
         assert [it for it in seen if it in ours] == ours
         assert calls == ["chat m"] * 2
     assert type(vars(threading.Thread)["start"]) is wrapt.FunctionWrapper
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_has_wrapped_an_inherited_method_before_us_does_not_go_past_us(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenInference does: the client's class has a method of its own from then on."""
+    seen: list[str] = []
+
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(type(instance).__name__)
+        return wrapped(*args, **kwargs)
+
+    inherited = anthropic.Anthropic.request
+    around: Any = inherited
+    for _ in range(times):
+        around = wrapt.FunctionWrapper(around, theirs)
+    monkeypatch.setattr(anthropic.Anthropic, "request", around, raising=False)
+    with MessagesApi(HELLO) as api, anthropic.Anthropic(base_url=api.url, api_key="test") as client:
+        for _ in range(2):
+            with Recording() as recording:
+                client.messages.create(**ASK)
+            assert [s.name for s in recording.spans()].count("chat m") == 1
+            assert recording.text().startswith("invoke_agent")
+        before = len(recording.spans())
+        set_global_provider(recording.provider)
+        client.messages.create(**ASK)
+        later = [s.instrumentation_scope for s in recording.spans()[before:]]
+    assert seen == ["Anthropic"] * 3 * times
+    inner = around if times == 1 else around.__wrapped__
+    assert inner.__wrapped__ is inherited
+    assert "causepath" not in {scope.name for scope in later if scope is not None}

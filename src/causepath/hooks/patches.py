@@ -21,7 +21,7 @@ from causepath.providers.provider import Seam
 from causepath.replies.stream_events import observed_async_events, observed_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from types import ModuleType
 
     from causepath.budgets.spending import Spending
@@ -48,6 +48,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._inside: list[tuple[Any, Any, Any]] = []
 
     @harmless(None)
     def apply(
@@ -79,6 +80,9 @@ class Patches:
         setattr(wrapper, MARK, True)
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, original, wrapper))
+        for around in _around_inherited(owner, name, original):
+            around.__wrapped__ = wrapper
+            self._inside.append((around, original, wrapper))
 
     @harmless(None)
     def undo(self) -> None:
@@ -89,6 +93,10 @@ class Patches:
                 setattr(owner, name, original)
             _pass_through(wrapper)
         self._undo.clear()
+        for around, original, wrapper in self._inside:
+            if around.__wrapped__ is wrapper:
+                around.__wrapped__ = original
+        self._inside.clear()
 
 
 def _callable(original: Any, owner: Any) -> Any:
@@ -105,6 +113,27 @@ def _callable(original: Any, owner: Any) -> Any:
         return original.__get__(self, type(self))(*args, **kwargs)
 
     return functools.wraps(original)(call)
+
+
+def _around_inherited(owner: Any, name: str, original: Any) -> Iterator[Any]:
+    """Finds the wrappers of `wrapt` that others have put around a method of `owner` in a class that
+    inherits it: calls of that class do not come by the method of `owner` any more."""
+    wrapt = sys.modules.get("wrapt")  # which nobody has used if it is not imported
+    if wrapt is None or not inspect.isclass(owner):
+        return
+    waiting, seen = [owner], {owner}
+    while waiting:
+        for kind in type.__subclasses__(waiting.pop()):
+            if kind in seen:
+                continue
+            seen.add(kind)
+            waiting.append(kind)
+            around: Any = vars(kind).get(name)
+            while issubclass(type(around), wrapt.FunctionWrapper):
+                if around.__wrapped__ is original:
+                    yield around
+                    break
+                around = around.__wrapped__
 
 
 @harmless(None)
