@@ -17,6 +17,7 @@ import threading
 import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anthropic
@@ -66,13 +67,14 @@ def converse(client: Any, carry_out: Callable[[Any], list[Any]]) -> None:
         messages.append({"role": "user", "content": carry_out(calls)})
 
 
-def traced(carry_out: Callable[[Any], list[Any]], *replies: Reply) -> str:
+def traced(carry_out: Callable[[Any], list[Any]], *replies: Reply, declared: bool = False) -> str:
     with (
         MessagesApi(InOrder([*replies, DONE])) as api,
         Recording() as recording,
         anthropic.Anthropic(base_url=api.url, api_key="test") as client,
     ):
-        converse(client, carry_out)
+        with causepath.agent("looker") if declared else nullcontext():
+            converse(client, carry_out)
         return recording.text()
 
 
@@ -574,6 +576,32 @@ def test_a_span_that_others_write_inside_a_tool_is_no_other_call(
     assert len(re.findall("id=", text)) == 2, text
 
 
+@pytest.mark.parametrize("starts", [at_its_start, without_the_id, by_its_name])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("is_found", [False, True], ids=["not measured", "found too"])
+def test_a_span_that_others_write_inside_a_span_of_theirs_is_no_other_call(
+    starts: Any, order: Any, is_found: bool
+) -> None:
+    table = {"search": writes_a_span if is_found else "nothing"}
+    tracer = trace.get_tracer("app")
+
+    def carry_out(calls: Any) -> list[Any]:
+        results = []
+        for at in order:
+            with starts(tracer, calls[at]), tracer.start_as_current_span("step"):
+                does: Any = table["search"] if is_found else globals()["writes_a_span"]
+                results.append(result(calls[at].id, does(**calls[at].input)))
+        return results
+
+    asks = Reply([ToolUse("search", {"q": q}, id=f"toolu_{q}") for q in "xy"], usage=USAGE)
+    text = traced(carry_out, asks, declared=True)
+    name = "execute_tool search" if starts is by_its_name else "tool"
+    assert sorted(re.findall(r"^ *(\S.*?)  .*(id=toolu_.)", text, re.MULTILINE)) == [
+        (name, "id=toolu_x"),
+        (name, "id=toolu_y"),
+    ], text
+
+
 # -- two runs, one tool
 
 
@@ -645,6 +673,33 @@ def test_the_tool_runner() -> None:
             model="m", max_tokens=9, tools=[search], messages=[{"role": "user", "content": "?"}]
         ).until_done()
         assert recording.text() == RUNNER
+
+
+def test_a_span_that_others_write_inside_the_tool_runner_is_no_other_call() -> None:
+    @anthropic.beta_tool
+    def search(q: str) -> str:
+        """Look for something.
+
+        Args:
+            q: what to look for
+        """
+        with trace.get_tracer("app").start_as_current_span("step"):
+            return writes_a_span(q)
+
+    with (
+        MessagesApi(InOrder([TWO_SEARCHES, DONE])) as api,
+        Recording() as recording,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        client.beta.messages.tool_runner(
+            model="m", max_tokens=9, tools=[search], messages=[{"role": "user", "content": "?"}]
+        ).until_done()
+        text = recording.text()
+    assert re.findall(r"^ +(\S+) .*id=(toolu_.)", text, re.MULTILINE) == [
+        ("execute_tool", "toolu_x"),
+        ("execute_tool", "toolu_y"),
+    ], text
+    assert text.count("  look  tool") == 2, text
 
 
 def test_the_asynchronous_tool_runner() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from causepath.calls.matching import Given
 from causepath.calls.tool_spans import tool_call_links, tool_id, tool_of
 from causepath.otel import semconv
-from causepath.otel.span_access import attributes_of, is_native, is_server
+from causepath.otel.span_access import attributes_of, is_native, is_server, key_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -39,7 +39,7 @@ class ForeignTools:
         asked = self._runs.issuer(call_id) if isinstance(call_id, str) else None
         if asked is not None:
             asked.taken = True
-            asked.measured = span.get_span_context()
+            self._begins(span, asked)
             for link in tool_call_links(asked):
                 span.add_link(link.context, link.attributes)
             self._spans.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
@@ -49,7 +49,7 @@ class ForeignTools:
         asked = self._asked_of(span, here)
         if asked is None:
             return
-        asked.measured = span.get_span_context()
+        self._begins(span, asked)
         for link in tool_call_links(asked):
             span.add_link(link.context, link.attributes)
         attributes = attributes_of(span)
@@ -57,6 +57,10 @@ class ForeignTools:
         span.set_attributes({k: v for k, v in told.items() if k not in attributes})
         if semconv.TOOL_ARGUMENTS not in attributes:
             self._spans.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
+
+    def _begins(self, span: Span, asked: AskedTool) -> None:
+        asked.measured = span.get_span_context()
+        self._runs.began_for_tool(key_of(asked.measured), asked.run)
 
     def adopt_late(self, span: Any) -> dict[str, Any]:
         """Gives what a span lacks that did not say before it ends that it is of a tool."""

@@ -62,11 +62,38 @@ class OpenRuns:
         self.parents = self._by_parent.keys()
         """The (trace id, span id) of the spans that calls of runs hang on."""
         self._asked_by_name: Bounded[str, list[AskedTool]] = Bounded()
+        self._inside_tool: Bounded[tuple[int, int], Run] = Bounded()
+        """The (trace id, span id) of the spans that others have open for tools, and of those below
+        them, with the runs that asked."""
         self._inferred: dict[int, Run] = {}
         self.declared = DeclaredRuns()
         self.here = self.declared.here
         self.quiet: Callable[[str], None] = _ignore
         """Called with a name that nothing asks for any more."""
+
+    # -- spans of others for tools
+
+    def began_for_tool(self, key: tuple[int, int], run: Run) -> None:
+        """Notes that somebody else's span for a tool of `run` has begun."""
+        self._inside_tool[key] = run
+
+    def began_below(self, parent: tuple[int, int], key: tuple[int, int]) -> None:
+        """Notes that a span has begun, perhaps below that of a tool. Takes no lock."""
+        run = self._inside_tool.get(parent)
+        if run is not None:
+            self._inside_tool[key] = run
+
+    def span_over(self, key: tuple[int, int]) -> None:
+        self._inside_tool.pop(key, None)
+
+    def _busy(self, context: Context) -> Collection[Run]:
+        """Lists the runs whose tools are around what is current in this context."""
+        busy = busy_runs(context)
+        if not self._inside_tool:
+            return busy
+        current = trace.get_current_span(context).get_span_context()
+        run = self._inside_tool.get((current.trace_id, current.span_id))
+        return busy if run is None else [*busy, run]
 
     # -- runs
 
@@ -127,6 +154,7 @@ class OpenRuns:
             self.quiet = _ignore
             for kept in (self._by_call_id, self._by_parent, self._asked_by_name, self._inferred):
                 kept.clear()
+            self._inside_tool.clear()
         self.declared.clear()
 
     def ended(self, run: Run) -> bool:
@@ -281,7 +309,7 @@ class OpenRuns:
         if call_id is not None and self.issuer(call_id) is not None:
             return self.take_by_id(call_id)
         here = self._place(context, is_near=bool(by))
-        busy = busy_runs(context)
+        busy = self._busy(context)
         with self._lock:
             named = [a for a in self._asked_by_name.get(name, ()) if a.run not in busy]
             asked = [a for a in named if not a.taken and not a.open]
@@ -313,7 +341,7 @@ class OpenRuns:
         function makes no call twice, but after it failed, or if its arguments say so.
         """
         context = self.here()
-        here, busy = self._place(context), busy_runs(context)
+        here, busy = self._place(context), self._busy(context)
         with self._lock:
             named = [a for a in self._asked_by_name.get(name, ()) if a.run not in busy]
             asked = [a for a in named if not a.taken and (not a.open or a in inside)]

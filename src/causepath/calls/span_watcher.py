@@ -113,6 +113,9 @@ class WatchedSpans:
         """Adopts or categorises a span as it starts."""
         call = IN_PROGRESS.get()
         self._possible.began(span)
+        parent = getattr(span, "parent", None)
+        if parent is not None:
+            self._runs.began_below(key_of(parent), key_of(span.get_span_context()))
         if call is not None and call.adopts(span):
             return
         scope = scope_of(span)
@@ -174,6 +177,7 @@ class WatchedSpans:
         """Lets nothing new hang on a span that has ended, and ends the call that it is of."""
         context: SpanContext = span.context
         key = key_of(context)
+        self._runs.span_over(key)
         if self._others.open:
             self._others.ended(key)
         call = self._open_calls.ended(key)
