@@ -75,6 +75,13 @@ async def asleep(q: str) -> str:
     return f"never {q}"
 
 
+async def asleep_once(q: str) -> str:
+    if q in TRIED:
+        return f"found {q}"
+    TRIED.add(q)
+    return await asleep(q)
+
+
 @causepath.tool
 def declared(q: str) -> str:
     return slow(q)
@@ -91,6 +98,7 @@ TOOLS = {
     "slower": slower,
     "quick": quick,
     "asleep": asleep,
+    "asleep_once": asleep_once,
     "declared": declared,
     "job": job,
 }
@@ -149,6 +157,27 @@ async def tried_again(call: Any) -> dict[str, Any]:
     TRIED.clear()
     await by_to_thread(call)
     return await by_to_thread(call)
+
+
+async def tried_again_in_a_task(call: Any) -> dict[str, Any]:
+    TRIED.clear()
+    try:
+        content = await asyncio.wait_for(TOOLS[call.name](**call.input), PATIENCE)
+    except asyncio.TimeoutError:
+        content = await TOOLS[call.name](**call.input)
+    return result(call, content)
+
+
+async def hedged(call: Any) -> dict[str, Any]:
+    """The same once more, as there is no answer yet; whoever is first wins."""
+    TRIED.clear()
+    first = asyncio.ensure_future(TOOLS[call.name](**call.input))
+    await asyncio.sleep(PATIENCE)
+    second = asyncio.ensure_future(TOOLS[call.name](**call.input))
+    content = await second
+    first.cancel()
+    await asyncio.wait([first])
+    return result(call, content)
 
 
 async def tried_again_in_a_pool(call: Any) -> dict[str, Any]:
@@ -262,6 +291,16 @@ CASES: list[tuple[tuple[str, ...], Any, list[dict[str, Any]]]] = [
         ("slow_once",),
         tried_again,
         [given_up("slow_once", "given_up"), {"tool": "slow_once", "ended before": True}],
+    ),
+    (
+        ("asleep_once",),
+        tried_again_in_a_task,
+        [given_up("asleep_once", "given_up"), {"tool": "asleep_once", "ended before": True}],
+    ),
+    (
+        ("asleep_once",),
+        hedged,
+        [given_up("asleep_once", "given_up"), {"tool": "asleep_once", "ended before": True}],
     ),
     (
         ("slow_once",),

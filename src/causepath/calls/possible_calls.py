@@ -252,7 +252,9 @@ def _given_up(calls: Sequence[Candidate], call: Candidate) -> list[Candidate]:
     found = [
         one
         for one in calls
-        if (not one.end_ns or one.left_ns) and one.by == call.by and one.start_ns < call.start_ns
+        if (not one.end_ns or one.left_ns or one.was_stopped)
+        and one.by == call.by
+        and one.start_ns < call.start_ns
     ]
     for one in found:
         one.give_up(call.start_ns, semconv.GIVEN_UP)
