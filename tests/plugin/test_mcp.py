@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anthropic
 import pytest
-from mcp import ClientSession, StdioServerParameters
+from mcp import ClientSession, StdioServerParameters, types
 from mcp.client.session_group import ClientSessionGroup
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -160,8 +160,6 @@ def test_a_group_of_sessions() -> None:
     async def group() -> AsyncIterator[ClientSessionGroup]:
         async with memory_session() as session:
             every = ClientSessionGroup(component_name_hook=lambda name, _: f"{PREFIX}{name}")
-            from mcp import types
-
             info: Any = types.Implementation(name="lookups", version="1")
             await every.connect_with_session(info, session)
             yield every
@@ -195,6 +193,37 @@ def test_the_arguments_tell_which_of_two_calls_it_is(call: Any) -> None:
     asked = [ToolUse("search", {"q": q}, id=f"toolu_{q}") for q in "xy"]
     text = traced(memory_session, make, Reply(asked, usage=USAGE))
     assert re.findall("id=(toolu_.)", text) == ["toolu_y", "toolu_x"], text
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked_of_local"),
+    [(lambda given: given, "xy"), (dict, "vw")],
+    ids=["equal arguments, the very object", "other arguments"],
+)
+@pytest.mark.parametrize("is_local_first", [False, True])
+def test_a_tool_of_the_application_may_have_the_name_of_a_servers(
+    sent: Any, asked_of_local: str, is_local_first: bool
+) -> None:
+    async def search(q: str) -> str:
+        return f"found {q} here"
+
+    def make(session: Any) -> Ask:
+        tools = {"search": search}
+
+        async def ask(name: str, arguments: dict[str, Any]) -> Any:
+            if name in tools:
+                text = await tools[name](**arguments)
+                return types.CallToolResult(content=[types.TextContent(type="text", text=text)])
+            return await session.call_tool(name.removeprefix(PREFIX), sent(arguments))
+
+        return ask
+
+    theirs = [ToolUse(f"{PREFIX}search", {"q": q}, id=f"toolu_{PREFIX}{q}") for q in "xy"]
+    own = [ToolUse("search", {"q": q}, id=f"toolu_own_{q}") for q in asked_of_local]
+    asked = [*own, *theirs] if is_local_first else [*theirs, *own]
+    text = traced(memory_session, make, Reply(asked, usage=USAGE))
+    found = re.findall(r"execute_tool (\S+)  tool (?:read-only )?id=(\S+)", text)
+    assert found == [(use.name, use.id) for use in asked], text
 
 
 def test_a_measured_function_that_passes_its_call_on_is_the_one_span() -> None:

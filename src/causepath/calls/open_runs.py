@@ -300,8 +300,9 @@ class OpenRuns:
         `by` is the id of its function, 0 if that is not known. The call is made in `context`, or
         else here. If a framework has announced the call, its id decides. If the function already
         carried out a call whose result has not been sent, this is a retry of that call. With
-        `qualified`, the model may know the tool by a longer name (`server__search` for `search`);
-        then the arguments have to be equal. Inside a tool, it is no other one of the same run.
+        `qualified`, the model may know the tool by a longer name (`server__search` for `search`,
+        which may be another tool); then the arguments have to be equal. Inside a tool, it is no
+        other one of the same run.
         """
         context = self.here() if context is None else context
         told = told_in(context)
@@ -313,9 +314,8 @@ class OpenRuns:
         with self._lock:
             named = [a for a in self._asked_by_name.get(name, ()) if a.run not in busy]
             asked = [a for a in named if not a.taken and not a.open]
-            if qualified and not asked:
-                longer = (a for a in self._asked_as(name) if a.run not in busy)
-                asked = [a for a in longer if is_equal(a.call.input, given)]
+            if qualified:
+                asked = self._qualified(name, given, asked, busy)
             asked += [a for a in named if a.ended and by and a.function == by]
             open_now = [a for a in asked if not a.ended or a.failed]
             taken, _ = which(asked, open_now, given, here, strict=False)
@@ -405,6 +405,19 @@ class OpenRuns:
                 return asked
         open_calls = (a for calls in self._asked_by_name.values() for a in calls)
         return next((a for a in open_calls if a.call.input is value), None)
+
+    def _qualified(
+        self, name: str, given: Given, asked: list[AskedTool], busy: Collection[Run]
+    ) -> list[AskedTool]:
+        """Selects those that a call of a server's tool may be: those `asked` for by its own name,
+        unless only the arguments of those by a longer one are these, or the very object."""
+        longer = [
+            a for a in self._asked_as(name) if a.run not in busy and is_equal(a.call.input, given)
+        ]
+        the_very = [a for a in longer if a.call.input is given.named]
+        if the_very or not any(is_equal(a.call.input, given) for a in asked):
+            return the_very or longer or asked
+        return asked
 
     def _asked_as(self, name: str) -> Iterator[AskedTool]:
         """Finds what is asked for by a longer name: `name`, after something of the server."""
