@@ -368,7 +368,7 @@ def seconds_a_call_async(scenario: Scenario, variant: Variant, deltas: int) -> f
             return median(taken[2:])
 
     run = causepath.agent("benchmark") if scenario.declared else nullcontext()
-    with in_force(variant), run:
+    with in_force(variant), run, budget(scenario, variant):
         return asyncio.run(main())
 
 

@@ -627,6 +627,20 @@ def test_no_attempt_follows_a_budget_that_is_used_up(recording: Recording, clock
     assert recording.text()
 
 
+def test_a_task_budget_is_recorded(recording: Recording, api: MessagesApi) -> None:
+    config = {"task_budget": {"type": "tokens", "total": 20_000}}
+    with client_of(api) as client:
+        client.messages.create(**QUESTION, extra_body={"output_config": config})
+        client.messages.create(**QUESTION, extra_body={"output_config": None})
+    recording.text()
+    told = [
+        (span.attributes or {}).get("causepath.request.task_budget")
+        for span in recording.spans()
+        if span.name == "chat m"
+    ]
+    assert told == [20_000, None]
+
+
 # -- without a tracer, without the plugin, and wrong arguments
 
 

@@ -89,12 +89,10 @@ class Price(NamedTuple):
         read, wrote = usage.cache_read or 0, usage.cache_write or 0
         if (read and self.cache_read is None) or (wrote and self.cache_write is None):
             return None
-        total = (
-            self.input * max(0, (usage.input or 0) - read - wrote)
-            + self.output * (usage.output or 0)
-            + (self.cache_read or 0) * read
-            + (self.cache_write or 0) * wrote
-        )
+        total = self.input * max(0, (usage.input or 0) - read - wrote)
+        total += self.output * (usage.output or 0)
+        if read or wrote:
+            total += (self.cache_read or 0) * read + (self.cache_write or 0) * wrote
         return total / 1_000_000
 
 

@@ -6,6 +6,7 @@ the tighter one wins. Times are those of the monotonic clock. Safe to use from a
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextvars import ContextVar
@@ -37,6 +38,9 @@ where its run began."""
 
 CARRIED = otel.create_key("causepath-budget")
 """The key, in OpenTelemetry's context, of the budget that a thread goes on in."""
+
+
+_NO_LIMIT = Decimal("Infinity")
 
 
 class Used(NamedTuple):
@@ -147,6 +151,14 @@ class Spending:
         self._exceeded: set[str] = set()
         self._told: set[str] = set()
         """The kinds that were refused for, or that the application was called for."""
+        # Four fifths of each limit. Below all of them there is nothing to say, which is asked
+        # several times in each call.
+        near = {kind: limit * 4 / 5 for kind, limit in limits.items()}
+        self._near_wall, self._near_llm, self._near_tool, self._near_tokens = (
+            near.get(kind, math.inf) for kind in (*TIMES, "tokens")
+        )
+        self._near_turns = near.get("turns", math.inf)
+        self._near_cost = near.get("cost", _NO_LIMIT)
         self._span: Span = trace.get_current_span()
         """The span to write on: the run's, as soon as that is known."""
         forks.living.add(self)
@@ -247,8 +259,22 @@ class Spending:
                 return found
         return None
 
+    def is_quiet(self) -> bool:
+        """Tells whether nothing of this budget is nearly used up."""
+        now_ns = time.monotonic_ns()
+        return (
+            now_ns - self._start_ns < self._near_wall
+            and self._tokens < self._near_tokens
+            and self._turns < self._near_turns
+            and self._cost < self._near_cost
+            and self._llm.until(now_ns) < self._near_llm
+            and self._tool.until(now_ns) < self._near_tool
+        )
+
     def refusal_here(self, what: str, *, strict: bool) -> BaseException | None:
         """Tells the same of this budget alone."""
+        if self.is_quiet():
+            return None
         for kind, limit, used in self.reached(strict=strict):
             self._note_exceeded(kind, limit, used)
             if self._on_exceeded == "warn":
@@ -288,6 +314,8 @@ class Spending:
     @harmless(None)
     def look(self, *, warns: bool) -> None:
         """Says once of each limit that it is exceeded, or nearly so."""
+        if self.is_quiet():
+            return
         now_ns = time.monotonic_ns()
         with self._lock:
             found = [(kind, limit, self._used(kind, now_ns)) for kind, limit in self.limits.items()]

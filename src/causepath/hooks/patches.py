@@ -289,6 +289,8 @@ def _refused(
     budget: Spending, provider: Provider, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> BaseException | None:
     """Tells why a call may not begin, if it is one of a model, and may not."""
+    if all(one.is_quiet() for one in budget.chain()):
+        return None
     request = provider.read_request(args, kwargs)
     if request is None:
         return None

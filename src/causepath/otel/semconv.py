@@ -100,9 +100,6 @@ BUDGET_USED = "causepath.budget.used"
 BUDGET_REFUSED = "causepath.budget.refused"
 """Of an event: the call, tool or rest of a reply that there was nothing left for."""
 
-TASK_BUDGET = "causepath.request.task_budget"
-"""The tokens that Claude was told to get by with."""
-
 FIRST_TOKEN_EVENT = "first_token"
 DETAILS_EVENT = "gen_ai.client.inference.operation.details"
 MCP_METHOD = "mcp.method.name"

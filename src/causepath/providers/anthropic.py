@@ -97,6 +97,10 @@ PARAMETERS = {
 """The names of their attributes."""
 
 
+TASK_BUDGET = "causepath.request.task_budget"
+"""The attribute with the tokens that the model was told to get by with."""
+
+
 def read_request(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelRequest | None:
     """The Messages request in the arguments of `client.request(cast_to, options, *, stream)`."""
     options = call_options(args, kwargs)
@@ -201,6 +205,9 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, bool | int | float | str |
     tier = body.get("service_tier")
     if isinstance(tier, str):
         found["anthropic.request.service_tier"] = tier
+    budget = get(get(body.get("output_config"), "task_budget"), "total")
+    if isinstance(budget, int) and not isinstance(budget, bool):
+        found[TASK_BUDGET] = budget
     stop = body.get("stop_sequences")
     if isinstance(stop, list | tuple) and stop and all(isinstance(text, str) for text in stop):
         found["gen_ai.request.stop_sequences"] = tuple(stop)
