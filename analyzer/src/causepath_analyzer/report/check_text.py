@@ -132,10 +132,13 @@ def violation_lines(
         if len(told) + len(more) > width:
             break
         told, sign = told + more, ", "
+    named = one.span is not None and not one.path
+    if named:
+        told = fitted(f"{told}: {harmless(one.span or '')}", width).rstrip()
     if one.where is None:
-        return [told] if one.path else []
+        return [told] if one.path or named else []
     at = harmless(near(one.where))
-    span = "" if one.span is None else f": {harmless(one.span)}"
+    span = "" if one.span is None or named else f": {harmless(one.span)}"
     return [told, fitted(f"  at {at}{span}", width).rstrip()]
 
 

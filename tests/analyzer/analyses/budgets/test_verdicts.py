@@ -13,6 +13,7 @@ from causepath_analyzer.analyses.path.status import WELL
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.model import ModelCall, Span, Tokens
 from causepath_analyzer.read.tree.build import build
+from causepath_analyzer.report.check_text import violation_lines
 from tests.support.drawn import spans_drawn
 from tests.support.held import held
 
@@ -328,6 +329,10 @@ def test_a_finding_is_to_blame_where_it_is() -> None:
     (violation,) = result.violations
     assert (result.verdict, violation.where) == ("fail", "tools.py:7 search")
     assert violation.span == sequence.findings[0].title
+    assert violation_lines(violation, "findings", 8) == [
+        f"run ffffffff 1: {sequence.findings[0].title}",
+        "  at tools.py:7 search",
+    ]
 
 
 PARTS = run(

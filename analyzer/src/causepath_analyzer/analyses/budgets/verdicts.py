@@ -409,7 +409,10 @@ def _violations(budget: Budget, over: Sequence[_Seen]) -> tuple[Violation, ...]:
 
 
 def _waits(budget: Budget, sample: Sample) -> tuple[Place, ...]:
-    """Gives the operations that a run waited for most, of the kind of work that is limited."""
+    """Gives the operations that a run waited for most, of the kind of work that is limited; of
+    findings they say nothing."""
+    if budget.measure == "findings" or CODE.match(budget.measure):
+        return ()
     kind = budget.parts[0] if budget.aggregate == "share" else budget.measure
     if budget.less:
         taken = {one.removeprefix("path.") for one in budget.less}
