@@ -213,16 +213,19 @@ def test_one_trace_in_two_formats_gives_one_report(one: str, other: str) -> None
 def to_us(value: Any, key: str = "") -> Any:
     """`value` with times in microseconds: one twin has no more, the other went through a float."""
     if isinstance(value, dict):
-        return {
-            k: to_us(v, key if key in ("wall", "sum", "wall_ns") else k) for k, v in value.items()
-        }
+        return {k: to_us(v, key if is_time(key) else k) for k, v in value.items()}
     if isinstance(value, list):
         return [to_us(v, key) for v in value]
     if key == "share":
         return round(value, 2)
-    if isinstance(value, int) and (key.endswith("_ns") or key in ("wall", "sum")):
+    if isinstance(value, int) and is_time(key):
         return round(value / 1000)
     return value
+
+
+def is_time(key: str) -> bool:
+    """Tells whether what a report says by this name is in ns, by itself or by kind."""
+    return key.endswith("_ns") or key in ("wall", "sum", "kind_sums")
 
 
 def facts(trace: Trace) -> dict[str, Any]:
