@@ -379,7 +379,7 @@ class Spending:
     def lacks(self, kind: str, why: str) -> None:
         """Notes that nobody can know all that was used; says so once, if that is limited."""
         if self._is_first(kind, self._unknown) and kind in self.limits:
-            log.warning("the %s budget cannot hold: %s", kind, why)
+            log.warning("the %s budget holds for what is known only: %s", kind, why)
 
 
 class Spent:
