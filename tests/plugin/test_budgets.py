@@ -685,7 +685,6 @@ def test_without_the_plugin_that_is_said(
         ({"wall": 1, "on_exceeded": "stop"}, '"warn", "abort" or a function'),
         ({"wall": 1, "on_exceeded": asyncio.sleep}, "no coroutine"),
     ],
-    ids=str,
 )
 def test_wrong_arguments_say_what_would_do(given: Any, error: str) -> None:
     with pytest.raises((TypeError, ValueError), match=error.replace("$", r"\$")):
