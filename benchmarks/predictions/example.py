@@ -45,32 +45,31 @@ class Fix:
     gone: bool
 
 
-def runs_of(fixes: Sequence[str], folder: Path, runs: int) -> list[Run]:
-    """Runs the agent with `fixes`, and explains each run."""
-
-    def run(number: int) -> Run:
-        file = folder / f"{'-'.join(fixes)}-{number}.jsonl"
-        subprocess.run(
-            [sys.executable, "examples/support_agent.py", "--fix", ",".join(fixes)],
-            cwd=REPOSITORY,
-            env={**os.environ, "CAUSEPATH": "1", "CAUSEPATH_FILE": str(file)},
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
-        (trace,) = read([str(file)]).traces
-        return explained(trace, with_cost=True)
-
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        return list(pool.map(run, range(runs)))
-
-
 def measured(runs: int = RUNS) -> list[Fix]:
-    """Compares the agent as it is with the one that has each fix."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        before = runs_of((), folder, runs)
-        return [_fix(code, before, runs_of((code,), folder, runs)) for code in FIXES]
+    """Compares the agent as it is with the one that has each fix.
+
+    They run in turns, so that what else the machine does meanwhile disturbs all of them alike.
+    """
+    variants = ("", *FIXES)
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        jobs = [(fix, Path(name) / f"{fix}-{n}.jsonl") for n in range(runs) for fix in variants]
+        found = list(pool.map(lambda job: _run(*job), jobs))
+    of = {fix: found[place :: len(variants)] for place, fix in enumerate(variants)}
+    return [_fix(code, of[""], of[code]) for code in FIXES]
+
+
+def _run(fix: str, file: Path) -> Run:
+    """Runs the agent with `fix`, and explains the run."""
+    subprocess.run(
+        [sys.executable, "examples/support_agent.py", "--fix", fix],
+        cwd=REPOSITORY,
+        env={**os.environ, "CAUSEPATH": "1", "CAUSEPATH_FILE": str(file)},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (trace,) = read([str(file)]).traces
+    return explained(trace, with_cost=True)
 
 
 def _fix(code: str, before: Sequence[Run], after: Sequence[Run]) -> Fix:
