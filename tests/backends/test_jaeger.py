@@ -44,7 +44,7 @@ invoke_agent research_agent internal agent
   execute_tool search_web internal tool <- chat claude-opus-5-5
   execute_tool search_papers internal tool <- chat claude-opus-5-5
   chat claude-opus-5-5 client llm <- execute_tool search_web, execute_tool search_papers
-    attempt 1 client retry RED
+    attempt 1 client retry
     backoff internal retry
     attempt 2 client network
   execute_tool fetch_page internal tool <- chat claude-opus-5-5, \

@@ -118,7 +118,7 @@ FIRST_OUTPUT = {
     ],
 }
 RESULT = {
-    "role": "user",
+    "role": "tool",
     "parts": [{"type": "tool_call_response", "id": "toolu_1", "response": "a fox"}],
 }
 ALWAYS = {

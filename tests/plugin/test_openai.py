@@ -189,7 +189,7 @@ def _one(rest: str) -> str:
 
 
 RETRIED = _one("112/5 stop (OK)") + (
-    "\n    attempt 1  retry 429 error=429 (ERROR)"
+    "\n    attempt 1  retry 429 error=429 (UNSET)"
     "\n    backoff  retry (UNSET)"
     "\n    attempt 2  network 200 (UNSET)"
 )

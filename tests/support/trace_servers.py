@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,42 @@ def jaeger(traces: list[dict[str, Any]], *, by_time: bool = True) -> Respond:
             missing = {"data": None, "errors": [{"code": 404, "msg": "trace not found"}]}
             return as_json(missing, 404)
         return PAGE  # its user interface answers everywhere else
+
+    return respond
+
+
+def newer_jaeger(traces: list[list[dict[str, Any]]], services: list[str]) -> Respond:
+    """Jaeger as version 3 of its API has it: `traces` of batches of OTLP, all of `services`."""
+
+    def times(trace: list[dict[str, Any]]) -> list[int]:
+        spans = [s for batch in trace for group in batch["scopeSpans"] for s in group["spans"]]
+        return [int(span["startTimeUnixNano"]) for span in spans]
+
+    def ns(told: str) -> int:
+        at = datetime.fromisoformat(told)
+        return int(at.replace(microsecond=0).timestamp()) * 10**9 + at.microsecond * 1000
+
+    def answer(found: list[list[dict[str, Any]]]) -> Answer:
+        if not found:
+            return as_json({"error": {"httpCode": 404, "message": "No traces found"}}, 404)
+        return as_json({"result": {"resourceSpans": [batch for trace in found for batch in trace]}})
+
+    def respond(path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        if path == "/api/v3/services":
+            return as_json({"services": services})
+        if path == "/api/services":
+            return as_json({"data": services})
+        if path == "/api/v3/traces":
+            start, end = ns(query["query.start_time_min"]), ns(query["query.start_time_max"])
+            within = [t for t in traces if any(start <= at <= end for at in times(t))]
+            found = within if query["query.service_name"] in services else []
+            found.sort(key=lambda t: max(times(t)), reverse=True)
+            return answer(found[: int(query["query.num_traces"])])
+        if path.startswith("/api/v3/traces/"):
+            wanted = path.rpartition("/")[2]
+            ids = [t[0]["scopeSpans"][0]["spans"][0]["traceId"] for t in traces]
+            return answer([t for t, i in zip(traces, ids, strict=True) if i == wanted])
+        return PAGE
 
     return respond
 

@@ -10,6 +10,8 @@ from typing import Final
 # Our own plugin.
 CATEGORY: Final = "causepath.category"
 TURN: Final = "causepath.turn"
+COPY_SCOPE: Final = "causepath.copy"
+"""The scope of copies that `causepath export` makes to be looked at, which nobody wants to read."""
 LINK: Final = "causepath.link"
 LINK_TYPE: Final = "gen_ai.attribution.link_type"
 LINK_TYPES: Final[Mapping[str, str]] = {

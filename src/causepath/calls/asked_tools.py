@@ -85,14 +85,20 @@ class AskedTools:
     # -- a reply asks
 
     def ask(
-        self, run: Run, reply: ModelReply, by: SpanContext | None, said: CallWords | None
+        self,
+        run: Run,
+        reply: ModelReply,
+        by: SpanContext | None,
+        said: CallWords | None,
+        turn: int,
     ) -> None:
         """Looks for the tools that a reply asks for, as far as their arguments have come: they may
         be started while it still streams."""
         asked = [
             call
             for call in reply.tool_calls
-            if not isinstance(call.input, str) and self._runs.ask(run, call, by, time.time_ns())
+            if not isinstance(call.input, str)
+            and self._runs.ask(run, call, by, time.time_ns(), turn)
         ]
         if said is not None:
             for call in asked:
@@ -101,12 +107,17 @@ class AskedTools:
             self._find(run, asked)
 
     def reply_over(
-        self, run: Run, reply: ModelReply, by: SpanContext | None, said: CallWords | None
+        self,
+        run: Run,
+        reply: ModelReply,
+        by: SpanContext | None,
+        said: CallWords | None,
+        turn: int,
     ) -> None:
         """Notes that the whole reply is known."""
         run.answered, run.ending = True, None
         if reply.tool_calls:
-            self.ask(run, reply, by, said)
+            self.ask(run, reply, by, said, turn)
         if reply.goes_on:
             self._runs.pause(run, reply.goes_on, by)
         if run.asked:
@@ -214,6 +225,8 @@ class AskedTools:
 
         def end(result: object) -> None:
             content.write(span, semconv.TOOL_RESULT, result)
+            if failed:
+                span.set_status(StatusCode.ERROR, content.reason(result))
             with Step(parent):
                 span.end(end_time=end_ns)
 
@@ -224,4 +237,5 @@ class AskedTools:
 def _look_at_arguments(run: Run, call: ToolCall, said: CallWords) -> None:
     asked, found = run.asked.get(call.id), said.asked(call)
     if asked is not None and found is not None:
-        asked.about, asked.carries = found
+        about, asked.carries = found
+        asked.about.update(about)

@@ -42,11 +42,17 @@ class Attempts:
         error_type: str | None,
         about: Mapping[str, Any],
         retry_after: str | None = None,
+        *,
+        is_last: bool = False,
     ) -> None:
-        """Writes the attempt that went on and has failed, whether or not another one follows."""
+        """Writes the attempt that went on and has failed, whether or not another one follows.
+
+        The last one is an error. One that another follows is none for OpenTelemetry: pages and
+        samplers would take a call that went well in the end for one that failed.
+        """
         if retry_after:
             about = {**about, semconv.RETRY_AFTER: (retry_after,)}
-        self._write(end_ns, "retry", status, error_type, about)
+        self._write(end_ns, "retry", status, error_type, about, is_error=is_last)
 
     def pause(self, start_ns: int) -> None:
         """Begins the pause before the next one."""
@@ -74,6 +80,8 @@ class Attempts:
         status: object,
         error_type: str | None,
         about: Mapping[str, Any],
+        *,
+        is_error: bool = False,
     ) -> None:
         self._number += 1
         told = {
@@ -89,6 +97,6 @@ class Attempts:
             attributes=semconv.present(told),
             start_time=self._start_ns,
         )
-        if error_type is not None:
+        if is_error:
             span.set_status(StatusCode.ERROR)
         span.end(end_time=max(end_ns, self._start_ns))

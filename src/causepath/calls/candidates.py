@@ -209,6 +209,7 @@ class Candidate(Operation):
         if isinstance(error, Exception):
             self.error_type = type(error).__qualname__
             self.result = result_of(error)
+            self.explained(error)
         self.was_stopped = isinstance(error, BaseException) and not isinstance(
             error, Exception | GeneratorExit
         )

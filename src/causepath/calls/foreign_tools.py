@@ -42,6 +42,7 @@ class ForeignTools:
             self._begins(span, asked)
             for link in tool_call_links(asked):
                 span.add_link(link.context, link.attributes)
+            span.set_attribute(semconv.TURN, asked.about[semconv.TURN])
             self._spans.record(span, asked, semconv.TOOL_ARGUMENTS, asked.call.input)
 
     def adopt(self, span: Span, here: Context) -> None:
@@ -70,7 +71,7 @@ class ForeignTools:
         asked.measured = span.context
         for link in tool_call_links(asked):
             span._links.append(link)  # noqa: SLF001 - it is sealed by now
-        return tool_id(asked)
+        return {**tool_id(asked), semconv.TURN: asked.about[semconv.TURN]}
 
     def measure_native(self, span: Any) -> None:
         """Counts a tool call that an SDK has carried out, and written the span of itself."""

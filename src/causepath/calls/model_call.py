@@ -96,6 +96,7 @@ class ModelCall:
     """Its end, if that is no error of the provider's."""
     _connecting: Connecting | None = None
     _attempts: Attempts | None = None
+    _retries = 0
     _failure: FailedAttempt | None = None
     """The latest attempt, if it failed and no other one has begun."""
     _sent = False
@@ -154,7 +155,7 @@ class ModelCall:
         """Attributes that samplers need not see, and most of which no other library writes."""
         self._own.update(_caller())
         self._own[semconv.CATEGORY] = "llm"
-        self._own[semconv.TURN] = turn
+        self._own[semconv.TURN] = self._turn = turn
         if request.declared_tools:
             self._own[semconv.TOOLS_DECLARED] = request.declared_tools
 
@@ -278,6 +279,8 @@ class ModelCall:
         recorded = words.recorded(prompt, self._show_results)
         if recorded:
             self._set_missing(span, recorded)
+        if self._turn == 1 and self._run.written is not None:
+            words.question(self._run.written)
 
     def _show_results(self, blocks: Sequence[Block]) -> None:
         if self._inferred:
@@ -341,6 +344,10 @@ class ModelCall:
             self._attempts = Attempts(self._tracer, around, self._start_ns)
         self._attempts.failed(*failure)
         self._attempts.pause(failure.end_ns)
+        self._retries += 1
+        told = {semconv.ERROR_TYPE: failure.error_type, semconv.HTTP_STATUS: failure.status}
+        self.span.add_event(semconv.RETRY_EVENT, semconv.present(told), failure.end_ns)
+        self.span.set_attribute(semconv.RETRIES, self._retries)
 
     @harmless(None)
     def attempt_again(self) -> None:
@@ -411,7 +418,7 @@ class ModelCall:
         if is_news and self.spent is not None:
             self.spent.uses(self._request.model, self._reply.content)
         if is_news and self._reply.content.tool_calls:
-            self._tools.ask(self._run, self._reply.content, self._issuer(), self._words)
+            self._tools.ask(self._run, self._reply.content, self._issuer(), self._words, self._turn)
         if what & FACTS and what & LAST:
             self._reply_over()
 
@@ -431,7 +438,7 @@ class ModelCall:
             self.spent.uses(self._request.model, reply)
         if self._as_given is not None and reply.id is not None:
             self._run.replies.update((call.id, reply.id) for call in reply.tool_calls)
-        self._tools.reply_over(self._run, self._reply.content, self._issuer(), self._words)
+        self._tools.reply_over(self._run, reply, self._issuer(), self._words, self._turn)
         self._write_reply()
 
     def _write_reply(self) -> None:
@@ -446,6 +453,13 @@ class ModelCall:
             self._set_missing(span, attributes)
         else:
             write(span, attributes)
+
+        run = self._run.written
+        if run is not None and self._words is not None and self._is_answer():
+            self._words.answer(run)
+
+    def _is_answer(self) -> bool:
+        return self._reply.is_complete and not self._reply.asks_for_tools
 
     def known_late(self) -> dict[str, AttributeValue]:
         """Gives what to add to a span that another library ends before the reply is over for us."""
@@ -489,7 +503,7 @@ class ModelCall:
         self._ended_by(error)
         if self._attempts is not None and self._error is not None and not self.is_complete:
             status = self._provider.read_status(error)
-            self._attempts.failed(now_ns, status, self._error, self._connected())
+            self._attempts.failed(now_ns, status, self._error, self._connected(), is_last=True)
         self.closed(error)
 
     @harmless(None)
@@ -627,8 +641,9 @@ class ModelCall:
             self._run,
             end_ns,
             self._ending or (ending_of_type(error) if error is not None else None),
-            is_first=self._own[semconv.TURN] == 1,
+            is_first=self._turn == 1,
             goes_on=self._reply.asks_for_tools,
+            usage=self._reply.content.usage,
             read_body=functools.partial(self._request_body, error),
         )
         self._body_sent = None

@@ -15,11 +15,12 @@ from opentelemetry import trace
 from causepath.calls.announced_tool import told_in
 from causepath.calls.declared_runs import DeclaredRuns
 from causepath.calls.matching import CALL_IDS, Here, is_equal, is_made_again, which
-from causepath.calls.runs import AskedTool, Run, busy_runs, run_in
+from causepath.calls.runs import AskedTool, Run, around, busy_runs, run_in
 from causepath.calls.strands import strand
 from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
 from causepath.code.frames import written_at
+from causepath.otel import semconv
 from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from causepath.calls.matching import Given
     from causepath.code.application_stack import Standing
-    from causepath.providers.messages import ToolCall
+    from causepath.providers.messages import ToolCall, Usage
 
 MAX_OPEN_RUNS = 1_000
 """Inferred runs open at a time; of more, the one that did nothing for longest is ended."""
@@ -217,19 +218,28 @@ class OpenRuns:
                 self._inferred[id(run)] = self._inferred.pop(id(run))  # the last to be too many
             return run.turns
 
-    def call_over(self, run: Run, now_ns: int) -> bool:
-        """Notes that a call of `run` is over; tells whether another one is in progress."""
+    def call_over(self, run: Run, now_ns: int, usage: Usage) -> bool:
+        """Notes that a call of `run` is over, and what it used; tells whether another one is in
+        progress."""
         with self._lock:
+            for one in around(run):
+                one.input_tokens += usage.input or 0
+                one.output_tokens += usage.output or 0
+                if one.written is not None and one.written.is_recording():
+                    one.written.set_attributes(_tokens(one))
             run.calls -= 1
             run.touched_ns = max(run.touched_ns, now_ns)
             return run.calls > 0
 
-    def ask(self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int) -> bool:
-        """Notes that a reply asks for `call`; tells whether that is new."""
+    def ask(
+        self, run: Run, call: ToolCall, issuer: SpanContext | None, now_ns: int, turn: int
+    ) -> bool:
+        """Notes that the reply of a turn asks for `call`; tells whether that is new."""
         with self._lock:
             if not call.id or not isinstance(call.id, str) or call.id in run.known:
                 return False
             asked = AskedTool(call, run, issuer, now_ns, is_form=run.forces_tools)
+            asked.about[semconv.TURN] = turn
             if isinstance(call.id, MadeUpId) and run.frame is None:
                 run.strand = strand()
             run.asked[call.id] = asked
@@ -442,6 +452,14 @@ class OpenRuns:
             if not others:
                 del self._asked_by_name[asked.call.name]
                 self.quiet(asked.call.name)
+
+
+def _tokens(run: Run) -> dict[str, int]:
+    used = {
+        semconv.RUN_INPUT_TOKENS: run.input_tokens,
+        semconv.RUN_OUTPUT_TOKENS: run.output_tokens,
+    }
+    return {name: tokens for name, tokens in used.items() if tokens}
 
 
 def _ignore(name: str) -> None: ...

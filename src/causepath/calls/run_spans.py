@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from causepath.otel.endings import Ending
     from causepath.otel.metrics import Metrics
     from causepath.otel.span_access import Key
+    from causepath.providers.messages import Usage
 
 IDLE_SECONDS = 300
 """An inferred run that nothing has happened in for so long has ended when it last did something."""
@@ -172,7 +173,7 @@ class RunSpans:
     def _run_below(self, span: Span, here: Context, *, owned: bool = False) -> Run:
         key = key_of(span.get_span_context())
         run = Run(trace.set_span_in_context(span, here), key, span if owned else None)
-        run.outside = here
+        run.outside, run.written = here, span
         run.parent = otel.set_value(RUN_KEY, run, otel.set_value(ENCLOSING_KEY, run, run.parent))
         self._runs.remember_below(key, run)
         return run
@@ -184,6 +185,7 @@ class RunSpans:
         run = self._runs.forget_below(key) if key in self._runs.parents else None
         if run is not None:
             self._possible.settle_run(run)
+            run.written = None
             # A later call may still continue it, but nobody needs what its span holds on to.
             run.parent = trace.set_span_in_context(NonRecordingSpan(context), Context())
             run.conversations.forget_texts()
@@ -196,10 +198,11 @@ class RunSpans:
         *,
         is_first: bool,
         goes_on: bool,
+        usage: Usage,
         read_body: Callable[[], object],
     ) -> None:
         """Notes that a model call is over; ends an inferred run that has no question left."""
-        if self._runs.call_over(run, end_ns) or run.span is None:
+        if self._runs.call_over(run, end_ns, usage) or run.span is None:
             return  # another call of the run is in progress
         if ending is None:
             if not goes_on:

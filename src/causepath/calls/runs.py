@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from causepath.content.conversations import Conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext
@@ -72,7 +72,7 @@ class AskedTool:
     ending: Ending | None = None
     """The end of the latest call of it, if not its own."""
     about: dict[str, Any] = field(default_factory=dict)
-    """Attributes of its span about the arguments."""
+    """Attributes of its span about who asked for it, and with what arguments."""
     carries: Sequence[SpanContext] = ()
     """The tools whose results are in the arguments."""
     candidates: list[Candidate] = field(default_factory=list)
@@ -99,10 +99,15 @@ class Run:
     """The (trace id, span id) of the span in `parent`."""
     span: Span | None = None
     """The span of an inferred run, which we have to end."""
+    written: Span | None = None
+    """Its span as long as it goes on, if we write that."""
     name: str | None = None
     """The agent's name."""
     began_ns: int = 0
     turns: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """Those of its calls that are over, and of the runs inside it."""
     calls: int = 0
     """Model calls in progress."""
     touched_ns: int = 0
@@ -181,6 +186,17 @@ def run_in(context: Context) -> Run | None:
     """Finds the run that what is current in this context belongs to, if it is known."""
     run = context.get(RUN_KEY)
     return run if isinstance(run, Run) else None
+
+
+def around(run: Run) -> Iterator[Run]:
+    """Lists a run and those around it, the innermost first."""
+    one: Run | None = run
+    for _ in range(MAX_DEPTH):
+        if one is None:
+            break
+        yield one
+        outer = enclosing_run(one.outside if one.outside is not None else one.parent)
+        one = outer if outer is not one else None
 
 
 def is_within(run: Run | None, outer: Run) -> bool:

@@ -34,6 +34,7 @@ OF_TOOLS = (
     semconv.TOOL_TYPE,
     semconv.TOOL_CALL_ID,
     semconv.TOOL_READ_ONLY,
+    semconv.TURN,
 )
 
 
@@ -140,6 +141,7 @@ class ToolSpans:
         if content is not None:
             own = asked.call.input if asked is not None and asked.call.input is not None else given
             content.write(span, semconv.TOOL_ARGUMENTS, own)
+            operation.explain = content.reason
             operation.on_result.append(lambda it: content.write(span, semconv.TOOL_RESULT, it))
 
     def record(self, span: Span, asked: AskedTool, name: str, value: object) -> None:

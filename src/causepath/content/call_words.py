@@ -80,6 +80,20 @@ class CallWords:
         said = self._said = self._content.asked(blocks)
         return self._content.attributes(said) if said is not None and self._is_recorded else None
 
+    def question(self, run: Span) -> None:
+        """Writes on the span of a run what its first call was asked."""
+        self._repeat(run, semconv.INPUT_MESSAGES, "user")
+
+    def answer(self, run: Span) -> None:
+        """Writes on it what its latest call has answered."""
+        self._repeat(run, semconv.OUTPUT_MESSAGES, "assistant")
+
+    def _repeat(self, run: Span, name: str, role: str) -> None:
+        content, said = self._content, self._said
+        if content is not None and said is not None and self._is_recorded:
+            told = [message for message in said.values.get(name, ()) if message["role"] == role]
+            content.repeat(run, name, told[-1:])
+
     def asked(self, call: ToolCall) -> tuple[dict[str, Any], Sequence[SpanContext]] | None:
         """Recognises what a reply asks a tool for: attributes of the tool's span, and the tools
         whose results are in it."""

@@ -36,6 +36,9 @@ WINDOW_SECONDS = 10
 """As long as spans usually wait to be exported, twice over."""
 
 MAX_DEPTH = 100
+MAX_REASON_BYTES = 2_000
+"""Of the words that say why a tool failed."""
+
 MAX_ITEMS = 10_000
 """Of one value that a tool is given or gives back."""
 
@@ -153,9 +156,12 @@ class Content:
             parts: list[Any] = [part for _, part in kept]
         else:
             parts = []
-            for number, (block, part) in enumerate(kept):
-                if not number or block.message != kept[number - 1][0].message:
-                    parts.append({"role": block.role, "parts": []})
+            latest: tuple[int, str] | None = None
+            for block, part in kept:
+                role = "tool" if part["type"] == "tool_call_response" else block.role
+                if latest != (block.message, role):
+                    parts.append({"role": role, "parts": []})
+                    latest = block.message, role
                 parts[-1]["parts"].append(part)
         if parts:
             said.values[name] = parts
@@ -211,7 +217,33 @@ class Content:
             "parameters": self._plain(parameters),
         }
 
+    @harmless(None)
+    def repeat(self, span: Span, name: str, messages: Sequence[Any]) -> None:
+        """Writes messages of a call on the span of its run, too, if there is room for all."""
+        if not messages or not self.settings.on_spans or not span.is_recording():
+            return
+        text = to_json(messages)
+        size = len(text.encode())
+        room = self._take(size)
+        if room == size:
+            span.set_attribute(name, text)
+        else:
+            self._take(-room)
+            span.set_attribute(semconv.CONTENT_TRUNCATED, True)
+
     # -- tools
+
+    @harmless(None)
+    def reason(self, value: object) -> str | None:
+        """Puts into words why a tool failed: its exception, or a result that says so."""
+        if not self.settings.on_spans:
+            return None
+        with _alone():
+            plain = self._response(_said_by(value) if isinstance(value, Exception) else value)
+        text = plain if isinstance(plain, str) else to_json(plain)
+        data = text.encode()
+        room = self._take(min(len(data), MAX_REASON_BYTES))
+        return data[:room].decode("utf-8", "ignore") or None
 
     @harmless(None)
     def write(self, span: Span, name: str, value: object) -> None:
@@ -306,6 +338,14 @@ def _valid(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
+
+
+def _said_by(error: Exception) -> str:
+    """Gives the words of an exception; none if it has none, as they come from code of others."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _alone() -> Step:

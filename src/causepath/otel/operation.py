@@ -49,6 +49,10 @@ class Operation:
         """How it ended, if not by itself."""
         self._process = forks.process
         self._is_over = False
+        self.explain: Callable[[BaseException], str | None] | None = None
+        """Puts into words why it failed, if anything that is said is recorded."""
+        self.reason: str | None = None
+        """These words."""
         self.on_result: list[Callable[[object], Callable[[], None] | None]] = []
         """Who wants to see what the operation gives back, and what they do with it once it is known
         that it is that."""
@@ -90,7 +94,7 @@ class Operation:
     def fail(self, error_type: str) -> None:
         """Marks the operation as failed, whether or not by an exception."""
         self._error = error_type
-        self.span.set_status(StatusCode.ERROR)
+        self.span.set_status(StatusCode.ERROR, self.reason)
         self.span.set_attribute(semconv.ERROR_TYPE, error_type)
 
     def ended_by(self, error: BaseException) -> None:
@@ -99,8 +103,14 @@ class Operation:
             self._read_error(error) if self._read_error and isinstance(error, Exception) else None
         )
         self.ending = ending = ending_of(error, told)
+        self.explained(error)
         if ending.is_error and ending.error_type is not None:
             self.fail(ending.error_type)
+
+    def explained(self, error: BaseException) -> None:
+        """Notes why it failed, if anybody wants to know."""
+        if self.explain is not None:
+            self.reason = self.explain(error)
 
     def give_up(self, end_ns: int, error_type: str) -> None:
         """Ends an operation that nothing waits for any more: what comes later is not part of it."""

@@ -32,7 +32,17 @@ RUN_OUTCOME = "causepath.run.outcome"
 UNFINISHED = "causepath.unfinished"
 """Of a span that was open when the process ended."""
 
+RUN_INPUT_TOKENS = "causepath.run.input_tokens"
+RUN_OUTPUT_TOKENS = "causepath.run.output_tokens"
+"""Of a run with all runs inside it. Not by the names of one call's: pages that add those up would
+count them twice."""
+
 TURN = "causepath.turn"
+"""Of a model call the number in its run, of a tool that of the call which asked for it."""
+
+RETRIES = "causepath.retries"
+"""Of a model call: failed attempts that another one followed."""
+
 TOOLS_DECLARED = "causepath.tools.declared"
 TOOL_READ_ONLY = "causepath.tool.read_only"
 TOOL_INFERRED = "causepath.tool.inferred"
@@ -78,6 +88,9 @@ USAGE_INPUT = "gen_ai.usage.input_tokens"
 USAGE_OUTPUT = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_WRITE = "gen_ai.usage.cache_write.input_tokens"
+USAGE_CACHE_CREATION = "gen_ai.usage.cache_creation.input_tokens"
+"""The same, unless 0, by the name that it had until August 2026, which pages of before know."""
+
 USAGE_REASONING = "gen_ai.usage.reasoning.output_tokens"
 TOOL_NAME = "gen_ai.tool.name"
 TOOL_CALL_ID = "gen_ai.tool.call.id"
@@ -101,6 +114,7 @@ BUDGET_REFUSED = "causepath.budget.refused"
 """Of an event: the call, tool or rest of a reply that there was nothing left for."""
 
 FIRST_TOKEN_EVENT = "first_token"
+RETRY_EVENT = "retry"
 DETAILS_EVENT = "gen_ai.client.inference.operation.details"
 MCP_METHOD = "mcp.method.name"
 
@@ -174,6 +188,7 @@ def reply_attributes(
         USAGE_OUTPUT: usage.output,
         USAGE_CACHE_READ: usage.cache_read,
         USAGE_CACHE_WRITE: usage.cache_write,
+        USAGE_CACHE_CREATION: usage.cache_write or None,
         USAGE_REASONING: usage.reasoning,
     }
     if reply.facts:

@@ -162,11 +162,18 @@ def test_spans_keep_what_they_had_and_get_what_is_known(tmp_path: Path) -> None:
     assert plain(root["attributes"][3:]) == {
         "causepath.critical_path": True,
         "causepath.path_ns": 200_000_000,
+        "causepath.path.seconds": 0.2,
+        "causepath.path.percent": 20.0,
         "causepath.path.kind": "agent",
         "causepath.path.edge": "time",
         "causepath.wall_ns": 1_000_000_000,
+        "causepath.wall.seconds": 1.0,
         "causepath.wall.tool_ns": 800_000_000,
+        "causepath.wall.tool.seconds": 0.8,
+        "causepath.wall.tool.percent": 80.0,
         "causepath.wall.agent_ns": 200_000_000,
+        "causepath.wall.agent.seconds": 0.2,
+        "causepath.wall.agent.percent": 20.0,
     }
     assert [event["name"] for event in root["events"]] == ["theirs", *["causepath.path"] * 2]
     assert plain(root["events"][1]["attributes"]) == {
@@ -177,6 +184,8 @@ def test_spans_keep_what_they_had_and_get_what_is_known(tmp_path: Path) -> None:
     assert plain(tool.pop("attributes")) == {
         "causepath.critical_path": True,
         "causepath.path_ns": 800_000_000,
+        "causepath.path.seconds": 0.8,
+        "causepath.path.percent": 80.0,
         "causepath.path.kind": "tool",
         "causepath.path.edge": "time",
     }
@@ -191,19 +200,106 @@ def test_a_copy_has_its_own_ids_and_tells_of_the_original(tmp_path: Path) -> Non
     root, tool = spans_of(out)
     assert root["traceId"] == tool["traceId"] != "a" * 32
     assert tool["parentSpanId"] == root["spanId"] != "1" * 16
-    assert root["links"] == [
-        {
-            "traceId": "a" * 32,
-            "spanId": "1" * 16,
-            "attributes": [{"key": "causepath.link", "value": {"stringValue": "copy_of"}}],
-        }
-    ]
+    for span, number in ((root, "1"), (tool, "2")):
+        copied = plain(span["attributes"])
+        assert copied["causepath.copy_of"] == "a" * 32
+        assert copied["causepath.copy_of.span_id"] == number * 16
+    # Jaeger up to 2.14 draws no path where the first reference of a span is no parent.
+    assert "links" not in root
     assert [link["traceId"] for link in tool["links"]] == ["b" * 32, "a" * 32]
-    assert '"demo (causepath)"' in out.read_text()
+    assert tool["links"][1] == {
+        "traceId": "a" * 32,
+        "spanId": "2" * 16,
+        "attributes": [{"key": "causepath.link", "value": {"stringValue": "copy_of"}}],
+    }
     assert exported(source, tmp_path, "--copy").read_text() == out.read_text()
-    before, after = report(source, tmp_path), report(out, tmp_path)
-    del before["traces"][0]["service"], after["traces"][0]["service"]
-    assert without_ids(after["traces"]) == without_ids(before["traces"])
+
+
+def services_and_names(path: Path) -> list[tuple[str, str]]:
+    return [
+        (plain(batch["resource"]["attributes"])["service.name"], span["name"])
+        for line in path.read_text().splitlines()
+        for batch in json.loads(line)["resourceSpans"]
+        for group in batch["scopeSpans"]
+        for span in group["spans"]
+    ]
+
+
+# Name, attributes, and the service and the name of the copy.
+SHOWN: list[tuple[str, dict[str, Any], str, str]] = [
+    ("chat m", {"gen_ai.operation.name": "chat", "causepath.turn": 12}, "model", "12 m"),
+    ("chat m", {"gen_ai.operation.name": "chat"}, "model", "m"),
+    ("execute_tool find", {"gen_ai.tool.name": "find"}, "tool", "find"),
+    (
+        "execute_tool mcp__files_of_the_server__read_text_file",
+        {"gen_ai.tool.name": "mcp__files_of_the_server__read_text_file"},
+        "tool",
+        "mcp__files_o…d_text_file",
+    ),
+    (
+        "execute_tool mcp__files_of_the_server__read_text_file",
+        {"gen_ai.tool.name": "r", "causepath.tool.inferred": True},
+        "tool",
+        "≤ mcp__files_…_text_file",
+    ),
+    ("invoke_agent planner", {"causepath.category": "agent"}, "demo (causepath)", "planner"),
+    ("attempt 1", {"causepath.category": "retry"}, "retry", "attempt 1"),
+    ("GET", {"causepath.category": "network"}, "network", "GET"),
+    ("step", {}, "demo (causepath)", "step"),
+]
+
+
+def test_copies_are_short_and_have_the_kind_of_work_as_service(tmp_path: Path) -> None:
+    made = json.loads(json.dumps(MADE))
+    root, _ = made["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans = [root]
+    for number, (name, attributes, *_) in enumerate(SHOWN):
+        spans.append(
+            {
+                "traceId": root["traceId"],
+                "spanId": f"{number + 2:016x}",
+                "parentSpanId": root["spanId"],
+                "name": name,
+                "startTimeUnixNano": str(1_000_000_000 + number * 10_000_000),
+                "endTimeUnixNano": str(1_009_000_000 + number * 10_000_000),
+                "attributes": [
+                    {
+                        "key": key,
+                        "value": {
+                            {bool: "boolValue", int: "intValue", str: "stringValue"}[
+                                type(value)
+                            ]: value
+                        },
+                    }
+                    for key, value in attributes.items()
+                ],
+            }
+        )
+    made["resourceSpans"][0]["scopeSpans"][0]["spans"] = spans
+    source = tmp_path / "made.json"
+    source.write_text(json.dumps(made))
+    found = services_and_names(exported(source, tmp_path, "--copy"))
+    expected = [("demo (causepath)", "demo"), *((service, name) for *_, service, name in SHOWN)]
+    assert sorted(found) == sorted(expected)
+    assert all(len(name) <= 24 for _, name in found)
+
+
+def test_copies_are_left_out_where_the_originals_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = exported(RECORDED[0], tmp_path, "--copy")
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(copies.read_bytes() + RECORDED[0].read_bytes() + copies.read_bytes())
+    count = 2 * len(spans_of(copies))
+    capsys.readouterr()
+    read, alone = report(both, tmp_path), report(RECORDED[0], tmp_path)
+    assert read["traces"] == alone["traces"]
+    assert f"{count} spans left out: copies that `causepath export` made" in capsys.readouterr().err
+    assert invoke([str(copies)]) == 5
+    assert capsys.readouterr().err == (
+        f"causepath: {copies}: only copies that `causepath export` made to be looked at: read the "
+        "runs that it made them of\n"
+    )
 
 
 def receiver(answer: Answer | None = None, **headers: str) -> Respond:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from causepath_analyzer.cli import invoke
-from causepath_analyzer.errors import CausepathError
+from causepath_analyzer.errors import CausepathError, NoTracesError
 from causepath_analyzer.model import Skipped
 from causepath_analyzer.read import Options, Reading, read
 from causepath_analyzer.server_request import Connection, Wanted
@@ -23,6 +23,7 @@ from tests.support.trace_servers import (
     Respond,
     as_json,
     jaeger,
+    newer_jaeger,
     serving,
     tempo,
 )
@@ -159,7 +160,8 @@ def test_what_a_search_in_the_browser_says_can_be_said_anew() -> None:
         since_ns = (NOW_US - 55_000_000) * 1000
         reading = asked(server.url + UI_SEARCH, since_ns=since_ns, limit=3, service="demo")
     assert len(reading.traces) == 3
-    (path,) = server.asked
+    version, path = server.asked
+    assert version == "/api/v3/services"
     query = parse_qs(urlsplit(path).query)
     del query["end"]
     assert query == {
@@ -170,6 +172,54 @@ def test_what_a_search_in_the_browser_says_can_be_said_anew() -> None:
         "operation": ["chat m"],
         "minDuration": ["1ms"],
     }
+
+
+def otlp_trace(number: int, ago_s: int) -> list[dict[str, Any]]:
+    span = {
+        "traceId": f"{number:032x}",
+        "spanId": f"{number + 1:016x}",
+        "name": "chat m",
+        "startTimeUnixNano": str((NOW_US - ago_s * 1_000_000) * 1000 + 7),
+        "endTimeUnixNano": str((NOW_US - ago_s * 1_000_000) * 1000 + 5_000_011),
+    }
+    return [{"scopeSpans": [{"spans": [span]}]}]
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "pages"), [(250, 1000, 9), (250, None, 7), (7, None, 1), (0, None, 1)]
+)
+def test_a_newer_jaeger_is_read_page_by_page(count: int, limit: int | None, pages: int) -> None:
+    traces = [otlp_trace(number, 10 + 10 * number) for number in range(count)]
+    with serving(newer_jaeger(traces, ["demo"])) as server:
+        if not count:
+            with pytest.raises(NoTracesError, match="nothing of demo in the last hour"):
+                asked(server.url, service="demo")
+            return
+        reading = asked(server.url, service="demo", limit=limit)
+    found = {trace.trace_id: trace.start_ns % 1000 for trace in reading.traces}
+    assert len(found) == len(reading.traces) == min(count, limit or 200)
+    assert set(found.values()) == {7}  # microseconds are not all that it knows
+    assert sum("/traces" in path for path in server.asked) <= pages
+    assert not any("/api/traces" in path for path in server.asked)
+
+
+@pytest.mark.parametrize("how", ["trace", "search"])
+def test_a_newer_jaeger_gives_what_the_file_gives(how: str, tmp_path: Path) -> None:
+    batches = [
+        b for line in RECORDED.read_text().splitlines() for b in json.loads(line)["resourceSpans"]
+    ]
+    trace_id = batches[0]["scopeSpans"][0]["spans"][0]["traceId"]
+    direct, through, arrows = (tmp_path / name for name in ("direct", "through", "arrows"))
+    with serving(newer_jaeger([batches], ["demo"])) as server:
+        address = f"{server.url}/trace/{trace_id}" if how == "trace" else server.url
+        since = [] if how == "trace" else ["--since", "2020-01-01"]
+        assert invoke([address, *since, "--json", "-o", str(through)]) == 0
+        assert invoke(["export", address, *since, "--to", "perfetto", "-o", str(arrows)]) == 0
+    assert invoke([str(RECORDED), "--json", "-o", str(direct)]) == 0
+    assert json.loads(through.read_text())["traces"] == json.loads(direct.read_text())["traces"]
+    assert invoke(["export", str(RECORDED), "--to", "perfetto", "-o", str(direct)]) == 0
+    assert arrows.read_text() == direct.read_text()
+    assert '"ph":"s"' in arrows.read_text()
 
 
 @pytest.mark.parametrize("v2", [True, False], ids=["v2", "v1"])
@@ -396,7 +446,7 @@ def talking(data: bytes) -> Iterator[str]:
         (b"", "the connection broke off (RemoteDisconnected): is this the port of its HTTP"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
-            "/api/traces/1: the answer broke off: ask again, or for less",
+            "/api/v3/services: the answer broke off: ask again, or for less",
         ),
     ],
     ids=["grpc", "hangs-up", "cut"],

@@ -62,15 +62,15 @@ def export(
             name=["--output", "-o"],
             metavar="FILE|URL",
             help="Where to; else standard output. For jaeger and otlp also a receiver of OTLP "
-            "over HTTP; for jaeger else OTEL_EXPORTER_OTLP_ENDPOINT or http://localhost:4318.",
+            "over HTTP; for jaeger else http://localhost:14318, where our stack has it.",
         ),
     ] = None,
     copy: Annotated[
         bool | None,
         Parameter(
             negative="--no-copy",
-            help="jaeger, otlp: give the spans new ids and another service, and a link to the "
-            "original. Default for jaeger, which shows a span twice that it has already.",
+            help="jaeger, otlp: copies to look at, with new ids, short names, and the kind of work "
+            "as service. Default for jaeger, which shows a span twice that it has already.",
         ),
     ] = None,
     weight: Annotated[

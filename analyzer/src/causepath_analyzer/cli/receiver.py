@@ -1,7 +1,6 @@
 """Sends OTLP to a server over HTTP, and tells what became of it."""
 
 import gzip
-import os
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,8 +15,10 @@ from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.http_client import Answer, Client, refusal
 from causepath_analyzer.server_request import Connection
 
-DEFAULT_ENDPOINT: Final = "http://localhost:4318"
-ENDPOINT_VARIABLE: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+JAEGER: Final = "http://localhost:14318"
+"""Jaeger itself, where `docker-compose.yml` and `make stack` have it. At 4318 is the collector, to
+which agents send: copies would be runs in its files and metrics."""
+
 HEADERS_VARIABLE: Final = "OTEL_EXPORTER_OTLP_HEADERS"
 
 _PATH: Final = "/v1/traces"
@@ -34,8 +35,8 @@ class Received(Struct, frozen=True):
 
 
 def endpoint(address: str | None) -> str:
-    """Finds where OTLP goes: at `address`, or where the environment says, or on this machine."""
-    found = (address or os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT).rstrip("/")
+    """Finds where OTLP goes: to `address`, or to Jaeger on this machine."""
+    found = (address or JAEGER).rstrip("/")
     return found if urlsplit(found).path.endswith(_PATH) else found + _PATH
 
 

@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict  # type: ignore[import-unt
 from msgspec import Struct
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from causepath_analyzer import attributes as names
@@ -33,6 +34,7 @@ PREFIXES: Final = (
 PATH_EVENT: Final = "causepath.path"
 FINDING_EVENT: Final = "causepath.finding"
 COPY_OF: Final = "copy_of"
+"""The `causepath.link` of a link from a copy to its original."""
 COPIED_SERVICE: Final = "{} (causepath)"
 
 _MOST_EVENTS: Final = 100
@@ -51,7 +53,7 @@ _MOST_INT: Final = 2**63
 class Marked(Struct, frozen=True):
     """``batches`` with all spans; ``anew`` of them were written from what was understood.
 
-    ``services`` are the names that the batches have.
+    ``services`` are the names that the batches have; of copies those to look for.
     """
 
     batches: tuple[ResourceSpans, ...]
@@ -64,7 +66,7 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
     """Writes the spans of `runs` with what is known about each.
 
     Those among `originals` are taken as they are. A `copy` has ids of its own, that of the trace
-    among them, a link from every span to the one it stands for, and another service.
+    among them, says of which span it is one, and is made to be looked at: see `copies`.
     """
     by_id = {
         id_bytes(trace_id, TRACE_BYTES): run
@@ -95,11 +97,11 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
             batches += _written(run, tuple(told[trace].values()))
             anew += len(run.trace.spans)
     if copy:
-        for batch in batches:
-            _make_copy(batch)
+        batches = [one for batch in batches for one in copies(batch, told)]
     services = frozenset(
         pair.value.string_value
         for batch in batches
+        if not copy or not all(span.parent_span_id for span in _spans(batch))
         for pair in batch.resource.attributes
         if pair.key == names.SERVICE_NAME
     )
@@ -212,6 +214,7 @@ def _marks(row: SpanRow, run: Run) -> dict[str, object]:
     if row.on_path:
         found["causepath.critical_path"] = True
         found["causepath.path_ns"] = row.path_ns
+        found |= _for_people("causepath.path", row.path_ns, run.trace.wall_ns)
         found["causepath.path.kind"] = row.kind
         found["causepath.path.edge"] = row.sections[0].edge
     if row.codes:
@@ -219,10 +222,25 @@ def _marks(row: SpanRow, run: Run) -> dict[str, object]:
     trace = run.trace
     if row.span is trace.spans[trace.main_root]:
         found["causepath.wall_ns"] = trace.wall_ns
-        found.update({f"causepath.wall.{k}_ns": spent for k, spent in run.wall.path.items()})
+        found["causepath.wall.seconds"] = _seconds(trace.wall_ns)
+        for kind, spent in run.wall.path.items():
+            found[f"causepath.wall.{kind}_ns"] = spent
+            found |= _for_people(f"causepath.wall.{kind}", spent, trace.wall_ns)
         if run.cost.usd is not None and run.cost.is_whole:
             found["causepath.cost_usd"] = f"{run.cost.usd:f}"
     return found
+
+
+def _for_people(name: str, spent_ns: int, wall_ns: int) -> dict[str, object]:
+    """Says a time in seconds, and as a share of the run."""
+    found: dict[str, object] = {f"{name}.seconds": _seconds(spent_ns)}
+    if wall_ns:
+        found[f"{name}.percent"] = round(100 * spent_ns / wall_ns, 1)
+    return found
+
+
+def _seconds(ns: int) -> float:
+    return round(ns / 1e9, 3)
 
 
 def _events(row: SpanRow, run: Run) -> Iterator[Span.Event]:
@@ -383,24 +401,115 @@ _SPAN_IDS: Final = (names.INPUT_PREVIOUS, names.PENDING_PARENT)
 # Copies ---------------------------------------------------------------------------------------
 
 
-def _make_copy(batch: ResourceSpans) -> None:
-    for span in _spans(batch):
-        trace, own = span.trace_id, span.span_id
+_SHOWN_AS: Final[Mapping[str, str]] = {"llm": "model", "agent": "", "chain": "", "other": ""}
+"""The service of a copy by the category of its span: pages have a colour for each. Of a category
+that is not here its own name, of one without a name that of the agent."""
+_MOST_LETTERS: Final = 24
+"""More of a name do not fit beside the bars."""
+_OPERATIONS: Final = ("invoke_agent ", "execute_tool ", "chat ")
+_APART_NS: Final = 1_000
+"""Between a span and the next one, in copies: pages that know microseconds leave a span off their
+critical path that touches the one after it."""
+
+
+def copies(
+    batch: ResourceSpans, told: Mapping[bytes, Mapping[bytes, SpanRow]]
+) -> Iterator[ResourceSpans]:
+    """Makes copies of spans that can be looked at beside them.
+
+    Each has the kind of work as its service, which pages give a colour, and the bare name of what
+    was called, where a page shows the beginning of names only. One that has no parent says what it
+    is a copy of in attributes: older pages of Jaeger take a first reference that is no parent for
+    the reason to draw no critical path.
+    """
+    name = next(
+        (p.value.string_value for p in batch.resource.attributes if p.key == names.SERVICE_NAME), ""
+    )
+    for group in batch.scope_spans:
+        by_service: dict[str, list[Span]] = {}
+        for span in group.spans:
+            of_run = told[span.trace_id]
+            row = _row_of(span, of_run)
+            parent = span.parent_span_id
+            if row is not None and parent not in of_run:
+                parent = id_bytes(row.parent_id, SPAN_BYTES) if row.parent_id else b""
+            service = _shown_service(name, row) if parent else COPIED_SERVICE.format(name)
+            by_service.setdefault(service, []).append(_copy(span, row, parent))
+        for service, spans in by_service.items():
+            resource = Resource()
+            resource.CopyFrom(batch.resource)
+            about = [p for p in resource.attributes if p.key != names.SERVICE_NAME]
+            del resource.attributes[:]
+            resource.attributes.extend(about)
+            _add(resource.attributes, {names.SERVICE_NAME: service})
+            yield ResourceSpans(
+                resource=resource,
+                schema_url=batch.schema_url,
+                scope_spans=[
+                    ScopeSpans(scope=InstrumentationScope(name=names.COPY_SCOPE), spans=spans)
+                ],
+            )
+
+
+def _shown_service(name: str, row: SpanRow | None) -> str:
+    category = row.span.category if row is not None else "other"
+    return _SHOWN_AS.get(category, category) or COPIED_SERVICE.format(name)
+
+
+def _copy(span: Span, row: SpanRow | None, parent: bytes) -> Span:
+    """Copies a span below `parent`, if it is below one."""
+    trace, own = span.trace_id, span.span_id
+    copy = Span()
+    copy.CopyFrom(span)
+    del copy.links[:]
+    if parent:
         for link in span.links:
-            if link.trace_id == trace:
-                link.trace_id, link.span_id = _copied(trace, 16), _copied(trace + link.span_id, 8)
-        source = span.links.add(trace_id=trace, span_id=own)
+            here = link.trace_id == trace
+            found = copy.links.add()
+            found.CopyFrom(link)
+            if here:
+                found.trace_id = _copied(trace, TRACE_BYTES)
+                found.span_id = _copied(trace + link.span_id, SPAN_BYTES)
+        source = copy.links.add(trace_id=trace, span_id=own)
         _add(source.attributes, {names.LINK: COPY_OF})
-        span.trace_id, span.span_id = _copied(trace, 16), _copied(trace + own, 8)
-        if span.parent_span_id:
-            span.parent_span_id = _copied(trace + span.parent_span_id, 8)
-        for pair in span.attributes:
-            if pair.key in _SPAN_IDS:
-                named = id_bytes(pair.value.string_value, SPAN_BYTES)
-                pair.value.string_value = _copied(trace + named, 8).hex()
-    for pair in batch.resource.attributes:
-        if pair.key == names.SERVICE_NAME:
-            pair.value.string_value = COPIED_SERVICE.format(pair.value.string_value)
+        copy.parent_span_id = _copied(trace + parent, SPAN_BYTES)
+        ends_ns = copy.end_time_unix_nano - _APART_NS
+        copy.end_time_unix_nano = max(ends_ns, copy.start_time_unix_nano)
+    copy.trace_id = _copied(trace, TRACE_BYTES)
+    copy.span_id = _copied(trace + own, SPAN_BYTES)
+    copy.name = _shown_name(span.name, row)
+    for pair in copy.attributes:
+        if pair.key in _SPAN_IDS:
+            named = id_bytes(pair.value.string_value, SPAN_BYTES)
+            pair.value.string_value = _copied(trace + named, SPAN_BYTES).hex()
+    _add(
+        copy.attributes,
+        {
+            "causepath.copy_of": trace.hex(),
+            "causepath.copy_of.span_id": own.hex(),
+            "causepath.copy_of.name": span.name,
+        },
+    )
+    return copy
+
+
+def _shown_name(name: str, row: SpanRow | None) -> str:
+    """Writes the bare name of what was called, with the number of the turn if it is known.
+
+    "≤" stands before a time of which only the most that it can be is known, and what does not fit
+    is left out in the middle: tools of one server begin alike.
+    """
+    for operation in _OPERATIONS:
+        name = name.removeprefix(operation)
+    call = row.span.model_call if row is not None else None
+    before = f"{call.turn} " if call is not None and call.turn is not None else ""
+    if row is not None and row.span.tool_call is not None and row.span.tool_call.inferred:
+        before = "≤ "
+    room = _MOST_LETTERS - len(before)
+    if len(name) > room:
+        head = room // 2
+        name = f"{name[:head]}…{name[head + 1 - room :]}"
+    return before + name
 
 
 def _copied(identity: bytes, size: int) -> bytes:

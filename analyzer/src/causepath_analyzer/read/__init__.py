@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from causepath_analyzer.attributes import COPY_SCOPE
 from causepath_analyzer.errors import (
     CausepathError,
     NoTracesError,
@@ -361,7 +362,7 @@ def read_stream(
 ) -> Input:
     """Adds the spans in `stream` to `spans`. `path` only says what it is called in messages."""
     reader = Recogniser(stream, options)
-    count = read = total = 0
+    count = read = total = copies = 0
     skipped: list[Skipped] = []
     collecting = gc.isenabled()
     gc.disable()
@@ -371,6 +372,9 @@ def read_stream(
                 if type(found) is Span:
                     trace = spans.get(found.trace_id)
                     if trace is None:
+                        if found.scope == COPY_SCOPE:
+                            copies += 1
+                            continue
                         spans[found.trace_id] = [found]
                     else:
                         trace.append(found)
@@ -379,22 +383,35 @@ def read_stream(
                     if total <= MOST_SKIPPED:
                         skipped.append(found)
             read += len(batch)
-            count = read - total
+            count = read - total - copies
             if progress is not None:
                 progress(path, count)
     finally:
         if collecting:
             gc.enable()
-    problem = None if count else _no_spans(path, reader, skipped)
-    return Input(path, reader.format, count, tuple(skipped), total, problem)
+    problem = None if count else _no_spans(path, reader, skipped, copies)
+    notes = (_copies_left_out(copies),) if copies else ()
+    return Input(path, reader.format, count, tuple(skipped), total, problem, notes=notes)
+
+
+def _copies_left_out(count: int) -> str:
+    copies = f"{count} span{'s' if count > 1 else ''}"
+    return f"{copies} left out: copies that `causepath export` made to be looked at"
 
 
 def _no_files(path: str) -> CausepathError:
     return NoTracesError(f"{path}: a folder without files")
 
 
-def _no_spans(path: str, reader: Recogniser, skipped: Sequence[Skipped]) -> CausepathError:
+def _no_spans(
+    path: str, reader: Recogniser, skipped: Sequence[Skipped], copies: int
+) -> CausepathError:
     """Explains why nothing came out of a file that could be opened."""
+    if copies:
+        return NoTracesError(
+            f"{path}: only copies that `causepath export` made to be looked at: read the runs "
+            "that it made them of"
+        )
     if reader.is_empty and not skipped:
         return NoTracesError(f"{path}: empty")
     if skipped:

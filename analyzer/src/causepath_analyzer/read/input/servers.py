@@ -5,7 +5,7 @@ browser shows it, or any other, whose answer is read like a file.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -195,9 +195,41 @@ class _Brief(Struct):
     spans: list[_When] = []
 
 
+class _BriefSpan(Struct, rename="camel"):
+    trace_id: str = ""
+    start_time_unix_nano: int | str = 0
+
+
+class _BriefScope(Struct, rename="camel"):
+    spans: list[_BriefSpan] = []
+
+
+class _BriefBatch(Struct, rename="camel"):
+    scope_spans: list[_BriefScope] = []
+
+
+class _Result(Struct, rename="camel"):
+    resource_spans: list[Raw] = []
+
+
+class _Version3(Struct):
+    result: _Result | None = None
+
+
+class _TraceFound(Struct):
+    """A trace of a page: when its spans start, and the pieces of the answer that it is in."""
+
+    trace_id: str
+    starts_us: list[int]
+    pieces: list[bytes]
+
+
 _NAMES: Final = msgspec.json.Decoder(_Names)
 _TRACES: Final = msgspec.json.Decoder(_Traces)
 _BRIEF: Final = msgspec.json.Decoder(_Brief)
+_VERSION_3: Final = msgspec.json.Decoder(_Version3)
+_BRIEF_BATCH: Final = msgspec.json.Decoder(_BriefBatch)
+_NOTHING_FOUND: Final = b"No traces found"
 
 
 def _names(answer: Answer) -> list[str] | None:
@@ -211,11 +243,20 @@ def _names(answer: Answer) -> list[str] | None:
 
 
 def _jaeger_traces(server: _Server, base: str, ids: Sequence[str]) -> Iterator[Found]:
+    """Every one of `ids`. Version 3 of the API has nanoseconds and says why a span has a link. The
+    one that Jaeger's page uses does neither, but older servers have no other."""
+    traces = f"{base}/api/{'v3/' if _has_version_3(server, base) else ''}traces"
     for wanted in ids:
-        answer = server.get(f"{base}/api/traces/{quote(wanted, safe='')}")
+        answer = server.get(f"{traces}/{quote(wanted, safe='')}")
         if answer.status == 404:
             raise _not_there(answer, wanted)
         yield Document(f"trace {wanted}", server.good(answer).body, trace_id(wanted))
+
+
+def _has_version_3(server: _Server, base: str) -> bool:
+    """Asks whether there is version 3 of the API; older servers answer with the page."""
+    answer = server.get(f"{base}/api/v3/services")
+    return answer.status == 200 and b'"services"' in answer.body and not answer.is_page
 
 
 def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Found]:
@@ -233,46 +274,102 @@ def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Fo
         if key in ("operation", "tags", "minDuration", "maxDuration") and value
     }
     seen: set[str] = set()
-    asked = {"service": service, "lookback": "custom", **rest}
+    asked = {"service": service, **rest}
     windows = [(start_us, end_us, min(limit, _JAEGER_PAGE))]
     number = 0
+    # That version has no field for tags.
+    has_version_3 = "tags" not in rest and _has_version_3(server, base)
     while windows and len(seen) < limit:
         since_us, until_us, page = windows.pop()
         number += 1
         window = {"start": since_us, "end": until_us, "limit": page}
         try:
-            found = _traces(server, server.get(f"{base}/api/traces", {**asked, **window}))
+            if has_version_3:
+                told = _searched_by_3(server, base, asked, window)
+            else:
+                told = yield from _searched(server, base, asked, window, f"page {number}")
         except UnreadableInputError as error:
             if not seen:
                 raise
             yield Skipped(f"page {number}", _without_address(error))
             return
-        for problem in found.errors or ():
-            yield Skipped(f"page {number}", f"the server says: {problem.msg}")
-        briefs = [(_brief(raw), raw) for raw in found.data or ()]
-        new = [(brief, raw) for brief, raw in briefs if brief.traceID not in seen]
+        new = [trace for trace in told if trace.trace_id not in seen]
         over = len(new) > limit - len(seen)
         new = new[: limit - len(seen)]
-        seen.update(brief.traceID for brief, _ in new)
+        seen.update(trace.trace_id for trace in new)
         if new:
-            yield Document(f"page {number}", _page([raw for _, raw in new]))
-        if over or len(briefs) >= page:
-            windows += _halves(since_us, until_us, page, [brief for brief, _ in briefs])
+            list_name = b"resourceSpans" if has_version_3 else b"data"
+            pieces = b",".join(piece for trace in new for piece in trace.pieces)
+            yield Document(f"page {number}", b'{"%s":[%s]}' % (list_name, pieces))
+        if over or len(told) >= page:
+            windows += _halves(since_us, until_us, page, told)
     if windows:
         yield Note(f"{limit:,} traces, which is the --limit: there may be more")
     if not seen:
         raise _nothing(server, service, _names(server.get(f"{base}/api/services")), start_us)
 
 
+def _searched(
+    server: _Server,
+    base: str,
+    asked: Mapping[str, object],
+    window: Mapping[str, int],
+    where: str,
+) -> Generator[Found, None, list[_TraceFound]]:
+    """The traces that the API of the page finds, and what it says beside them."""
+    query = {"lookback": "custom", **asked, **window}
+    found = _traces(server, server.get(f"{base}/api/traces", query))
+    for problem in found.errors or ():
+        yield Skipped(where, f"the server says: {problem.msg}")
+    briefs = [(_brief(raw), raw) for raw in found.data or ()]
+    return [_TraceFound(b.traceID, [s.startTime for s in b.spans], [bytes(r)]) for b, r in briefs]
+
+
+def _searched_by_3(
+    server: _Server, base: str, asked: Mapping[str, object], window: Mapping[str, int]
+) -> list[_TraceFound]:
+    """The traces that version 3 of the API finds."""
+    query = {
+        "query.service_name": asked["service"],
+        "query.operation_name": asked.get("operation"),
+        "query.duration_min": asked.get("minDuration"),
+        "query.duration_max": asked.get("maxDuration"),
+        "query.start_time_min": _rfc3339(window["start"]),
+        "query.start_time_max": _rfc3339(window["end"]),
+        "query.num_traces": window["limit"],
+    }
+    said = {name: value for name, value in query.items() if value is not None}
+    answer = server.get(f"{base}/api/v3/traces", said)
+    if answer.status == 404 and _NOTHING_FOUND in answer.body:
+        return []
+    found: dict[str, _TraceFound] = {}
+    try:
+        result = _VERSION_3.decode(server.good(answer).body).result
+        for raw in result.resource_spans if result is not None else ():
+            spans = [s for g in _BRIEF_BATCH.decode(raw).scope_spans for s in g.spans]
+            if spans:
+                trace = found.setdefault(spans[0].trace_id, _TraceFound(spans[0].trace_id, [], []))
+                trace.starts_us += [int(span.start_time_unix_nano) // _US for span in spans]
+                trace.pieces.append(bytes(raw))
+    except ValueError as error:  # that of a decoder, too
+        raise UnreadableInputError(f"{answer.url}: no answer of Jaeger: {error}") from None
+    return list(found.values())
+
+
+def _rfc3339(at_us: int) -> str:
+    seconds, us = divmod(at_us, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{us:06d}Z"
+
+
 def _halves(
-    since_us: int, until_us: int, page: int, found: Sequence["_Brief"]
+    since_us: int, until_us: int, page: int, found: Sequence["_TraceFound"]
 ) -> list[tuple[int, int, int]]:
     """Two windows to ask for instead of one that has more traces than a page; the later one last.
 
     A server may give any page of a window: Jaeger's memory gives what came last, others what
     started last. So a full page says only that there is more in the window, and about where.
     """
-    starts = [s.startTime for b in found for s in b.spans if since_us <= s.startTime <= until_us]
+    starts = [at for trace in found for at in trace.starts_us if since_us <= at <= until_us]
     # Servers know nanoseconds: what began within this microsecond belongs to the earlier half.
     middle_us = (min(starts) + max(starts)) // 2 + 1 if starts else until_us
     if not since_us < middle_us < until_us:
@@ -295,10 +392,6 @@ def _brief(raw: Raw) -> _Brief:
         return _BRIEF.decode(raw)
     except msgspec.DecodeError:
         return _Brief()  # damaged: the reader says how
-
-
-def _page(traces: Sequence[Raw]) -> bytes:
-    return b'{"data":[' + b",".join(map(bytes, traces)) + b"]}"
 
 
 def _window_us(server: _Server, query: Mapping[str, str], now_us: int) -> tuple[int, int]:
