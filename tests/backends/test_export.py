@@ -162,11 +162,13 @@ def test_the_path_can_be_searched_in_jaeger(
     path_ns = sum(t["causepath.path_ns"] for t in tags if t.get("causepath.critical_path"))
     (direct,) = report(file)["traces"]
     assert path_ns == direct["wall_ns"] - direct["wall"].get("uncovered", 0)
-    # Every copy names its original.
+    # Every copy names its original, and all but the root have a reference to it.
+    assert {told["causepath.copy_of"] for told in tags} == {"d" * 32}
     originals = {
         r["spanID"] for s in copy["spans"] for r in s["references"] if r["traceID"] == "d" * 32
     }
-    assert len(originals) == count
+    assert len(originals) == count - 1
+    assert causepath(f"{jaeger.url}/trace/{copy['traceID']}").returncode == 5
 
 
 def test_spans_that_keep_their_ids_are_there_twice(

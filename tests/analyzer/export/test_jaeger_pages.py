@@ -1,6 +1,7 @@
 """Jaeger's page draws the critical path that the report has, but for what is listed here."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ RUNS: dict[str, list[Row]] = {
 }
 
 
+for number in range(5):
+    at = 20 * number
+    RUNS.setdefault("many turns", [("run", "", 0, 100, AGENT, ())]).extend(
+        [
+            (
+                f"call {number}",
+                "run",
+                at,
+                at + 9,
+                {**CALL, "causepath.turn": f"{number + 1}"},
+                (f"tool {number - 1}",) if number else (),
+            ),
+            (f"tool {number}", "run", at + 10, at + 19, TOOL, (f"call {number}",)),
+        ]
+    )
+
+
 def exported(rows: list[Row], folder: Path, *options: str) -> list[dict[str, Any]]:
     """The spans that `causepath export` makes of a run."""
     ids = {name: f"{number + 1:016x}" for number, (name, *_) in enumerate(rows)}
@@ -107,15 +125,33 @@ def exported(rows: list[Row], folder: Path, *options: str) -> list[dict[str, Any
 def both(spans: list[dict[str, Any]], page: Page) -> tuple[dict[str, int], dict[str, int]]:
     """Whole milliseconds on the path by name, as the page has it and as we say."""
     drawn = path_on_page(spans, page)
-    theirs, ours = {}, {}
+    theirs: dict[str, int] = defaultdict(int)
+    ours: dict[str, int] = {}
     for span in spans:
         told = {pair["key"]: pair["value"] for pair in span["attributes"]}
         name = told.get("causepath.copy_of.name", {"stringValue": span["name"]})["stringValue"]
-        if span["spanId"] in drawn and round(drawn[span["spanId"]] / 1000):
-            theirs[name] = round(drawn[span["spanId"]] / 1000)
+        # Between a call and its tool the page shows the span of a turn, where there is one.
+        name = "run" if name.startswith("turn ") else name
+        theirs[name] += drawn.get(span["spanId"], 0)
         if "causepath.path_ns" in told:
             ours[name] = round(int(told["causepath.path_ns"]["intValue"]) / MS)
+    theirs = {name: round(us / 1000) for name, us in theirs.items() if round(us / 1000)}
     return theirs, {name: ms for name, ms in ours.items() if ms}
+
+
+def test_many_turns_can_be_folded(tmp_path: Path) -> None:
+    spans = exported(RUNS["many turns"], tmp_path, "--copy")
+    names = {span["spanId"]: span["name"] for span in spans}
+    rows = sorted((names.get(span.get("parentSpanId", ""), ""), span["name"]) for span in spans)
+    assert rows == [
+        ("", "run"),
+        *(("run", f"turn {turn}") for turn in range(1, 6)),
+        *(
+            (f"turn {turn}", name)
+            for turn in range(1, 6)
+            for name in (f"{turn} call {turn - 1}", f"tool {turn - 1}")
+        ),
+    ]
 
 
 # What is different, as the page has it and as we say: of the spans as they are, and of copies.

@@ -5,6 +5,7 @@ a span is written anew from what was understood, in the names of the current con
 """
 
 import binascii
+import bisect
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -35,7 +36,6 @@ PATH_EVENT: Final = "causepath.path"
 FINDING_EVENT: Final = "causepath.finding"
 COPY_OF: Final = "copy_of"
 """The `causepath.link` of a link from a copy to its original."""
-COPIED_SERVICE: Final = "{} (causepath)"
 
 _MOST_EVENTS: Final = 100
 """Sections of the path that are told as events on one span; the sum is exact all the same."""
@@ -97,7 +97,11 @@ def marked(runs: Sequence[Run], originals: Iterable[ResourceSpans], *, copy: boo
             batches += _written(run, tuple(told[trace].values()))
             anew += len(run.trace.spans)
     if copy:
-        batches = [one for batch in batches for one in copies(batch, told)]
+        turns = {
+            trace: _turns(of_run) for trace, of_run in told.items() if not by_id[trace].trace.joined
+        }
+        batches = [one for batch in batches for one in copies(batch, told, turns)]
+        batches += (one for trace, found in turns.items() for one in _turn_spans(trace, found))
     services = frozenset(
         pair.value.string_value
         for batch in batches
@@ -412,8 +416,96 @@ _APART_NS: Final = 1_000
 critical path that touches the one after it."""
 
 
+_FEWEST_TURNS: Final = 4
+"""Fewer can be told apart as they are."""
+
+
+class _Turn(Struct, frozen=True):
+    """A model call of an agent with what was done before the next one.
+
+    ``identity`` stands for the id that a span of it would have had in the original.
+    """
+
+    identity: bytes
+    number: int
+    parent: bytes
+    service: str
+    members: tuple[bytes, ...]
+    start_ns: int
+    end_ns: int
+
+
+def _turns(of_run: Mapping[bytes, SpanRow]) -> Sequence[_Turn]:
+    """Finds the turns of agents that have many, one after the other: a page can fold each of them.
+
+    Where anything of a turn goes on in the next one, there are none: a span of each would change
+    the order that the path was walked in.
+    """
+    below: dict[str, list[tuple[bytes, SpanRow]]] = {}
+    rows = {row.span.span_id: row for row in of_run.values()}
+    for wire_id, row in of_run.items():
+        if row.parent_id in rows:
+            below.setdefault(row.parent_id, []).append((wire_id, row))
+    found: list[_Turn] = []
+    for parent_id, children in below.items():
+        begin = sorted(
+            (row.span.start_ns, row.span.model_call.turn)
+            for _, row in children
+            if row.span.model_call is not None and row.span.model_call.turn is not None
+        )
+        starts = [start_ns for start_ns, _ in begin]
+        numbers = [number for _, number in begin]
+        if len(begin) < _FEWEST_TURNS or numbers != sorted(set(numbers)):
+            continue
+        members: list[list[tuple[bytes, SpanRow]]] = [[] for _ in begin]
+        for child in children:
+            place = bisect.bisect_right(starts, child[1].span.start_ns) - 1
+            if place >= 0:
+                members[place].append(child)
+        ends = [max(row.span.ended_ns for _, row in of_turn) for of_turn in members]
+        if any(end > start for end, start in zip(ends, starts[1:], strict=False)):
+            continue
+        parent = id_bytes(parent_id, SPAN_BYTES)
+        found += [
+            _Turn(
+                parent + b" turn %d" % number,
+                number,
+                parent,
+                _copied_service(rows[parent_id].span.service),
+                tuple([wire_id for wire_id, _ in of_turn]),
+                start_ns,
+                end_ns,
+            )
+            for number, of_turn, start_ns, end_ns in zip(
+                numbers, members, starts, ends, strict=True
+            )
+        ]
+    return found
+
+
+def _turn_spans(trace: bytes, turns: Sequence[_Turn]) -> Iterator[ResourceSpans]:
+    """Writes a span for each turn in the copy of `trace`."""
+    for turn in turns:
+        span = Span(
+            trace_id=_copied(trace, TRACE_BYTES),
+            span_id=_copied(trace + turn.identity, SPAN_BYTES),
+            parent_span_id=_copied(trace + turn.parent, SPAN_BYTES),
+            name=f"turn {turn.number}",
+            kind=1,  # type: ignore[arg-type]
+            start_time_unix_nano=_time(turn.start_ns),
+            end_time_unix_nano=_time(max(turn.end_ns - _APART_NS, turn.start_ns)),
+        )
+        _add(span.attributes, {"causepath.copy_of": trace.hex(), names.TURN: turn.number})
+        resource = Resource()
+        _add(resource.attributes, {names.SERVICE_NAME: turn.service})
+        scope = InstrumentationScope(name=names.COPY_SCOPE)
+        yield ResourceSpans(resource=resource, scope_spans=[ScopeSpans(scope=scope, spans=[span])])
+
+
 def copies(
-    batch: ResourceSpans, told: Mapping[bytes, Mapping[bytes, SpanRow]]
+    batch: ResourceSpans,
+    told: Mapping[bytes, Mapping[bytes, SpanRow]],
+    turns: Mapping[bytes, Sequence[_Turn]],
 ) -> Iterator[ResourceSpans]:
     """Makes copies of spans that can be looked at beside them.
 
@@ -425,6 +517,12 @@ def copies(
     name = next(
         (p.value.string_value for p in batch.resource.attributes if p.key == names.SERVICE_NAME), ""
     )
+    turn_of = {
+        (trace_id, member): turn
+        for trace_id, of_trace in turns.items()
+        for turn in of_trace
+        for member in turn.members
+    }
     for group in batch.scope_spans:
         by_service: dict[str, list[Span]] = {}
         for span in group.spans:
@@ -433,7 +531,9 @@ def copies(
             parent = span.parent_span_id
             if row is not None and parent not in of_run:
                 parent = id_bytes(row.parent_id, SPAN_BYTES) if row.parent_id else b""
-            service = _shown_service(name, row) if parent else COPIED_SERVICE.format(name)
+            turn = turn_of.get((span.trace_id, span.span_id))
+            parent = parent if turn is None else turn.identity
+            service = _shown_service(name, row) if parent else _copied_service(name)
             by_service.setdefault(service, []).append(_copy(span, row, parent))
         for service, spans in by_service.items():
             resource = Resource()
@@ -451,9 +551,14 @@ def copies(
             )
 
 
+def _copied_service(name: str | None) -> str:
+    """Names the service that the copies of a run are looked for by."""
+    return f"{name} (causepath)" if name else "causepath"
+
+
 def _shown_service(name: str, row: SpanRow | None) -> str:
     category = row.span.category if row is not None else "other"
-    return _SHOWN_AS.get(category, category) or COPIED_SERVICE.format(name)
+    return _SHOWN_AS.get(category, category) or _copied_service(name)
 
 
 def _copy(span: Span, row: SpanRow | None, parent: bytes) -> Span:
