@@ -94,6 +94,7 @@ ANALYZER: dict[str, set[str]] = {
         "server_request",
     },
     "read": {
+        "attributes",
         "errors",
         "model",
         "read.format",
