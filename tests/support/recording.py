@@ -173,7 +173,8 @@ def _paragraph(
 def _label(span: ReadableSpan) -> str:
     """The name, and of a model call its turn, by which tools that it asked for name it."""
     turn = (span.attributes or {}).get("causepath.turn")
-    return f"{span.name} #{turn}" if turn and span.name.startswith("chat") else span.name
+    is_call = not span.name.startswith("execute_tool")
+    return f"{span.name} #{turn}" if turn and is_call else span.name
 
 
 def _line(span: ReadableSpan, labels: dict[int, str]) -> str:
