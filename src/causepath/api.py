@@ -207,7 +207,7 @@ class Budget:
 
     @property
     def usage(self) -> Used:
-        """What was used up to now; what is not known is `None`."""
+        """Gives what was used up to now; what is not known is `None`."""
         return self._inside().used()
 
     def remaining(self) -> Used:
