@@ -196,11 +196,15 @@ class Budget:
 
     def __call__(self, function: F) -> F:
         """Gives each call of a function a budget of its own, with these limits."""
-        return measured_functions.inside_each_call(  # type: ignore[return-value]
-            function, lambda *_: BudgetedCall(self._begun())
-        )
+        return measured_functions.inside_each_call(function, self._called)  # type: ignore[return-value]
 
-    def _begun(self) -> Spending:
+    @harmless(None)
+    def _called(self, *_: object) -> BudgetedCall | None:
+        begun = self._begun()
+        return None if begun is None else BudgetedCall(begun)
+
+    @harmless(None)
+    def _begun(self) -> Spending | None:
         if measured_functions.active is None:
             say("budgets see no call as long as the plugin is not enabled: causepath.instrument()")
         return Spending(*self._given)

@@ -49,6 +49,14 @@ CALLED_BY_THE_APPLICATION = frozenset(
         "causepath.api.tool",
         "causepath.api.tools",
         "causepath.api.Agent.__init__",
+        "causepath.api.budget",
+        "causepath.api.budget.<locals>.<dictcomp>",
+        "causepath.api.Budget.__init__",
+        "causepath.api.Budget.__enter__",  # a budget is used once
+        "causepath.api.Budget.__call__",
+        "causepath.budgets.amounts.amount",
+        "causepath.budgets.amounts._amount",
+        "causepath.budgets.amounts._fits",
         "causepath.__getattr__",
     }
 )
@@ -57,6 +65,9 @@ CALLED_BY_THE_APPLICATION = frozenset(
 RESTORES = frozenset(
     {
         "causepath.api.Agent.__exit__",
+        "causepath.api.Budget.__exit__",
+        "causepath.budgets.spending.BudgetedCall.__exit__",
+        "causepath.budgets.spending._BudgetedStep.__exit__",
         "causepath.calls.candidates.Candidate.__exit__",
         "causepath.calls.candidates._Step.__exit__",
         "causepath.calls.model_call.ModelCall.__exit__",
@@ -72,6 +83,8 @@ RESTORES = frozenset(
 GUARDED_INSIDE = frozenset(
     {
         "causepath.calls.model_call.ModelCall.event",  # as it is called for each event
+        "causepath.hooks.patches._Pause.__enter__",  # which raise what budgets refuse
+        "causepath.hooks.patches._Pause.__exit__",
         "causepath.replies.stream_pace.Connecting.listener.<locals>.told",
         *(
             f"causepath.tool_functions.code_exchange.Teller.{name}"  # they only look, or hand on
@@ -208,6 +221,11 @@ async def application(w: W) -> list[Any]:
             saw.append(failure(error))
     with causepath.agent("declared"):
         saw.append(await loop())
+    with causepath.budget(turns=100, tokens=10**9, wall="1h"):
+        saw.append(await loop())
+        saw.append(seen(await w.create(**ask("limited"))))
+        saw.append(seen(await ways.iterate(w)))
+    saw.append([causepath.budget(turns=9)(search)("z")])
     saw.append(causepath.tool(search)("z"))
     saw.append([causepath.tools(TOOLS)["look_up"]("z")])
     return saw

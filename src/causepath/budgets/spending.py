@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,6 +74,7 @@ class BudgetExceeded(Exception):  # noqa: N818 - the name says what has happened
         return str(self.args[0])
 
 
+@harmless(None)
 def here() -> Spending | None:
     """Finds the innermost budget that is open."""
     found = HERE.get()
@@ -397,6 +399,7 @@ class Spent:
         for one in self._budgets:
             one.begins(kind, span)
 
+    @harmless(None)
     def refusal(self) -> BaseException | None:
         """Tells why the call may not go on, if it may not: the error to raise."""
         self.refused = self._budgets[0].refusal(self._what, strict=True)
@@ -456,31 +459,39 @@ class BudgetedCall:
         self._budget = budget
         self._token: Any = None
 
+    @harmless(None)
     def __enter__(self) -> None:
         self._token = HERE.set(self._budget)
 
+    @harmless(None)
     def __exit__(self, *exc: object) -> None:
         detach(self._token)
         self.end()
 
-    def step(self) -> _BudgetedStep:
+    @harmless(nullcontext())
+    def step(self) -> AbstractContextManager[None]:
         return _BudgetedStep(self._budget)
 
+    @harmless(None)
     def returned(self, result: object) -> None:
         """The application is about to get `result`."""
 
+    @harmless(None)
     def end(self, error: BaseException | None = None) -> None:  # noqa: ARG002
         self._budget.close()
 
 
-class _BudgetedStep:
+class _BudgetedStep(AbstractContextManager[None]):
     """One step of such a call, in one frame."""
 
     def __init__(self, budget: Spending) -> None:
         self._budget = budget
+        self._token: Any = None
 
+    @harmless(None)
     def __enter__(self) -> None:
         self._token = HERE.set(self._budget)
 
+    @harmless(None)
     def __exit__(self, *exc: object) -> None:
         detach(self._token)

@@ -383,6 +383,7 @@ class ModelCall:
         return self._reply.look
 
     @property
+    @harmless(None)
     def refusal(self) -> Callable[[], BaseException | None] | None:
         """Gives what tells of each event of a streamed reply that budgets refuse it."""
         return None if self.spent is None else self.spent.refusal

@@ -384,8 +384,10 @@ class _Pause(AbstractContextManager[None]):
     def _begin(self) -> None:
         self._call.attempt_failed(self._target.response(*self._given, None), self._error)
 
+    @harmless(None)
     def _refused(self) -> BaseException | None:
-        return self._call.refusal() if self._call.refusal is not None else None
+        refusal = self._call.refusal
+        return refusal() if refusal is not None else None
 
     @harmless(None)
     def _given_up(self) -> Exception | None:

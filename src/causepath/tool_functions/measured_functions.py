@@ -83,6 +83,7 @@ def measured(
     return wrapper
 
 
+@or_itself
 def run_of_agent(
     function: Callable[..., Any], opened: Callable[[Any, Any], Operation | None]
 ) -> Callable[..., Any]:
@@ -113,6 +114,7 @@ def run_of_agent(
     return wrapper
 
 
+@or_itself
 def inside_each_call(
     function: Callable[..., Any], opened: Callable[[Any, Any], Any]
 ) -> Callable[..., Any]:
