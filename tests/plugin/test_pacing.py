@@ -74,6 +74,8 @@ class Other:
 class Looks:
     """A reader that says of each event what it is told to, and notes which it has seen."""
 
+    refusal = None
+
     def __init__(self, what: dict[type, int]) -> None:
         self.pace = Pacing()
         self.seen: list[str] = []

@@ -172,8 +172,9 @@ def _paragraph(
 
 def _label(span: ReadableSpan) -> str:
     """The name, and of a model call its turn, by which tools that it asked for name it."""
-    turn = (span.attributes or {}).get("causepath.turn")
-    is_call = not span.name.startswith("execute_tool")
+    attributes = span.attributes or {}
+    turn = attributes.get("causepath.turn")
+    is_call = attributes.get("causepath.category") != "tool"
     return f"{span.name} #{turn}" if turn and is_call else span.name
 
 

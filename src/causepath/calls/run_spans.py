@@ -248,7 +248,8 @@ class RunSpans:
             if ending is not None:
                 write_ending(run.span, ending)
                 end_ns = max(end_ns, run.touched_ns)
-            run.span.end(end_time=end_ns)
+            if run.span.is_recording():  # else the end of the process has ended it
+                run.span.end(end_time=end_ns)
             run.conversations.forget_texts()  # also where its code, which runs, still has it
             error = ending.error_type if ending is not None and ending.is_error else None
             self._measure(run, end_ns, error)
