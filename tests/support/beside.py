@@ -114,7 +114,8 @@ def text(spans: Sequence[ReadableSpan]) -> Iterator[str]:
 
 def _label(span: ReadableSpan) -> str:
     attributes: dict[str, Any] = dict(span.attributes or {})
-    turn = attributes.get("causepath.turn")
+    is_tool = attributes.get("causepath.category") == "tool"
+    turn = None if is_tool else attributes.get("causepath.turn")
     kind = attributes.get("gen_ai.operation.name") or attributes.get("openinference.span.kind", "")
     scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
     return f"{kind.lower()} [{scope}]" + (f" #{turn}" if turn else "")
