@@ -221,7 +221,8 @@ async def application(w: W) -> list[Any]:
             saw.append(failure(error))
     with causepath.agent("declared"):
         saw.append(await loop())
-    with causepath.budget(turns=100, tokens=10**9, wall="1h"):
+    # No tokens: that a fault hides how many there were is told, as it should be.
+    with causepath.budget(turns=100, wall="1h"):
         saw.append(await loop())
         saw.append(seen(await w.create(**ask("limited"))))
         saw.append(seen(await ways.iterate(w)))
