@@ -5,23 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.findings.cases import CASES, Case
 from benchmarks.predictions.measure import put_between
+from benchmarks.traced_agents import REPOSITORY, traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "findings.md"
 START, END = "<!-- labelled -->", "<!-- /labelled -->"
 AT_ONCE: Final = 12
@@ -106,32 +101,11 @@ def measured(names: Iterable[str]) -> list[Outcome]:
 
 def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
     from causepath_analyzer.analyses.run import explained
-    from causepath_analyzer.read import read
 
-    code = "import sys; from benchmarks.findings.measure import work; work(eval(sys.argv[1]))"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "traces.jsonl"
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
-        no_proxy = f"{environ.get('NO_PROXY', '')},127.0.0.1".lstrip(",")
-        environ |= {"CAUSEPATH": "1", "CAUSEPATH_FILE": str(file), "NO_PROXY": no_proxy}
-        if content:
-            environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"
-        done = subprocess.run(
-            [sys.executable, "-c", code, repr(list(names))],
-            cwd=REPOSITORY,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        traces = {trace.trace_id: trace for trace in read([str(file)]).traces}
-        if "CAUSEPATH_KEEP" in os.environ:
-            Path(os.environ["CAUSEPATH_KEEP"], f"{content}.jsonl").write_bytes(file.read_bytes())
+    said, traces = traced(
+        "benchmarks.findings.measure", names, content=content, timeout_seconds=600
+    )
     cases = labelled()
-    said = [json.loads(line) for line in done.stdout.splitlines()]
     outcomes = []
     for one in said:
         run = explained(traces[one["trace"]], with_cost=True)

@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.labelled.turns import TURNS, Pair, Use
+from benchmarks.traced_agents import REPOSITORY, traced
 from tests.support.messages_api import MessagesApi
 from tests.support.script import Latency, Reply, Request, Text, ToolUse, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("labelled.md")
 COUNTS = REPOSITORY / "analyzer/src/causepath_analyzer/analyses/proof/labelled.json"
 MOST_DEPENDENT, LEAST_INDEPENDENT = 0.1, 0.8
@@ -191,30 +187,10 @@ def measured(names: Iterable[str]) -> list[Outcome]:
 
 
 def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
-    from causepath_analyzer.read import read
-
-    code = "import sys; from benchmarks.labelled.measure import work; work(eval(sys.argv[1]))"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "traces.jsonl"
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "CAUSEPATH"))}
-        no_proxy = f"{environ.get('NO_PROXY', '')},127.0.0.1".lstrip(",")
-        environ |= {"CAUSEPATH": "1", "CAUSEPATH_FILE": str(file), "NO_PROXY": no_proxy}
-        if content:
-            environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"
-        done = subprocess.run(
-            [sys.executable, "-c", code, repr(list(names))],
-            cwd=REPOSITORY,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        traces = {trace.trace_id: trace for trace in read([str(file)]).traces}
+    said, traces = traced(
+        "benchmarks.labelled.measure", names, content=content, timeout_seconds=300
+    )
     pairs = named()
-    said = [json.loads(line) for line in done.stdout.splitlines()]
     return [
         Outcome(
             one["name"],
