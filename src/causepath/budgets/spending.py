@@ -452,8 +452,8 @@ def as_used(amounts: Mapping[str, Any]) -> Used:
     return Used(wall, llm, tool, found["tokens"], found["cost"], found["turns"])
 
 
-class BudgetedCall:
-    """One call of a function that has a budget of its own: entered for each of its steps."""
+class _BudgetedStep(AbstractContextManager[None]):
+    """One step, in one frame, of a call that has a budget of its own."""
 
     def __init__(self, budget: Spending) -> None:
         self._budget = budget
@@ -466,6 +466,14 @@ class BudgetedCall:
     @harmless(None)
     def __exit__(self, *exc: object) -> None:
         detach(self._token)
+
+
+class BudgetedCall(_BudgetedStep):
+    """One call of a function that has a budget of its own: entered for each of its steps."""
+
+    @harmless(None)
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
         self.end()
 
     @harmless(nullcontext())
@@ -479,19 +487,3 @@ class BudgetedCall:
     @harmless(None)
     def end(self, error: BaseException | None = None) -> None:  # noqa: ARG002
         self._budget.close()
-
-
-class _BudgetedStep(AbstractContextManager[None]):
-    """One step of such a call, in one frame."""
-
-    def __init__(self, budget: Spending) -> None:
-        self._budget = budget
-        self._token: Any = None
-
-    @harmless(None)
-    def __enter__(self) -> None:
-        self._token = HERE.set(self._budget)
-
-    @harmless(None)
-    def __exit__(self, *exc: object) -> None:
-        detach(self._token)
