@@ -184,6 +184,41 @@ PROVIDER: Final = (
     "llm_provider",
     "provider",
 )
+SERVED_AT: Final = ("server.address", "gen_ai.openai.api_base", "llm.openai.api_base")
+"""The host that a call went to, or an address with it."""
+HOSTS: Final[Mapping[str, str]] = {
+    "openrouter.ai": "openrouter",
+    "together.xyz": "together",
+    "together.ai": "together",
+    "cerebras.ai": "cerebras",
+    "groq.com": "groq",
+    "fireworks.ai": "fireworks",
+    "deepseek.com": "deepseek",
+    "x.ai": "x_ai",
+    "mistral.ai": "mistral_ai",
+    "z.ai": "zai",
+    "bigmodel.cn": "zhipuai",
+    "minimax.io": "minimax",
+    "minimaxi.com": "minimax",
+    "moonshot.ai": "moonshot_ai",
+    "moonshot.cn": "moonshot_ai",
+    "perplexity.ai": "perplexity",
+    "novita.ai": "novita",
+    "cohere.ai": "cohere",
+    "cohere.com": "cohere",
+    "baseten.co": "baseten",
+    "cloudflare.com": "cloudflare",
+    "databricks.com": "databricks",
+    "azuredatabricks.net": "databricks",
+    "cloud.ovh.net": "ovhcloud",
+    "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "amazonaws.com": "aws.bedrock",
+}
+"""Domains -> the provider that is reached below them."""
 PROVIDERS: Final[Mapping[str, str]] = {
     "google": "gcp.gemini",
     "gemini": "gcp.gemini",
@@ -690,6 +725,7 @@ CONNECTION_NEW: Final = "causepath.connection.new"
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": MODEL,
     "provider": PROVIDER,
+    "served_at": SERVED_AT,
     "input": INPUT_TOKENS,
     "output": OUTPUT_TOKENS,
     "exclusive_input": (EXCLUSIVE_INPUT_TOKENS,),

@@ -141,6 +141,10 @@ class Transport(Struct, frozen=True, gc=False):
     """The connection was opened for this call."""
 
 
+ANSWERS_FOR_MANY: Final = frozenset((None, "anthropic", "openai"))
+"""Providers whose SDK is pointed at others, which then go by its name: the host tells more."""
+
+
 class ModelCall(Struct, frozen=True, gc=False):
     """The facts about one request to a model. ``None`` means nobody said."""
 

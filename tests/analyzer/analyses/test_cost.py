@@ -238,6 +238,56 @@ def test_providers_of_the_table_are_known(provider: str) -> None:
     assert (cost_usd([one], [AT]) or 0) > 0
 
 
+LLAMA = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"gen_ai.request.model": LLAMA, "server.address": "api.together.xyz"}, "0.00176"),
+        (
+            {
+                "gen_ai.request.model": LLAMA,
+                "gen_ai.openai.api_base": "https://api.together.xyz/v1",
+            },
+            "0.00176",
+        ),
+        ({"gen_ai.request.model": "llama-3.3-70b", "server.address": "api.cerebras.ai"}, "0.00205"),
+        (
+            {"gen_ai.request.model": "anthropic/claude-opus-5", "server.address": "openrouter.ai"},
+            "0.03",
+        ),
+        ({"gen_ai.request.model": LLAMA, "server.address": "llm.my-company.example"}, None),
+        ({"gen_ai.request.model": LLAMA, "server.address": "together.xyz.example"}, None),
+        ({"gen_ai.request.model": LLAMA}, None),
+        ({"gen_ai.request.model": "gpt-4o", "server.address": "api.openai.com"}, "0.0125"),
+        ({"gen_ai.request.model": "gpt-4o", "server.address": "127.0.0.1"}, "0.0125"),
+        # The one that is named is believed where its SDK reaches nobody else.
+        (
+            {
+                "gen_ai.request.model": "llama-3.3-70b-versatile",
+                "gen_ai.provider.name": "groq",
+                "server.address": "api.together.xyz",
+            },
+            "0.00138",
+        ),
+    ],
+)
+def test_who_serves_is_told_by_the_host(
+    facts: dict[str, str], expected: str | None, tmp_path: Path
+) -> None:
+    said = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"} | facts
+    counts = {"gen_ai.usage.input_tokens": 1_000, "gen_ai.usage.output_tokens": 1_000}
+    # The second of two that are alike is read by what was learned of the first.
+    file = tmp_path / "t.json"
+    file.write_bytes(otlp(*(step("chat", at, said | counts) for at in ("0-4", "4-8"))))
+    (trace,) = read([str(file)]).traces
+    price = Decimal(expected) if expected is not None else None
+    assert [
+        cost_usd([span.model_call], [AT]) for span in trace.spans if span.model_call is not None
+    ] == [price, price]
+
+
 def test_calls_that_are_alike_but_for_how_they_were_served(tmp_path: Path) -> None:
     tiers = ["default", "flex", "priority", "flex", "default", "flex"]
     alike = {

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from causepath_analyzer import attributes as names
 from causepath_analyzer.model import (
+    ANSWERS_FOR_MANY,
     NO_TERMS,
     Block,
     Blocks,
@@ -383,7 +384,9 @@ def _words_of_call(facts: Facts, *, rest_of_stream: bool = False) -> ModelCall:
     model = unquoted(facts.get("model"))
     return ModelCall(
         model=model,
-        provider=_provider(unquoted(facts.get("provider")), model),
+        provider=_provider(
+            unquoted(facts.get("provider")), model, unquoted(facts.get("served_at"))
+        ),
         finish_reasons=_finish_reasons(facts["finish"]) if "finish" in facts else (),
         rest_of_stream=rest_of_stream,
         terms=_terms(facts) if not facts.keys().isdisjoint(_TERMS) else NO_TERMS,
@@ -587,8 +590,24 @@ _TEXTS: Final = msgspec.json.Decoder(list[str])
 
 
 @lru_cache(maxsize=1024)
-def _provider(said: str | None, model: str | None) -> str | None:
-    """Names the provider in the words of the current convention."""
+def _provider(said: str | None, model: str | None, served_at: str | None) -> str | None:
+    """Names the provider in the words of the current convention: of a call with an SDK that many
+    others can be reached with, whoever is known to answer at the host that it was `served_at`."""
+    named = _named_provider(said, model)
+    if served_at is None or named not in ANSWERS_FOR_MANY:
+        return named
+    host = _HOST.sub("", served_at.lower())
+    # A region may stand before a dash.
+    while host and host not in names.HOSTS:
+        host = _LABEL.sub("", host)
+    return names.HOSTS.get(host, named)
+
+
+_HOST: Final = re.compile(r"^[a-z]+://|[/:].*$")
+_LABEL: Final = re.compile(r"^[^.-]*[.-]?")
+
+
+def _named_provider(said: str | None, model: str | None) -> str | None:
     if said is None:
         return None
     lower = said.lower()
@@ -738,7 +757,7 @@ def _thinks_beside(
         return False
     model, provider = unquoted(facts.get("model")), unquoted(facts.get("provider"))
     return (model or "").lower().rpartition("/")[2].startswith(names.THINK_BESIDE) or (
-        model is None and _provider(provider, None) in names.THINKING_PROVIDERS
+        model is None and _named_provider(provider, None) in names.THINKING_PROVIDERS
     )
 
 

@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.model import (
+    ANSWERS_FOR_MANY,
     NO_SPAN,
     NO_TERMS,
     NO_TOKENS,
@@ -640,7 +641,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
             tokens = max(outer.tokens, inner.tokens, key=_detail)
     return ModelCall(
         model=inner.model or outer.model,
-        provider=outer.provider or inner.provider,
+        provider=_provider(outer.provider, inner.provider),
         tokens=tokens,
         ttft_ns=ttft_ns,
         finish_reasons=outer.finish_reasons or inner.finish_reasons,
@@ -671,6 +672,13 @@ def _terms(outer: Terms, inner: Terms) -> Terms:
         inner.speed or outer.speed,
         inner.geography or outer.geography,
     )
+
+
+def _provider(outer: str | None, inner: str | None) -> str | None:
+    """Names who answered, where only one of two may have looked at the host that it was."""
+    if outer in ANSWERS_FOR_MANY and inner not in ANSWERS_FOR_MANY:
+        return inner
+    return outer or inner
 
 
 def _detail(tokens: Tokens) -> int:
