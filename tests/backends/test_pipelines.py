@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.backends.spans import SECRET, of_service, span
+from causepath_analyzer import attributes as names
+from tests.backends.spans import SECRET, of_service, span, value
 from tests.backends.stack import (
     ROOT,
     Collector,
@@ -107,7 +109,46 @@ CONTENT = [
     "tool_input",
     "response.model_output",
     "error.message",
+    "gen_ai.content.prompt",
+    "gen_ai.request.tools.0.description",
+    "gen_ai.evaluation.explanation",
+    "gen_ai.agent.task.expected_output",
+    "metadata",
+    "llm.function_call",
+    "llm.request.functions.0.description",
+    "llm.anthropic.system",
+    "llm.openai.messages",
+    "llm.openai.input",
+    "llm.vertex_ai.contents",
+    "traceloop.prompt.template_variables.name",
+    "langfuse.observation.metadata.question",
+    "mlflow.chat.tools",
+    "logfire.msg",
+    "haystack.pipeline.input_data",
+    "haystack.tool.error",
+    "smolagents.task",
+    "crewai.agent.backstory",
+    "crew_tasks",
+    "genkit:input",
+    "mcp.request.argument",
+    "full_command",
+    "input",
+    "url.query",
+    "db.query.parameter.name",
 ]
+CHANGED = {
+    # What is written, and what is left of it.
+    "db.statement": ("SELECT age FROM people WHERE name = 'a word of the user'", "SELECT ..."),
+    "redis.raw_command": ("GET a word of the user", "GET ..."),
+    "url.full": ("https://a.example/find?q=a word of the user", "https://a.example/find"),
+    "http.target": ("/find#a word of the user", "/find"),
+    "llm.invocation_parameters": (
+        '{"system": "a word of the user", "stream": true}',
+        '{"stream": true}',
+    ),
+    "embedding.invocation_parameters": ('{"dimensions": 8}', '{"dimensions": 8}'),
+    "error": ("a word of the user", "error"),
+}
 EVENTS = {
     "exception": {
         "exception.type": "ValueError",
@@ -117,27 +158,102 @@ EVENTS = {
     "gen_ai.user.message": {"content": SECRET},
     "gen_ai.content.prompt": {"gen_ai.prompt": SECRET},
     "gen_ai.client.inference.operation.details": {"gen_ai.input.messages": SECRET},
-    "tool.output": {"output": SECRET},
+    "tool.output": {"output": SECRET, "bash_command": SECRET},
+    "gen_ai.choice": {"message": SECRET, "tool.result": SECRET},
+    "db.query.result": {"db.query.result.document": SECRET},
+    "log": {"what they said": SECRET},
 }
 
 
 def test_privacy_drops_what_was_said_and_keeps_the_rest(tmp_path: Path, jaeger: Jaeger) -> None:
-    attributes = KEPT | {name: f"{SECRET} {name}" for name in CONTENT}
+    written = {name: before for name, (before, _) in CHANGED.items()}
+    attributes = KEPT | written | {name: f"{SECRET} {name}" for name in CONTENT}
     plain = span("chat claude-opus-5-5", 1, attributes, failed=True)
     eventful = span("chat claude-opus-5-5", 1, attributes, parent=plain, events=EVENTS)
     with collector_running(tmp_path / "c", "privacy", jaeger=jaeger.otlp) as collector:
-        collector.send(of_service("privacy", plain, eventful))
+        sent = of_service("privacy", plain, eventful)
+        arguments = ["python", "agent.py", SECRET]
+        sent["resource"]["attributes"] += [
+            {"key": f"process.{name}", "value": value(of)}
+            for name, of in {
+                "command_args": arguments,
+                "command_line": " ".join(arguments),
+                "pid": 7,
+            }.items()
+        ]
+        collector.send(sent)
         kept = arrived(collector, 2)
         (trace,) = eventually(lambda: jaeger.traces("privacy"), bool)
         assert SECRET not in collector.traces_file.read_text()
         assert SECRET not in str(trace)
-    expected = {item["key"]: item["value"] for item in plain["attributes"] if item["key"] in KEPT}
+    expected = {name: value(of) for name, of in KEPT.items()} | {
+        name: value(after) for name, (_, after) in CHANGED.items()
+    }
     for one in kept:
         assert {item["key"]: item["value"] for item in one["attributes"]} == expected
     (events,) = [one["events"] for one in kept if one.get("events")]
     assert [event["name"] for event in events] == list(EVENTS)
     assert attributes_of(events[0]) == {"exception.type": "ValueError"}
     assert [one["status"] for one in kept] == [{"code": 2}, {}]
+
+
+def passed(folder: Path, *names: str) -> set[str]:
+    """Give those of some attributes that come through, with what is in them."""
+    sent = span("chat m", 1, dict.fromkeys(names, SECRET))
+    with collector_running(folder, "privacy") as collector:
+        collector.send(of_service("s", sent))
+        (found,) = arrived(collector, 1)
+    return {name for name, of in attributes_of(found).items() if SECRET in str(of)}
+
+
+def test_privacy_takes_out_all_content_that_the_analyzer_reads_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    content = {
+        *names.CONTENT,
+        *names.DECLARED_EACH,
+        *names.ISSUED,
+        *names.FIRST_OUTPUT,
+        *names.FIRST_ROLE,
+        *itertools.chain(*names.FIRST_MESSAGES),
+        "ai.prompt.tools",
+        "request_data",
+        "gen_ai.completion.0.finish_reason",  # with all of a completion
+        # Texts of errors.
+        "haystack.tool.error",
+        "langfuse.observation.status_message",
+    }
+    shortened = {
+        *names.DATABASE_QUERY,
+        "url.full",
+        "http.url",
+        "llm.invocation_parameters",
+        "error",
+    }
+    assert {
+        name
+        for name in passed(tmp_path, *names.UNDERSTOOD, *content) ^ (names.UNDERSTOOD - content)
+        if name not in shortened
+    } == set()
+
+
+def test_privacy_takes_out_what_each_convention_keeps_content_in(tmp_path: Path) -> None:
+    listed = ROOT.parent / "shared" / "semconv-mapping.json"
+    if not listed.exists():
+        pytest.skip("the list of conventions is not beside the repository")
+    content: set[str] = set()
+    for convention in json.loads(listed.read_text())["conventions"]:
+        tool = convention.get("tool") or {}
+        for said in (convention.get("content"), tool.get("args"), tool.get("result")):
+            for one in said or ():
+                name = one.replace("{i}", "0").replace("{j}", "0").removesuffix(" JSON")
+                if " " not in name:  # else it is about events, of which nothing is kept
+                    *before, last = name.split(".")
+                    content |= {".".join([*before, each]) for each in last.split("|")}
+    # Those are of files, not of spans.
+    content -= {"inputs", "outputs"}
+    assert len(content) > 50
+    assert passed(tmp_path, *content) == set()
 
 
 def test_privacy_lets_through_what_the_report_is_made_of(tmp_path: Path) -> None:
