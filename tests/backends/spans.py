@@ -21,6 +21,8 @@ def value(of: object) -> dict[str, object]:
     """An attribute's value in OTLP/JSON."""
     if isinstance(of, list):
         return {"arrayValue": {"values": [value(item) for item in of]}}
+    if isinstance(of, bool):
+        return {"boolValue": of}
     if isinstance(of, int):
         return {"intValue": str(of)}
     return {"stringValue": of}

@@ -24,6 +24,7 @@ from tests.backends.stack import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.backends
@@ -284,10 +285,15 @@ def test_privacy_lets_through_what_the_report_is_made_of(tmp_path: Path) -> None
 
 
 def run(
-    seconds: float = 1, *, tokens: int = 100, failed: bool = False, calls: int = 1
+    seconds: float = 1,
+    *,
+    tokens: int = 100,
+    failed: bool = False,
+    calls: int = 1,
+    more: Mapping[str, object] | None = None,
 ) -> list[dict[str, Any]]:
     """A run with its model calls, in the order in which they end: the run itself last."""
-    root = span("invoke_agent a", seconds, {"causepath.category": "agent"})
+    root = span("invoke_agent a", seconds, {"causepath.category": "agent", **(more or {})})
     attributes = {"causepath.category": "llm", "gen_ai.usage.input_tokens": tokens}
     below = [
         span("chat m", seconds / 2, attributes, parent=root, failed=failed) for _ in range(calls)
@@ -295,16 +301,32 @@ def run(
     return [*below, root]
 
 
-def test_sampling_keeps_whole_what_failed_was_slow_or_expensive(tmp_path: Path) -> None:
+def test_sampling_keeps_whole_what_failed_was_slow_expensive_or_over_budget(
+    tmp_path: Path,
+) -> None:
+    outermost = {"causepath.run.outermost": True}
     matter = {
         "failed": run(failed=True),
         "slow": run(90),
         "expensive": run(tokens=60_000),
         "long": run(calls=250),
+        "over RUN_BUDGET": run(4, more=outermost),
+        "over CALL_BUDGET_INPUT_TOKENS": run(tokens=6_001),
+        "over a budget of its own": run(more={"causepath.budget.exceeded": ["tokens"]}),
     }
-    ordinary = [run() for _ in range(30)]
+    ordinary = [
+        run(4),  # nothing says that it is a whole run
+        run(3, more=outermost),
+        run(tokens=6_000),
+        *(run() for _ in range(30)),
+    ]
     with collector_running(
-        tmp_path / "c", "sampling", KEEP_PERCENT="0", AFTER_LAST_SPAN="1s"
+        tmp_path / "c",
+        "sampling",
+        KEEP_PERCENT="0",
+        AFTER_LAST_SPAN="1s",
+        RUN_BUDGET="3s",
+        CALL_BUDGET_INPUT_TOKENS="6000",
     ) as collector:
         for spans in [*matter.values(), *ordinary]:
             collector.send(of_service("s", *spans[:-1]))
