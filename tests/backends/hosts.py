@@ -3,13 +3,15 @@
     python -m tests.backends.hosts web http://127.0.0.1:8000
 
 `web` declares its runs inside of its requests, and the second of three fails; `silent` declares
-none; in a `team` the tools of one agent are agents; `thirty` is one run of thirty turns, whose
+none; in a `team` the tools of one agent are agents; `frugal` has budgets of its own, of which two
+are used up; `thirty` is one run of thirty turns, whose
 first tool fails.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,22 @@ def team(client: anthropic.Anthropic) -> None:
             messages.append({"role": "user", "content": results})
 
 
+def frugal(client: anthropic.Anthropic) -> None:
+    """Keep a budget, use up a second one, and be held to a third."""
+    logging.getLogger("causepath").setLevel(logging.ERROR)  # it is asked for here
+    with causepath.agent("frugal"), causepath.budget(turns=2):
+        ask(client, "kept")
+    with causepath.agent("frugal"), causepath.budget(tokens=10):
+        ask(client, "used up")
+    with (
+        causepath.agent("frugal"),
+        contextlib.suppress(causepath.BudgetExceeded),
+        causepath.budget(turns=1, on_exceeded="abort"),
+    ):
+        for _ in range(3):
+            ask(client, "held to")
+
+
 def look_up(page: int) -> str:
     """Give a page; there is none before the first."""
     return {number: f"page {number}" for number in range(1, TURNS)}[page]
@@ -116,6 +134,8 @@ def main(arguments: Sequence[str]) -> None:
         if host == "team":
             for _ in range(REQUESTS):
                 team(client)
+        elif host == "frugal":
+            frugal(client)
         elif host == "thirty":
             thirty(client)
         else:

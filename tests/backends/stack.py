@@ -95,11 +95,14 @@ class Collector:
         post_spans(self.http, resource_spans)
 
     def spans(self) -> list[dict[str, Any]]:
-        """The spans in its files, each with the name of its service."""
+        """The spans in its files, each with the name of its service.
+
+        A last line without an end is still being written.
+        """
         return [
             {**span, "service": service_of(resource)}
             for path in self.traces_file.parent.glob("*.jsonl")
-            for line in path.read_text().splitlines()
+            for line in path.read_text().split("\n")[:-1]
             for resource in json.loads(line)["resourceSpans"]
             for scope in resource["scopeSpans"]
             for span in scope["spans"]

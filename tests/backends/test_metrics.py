@@ -55,9 +55,11 @@ AGENTS = {
     "web": "-m tests.backends.hosts web",
     "silent": "-m tests.backends.hosts silent",
     "team": "-m tests.backends.hosts team",
+    "frugal": "-m tests.backends.hosts frugal",
 }
 """Services and what they run."""
 RANGE = "1h"
+SHOPS_CALLS = 'traces_span_metrics_calls_total{service_name="shop", causepath_category="llm"}'
 
 Labels = tuple[str, ...]
 
@@ -207,7 +209,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for sent in (5, 10):
             collector.send(runs(5))
             eventually(
-                lambda: ask(url, 'sum(traces_span_metrics_calls_total{span_name="chat m-1"})'),
+                lambda: ask(url, f"sum({SHOPS_CALLS})"),
                 lambda found, sent=sent: [value for _, value in found] == [float(sent)],
             )
         for agent in agents:
@@ -456,6 +458,12 @@ def attempts(of: Watched) -> list[dict[str, str]]:
     return [one for one in of.of("retry") if one["name"] != "backoff"]
 
 
+def frugal(of: Watched) -> list[dict[str, str]]:
+    """The runs that the report calls over a budget of their own."""
+    over = {one["trace_id"] for one in of.reported if one["over_budget"]}
+    return [one for one in of.runs if one["trace_id"] in over]
+
+
 def tokens_by_model(column: str) -> Callable[[Watched], Answer]:
     return lambda of: total(of.of("llm"), model, of=lambda row: number(row, column))
 
@@ -478,6 +486,7 @@ def firing(of: Watched) -> set[Labels]:
             for one in of.of("llm")
             if prompt(one) > OVER_BUDGET_TOKENS
         ),
+        *(("BudgetsUsedUp", *labels) for labels in total(frugal(of), name_of, service)),
         *(
             ("ModelCallsRetried", *labels)
             for labels, count in total(of.of("llm", *AGENTS, "shop"), service).items()
@@ -504,6 +513,7 @@ PANELS: dict[str, list[Callable[[Watched], Answer]]] = {
     "Model calls over budget": [
         lambda of: whole(sum(prompt(one) > OVER_BUDGET_TOKENS for one in of.of("llm")))
     ],
+    "Budgets of programs used up": [lambda of: whole(len(frugal(of)))],
     "Cost": [lambda of: whole(cost(of))],
     "Tokens with a price": [lambda of: whole(used(of)["priced"] / used(of)["all"])],
     "Cost of a run": [lambda of: whole(cost(of) / started_runs(of))],
@@ -513,6 +523,9 @@ PANELS: dict[str, list[Callable[[Watched], Answer]]] = {
             sum(number(one, "cache_read_tokens") for one in of.of("llm"))
             / sum(map(prompt, of.of("llm")))
         )
+    ],
+    "First token, mean": [
+        lambda of: whole(sum(seconds(one, "ttft_ns") for one in streamed(of)) / len(streamed(of)))
     ],
     "Failed attempts for a model call": [lambda of: whole(len(attempts(of)) / len(of.of("llm")))],
     "Alerts": [lambda of: dict.fromkeys(firing(of), 1.0)],
@@ -525,6 +538,10 @@ PANELS: dict[str, list[Callable[[Watched], Answer]]] = {
     ],
     "Agents inside of runs, mean time": [
         lambda of: ratio(total(of.inner, name_of, of=seconds), total(of.inner, name_of))
+    ],
+    "Over budget, by agent": [
+        lambda of: total([one for one in of.runs if seconds(one) > OVER_BUDGET_SECONDS], name_of),
+        lambda of: total(frugal(of), name_of),
     ],
     "Time by category, sum of all spans": [
         lambda of: total(
@@ -695,14 +712,13 @@ def test_a_counter_begins_at_0_so_that_its_first_event_counts(watched: Watched) 
 
 
 def test_a_collector_that_is_started_again_loses_no_count(tmp_path: Path, jaeger: Jaeger) -> None:
-    calls = 'traces_span_metrics_calls_total{span_name="chat m-1"}'
     with (
         collector_running(tmp_path / "c", "metrics", METRICS_INTERVAL="1s") as collector,
         prometheus_running(tmp_path / "p", collector, jaeger) as url,
     ):
 
         def counted() -> list[float]:
-            counters = (calls, "causepath_tokens_input_total")
+            counters = (SHOPS_CALLS, "causepath_tokens_input_total")
             return [
                 value
                 for counter in counters
