@@ -116,17 +116,26 @@ def test_without_docker_a_run_is_seen_in_phoenix_jaeger_and_files(tmp_path: Path
             ]
             return spans
 
-        spans = eventually(shown, lambda found: len(found) == 10, seconds=60)
-        (trace,) = get(f"http://{stack['JAEGER_UI_ENDPOINT']}/api/traces", service="seen")["data"]
-        names = sorted(span["operationName"] for span in trace["spans"])
+        def in_jaeger() -> list[dict[str, Any]]:
+            traces = get(f"http://{stack['JAEGER_UI_ENDPOINT']}/api/traces", service="seen")["data"]
+            return [span for trace in traces for span in trace["spans"]]
+
+        def in_files() -> list[dict[str, Any]]:
+            return [
+                span
+                for path in (tmp_path / "traces").glob("*.jsonl")
+                for line in path.read_text().split("\n")[:-1]
+                for resource in json.loads(line)["resourceSpans"]
+                for scope in resource["scopeSpans"]
+                for span in scope["spans"]
+            ]
+
+        spans, kept, written = (
+            eventually(place, lambda found: len(found) == 10, seconds=60)
+            for place in (shown, in_jaeger, in_files)
+        )
+        names = sorted(span["operationName"] for span in kept)
         assert sorted(span["name"] for span in spans) == names
-        written = [
-            span
-            for line in (tmp_path / "traces" / "traces.jsonl").read_text().splitlines()
-            for resource in json.loads(line)["resourceSpans"]
-            for scope in resource["scopeSpans"]
-            for span in scope["spans"]
-        ]
         assert sorted(span["name"] for span in written) == names
         # Tokens are where Phoenix looks for them.
         told = {
