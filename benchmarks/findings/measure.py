@@ -47,9 +47,9 @@ class Outcome:
 
 def labelled() -> dict[str, Case]:
     """Every case by its name."""
-    from benchmarks.findings import caches, failures, order, outside
+    from benchmarks.findings import caches, failures, order, outside, overlaps
 
-    assert all((caches, failures, order, outside))
+    assert all((caches, failures, order, outside, overlaps))
     return CASES
 
 

@@ -144,6 +144,7 @@ def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:
         blocks=_blocks(facts) if "blocks" in facts else None,
         generated_ns=int(facts["generated"]) * unit_ns if "generated" in facts else None,
         transport=_transport(facts, unit_ns),
+        goes_on="goes_on" in facts,
     )
 
 

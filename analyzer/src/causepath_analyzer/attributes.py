@@ -707,6 +707,9 @@ CODE_FILE: Final = ("code.file.path", "code.filepath")
 CODE_LINE: Final = ("code.line.number", "code.lineno")
 CODE_FUNCTION: Final = ("code.function.name", "code.function")
 
+PREVIOUS_RESPONSE: Final = "gen_ai.request.previous.response.id"
+"""The response whose conversation, which the provider keeps, a request goes on with."""
+
 CODE_STACK: Final = "causepath.code.stack"
 CODE_LOOP: Final = "causepath.code.loop"
 CODE_LOOP_KIND: Final = "causepath.code.loop.kind"
@@ -780,6 +783,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "third_message": FIRST_MESSAGES[2],
     "first_output": FIRST_OUTPUT,
     "session": SESSION,
+    "previous_response": (PREVIOUS_RESPONSE,),
     "user": USER,
     "error_type": (ERROR_TYPE,),
     "error": (ERROR,),

@@ -189,6 +189,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     transport: Transport | None = None
     declared: tuple[Declared, ...] | None = None
     """The tools that were sent along, without those that a search would have to find first."""
+    goes_on: bool = False
+    """It goes on with a conversation that the provider keeps."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -238,6 +238,41 @@ def test_rounds_of_a_loop(facts: dict[str, str], expected: list[str]) -> None:
     assert found(ROUNDS.format(**EACH | facts)) == expected
 
 
+AGAIN = """
+    agent run          |----------------------------|
+      tool get_rules    |--|                             id=r1 {one}
+      llm m                 |---|                        id=m1 {ask} blocks=p1>t1
+      tool get_rules             |--|                    id=r2 {two}
+      llm m                          |---|               id=m2 {ask} {given}
+"""
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({}, ["likely 8"], id="the same look-up for each"),
+        pytest.param({"given": "blocks=p2>t2 carries=r2"}, ["likely 8"], id="the nearer is named"),
+        pytest.param({"given": "blocks=p2>t2"}, ["likely 8"], id="neither is named"),
+        pytest.param({"ask": "stack=a.py:5 loop=each flow=complete"}, ["likely 8"], id="complete"),
+        pytest.param({"two": "given=x got=other-rules"}, [], id="another result"),
+        pytest.param({"two": "given=y got=the-rules"}, [], id="other arguments"),
+        pytest.param({"two": "given=x"}, [], id="a result that is not known"),
+    ],
+)
+def test_rounds_that_look_up_the_same(facts: dict[str, str], expected: list[str]) -> None:
+    known = {
+        "one": "given=x got=the-rules",
+        "two": "given=x got=the-rules",
+        "ask": "stack=a.py:5 loop=each flow=searched",
+        "given": "blocks=p2>t2 carries=r1",
+        **facts,
+    }
+    for name in ("one", "two"):
+        known[name] += " stack=a.py:4 loop=each flow=complete read_only"
+    rounds = "CP102 get_rules+m+get_rules+m"
+    assert found(AGAIN.format(**known)) == [f"{rounds} {one}" for one in expected]
+
+
 def test_one_run_that_handed_something_to_a_later_round_refutes() -> None:
     drawing, carried = ROUNDS.format(**EACH), EACH | {"find": "carries=a1"}
     assert found(drawing, ROUNDS.format(**carried)) == []

@@ -193,6 +193,41 @@ def test_uncovered_time(drawing: str, expected: list[tuple[str, str]]) -> None:
     assert found_in(replace(trace, untrusted=True), "CP601") == []
 
 
+ANSWERED = """
+    agent run      |-----------------------------------|
+      llm one       |------|                               finish=stop stack=a.py:3,a.py:9 {one}
+      llm two                            |-------------|   {two}
+"""
+
+
+@pytest.mark.parametrize(
+    ("two", "expected"),
+    [
+        pytest.param("stack=a.py:4,a.py:9 blocks=q2>a2", ["run"], id="another line asks anew"),
+        pytest.param("stack=a.py:4,a.py:9 blocks=a1,q2>a2", ["run"], id="and quotes the answer"),
+        pytest.param("stack=a.py:3,a.py:9 blocks=q2>a2", [], id="a prompt of a user"),
+        pytest.param("stack=a.py:4,a.py:9 blocks=2@one+q2>a2", [], id="a conversation goes on"),
+        pytest.param(
+            "stack=a.py:4,a.py:9 blocks=q1,assistant/text/a1,q2>a2", [], id="a part of it is sent"
+        ),
+        pytest.param("stack=a.py:4,a.py:9 blocks=2@lost+q2>a2", [], id="not all of it is known"),
+        pytest.param(
+            "stack=a.py:4,a.py:9 blocks=q2>a2 goes_on", [], id="a conversation of the provider's"
+        ),
+        pytest.param("stack=a.py:4,a.py:9 blocks=q2>a2 session=s", [], id="one of a session"),
+        pytest.param("stack=a.py:4,a.py:9", [], id="without digests"),
+        pytest.param("blocks=q2>a2", [], id="nobody knows which line asks"),
+    ],
+)
+def test_time_after_an_answer_is_a_users_unless_own_code_asks_anew(
+    two: str, expected: list[str]
+) -> None:
+    one = "blocks=q1>a1" if "blocks=" in two else ""
+    trace = drawn(ANSWERED.format(one=one, two=two), unit_ns=UNIT)
+    found = found_in(trace, "CP601")
+    assert [trace.spans[i].name for one in found for i in one.spans] == expected
+
+
 @pytest.mark.parametrize(
     ("changed", "evidence", "doubt"),
     [

@@ -134,7 +134,21 @@ def test_a_connection_that_was_idle_for_long(unit_s: int, expected: str | None) 
     assert [one.title for one in found] == ([] if expected is None else [expected])
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "saved"),
+    [("3", "3", 3), ("9", "3", 3), ("3", "9", 3), ("0", "9", None)],
+    ids=["alike", "the first needs a name", "a busy process", "a server that is near"],
+)
+def test_a_connection_counts_for_what_the_fastest_took(
+    one: str, two: str, saved: int | None
+) -> None:
+    drawing = SECOND.format(pause="|-------------|", one=f"new/{one}", two=f"new/{two}")
+    found = found_in(drawn(drawing, unit_ns=UNIT), "CP603")
+    assert [finding.saving.ns for finding in found] == ([] if saved is None else [saved * UNIT])
+    assert [finding.why.count("busy process") for finding in found] == [two == "9"] * len(found)
+
+
 def test_the_first_token_comes_sooner_by_the_wait() -> None:
-    drawing = SECOND.format(pause="|-------------|", one="new/1", two="new/3 ttft=5")
+    drawing = SECOND.format(pause="|-------------|", one="new/3", two="new/3 ttft=5")
     (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP603")
     assert found.saving.ns == 3 * UNIT

@@ -99,9 +99,27 @@ def _after_answers(facts: Facts) -> frozenset[int]:
             conversations = {
                 i: number for number, one in enumerate(facts.usage.conversations) for i in one.calls
             }
-        if before in conversations and conversations[before] == conversations.get(after):
+        is_one = before in conversations and conversations[before] == conversations.get(after)
+        if is_one and not _begins_anew(facts, before, after):
             found.add(at)
     return frozenset(found)
+
+
+def _begins_anew(facts: Facts, before: int, after: int) -> bool:
+    """Tells whether the call `after` is known to be asked by own code, and not by whoever was
+    answered.
+
+    It was given no answer as one, also not by the provider, and another line of code makes it: a
+    prompt at which a user types one question after the other is one line.
+    """
+    prompt = facts.flow.prompt(after)
+    earlier, later = facts.trace.spans[before], facts.trace.spans[after]
+    if prompt is None or any(block.role == "assistant" for block in prompt):
+        return False
+    if (later.model_call is not None and later.model_call.goes_on) or later.session is not None:
+        return False
+    one, other = earlier.site, later.site
+    return one is not None and other is not None and one.stack != other.stack
 
 
 def _is_answer(facts: Facts, call: int) -> bool:
@@ -154,7 +172,8 @@ RULE: Final = Rule(
         "proved: on the critical path, no span below the agent or step ran. Said of the largest "
         "such time of a run, from 1 s (tool) and a fifth of the wall on; not between an "
         "answer of a model (it stopped and asked for no tool) and the next call of its "
-        "conversation, as a user may have been waited for; not where spans were lost, as they may "
+        "conversation, as a user may have been waited for, unless that call, made by another line "
+        "of code, was given no answer but in its own words; not where spans were lost, as they may "
         "have covered it, nor of traces without calls of models or tools. likely: times were "
         "recorded that cannot be, and it may be the time of what they are of."
     ),

@@ -5,6 +5,9 @@
 Keep-alive is lost where each call has a client of its own, and where a pause is longer than the
 client keeps an idle connection (httpx: 5 s). A call needs a connection of its own where others run
 beside it, and after a failure; the first one has none to use.
+
+A process that is busy with something else opens connections late, however near the server is. So
+each of them counts for no more than the fastest took: that is what a connection needs.
 """
 
 from collections.abc import Iterator
@@ -40,6 +43,7 @@ def new_connections(facts: Facts) -> Iterator[Candidate]:
     ending: dict[Key, list[int]] = {}
     lost: list[tuple[Key, int, int, int]] = []
     keeping: set[Key] = set()
+    needed_ns: dict[Key, int] = {}
     for i in facts.numbers.get("llm", ()):
         span = spans[i]
         call = span.model_call
@@ -53,6 +57,8 @@ def new_connections(facts: Facts) -> Iterator[Candidate]:
         open_since, busy = idle.setdefault(key, []), ending.setdefault(key, [])
         while busy and busy[0] <= span.start_ns:
             open_since.append(heappop(busy))
+        if is_new and wait_ns is not None:
+            needed_ns[key] = min(wait_ns, needed_ns.get(key, wait_ns))
         if open_since:
             pause_ns = span.start_ns - open_since.pop()
             if is_new and wait_ns and pause_ns < _CLOSED_NS:
@@ -62,14 +68,14 @@ def new_connections(facts: Facts) -> Iterator[Candidate]:
         if not failed(span) and not call.partial:
             heappush(busy, span.ended_ns)
     for key, i, wait_ns, pause_ns in lost:
-        if pause_ns >= _KEPT_NS or key not in keeping:
-            yield _candidate(facts, i, wait_ns, pause_ns)
+        if needed_ns[key] and (pause_ns >= _KEPT_NS or key not in keeping):
+            yield _candidate(facts, i, wait_ns, needed_ns[key], pause_ns)
 
 
 Key = tuple[object, ...]
 
 
-def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidate:
+def _candidate(facts: Facts, call: int, wait_ns: int, needed_ns: int, pause_ns: int) -> Candidate:
     span = facts.trace.spans[call]
     where = where_of(facts.trace, (call,))
     told = span.model_call
@@ -80,7 +86,7 @@ def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidat
         plural="keep connections over pauses" if is_long else "use one client for all calls",
         place=f"{is_long} {where or span.name}",
         spans=(call,),
-        change=KeptOpen(((call, wait_ns),)),
+        change=KeptOpen(((call, needed_ns),)),
         evidence="likely",
         why=(
             f"A call of {model} waited {wait_ns / 1e6:,.0f} ms for a new connection, although one "
@@ -91,6 +97,12 @@ def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidat
                 else ", less than the 5 s for which clients keep it: it was another client's, or "
                 "it was closed."
             )
+            + (
+                f" The fastest connection took {needed_ns / 1e6:,.0f} ms; the rest may be due to "
+                "a busy process."
+                if wait_ns > 2 * needed_ns
+                else ""
+            )
         ),
         fix=(
             "Let the SDK keep idle connections for longer: http_client=DefaultHttpxClient("
@@ -98,7 +110,8 @@ def _candidate(facts: Facts, call: int, wait_ns: int, pause_ns: int) -> Candidat
             "Limits from the httpx or httpx2 that it uses."
             if is_long
             else "Make the client once for the process (and the event loop) and use it for all "
-            "calls; read streams to their end or close them, so that their connection is free."
+            "calls; read streams to their end or close them, so that their connection is free "
+            "(openai closes streams itself, which may cost their connection all the same)."
         ),
         where=where,
         refuted_by=(
@@ -129,7 +142,8 @@ RULE: Final = Rule(
     ),
     saving=(
         "The wall time now, minus that of a replay in which these calls do not wait for a "
-        "connection, or the first call takes as long as the median of the others."
+        "connection, or the first call takes as long as the median of the others. A connection "
+        "counts for as long as the fastest of the run took, as a busy process makes all slower."
     ),
     refuted_by=(
         "A server or proxy that closes connections; several processes or addresses, each of which "

@@ -12,6 +12,7 @@ emitter looked for where it wrote blocks. What was never handed on cannot have b
 what the code that made the calls decided: that is in no trace.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
@@ -73,6 +74,7 @@ class DataFlow:
         self._digests: dict[int, tuple[int, ...] | None] = {}
         self._openings: dict[int, tuple[int, ...]] | None = None
         self._asked: dict[tuple[int, int], frozenset[int]] = {}
+        self._alike: dict[tuple[object, ...], list[int]] | None = None
 
     def reached(self, span: int, since: int) -> frozenset[int]:
         """The spans from number `since` on of which something reached `span`, however far.
@@ -86,9 +88,9 @@ class DataFlow:
         trace = self.trace
         around = trace.parents[span]
         found: set[int] = set()
-        waiting = list(self.sources(span))
+        waiting = list(self.nearest(span))
         while around >= since:
-            waiting += self.sources(around)
+            waiting += self.nearest(around)
             around = trace.parents[around]
         around = trace.parents[span]
         while waiting:
@@ -96,12 +98,12 @@ class DataFlow:
             if source < since or source == span or source in found:
                 continue
             found.add(source)
-            waiting += self.sources(source)
+            waiting += self.nearest(source)
             waiting += trace.children[source]
             above = trace.parents[source]
             while above >= since and above not in (around, span) and above not in found:
                 found.add(above)
-                waiting += self.sources(above)
+                waiting += self.nearest(above)
                 above = trace.parents[above]
         self._asked[key] = frozenset(found)
         return self._asked[key]
@@ -126,6 +128,43 @@ class DataFlow:
             linked = (self._by_id.get(link.span_id, NO_SPAN) for link in links)
             found = found.union(i for i in linked if i not in (NO_SPAN, span))
         return found
+
+    def nearest(self, span: int) -> frozenset[int]:
+        """The `sources` of `span`, of equal calls with equal results each the latest one.
+
+        Whose of them it was is not to be seen, and any other would have done. So a round of a loop
+        that looks up what earlier rounds have looked up as well needs its own result.
+        """
+        sources = self.sources(span)
+        if not sources:
+            return sources
+        if self._alike is None:
+            self._alike = {}
+            for i in range(len(self.trace.spans)):
+                made = self._made(i)
+                if made is not None:
+                    self._alike.setdefault(made, []).append(i)
+        started_ns = self.trace.spans[span].start_ns
+        found = set()
+        for source in sources:
+            made = self._made(source)
+            alike = self._alike.get(made, ()) if made is not None else ()
+            later = alike[bisect_left(alike, source) + 1 : bisect_left(alike, span)]
+            ended = (i for i in reversed(later) if self.trace.spans[i].ended_ns <= started_ns)
+            found.add(next(ended, source))
+        return frozenset(found)
+
+    def _made(self, span: int) -> tuple[object, ...] | None:
+        """Gives what is equal for equal calls with equal results, as far as both are known."""
+        one = self.trace.spans[span]
+        tool, call = one.tool_call, one.model_call
+        if tool is not None and tool.arguments is not None and tool.result is not None:
+            return one.name, tool.name, tool.arguments.digest, tool.result.digest
+        if call is not None and call.blocks is not None and call.blocks.answered:
+            given = self.given(span)
+            if given is not None:
+                return call.model, given, tuple([block.digest for block in call.blocks.answered])
+        return None
 
     def from_elsewhere(self, span: int) -> bool:
         """Tells whether `span` was given something that a span returned which is not in this

@@ -186,7 +186,7 @@ def _needed(flow: DataFlow) -> set[tuple[str, str]]:
             made.setdefault((parents[i], key_of(trace, i)), []).append(i)
     for i in given:
         later = key_of(trace, i)
-        for source in flow.sources(i):
+        for source in flow.nearest(i):
             if parents[source] != parents[i] or spans[source].category not in CALLS:
                 continue
             earlier = key_of(trace, source)
@@ -261,7 +261,7 @@ def level(
     spans = trace.spans
     first, second = spans[earlier], spans[later]
     reached = (
-        flow.sources(later)
+        flow.nearest(later)
         if asked_for
         else flow.reached(later, earlier if since is None else since)
     )
@@ -272,6 +272,7 @@ def level(
     if first.model_call is not None and "tool_call" in first.model_call.finish_reasons:
         return "dependent"
     broken = order_broken(trace, earlier, later, others)
+    certain = flow.nearest(later) == flow.sources(later)
     if in_loop and _has(others.needed, trace, earlier, later):
         return "unknown"
     one, other = first.tool_call, second.tool_call
@@ -279,7 +280,8 @@ def level(
         return _of_tools(first, second, broken, asked_for, in_loop)
     if in_loop and _rounds(first, second) and _given_something_else(flow, earlier, later):
         each = _is_each(first) and _is_each(second)
-        return "proved" if second.flow == "complete" and (each or broken) else "likely"
+        complete = second.flow == "complete" and certain
+        return "proved" if complete and (each or broken) else "likely"
     if first.model_call is not None and second.model_call is not None:
         begins = flow.opening(earlier)
         if begins is None or begins == flow.opening(later) or first.where is None:

@@ -485,6 +485,7 @@ def call_of(
         _count(facts["cache_missed"]) if "cache_missed" in facts else None,
         _transport(facts) if "stream_gap" in facts or "connection_new" in facts else None,
         content.declared(facts, attributes),
+        nonempty(facts.get("previous_response")) is not None,
     )
 
 
