@@ -191,6 +191,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     """The tools that were sent along, without those that a search would have to find first."""
     goes_on: bool = False
     """It goes on with a conversation that the provider keeps."""
+    has_negatives: bool = False
+    """A count of its tokens is below zero, so that nobody knows how many there were."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from causepath_analyzer.analyses.path import cost
 from causepath_analyzer.analyses.path.cost import Cost, cost_of, cost_usd
 from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run_view import run_view
 from causepath_analyzer.model import ModelCall, Terms, Tokens
 from causepath_analyzer.read import read
+from causepath_analyzer.report.run_text import overview
+from causepath_analyzer.report.waterfall import BLOCKS
 from tests.analyzer.read.test_counts import otlp, step
 
 AT = 1_795_000_000_000_000_000
@@ -192,6 +195,56 @@ def test_what_the_trace_says_is_compared(said: str, doubtful: bool) -> None:
     found = cost_of([one, other], [AT, AT])
     assert (found.said_usd, found.compared_usd) == (Decimal(said), Decimal("0.05"))
     assert found.is_doubtful is doubtful
+
+
+def test_what_the_trace_says_of_calls_without_a_price_is_told() -> None:
+    calls = [
+        ModelCall(model="no-such-model", tokens=Tokens(1000, 100), said_usd=Decimal("0.5")),
+        ModelCall(model="nor-this", tokens=Tokens(1000, 100), said_usd=Decimal("0.25")),
+    ]
+    assert cost_of(calls, [AT, AT]) == Cost(
+        None,
+        0.0,
+        is_whole=False,
+        unpriced=("no-such-model", "nor-this"),
+        said_unpriced_usd=Decimal("0.75"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"input_tokens": -5, "output_tokens": 10}, "at least 0 in, at least 10 out"),
+        ({"input_tokens": "-5", "output_tokens": 10}, "at least 0 in, at least 10 out"),
+        ({"input_tokens": 1000, "output_tokens": -1}, "at least 1,000 in, at least 0 out"),
+        (
+            {"input_tokens": 1000, "output_tokens": 10, "cache_read.input_tokens": -400},
+            "at least 1,000 in, at least 10 out",
+        ),
+        (
+            {"input_tokens": 1000, "output_tokens": 10, "reasoning.output_tokens": 11},
+            "at least 1,000 in, at least 10 out",
+        ),
+    ],
+)
+def test_counts_that_cannot_be_are_said_and_not_priced(
+    counts: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    facts = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-5.1",
+        **{f"gen_ai.usage.{name}": number for name, number in counts.items()},
+    }
+    file = tmp_path / "t.json"
+    file.write_bytes(otlp(step("chat", "0-4", facts)))
+    (trace,) = read([str(file)]).traces
+    run = explained(trace, with_cost=True)
+    assert run.cost == Cost(None, 0.0, is_whole=False)
+    assert run.usage.notes == ("1 model call has token counts that cannot be: not priced",)
+    text = "\n".join(line.plain for line in overview(run_view(run), BLOCKS))
+    assert f"tokens: {said}" in text
+    assert "not counted to the end" not in text
 
 
 @pytest.mark.parametrize("moment", [0, -5, 2**63])

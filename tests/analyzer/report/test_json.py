@@ -326,4 +326,5 @@ def test_a_report_says_where_a_cost_comes_from() -> None:
         "compared_usd": None,
         "is_doubtful": False,
         "said_in": [],
+        "said_unpriced_usd": None,
     }

@@ -86,10 +86,11 @@ def test_a_cost_says_where_it_comes_from() -> None:
     run = explained(build(spans), with_cost=True)
     told = plain(run_text(run_view(run), BLOCKS, ["t"])).replace(table_name(), "TABLE").splitlines()
     at = next(i for i, line in enumerate(told) if line.startswith("  tokens"))
-    assert told[at : at + 5] == [
-        "  tokens: 2,000 in, at least 100 out",
+    assert told[at : at + 6] == [
+        "  tokens: 2,000 in, 100 out",
         "  cost: exact, 50% of the tokens, by TABLE",
         "  unpriced: nobody-knows-it",
+        "  the trace itself says $0.00700 for calls without a price here",
         "  the trace itself says $0.00700 for calls priced here at $0.00625",
         "",
     ]

@@ -164,8 +164,9 @@ _RULES: Final = (
         lambda f: f.contradictory,
         lambda f: f.calls,
         "model calls with token counts that cannot be",
-        "A part is larger than the whole, or the whole larger than any model takes: their cost is "
-        "not known. Update the emitter, or report its counts to whoever wrote it.",
+        "A count is below zero, a part larger than the whole, or the whole larger than any model "
+        "takes: their cost is not known. Update the emitter, or report its counts to whoever "
+        "wrote it.",
     ),
     _Rule(
         "calls_too_short",

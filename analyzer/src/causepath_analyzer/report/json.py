@@ -120,6 +120,8 @@ class _Prices(Struct):
     is_doubtful: bool
     said_in: Sequence[str]
     """Other currencies that the trace says costs in."""
+    said_unpriced_usd: str | None
+    """What the trace says that calls cost which have no price here."""
 
 
 class _Trace(Struct):
@@ -382,6 +384,9 @@ def _prices(cost: Cost) -> _Prices:
         compared_usd=None if cost.compared_usd is None else usd_told(cost.compared_usd),
         is_doubtful=cost.is_doubtful,
         said_in=cost.said_in,
+        said_unpriced_usd=(
+            None if cost.said_unpriced_usd is None else usd_told(cost.said_unpriced_usd)
+        ),
     )
 
 

@@ -97,7 +97,7 @@ def _headline(view: RunView, marks: Marks) -> Text:
     calls = run.usage.calls
     facts = [duration(trace.wall_ns)]
     if run.cost.usd is not None:
-        facts.append(f"{_least(run)}{money(run.cost.usd)}")
+        facts.append(f"{'at least ' if run.is_lower_bound else ''}{money(run.cost.usd)}")
     numbers = [(calls.llm, "model call"), (calls.tool, "tool")]
     if not calls.llm and not calls.tool:
         numbers = [(len(trace.spans), "span")]
@@ -219,8 +219,10 @@ def _tokens(run: Run) -> list[Text]:
     ]
     of_which = f" (cache: {', '.join(cached)})" if cached else ""
     unpriced = "" if run.cost.usd is not None else "; cost unknown"
-    output = f"{_least(run)}{tokens.output:,} out"
-    lines = [f"  tokens: {tokens.input:,} in{of_which}, {output}{unpriced}"]
+    least = "" if run.usage.is_counted else "at least "
+    output = f"{least}{tokens.output:,} out"
+    given = f"{'at least ' if run.usage.contradictory else ''}{tokens.input:,} in"
+    lines = [f"  tokens: {given}{of_which}, {output}{unpriced}"]
     if run.usage.partial:
         of = f"{run.usage.partial:,} of {count(run.usage.calls.llm, 'reply', 'replies')}"
         lines.append(f"  output is a lower bound: {of} not counted to the end")
@@ -245,6 +247,11 @@ def _prices(cost: Cost) -> list[str]:
         more = len(cost.unpriced) - len(named)
         named += [f"{more:,} more"] if more else []
         lines.append(f"  unpriced: {', '.join(named)}")
+    if cost.said_unpriced_usd is not None:
+        lines.append(
+            f"  the trace itself says {money(cost.said_unpriced_usd)} for calls without a price "
+            "here"
+        )
     if cost.is_doubtful and cost.said_usd is not None and cost.compared_usd is not None:
         lines.append(
             f"  the trace itself says {money(cost.said_usd)} for calls priced here "
@@ -254,10 +261,6 @@ def _prices(cost: Cost) -> list[str]:
         currencies = ", ".join(map(harmless, cost.said_in))
         lines.append(f"  the trace itself says costs in {currencies}: not compared")
     return [fitted(line, _PRICES_WIDTH).rstrip() for line in lines]
-
-
-def _least(run: Run) -> str:
-    return "at least " if run.is_lower_bound else ""
 
 
 _BESIDE_TITLE: Final = 35

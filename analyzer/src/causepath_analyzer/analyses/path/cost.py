@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from msgspec import Struct
 
-from causepath_analyzer.analyses.path.usage import contradicts_itself
+from causepath_analyzer.analyses.path.usage import cannot_be
 from causepath_analyzer.model import NO_TOKENS, ModelCall, Terms, Tokens
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Cost(Struct, frozen=True):
     compared_usd: Decimal | None = None
     unpriced: tuple[str, ...] = ()
     """The models without a price."""
+    said_unpriced_usd: Decimal | None = None
+    """What the trace itself says that calls cost which have no price here."""
     own: str = ""
     """The name of the file with the prices of one's own that some calls have."""
     said_in: tuple[str, ...] = ()
@@ -130,7 +132,7 @@ def cost_of(
     contradict each other neither.
     """
     missing = priced = unpriced = 0
-    said_usd = compared_usd = None
+    said_usd = compared_usd = said_unpriced_usd = None
     said_in = dict.fromkeys(call.said_currency for call in calls if call.said_currency is not None)
     unknown: dict[str, None] = {}
     estimates: dict[str, None] = {}
@@ -148,7 +150,7 @@ def cost_of(
         prices = None
         at_s = 0
         is_dated = True
-        if call.model is not None and not contradicts_itself(tokens):
+        if call.model is not None and not cannot_be(call):
             prices = ours.get(call.model)
             if prices is not None:
                 ours_used = True
@@ -156,7 +158,10 @@ def cost_of(
                 prices, at_s, is_dated = _at(call.model, call, start_ns)
         if prices is None or call.model is None:
             unpriced += count
-            unknown[call.model or "(no model named)"] = None
+            if not cannot_be(call):
+                unknown[call.model or "(no model named)"] = None
+            if call.said_usd is not None:
+                said_unpriced_usd = (said_unpriced_usd or 0) + call.said_usd
             continue
         priced += count
         level = prices.level(tokens.input)
@@ -184,7 +189,14 @@ def cost_of(
     for sums, row in used.values():
         total += sum(map(mul, row, sums), Decimal(0))
     if not priced:
-        return Cost(None, 0.0, is_whole=False, unpriced=tuple(unknown), said_in=tuple(said_in))
+        return Cost(
+            None,
+            0.0,
+            is_whole=False,
+            unpriced=tuple(unknown),
+            said_unpriced_usd=said_unpriced_usd,
+            said_in=tuple(said_in),
+        )
     return Cost(
         total,
         priced / (priced + unpriced),
@@ -193,6 +205,7 @@ def cost_of(
         said_usd,
         compared_usd,
         tuple(unknown),
+        said_unpriced_usd,
         own.name if ours_used else "",
         tuple(said_in),
     )
@@ -203,7 +216,7 @@ def rates_of(
 ) -> tuple[Decimal, ...] | None:
     """The US dollars for each of `PARTS` of a `call` begun at `start_ns`, if its price is known."""
     tokens = call.tokens
-    if call.model is None or tokens is None or tokens == NO_TOKENS or contradicts_itself(tokens):
+    if call.model is None or tokens is None or tokens == NO_TOKENS or cannot_be(call):
         return None
     rates = own.models.get(call.model)
     if rates is not None:

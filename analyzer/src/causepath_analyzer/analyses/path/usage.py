@@ -66,8 +66,8 @@ class Usage(Struct, frozen=True):
             (self.uncounted, "says no token counts", "say no token counts"),
             (
                 self.contradictory,
-                "has impossible token counts (parts above the whole): not priced",
-                "have impossible token counts (parts above the whole): not priced",
+                "has token counts that cannot be: not priced",
+                "have token counts that cannot be: not priced",
             ),
             (
                 self.hasty,
@@ -120,7 +120,7 @@ def usage(flow: DataFlow) -> Usage:
         conversations(flow),
         len(partial),
         sum(_is_uncounted(call) for call in priced.values()),
-        sum(call.tokens is not None and contradicts_itself(call.tokens) for call in used),
+        sum(cannot_be(call) for call in used),
         sum(is_hasty(call, spans[i].duration_ns) for i, call in calls.items()),
         len(sums),
         tuple([spans[i].start_ns for i in (*priced, *sums)]),
@@ -138,7 +138,7 @@ def _is_free(span: Span) -> bool:
 def _is_uncounted(call: ModelCall) -> bool:
     """Tells whether no tokens are told of a call that had an answer: there is none for no
     tokens."""
-    return call.tokens is None or call.tokens == NO_TOKENS
+    return (call.tokens is None or call.tokens == NO_TOKENS) and not call.has_negatives
 
 
 def _is_partial(call: ModelCall, span: Span) -> bool:
@@ -146,7 +146,12 @@ def _is_partial(call: ModelCall, span: Span) -> bool:
     something."""
     tokens = call.tokens
     half = tokens is not None and (tokens.input == 0) != (tokens.output == 0)
-    return call.partial or (half and span.error is None)
+    return call.partial or (half and span.error is None and not call.has_negatives)
+
+
+def cannot_be(call: ModelCall) -> bool:
+    """Tells whether no model can have used as many tokens as are told of `call`."""
+    return call.has_negatives or (call.tokens is not None and contradicts_itself(call.tokens))
 
 
 def contradicts_itself(tokens: Tokens) -> bool:

@@ -486,7 +486,13 @@ def call_of(
         _transport(facts) if "stream_gap" in facts or "connection_new" in facts else None,
         content.declared(facts, attributes),
         nonempty(facts.get("previous_response")) is not None,
+        any(_is_negative(facts[fact]) for fact in PLAIN_COUNTS if fact in facts),
     )
+
+
+def _is_negative(value: object) -> bool:
+    number = value if type(value) is int else whole(value)
+    return number is not None and number < 0
 
 
 def _sum(name: str, attributes: Attributes, facts: Facts, resource: Resource) -> ModelCall | None:

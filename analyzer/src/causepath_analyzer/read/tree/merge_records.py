@@ -632,7 +632,9 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
     if ttft_ns is None and inner.ttft_ns is not None:
         ttft_ns = max(0, inner.ttft_ns + other.start_ns - one.start_ns)
     tokens = inner.tokens or outer.tokens
-    if inner.tokens is not None and outer.tokens is not None:
+    if inner.has_negatives and outer.tokens is not None:
+        tokens = outer.tokens
+    elif inner.tokens is not None and outer.tokens is not None:
         same = (inner.tokens.input, inner.tokens.output) == (
             outer.tokens.input,
             outer.tokens.output,
@@ -659,6 +661,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         cache_diagnosis=inner.cache_diagnosis or outer.cache_diagnosis,
         cache_missed=inner.cache_missed if inner.cache_missed is not None else outer.cache_missed,
         transport=outer.transport or inner.transport,
+        has_negatives=inner.has_negatives and (outer.tokens is None or outer.has_negatives),
         declared=outer.declared if outer.declared is not None else inner.declared,
     )
 
