@@ -1,5 +1,6 @@
 """CP405, CP304 and CP605: long answers, prompts that are the cost, many calls; and look-alikes."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -174,6 +175,33 @@ def test_many_calls_of_one_kind(drawing: str, expected: list[str]) -> None:
     found = found_in(drawn(drawing, unit_ns=UNIT), "CP605")
     assert [one.title for one in found] == expected
     assert all((one.saving, one.evidence) == (UNKNOWN, "likely") for one in found)
+
+
+def chained(given: str, result: str, facts: str = "") -> str:
+    """Twenty-four calls of one kind by own code, `given` and with a `result` that name their
+    number."""
+    lines = [f"agent run |{'-' * 81}|"]
+    lines += [
+        f"  tool get_row {' ' * 3 * n}|-|  id=i{n} {facts} "
+        f"given={given.format(n, n * n)} got={result.format(n + 1, (n + 1) * (n + 1))}"
+        for n in range(24)
+    ]
+    return "\n".join([*lines, f"  llm answer {' ' * 72} |--|"])
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (chained("row_{}", "red"), ["one batch, not 24 calls of get_row"]),
+        (chained("cursor_x{1}q", "next_cursor_x{1}q"), []),  # each has what the one before returned
+        (chained("page_{}", "cursor_x{1}q"), ["one batch, not 24 calls of get_row"]),
+        # Each was asked for when the last one had been answered.
+        (re.sub(r"get(\d\d)(.*)", r"get_x\2 id=t\1", turns(25)), []),
+    ],
+)
+def test_calls_that_need_each_other_are_no_batch(drawing: str, expected: list[str]) -> None:
+    found = found_in(drawn(drawing, unit_ns=UNIT), "CP605")
+    assert [one.title for one in found if "batch" in one.title] == expected
 
 
 def test_calls_that_take_no_time_may_be_many() -> None:

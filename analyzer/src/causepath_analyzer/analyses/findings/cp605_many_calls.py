@@ -8,7 +8,8 @@ from typing import Final
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
 from causepath_analyzer.analyses.proof.independence import failed, listed, only_looks, where_of
-from causepath_analyzer.model import NO_SPAN, Category, Trace
+from causepath_analyzer.analyses.proof.recorded_words import depends
+from causepath_analyzer.model import NO_SPAN, Category, Span, Trace
 
 _SHARE: Final = 20
 """A twentieth of the wall is worth a look."""
@@ -88,13 +89,15 @@ def _many_of_one(facts: Facts) -> Iterator[Candidate]:
         for kind in _KINDS
         if len(numbers := facts.numbers.get(kind, ())) >= facts.limits.calls
     ]
-    groups: dict[tuple[int, str], list[int]] = {}
+    groups: dict[tuple[int, str, int], list[int]] = {}
     for i in chain.from_iterable(many):
         span = trace.spans[i]
         tool = span.tool_call
         if failed(span) or (tool is not None and (tool.inferred or not only_looks(span))):
             continue
-        groups.setdefault((trace.parents[i], (tool and tool.name) or span.name), []).append(i)
+        # What a reply asks for may come from the results of the one before.
+        key = trace.parents[i], (tool and tool.name) or span.name, facts.causes.issuers[i]
+        groups.setdefault(key, []).append(i)
     large = {key: group for key, group in groups.items() if len(group) >= facts.limits.calls}
     if not large:
         return
@@ -104,7 +107,7 @@ def _many_of_one(facts: Facts) -> Iterator[Candidate]:
         for i in {section.span, unit} - {NO_SPAN}:
             length_ns = section.end_ns - section.start_ns
             waited_ns[i] = waited_ns.get(i, 0) + length_ns
-    for (_, name), beside in large.items():
+    for (_, name, _), beside in large.items():
         group = _one_by_one(trace, beside)
         if len(group) < facts.limits.calls:
             continue
@@ -131,14 +134,28 @@ def _many_of_one(facts: Facts) -> Iterator[Candidate]:
 
 
 def _one_by_one(trace: Trace, calls: Sequence[int]) -> list[int]:
-    """Leaves those of `calls`, in order of start, that began when all before had ended."""
+    """Leaves those of `calls`, in order of start, that began when all before had ended, and are
+    not known to need the last of these."""
     found: list[int] = []
     until_ns = 0
+    before = NO_SPAN
     for i in calls:
-        if not found or trace.spans[i].start_ns >= until_ns:
-            found.append(i)
+        if before == NO_SPAN or trace.spans[i].start_ns >= until_ns:
+            if before == NO_SPAN or not _needs(trace.spans[before], trace.spans[i]):
+                found.append(i)
+            before = i
         until_ns = max(until_ns, trace.spans[i].ended_ns)
     return found
+
+
+def _needs(before: Span, after: Span) -> bool:
+    """Tells whether a call is given something that the one `before` returned."""
+    if after.site is not None and after.site.loop_kind == "chain":
+        return True
+    one, other = before.tool_call, after.tool_call
+    if one is None or other is None:
+        return False
+    return depends(one.arguments, one.result, other.arguments) is True
 
 
 RULE: Final = Rule(
@@ -154,7 +171,8 @@ RULE: Final = Rule(
         "for tools. likely: 20 (calls) or more of one look-up, retrieval or embedding below one "
         "span, one by one (calls that overlapped count as one), for which the run waited 1 s "
         "(tool) and a twentieth of the wall. Nothing is said of tools that may change something: "
-        "each may have to be made by itself."
+        "each may have to be made by itself; nor of calls that replies asked for one after the "
+        "other, or that are given what the one before returned (a cursor, the next page)."
     ),
     saving=(
         "Not known: what a batch takes, and how many turns the task needs, is in no trace. Calls "
