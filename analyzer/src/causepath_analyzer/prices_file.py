@@ -37,8 +37,9 @@ def own_prices(file: str | None) -> OwnPrices:
         parsed = tomllib.loads(text, parse_float=Decimal)
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{file}: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        line_number = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError(f"{file}:{line_number}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         # Else it is the end of the document.
@@ -57,9 +58,13 @@ def own_prices(file: str | None) -> OwnPrices:
 
 def _rates(file: str, lines: list[str], model: str, said: object) -> tuple[Decimal, ...]:
     if not isinstance(said, dict) or not all(name in said for name in _NEEDED):
+        whole = _in_parts(model, said)
+        quoted = (
+            "" if whole is None else f'; a name with a dot stands in quotes: [models."{whole}"]'
+        )
         raise ConfigurationError(
             f"{_place(file, lines, model)}: {model} needs input and output, in US dollars per "
-            "million tokens"
+            f"million tokens{quoted}"
         )
     for name, value in said.items():
         if name not in _NAMES:
@@ -73,6 +78,16 @@ def _rates(file: str, lines: list[str], model: str, said: object) -> tuple[Decim
                 "dollars per million tokens, as 2.5"
             )
     return _row(said)
+
+
+def _in_parts(model: str, said: object) -> str | None:
+    """Gives the name of a model whose dots TOML took for tables in tables."""
+    whole = model
+    while isinstance(said, dict) and len(said) == 1:
+        ((part, said),) = said.items()
+        whole = f"{whole}.{part}"
+    is_price = isinstance(said, dict) and any(name in said for name in _NEEDED)
+    return whole if is_price and whole != model else None
 
 
 def _is_price(value: object) -> bool:

@@ -227,10 +227,10 @@ def test_sizes_from_which_on_findings_warn(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("tool = 3", "causepath.toml:2: tool: 3 is none; write "),
-        ('llm = "$1"', "causepath.toml:2: llm: '$1' is none; write "),
-        ("iterations = true", "causepath.toml:2: iterations: True is none; write "),
-        ('prompt = "180%"', "causepath.toml:2: prompt: '180%' is none; write "),
+        ("tool = 3", "causepath.toml:2: tool: 3 is no amount; write it like "),
+        ('llm = "$1"', "causepath.toml:2: llm: '$1' is no amount; write it like "),
+        ("iterations = true", "causepath.toml:2: iterations: True is no amount; write it like "),
+        ('prompt = "180%"', "causepath.toml:2: prompt: '180%' is no amount; write it like "),
         ("tools = 3", "causepath.toml:2: unknown setting 'findings.tools'; there is select"),
     ],
 )

@@ -91,6 +91,11 @@ def test_own_prices_go_over_those_of_the_table(tmp_path: Path) -> None:
             "prices.toml:5: input = -1: expected US dollars",
         ),
         ("[models.'a-m'.x]\n[models]\nm = 2", "prices.toml:1: a-m needs input and output"),
+        (
+            "\n[models.gpt-4.1]\ninput = 1\noutput = 2",
+            'million tokens; a name with a dot stands in quotes: [models."gpt-4.1"]',
+        ),
+        ("[models.m.x]\ninput = 1\n[models.m.y]\ninput = 2", "million tokens"),
         ("[models.m1]\ninput = 1\noutput = 1\n[models.m]\ninput = 1", "prices.toml:4: m needs"),
     ],
 )
@@ -98,6 +103,13 @@ def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str, told: str
     with pytest.raises(ConfigurationError) as caught:
         own_prices(written(tmp_path, text))
     assert told in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_bytes("# prices\n[models.acm\xe9]\ninput = 1\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"prices\.toml:2: not UTF-8 text"):
+        own_prices(str(file))
 
 
 def test_a_file_of_another_editor_is_understood(tmp_path: Path) -> None:
@@ -270,3 +282,9 @@ def test_bad_counts_and_other_currencies_are_said(
     assert invoke([str(tmp_path / "one.json")]) == 0
     told = capsys.readouterr().out.replace(table_name(), "TABLE").splitlines()
     assert [line for line in lines if line not in told] == []
+
+
+def test_a_price_that_is_missing_is_no_matter_of_quotes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        own_prices(written(tmp_path, "[models.m]\ninput = 1\ncache_read = 1"))
+    assert str(caught.value).endswith("million tokens")

@@ -185,7 +185,9 @@ def finding_settings(config: str | None) -> FindingSettings:
         value = getattr(found, name)
         if value is not None and read_amount(value, unit) is None:
             place = _place(file, f"findings.{name}")
-            raise ConfigurationError(f"{place}: {name}: {value!r} is none; write {EXAMPLES[unit]}")
+            raise ConfigurationError(
+                f"{place}: {name}: {value!r} is no amount; write it like {EXAMPLES[unit]}"
+            )
     return found
 
 
