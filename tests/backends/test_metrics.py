@@ -25,7 +25,7 @@ import yaml
 from genai_prices import data_snapshot
 
 from tests.backends.programs import CONFIGURATIONS, free_ports, program, started
-from tests.backends.spans import of_service, span
+from tests.backends.spans import SECRET, of_service, span
 from tests.backends.stack import (
     CAUSEPATH,
     ROOT,
@@ -791,7 +791,7 @@ def test_names_without_end_are_counted_as_one_and_what_is_too_much_is_told(
     tool = {"causepath.category": "tool"}
     tools = [
         span(f"execute_tool {number}", 1, {**tool, "gen_ai.tool.name": f"{number}"})
-        for number in range(11_000)
+        for number in range(3_000)
     ]
     with collector_running(tmp_path, "metrics", METRICS_INTERVAL="1s") as collector:
 
@@ -809,9 +809,83 @@ def test_names_without_end_are_counted_as_one_and_what_is_too_much_is_told(
         assert eventually(counted, {"other": 500}.__eq__) == {"other": 500}
         for start in range(0, len(tools), 1_000):
             collector.send(of_service("s", *tools[start : start + 1_000]))
-        found = eventually(counted, lambda found: sum(found.values()) == 11_500)
+        found = eventually(counted, lambda found: sum(found.values()) == 3_500)
         assert found["other"] == 500
         assert 900 < found["overflow"] <= 1_001
+
+        def refused() -> int:
+            with urllib.request.urlopen(collector.self_metrics_url, timeout=10) as answer:
+                text = answer.read().decode()
+            return sum(
+                int(float(count))
+                for count in re.findall(
+                    r'(?m)^otelcol_deltatocumulative_datapoints_total{.*error="limit".*} (\S+)$',
+                    text,
+                )
+            )
+
+        # Each of these is four counters: tokens of both kinds, without a price, and a first turn.
+        call = {**USUAL, "gen_ai.provider.name": "house", "causepath.turn": 1}
+        models = [
+            span("chat", 1, {**call, "gen_ai.request.model": f"m-{number}"})
+            for number in range(3_000)
+        ]
+        for start in range(0, len(models), 1_000):
+            collector.send(of_service("s", *models[start : start + 1_000]))
+        assert eventually(refused, (4 * 3_000 - 10_000).__eq__) == 4 * 3_000 - 10_000
+
+
+@pytest.mark.parametrize("pipeline", ["jaeger", "privacy", "sampling"])
+def test_nothing_that_was_said_is_in_metrics_or_logs(tmp_path: Path, pipeline: str) -> None:
+    names = [
+        "gen_ai.request.model",
+        "gen_ai.tool.name",
+        "gen_ai.agent.name",
+        "error.type",
+        "gen_ai.provider.name",
+        "gen_ai.input.messages",
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+        "anthropic.usage.cache_creation.ephemeral_1h_input_tokens",
+        "gen_ai.response.time_to_first_chunk",
+        "causepath.stream.last_event_ms",
+        "causepath.stream.held_ms",
+        "causepath.generation_s",
+        "causepath.cost_usd",
+        "causepath.turn",
+    ]
+    said = f'"{SECRET}", they said:\n' * 9
+    categories = ["agent", "llm", "tool", "retry", "other", said]
+    spans = [
+        span(
+            said,
+            1,
+            {"causepath.category": category, **dict.fromkeys(names, said)},
+            failed=True,
+            events={"exception": {"exception.message": said}},
+        )
+        for category in categories
+    ]
+    with collector_running(tmp_path, pipeline, "metrics", METRICS_INTERVAL="1s") as collector:
+        collector.send(of_service("s", *spans))
+
+        def metrics() -> str:
+            with urllib.request.urlopen(collector.metrics_url, timeout=10) as answer:
+                text: str = answer.read().decode()
+            return text
+
+        counted = r"(?m)^traces_span_metrics_calls_total{"
+        found = eventually(
+            metrics, lambda text: len(re.findall(counted, text)) == len(categories) - 1
+        )
+        assert len(re.findall(counted, found)) == len(categories) - 1  # two are "other"
+        assert SECRET not in found
+        with urllib.request.urlopen(collector.self_metrics_url, timeout=10) as answer:
+            assert SECRET not in answer.read().decode()
+        collector.running.stop()
+        assert SECRET not in collector.running.log.read_text()
 
 
 def test_a_point_of_the_dashboard_leads_to_its_trace_in_jaeger(watched: Watched) -> None:
