@@ -49,7 +49,7 @@ def test_what_runs_where() -> None:
     pinned = versions()
     jaeger = f"jaegertracing/jaeger:{pinned['JAEGER_VERSION']}"
     assert {name: service["image"] for name, service in services.items()} == {
-        "traces-folder": jaeger,
+        "preflight": jaeger,
         "collector": f"otel/opentelemetry-collector-contrib:{pinned['COLLECTOR_VERSION']}",
         "collector-health": jaeger,
         "jaeger": jaeger,
@@ -93,7 +93,7 @@ def test_every_container_has_no_more_than_it_needs(name: str) -> None:
     # The configurations are read; what is written is a folder or volume of its own.
     written = {one["target"] for one in service.get("volumes", ()) if not one.get("read_only")}
     assert written == {
-        "traces-folder": {"/traces"},
+        "preflight": {"/traces"},
         "collector": {"/traces"},
         "prometheus": {"/prometheus"},
         "grafana": {"/var/lib/grafana"},
@@ -107,7 +107,7 @@ def test_each_waits_until_what_it_needs_is_ready() -> None:
         for name, service in services.items()
         for needed, how in service.get("depends_on", {}).items()
     } == {
-        ("collector", "traces-folder", "completed_successfully"),
+        ("collector", "preflight", "completed_successfully"),
         ("collector", "jaeger", "healthy"),
         ("collector-health", "collector", "started"),
         ("prometheus", "collector-health", "healthy"),
@@ -166,15 +166,29 @@ def test_a_traces_folder_that_cannot_be_written_ends_the_start(tmp_path: Path) -
     fine.chmod(0o777)
     mine.mkdir()
     mine.chmod(0o555)
-    assert checked("traces-folder", user=somebody, traces=str(fine))[0] == 0
+    assert checked("preflight", user=somebody, traces=str(fine), PIPELINE="jaeger")[0] == 0
     assert list(fine.iterdir()) == []
-    status, said = checked("traces-folder", user=somebody, traces=str(mine))
+    status, said = checked("preflight", user=somebody, traces=str(mine), PIPELINE="jaeger")
     uid = somebody or os.getuid()
     assert status == 1
     assert said.splitlines()[-1] == (
         f"error: user {uid} cannot write to collector-config/traces: USER_ID={os.getuid()} "
         f"docker compose up, or give the folder to user {uid}"
     )
+
+
+def test_a_pipeline_that_there_is_not_ends_the_start(tmp_path: Path) -> None:
+    for pipeline in PIPELINES:
+        given = composed(PIPELINE=pipeline)["preflight"]["environment"]
+        assert checked("preflight", traces=str(tmp_path), **given) == (0, "")
+    # Files that are no pipelines, too.
+    for wrong in ("jeager", "builder", "phoenix", "", "../jaeger", "a 'b'"):
+        status, said = checked("preflight", traces=str(tmp_path), PIPELINE=wrong)
+        assert (status, said) == (
+            1,
+            f"error: no pipeline '{wrong}': PIPELINE is one of {', '.join(sorted(PIPELINES))}\n",
+        )
+    assert composed()["preflight"]["environment"] == {"PIPELINE": "jaeger"}
 
 
 def test_grafana_has_no_default_password_and_shows_nothing_to_strangers() -> None:
