@@ -109,6 +109,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.replay": {"analyses.path", "errors", "model"},
     "analyses.proof": {"analyses.path", "model"},
     "analyses.limits": set(),
+    "analyses.labels": {"model"},
     "analyses.facts": {"analyses.limits", "analyses.path", "analyses.proof", "model"},
     "analyses.findings": {
         "analyses.facts",
@@ -146,6 +147,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.diagnosis": {"analyses.path", "model"},
     "analyses.budgets": {
         "analyses.findings",
+        "analyses.labels",
         "analyses.lacking",
         "analyses.path",
         "analyses.run",
@@ -161,6 +163,7 @@ ANALYZER: dict[str, set[str]] = {
     "analyses.summary": {
         "analyses.budgets",
         "analyses.findings",
+        "analyses.labels",
         "analyses.path",
         "analyses.proof",
         "analyses.run",

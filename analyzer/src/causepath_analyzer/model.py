@@ -266,6 +266,14 @@ RunOutcome = Literal["failed", "interrupted", "timed_out", "unfinished"]
 """What a run came to that did not end well."""
 
 
+class Label(Struct, frozen=True, gc=False, array_like=True):
+    """The value of an attribute that somebody asked for by its name; of a list its items."""
+
+    name: str
+    values: tuple[str, ...]
+    of_resource: bool = False
+
+
 class Span(Struct, frozen=True, gc=False):
     """One span, normalised: no analysis needs to know what it was called where it came from."""
 
@@ -309,6 +317,8 @@ class Span(Struct, frozen=True, gc=False):
     exceeded: tuple[str, ...] = ()
     """The kinds of limits that the program itself had set for what is in it, and that were used
     up."""
+    labels: tuple[Label, ...] = ()
+    """What was asked for beside all this, and what the span, or its resource, says of it."""
 
     @property
     def duration_ns(self) -> int:
@@ -428,6 +438,8 @@ class Input(Struct, frozen=True):
     """What is worth knowing about it although all of it was understood."""
     partial: tuple[tuple[str, str], ...] = ()
     """Ids of the traces of which a server gave only a part, and what it said."""
+    attributes: tuple[str, ...] = ()
+    """The names of attributes in it, if any was asked for."""
 
     @property
     def unread(self) -> int:

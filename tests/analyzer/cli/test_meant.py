@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("check t.jsonl --max wall=1s --mx wall=1s", "unknown option --mx; did you mean --max?"),
         ("explain CP101 --jsn", "did you mean --json?"),
         ("run --jsn -- python agent.py", "unknown option --jsn; did you mean --json?"),
-        ("doctor t.jsonl --where x", "unknown option --where; it is one of another command"),
+        ("doctor t.jsonl --top 1", "unknown option --top; it is one of another command"),
         ("t.jsonl --zzzzqqq", "for a file of this name write ./--zzzzqqq"),
         ("completion tcsh", "tcsh"),
     ],

@@ -29,8 +29,9 @@ from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import ColorOption, JobsOption, checked_jobs
 from causepath_analyzer.cli.settings import BudgetSettings, budgets
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
+from causepath_analyzer.cli.where import conditioned, finding_codes, left_out, none_left
 from causepath_analyzer.errors import ExitStatus, UsageError
-from causepath_analyzer.jobs.share import Task
+from causepath_analyzer.jobs.share import Row, Task, rows_of
 from causepath_analyzer.model import Input
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.check_files import check_junit, check_sarif
@@ -192,16 +193,18 @@ def check(
             '--max "findings=0"'
         )
     rules = wanted_rules(findings, config) if codes else ()
+    where = source.selection.where
     limits, own = wanted_limits(config), own_prices(prices)
     before = wanted.before()
     named = named_paths(paths)
     task = Task(
         source.options(named),
-        codes=tuple(rule.code for rule in rules),
+        codes=tuple(rule.code for rule in rules) or tuple(finding_codes(where)),
         prices=own,
         limits=limits,
         measures=tuple(sorted(measures)),
     )
+    task = conditioned(task, where)
     inputs, samples = _samples(named, task, jobs, source)
     wanted.refuse_strangers(before, samples)
     unread = sum(entry.unread for entry in inputs)
@@ -224,10 +227,12 @@ def _samples(
     team = read_together(paths, task, checked_jobs(jobs))
     if team is not None:
         with team:
-            rows = source.picked_rows(team.rows())
-            return team.inputs, [row.sample for row in rows if row.sample is not None]
+            return team.inputs, _samples_of(source.picked_rows(team.rows()), task)
     reading = read_inputs(paths, task.options)
-    traces = source.picked(reading.traces)
+    traces = source.before_where(reading.traces)
+    if task.where:
+        rows = source.picked_rows(list(rows_of(traces, task)))
+        return reading.inputs, _samples_of(rows, task)
     others = elsewhere(traces) if task.codes else NOWHERE
     rules = [RULES[code] for code in task.codes]
     # One after the other: of each run no more is kept, and a cost is worked out only if asked for.
@@ -243,6 +248,18 @@ def _samples(
         for trace in traces
     )
     return reading.inputs, [sampled(run, task.measures) for run in runs]
+
+
+def _samples_of(rows: Sequence[Row], task: Task) -> Sequence[Sample]:
+    """Takes what budgets look at from `rows`, and says how many of them a condition leaves out."""
+    if task.where:
+        picked = [row for row in rows if row.brief.is_picked]
+        unknown = sum(row.brief.is_picked is None for row in rows)
+        if not picked:
+            raise none_left(task.where, len(rows), unknown)
+        complain(left_out(task.where, len(rows), len(picked), unknown))
+        rows = picked
+    return [row.sample for row in rows if row.sample is not None]
 
 
 def _names(samples: Sequence[Sample]) -> str:

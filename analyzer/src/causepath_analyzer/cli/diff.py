@@ -50,14 +50,14 @@ def diff(
         raise UsageError(
             "compare what? Write: causepath diff BEFORE AFTER, or: causepath diff --self TRACES"
         )
-    first = read_picked((before,), source)
-    second = first if after is None else read_picked((after,), source)
+    own = own_prices(prices)
+    first = read_picked((before,), source, prices=own)
+    second = first if after is None else read_picked((after,), source, prices=own)
     was, now = list(first.traces), list(second.traces)
     if self:
         was, now = was[::2], was[1::2]
     if not was or not now:
         raise NoTracesError("there are not two runs to compare")
-    own = own_prices(prices)
     others = elsewhere([*was, *now])
     sides = [
         [explained(trace, with_cost=True, others=others, prices=own) for trace in traces]

@@ -104,7 +104,7 @@ def export(
     keep = (lambda name, data: kept.append((name, data))) if wire else None
     # How to talk to servers may also be said for the one that is written to.
     written_to = (output or "http://",) if _is_sent(to, output) else ()
-    reading = read_picked(paths, source, keep, written_to)
+    reading = read_picked(paths, source, keep, written_to, own)
     others = elsewhere(reading.traces) if rules else NOWHERE
     runs = [
         explained(t, with_cost=wire, others=others, rules=rules, prices=own, limits=limits)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 from cyclopts import Parameter
 from msgspec import Struct
 
+from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.cli.meant import refuse_program
 from causepath_analyzer.cli.output import Progress, complain, complain_about
 from causepath_analyzer.cli.source import Source
+from causepath_analyzer.cli.where import holding, left_out, missing_attributes
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.jobs.file_parts import LEAST_BYTES, MOST_JOBS, cores, shares
 from causepath_analyzer.jobs.share import Task
@@ -109,15 +111,29 @@ def read_picked(
     source: Source,
     keep: Keep | None = None,
     talked_to: Sequence[str] = (),
+    prices: OwnPrices = TABLE_ONLY,
 ) -> Picked:
     """Reads `paths` as `source` says, and picks the runs that it wants.
 
     `keep` is given what was read; `talked_to` are other addresses that the options of the source
-    may be for.
+    may be for, `prices` those that a condition on the cost goes by.
     """
     named = named_paths(paths)
     reading = read_inputs(named, source.options((*named, *talked_to)), keep)
-    chosen = source.picked(reading.traces)
+    where = source.selection.where
+    if where is None:
+        chosen = source.picked(reading.traces, lambda _: True)
+    else:
+        truths = {True: 0, False: 0, None: 0}
+        asked = holding(where, reading.traces, prices)
+
+        def holds(trace: Trace) -> bool | None:
+            truth = asked(trace)
+            truths[truth] += 1
+            return truth
+
+        chosen = source.picked(reading.traces, holds)
+        complain(left_out(where, sum(truths.values()), truths[True], truths[None]))
     return Picked(reading.inputs, chosen, source.status(reading.inputs, named))
 
 
@@ -135,6 +151,7 @@ def read_inputs(
     gc.freeze()
     if not quiet:
         complain_about(complaints(reading.inputs))
+        complain_about(missing_attributes(options.attributes, reading.inputs))
     return reading
 
 
@@ -160,4 +177,5 @@ def read_together(
         progress.done()
     if not quiet:
         complain_about(complaints(team.inputs))
+        complain_about(missing_attributes(task.options.attributes, team.inputs))
     return team

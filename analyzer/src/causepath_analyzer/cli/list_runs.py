@@ -6,12 +6,7 @@ from causepath_analyzer.cli.output import marks, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.report import AsciiOption, ColorOption, JobsOption, rows_in
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
-from causepath_analyzer.cli.summary_options import (
-    WhereOption,
-    conditioned,
-    finding_codes,
-    refuse_none,
-)
+from causepath_analyzer.cli.where import conditioned, finding_codes, refuse_none
 from causepath_analyzer.jobs.share import Task
 from causepath_analyzer.prices_file import own_prices
 from causepath_analyzer.report.list_text import list_json, list_text
@@ -23,7 +18,6 @@ def list_runs(
     *paths: PathArgument,
     json: Json = False,
     source: Source = EVERYTHING,
-    where: WhereOption = None,
     prices: PricesOption = None,
     color: ColorOption = "auto",
     ascii_only: AsciiOption = False,
@@ -31,6 +25,7 @@ def list_runs(
 ) -> int:
     """List runs: when they began, name, wall time, cost, status and trace; the last one below."""
     named = named_paths(paths)
+    where = source.selection.where
     options, codes = source.options(named), finding_codes(where)
     task = conditioned(Task(options, codes=tuple(codes), prices=own_prices(prices)), where)
     inputs, rows = rows_in(named, task, jobs, source)

@@ -27,7 +27,8 @@ from causepath_analyzer.cli.inputs import Json, named_paths, read_inputs, read_t
 from causepath_analyzer.cli.output import Color, marks, save, show, write
 from causepath_analyzer.cli.prices import PricesOption
 from causepath_analyzer.cli.source import EVERYTHING, PathArgument, Source
-from causepath_analyzer.cli.summary_options import AS_IT_IS, SummaryOptions, refuse_none
+from causepath_analyzer.cli.summary_options import AS_IT_IS, SummaryOptions
+from causepath_analyzer.cli.where import conditioned, refuse_none
 from causepath_analyzer.errors import UsageError
 from causepath_analyzer.ids import begins_with, shown_id
 from causepath_analyzer.jobs.file_parts import MOST_JOBS
@@ -104,9 +105,10 @@ def report(
     limits = wanted_limits(config)
     options = source.options(named)
     task = runs.task(Task(options, with_json=json, codes=codes, prices=own, limits=limits))
+    task = conditioned(task, source.selection.where)
     inputs, found = _found(named, task, jobs, source)
-    shown = (*named, *source.as_typed(), *runs.as_typed())
-    if isinstance(found, Trace) and runs.where is not None:  # not every command has conditions
+    shown = (*named, *source.as_typed())
+    if isinstance(found, Trace) and source.selection.where is not None:  # once is enough
         shown = (*named, *source.only(shown_id(found.trace_id)).as_typed())
     if json:
         write(as_json(inputs, found), output)
@@ -145,7 +147,7 @@ def _found(
     team = read_together(paths, task, checked_jobs(jobs), quiet=quiet)
     if team is None:
         reading = read_inputs(paths, task.options, quiet=quiet)
-        return reading.inputs, found_in(source.picked(reading.traces), task)
+        return reading.inputs, found_in(reading.traces, task, source)
     trace = source.selection.trace
     with team:
         together: Many | None = None
@@ -195,15 +197,24 @@ def rows_in(
             rows = source.picked_rows(team.rows())
             return team.inputs, rows
     reading = read_inputs(paths, task.options)
-    return reading.inputs, list(rows_of(source.picked(reading.traces), task))
+    return reading.inputs, _rows_in(source.before_where(reading.traces), task, source)
 
 
-def found_in(traces: Sequence[Trace], task: Task) -> Found:
-    """Collects what is to be told of `traces`, which one process has read."""
+def _rows_in(traces: Sequence[Trace], task: Task, source: Source) -> Sequence[Row]:
+    rows = list(rows_of(traces, task))
+    return source.picked_rows(rows) if task.where else rows
+
+
+def found_in(traces: Sequence[Trace], task: Task, source: Source = EVERYTHING) -> Found:
+    """Collects what is to be told of those of `traces` that `source` picks; one process has read
+    them."""
+    traces = source.before_where(traces)
     is_whole = not task.with_json and task.shape.group_by is None and not task.where
     if len(traces) == 1 and is_whole:
         return traces[0]
-    found = many(rows_of(traces, task), task.shape)
+    late = task.where and not source.picks_by_id_alone()
+    rows = _rows_in(traces, task, source) if late else rows_of(traces, task)
+    found = many(rows, task.shape)
     refuse_none(found.sums, task.where)
     one = _shown_whole(found, task)
     return found if one is None else next(trace for trace in traces if trace.trace_id == one)

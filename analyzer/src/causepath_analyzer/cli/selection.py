@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from heapq import nsmallest
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.status import ending
 from causepath_analyzer.analyses.summary.brief import Brief
 from causepath_analyzer.cli.servers import Server, instant_ns
+from causepath_analyzer.cli.where import GROUP, WhereOption, none_left
 from causepath_analyzer.errors import NoTracesError, UsageError
 from causepath_analyzer.ids import begins_with, shown_id
 from causepath_analyzer.model import Trace
 from causepath_analyzer.report.formatting import count
 
-_GROUP: Final = Group("Picking runs")
 _ANY: Final = frozenset("*?[")
 
 
-@Parameter(name="*", group=_GROUP)
+@Parameter(name="*", group=GROUP)
 @dataclass(frozen=True)
 class Selection:
     """A choice among the runs that were read; all of its conditions have to be true of a run."""
@@ -48,6 +48,7 @@ class Selection:
         int | None,
         Parameter(metavar="N", help="Only N of them, the same whenever the same runs are read."),
     ] = None
+    where: WhereOption = None
 
     def as_typed(self) -> tuple[str, ...]:
         """Gives the options as they are typed, to be shown in a command."""
@@ -57,6 +58,7 @@ class Selection:
             ("--slowest", self.slowest),
             ("--until", self.until),
             ("--sample", self.sample),
+            ("--where", self.where),
         )
         flags = (("--last", self.last), ("--failed", self.failed))
         return (
@@ -81,16 +83,32 @@ class Glance(Struct, frozen=True):
 T = TypeVar("T")
 
 
-def picked(traces: Sequence[Trace], selection: Selection, server: Server) -> Sequence[Trace]:
-    """Picks of `traces`. Raises `UsageError` or `NoTracesError` if none is left."""
-    return _picked(traces, _of_trace, selection, server)
+Truth = bool | None
+
+
+def picked(
+    traces: Sequence[Trace],
+    selection: Selection,
+    server: Server,
+    holds: Callable[[Trace], Truth] = lambda _: True,
+) -> Sequence[Trace]:
+    """Picks of `traces`; `holds` tells whether a condition is true of one, and is asked of those
+    that everything else picks. Raises `UsageError` or `NoTracesError` if none is left."""
+    found = _picked(traces, _of_trace, selection, server, holds)
+    if not found.left and selection.where is not None:
+        raise none_left(selection.where, len(found.out), found.unknown)
+    return found.left
 
 
 def picked_rows(
     briefs: Sequence[T], of: Callable[[T], Brief], selection: Selection, server: Server
 ) -> Sequence[T]:
-    """Picks of what `of` tells the briefs of."""
-    return _picked(briefs, lambda one: _of_brief(of(one)), selection, server)
+    """Picks of what `of` tells the briefs of. Those that a condition leaves out stay among them, to
+    be counted, but are not among the slowest, a sample or the last."""
+    found = _picked(
+        briefs, lambda one: _of_brief(of(one)), selection, server, lambda one: of(one).is_picked
+    )
+    return [*found.left, *found.out]
 
 
 def _of_trace(trace: Trace) -> Glance:
@@ -113,16 +131,30 @@ def _of_brief(brief: Brief) -> Glance:
     )
 
 
+@dataclass(frozen=True)
+class _Found(Generic[T]):
+    """The runs that are ``left``, and those that a condition leaves ``out``, of some of which
+    nobody can tell."""
+
+    left: Sequence[T]
+    out: Sequence[T] = ()
+    unknown: int = 0
+
+
 def _picked(
-    every: Sequence[T], glance: Callable[[T], Glance], selection: Selection, server: Server
-) -> Sequence[T]:
+    every: Sequence[T],
+    glance: Callable[[T], Glance],
+    selection: Selection,
+    server: Server,
+    holds: Callable[[T], Truth],
+) -> _Found[T]:
     for flag, number in (("--slowest", selection.slowest), ("--sample", selection.sample)):
         if number is not None and number < 1:
             raise UsageError(f"{flag} {number}: ask for one run or more")
     since_ns = None if server.since is None else instant_ns("--since", server.since)
     until_ns = None if selection.until is None else instant_ns("--until", selection.until)
     if selection == EVERY_RUN and since_ns is None:
-        return every
+        return _Found(every)
     seen = [(one, glance(one)) for one in every]
     if selection.trace is not None:
         seen = _by_id(seen, selection.trace)
@@ -134,6 +166,17 @@ def _picked(
         and (until_ns is None or told.start_ns < until_ns)
         and (not selection.failed or told.failed())
     ]
+    if not left:
+        raise NoTracesError(
+            f"none of {count(len(seen), 'run')} is picked by {_told(selection, server)}"
+        )
+    out: list[T] = []
+    unknown = 0
+    if selection.where is not None:
+        truths = [holds(one) for one, _ in left]
+        out = [one for (one, _), truth in zip(left, truths, strict=True) if not truth]
+        left = [both for both, truth in zip(left, truths, strict=True) if truth]
+        unknown = truths.count(None)
     if selection.sample is not None:
         ids = (told.trace_ids[0] for _, told in left)
         drawn = set(nsmallest(selection.sample, ids, key=_lot))
@@ -144,11 +187,7 @@ def _picked(
         left = [(one, told) for one, told in left if told.trace_ids[0] in slowest]
     if selection.last:
         left = left[-1:]
-    if not left:
-        raise NoTracesError(
-            f"none of {count(len(seen), 'run')} is picked by {_told(selection, server)}"
-        )
-    return [one for one, _ in left]
+    return _Found([one for one, _ in left], out, unknown)
 
 
 def _lot(trace_id: str) -> bytes:

@@ -1,7 +1,7 @@
 """The options of commands that read traces: where from, how, and which runs are wanted."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from causepath_analyzer.cli.selection import EVERY_RUN, Selection, picked, picked_rows
 from causepath_analyzer.cli.servers import NO_SERVER, Server, as_typed, wanted
+from causepath_analyzer.cli.where import attributes_of
 from causepath_analyzer.errors import ExitStatus, UnreadableInputError, UsageError
 from causepath_analyzer.jobs.share import Row
 from causepath_analyzer.model import Input, Trace
@@ -65,20 +66,31 @@ class Source:
         if size is None or int(size[1]) == 0:
             raise UsageError(f"--max-bytes {self.max_bytes} is no size; write it like 8G or 500M")
         most_bytes = int(size[1]) << 10 * " KMGT".index(size[2].upper() or " ")
-        return Options(self.format, most_bytes, wanted(self.server, paths))
+        asked = attributes_of(self.selection.where)
+        return Options(self.format, most_bytes, wanted(self.server, paths), attributes=asked)
 
-    def picked(self, traces: Sequence[Trace]) -> Sequence[Trace]:
-        """Picks the runs that are wanted. Raises `UsageError` or `NoTracesError` if none is
-        left."""
-        return picked(traces, self.selection, self.server)
+    def picked(
+        self, traces: Sequence[Trace], holds: Callable[[Trace], bool | None]
+    ) -> Sequence[Trace]:
+        """Picks the runs that are wanted, of which `holds` tells whether the condition on them is
+        true. Raises `UsageError` or `NoTracesError` if none is left."""
+        return picked(traces, self.selection, self.server, holds)
+
+    def before_where(self, traces: Sequence[Trace]) -> Sequence[Trace]:
+        """Picks what can be picked before anything is analysed: `picked_rows` has to follow where
+        there is a condition."""
+        selection = self.selection
+        if selection.where is not None:
+            selection = replace(selection, where=None, sample=None, slowest=None, last=False)
+        return picked(traces, selection, self.server)
 
     def picked_rows(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Picks the rows of the runs that are wanted, as `picked` does."""
         return picked_rows(rows, lambda row: row.brief, self.selection, self.server)
 
     def picks_by_id_alone(self) -> bool:
-        """Tells whether at most an id says which runs are wanted."""
-        by_id = Selection(trace=self.selection.trace)
+        """Tells whether at most an id and a condition say which runs are wanted."""
+        by_id = Selection(trace=self.selection.trace, where=self.selection.where)
         return self.selection == by_id and self.server.since is None
 
     def only(self, trace_id: str) -> "Source":

@@ -38,7 +38,7 @@ def verify(
     """
     told = read_prediction(file)
     own = own_prices(prices)
-    reading = read_picked(paths, source)
+    reading = read_picked(paths, source, prices=own)
     new = after_the_change(told, reading.traces)
     if len(new) < len(reading.traces):
         old = count(len(reading.traces) - len(new), "run is", "runs are")

@@ -66,7 +66,7 @@ def whatif(
     if save is not None and not edits:
         raise UsageError("--save keeps a prediction, which needs --apply")
     own = own_prices(prices)
-    reading = read_picked(paths, source)
+    reading = read_picked(paths, source, prices=own)
     found = None
     if edits:
         known = ledger()

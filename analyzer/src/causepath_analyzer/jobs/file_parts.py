@@ -230,6 +230,7 @@ def _joined(parts: Sequence[Input]) -> Input:
         spans,
         tuple(skipped[:MOST_SKIPPED]),
         sum(entry.skipped_total for entry in parts),
+        attributes=tuple(sorted({name for entry in parts for name in entry.attributes})),
     )
 
 

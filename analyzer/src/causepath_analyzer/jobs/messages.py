@@ -52,6 +52,7 @@ class InputRead(Struct, frozen=True):
     skipped_total: int
     problem: str | None
     unreadable: bool
+    attributes: tuple[str, ...]
 
 
 class WasRead(Struct, frozen=True, tag=True):
@@ -185,10 +186,19 @@ def input_read(entry: Input) -> InputRead:
         entry.skipped_total,
         None if entry.problem is None else str(entry.problem),
         isinstance(entry.problem, UnreadableInputError),
+        entry.attributes,
     )
 
 
 def input_of(entry: InputRead) -> Input:
     kind = UnreadableInputError if entry.unreadable else NoTracesError
     problem: CausepathError | None = None if entry.problem is None else kind(entry.problem)
-    return Input(entry.path, entry.format, entry.spans, entry.skipped, entry.skipped_total, problem)
+    return Input(
+        entry.path,
+        entry.format,
+        entry.spans,
+        entry.skipped,
+        entry.skipped_total,
+        problem,
+        attributes=entry.attributes,
+    )

@@ -149,7 +149,7 @@ class Share:
             is_picked = True if where is None else where.holds(run)
             is_written = task.with_json and is_picked is True
             yield Row(
-                brief(run, task.prices, is_picked),
+                brief(run, task.prices, is_picked, task.shape.attribute),
                 _json(run) if is_written else b"",
                 sampled(run, task.measures) if task.measures else None,
             )

@@ -33,6 +33,7 @@ from causepath_analyzer.read.input.source import (
     unpacked,
     what_is_in,
 )
+from causepath_analyzer.read.meaning.asked import asking
 from causepath_analyzer.read.tree import joined_traces
 from causepath_analyzer.read.tree.build import NOT_JOINED, build
 from causepath_analyzer.server_request import is_address
@@ -244,6 +245,7 @@ def _read_archive(
     count = total = 0
     skipped: list[Skipped] = []
     notes: list[str] = []
+    attributes: set[str] = set()
     format_name: str | None = None
 
     for found in files_in(stream, options.max_bytes):
@@ -258,6 +260,7 @@ def _read_archive(
         if keep is not None:
             keep(entry.format, data)
         count += entry.spans
+        attributes.update(entry.attributes)
         format_name = format_name or entry.format
         missing = list(entry.skipped)
         for source in {id(s): s for s in (found.stream, found.packed)}.values():
@@ -285,7 +288,8 @@ def _read_archive(
             told = f" ({notes[0]})" if notes else ""
             problem = NoTracesError(f"{path}: an archive without a trace{told}")
     most = tuple(skipped[:MOST_SKIPPED])
-    return Input(path, format_name, count, most, total, problem, tuple(notes))
+    names = tuple(sorted(attributes))
+    return Input(path, format_name, count, most, total, problem, tuple(notes), (), names)
 
 
 def _read_server(
@@ -305,6 +309,7 @@ def _read_server(
     skipped: list[Skipped] = []
     notes: list[str] = []
     partial: list[tuple[str, str]] = []
+    attributes: set[str] = set()
     format_name: str | None = None
     problem: CausepathError | None = None
 
@@ -326,6 +331,7 @@ def _read_server(
             if keep is not None:
                 keep(entry.format, found.data)
             count += entry.spans
+            attributes.update(entry.attributes)
             total += entry.skipped_total
             skipped += [Skipped(found.where, one.why) for one in entry.skipped]
             format_name = format_name or entry.format
@@ -350,6 +356,7 @@ def _read_server(
         problem,
         tuple(notes),
         tuple(partial),
+        tuple(sorted(attributes)),
     )
 
 
@@ -361,6 +368,18 @@ def read_stream(
     options: Options = DEFAULTS,
 ) -> Input:
     """Adds the spans in `stream` to `spans`. `path` only says what it is called in messages."""
+    with asking(options.attributes) as asked:
+        entry = _read_stream(path, stream, spans, progress, options)
+    return entry if asked is None else replace(entry, attributes=asked.seen)
+
+
+def _read_stream(
+    path: str,
+    stream: BinaryIO,
+    spans: SpansByTrace,
+    progress: Progress | None,
+    options: Options,
+) -> Input:
     reader = Recogniser(stream, options)
     count = read = total = copies = 0
     skipped: list[Skipped] = []

@@ -18,7 +18,7 @@ from causepath_analyzer.analyses.summary.summary import (
     Stretch,
     Summary,
 )
-from causepath_analyzer.analyses.summary.sums import TIERS, GroupBy
+from causepath_analyzer.analyses.summary.sums import TIERS
 from causepath_analyzer.model import Category
 from causepath_analyzer.report.cache_json import CacheJson, cache_json
 from causepath_analyzer.report.money_json import usd_told
@@ -127,8 +127,11 @@ class SummaryTold(Struct):
     total_wall_ns: int
     error: float
     whole: _Group | None
-    group_by: GroupBy | None
+    group_by: str | None
     groups: list[_Group]
+    other_groups: int
+    """Groups after these, which ``others`` has together."""
+    others: _Group | None
     histogram: Sequence[Step]
     examples: Sequence[Example]
     slowest: Sequence[Slow]
@@ -163,6 +166,8 @@ def summary_told(summary: Summary) -> SummaryTold:
         whole=None if summary.whole is None else _group(summary.whole),
         group_by=summary.group_by,
         groups=list(map(_group, summary.groups)),
+        other_groups=summary.other_groups,
+        others=None if summary.others is None else _group(summary.others),
         histogram=summary.histogram,
         examples=summary.examples,
         slowest=summary.slowest,

@@ -74,16 +74,29 @@ def groups(summary: Summary, marks: Marks, most: int) -> list[Text]:
         return []
     shown = summary.groups[:most]
     whole_ns = summary.wall_ns.p95
+    unsaid = "(not set)" if summary.is_by_attribute else "(not known)"
+    names = [one.name or unsaid for one in shown]
+    runs = [f"{one.runs:,}" for one in shown]
+    failed = [_share(one.failed, one.runs) for one in shown]
+    costs = [_cost_per_run(one) for one in shown]
+    more = len(summary.groups) + summary.other_groups - len(shown)
+    if more:
+        left = summary.traces - sum(one.runs for one in shown)
+        names.append(f"others ({more:,}, --top)")
+        runs.append(f"{left:,}")
+        failed.append(_share(summary.failed - sum(one.failed for one in shown), left))
+        left_usd = (summary.cost_usd or 0) - sum(one.cost_usd or 0 for one in shown)
+        sign = ">=" if summary.is_lower_bound else ""
+        costs.append(f"{sign}{money(left_usd / left)}" if left_usd else "")
     columns = [
-        _Column("runs", 8, [f"{one.runs:,}" for one in shown]),
-        _Column("failed", 7, [_share(one.failed, one.runs) for one in shown]),
+        _Column("runs", 8, runs),
+        _Column("failed", 7, failed),
         _Column("p50", 9, [alike(one.wall_ns.p50, whole_ns) for one in shown]),
         _Column("p95", 9, [alike(one.wall_ns.p95, whole_ns) for one in shown], is_kept=False),
         _Column("cached", 8, [_cached(one.cache_share) for one in shown], is_kept=False),
-        _Column("cost/run", 12, [_cost_per_run(one) for one in shown]),
+        _Column("cost/run", 12, costs),
     ]
-    names = [one.name or "(not known)" for one in shown]
-    return _table(f"By {summary.group_by}", names, columns, len(summary.groups), marks)
+    return _table(f"By {summary.group_by}", names, columns, len(names), marks)
 
 
 def _cost_per_run(one: Group) -> str:
@@ -130,7 +143,8 @@ def operations(summary: Summary, marks: Marks, most: int) -> list[Text]:
 
 
 class _Column(Struct, frozen=True):
-    """A column of a table, and whether it is shown where there is little room."""
+    """A column of a table, and whether it is shown where there is little room. The last rows may
+    have nothing in it."""
 
     head: str
     width: int
@@ -154,7 +168,8 @@ def _table(
     lines = [Text(f"{fitted(title, room)}{head}", style="title")]
     for number, name in enumerate(names):
         shown = harmless(name, ascii_only=marks.ascii_only) or "(unnamed)"
-        cells = "".join(f" {one.cells[number]:>{one.width - 1}}" for one in columns)
+        row = [one.cells[number] if number < len(one.cells) else "" for one in columns]
+        cells = "".join(f" {cell:>{one.width - 1}}" for one, cell in zip(columns, row, strict=True))
         lines.append(Text(f"{fitted(f'  {shown}', room)}{cells}".rstrip()))
     if every > len(names):
         lines.append(Text(f"  and {every - len(names):,} more (--top)", style="note"))

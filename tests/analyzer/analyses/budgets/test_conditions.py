@@ -5,11 +5,13 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.budgets.conditions import compared, condition
 from causepath_analyzer.analyses.budgets.measures import Used
 from causepath_analyzer.analyses.budgets.wording import WordingError
-from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.analyses.run import Run, explained
+from causepath_analyzer.model import Label
 from tests.support.drawn import MS, drawn
 
 AGENT = explained(
@@ -89,7 +91,13 @@ def test_what_is_picked(text: str, of_agent: bool | None, of_unpriced: bool | No
         ("wall > 5s)", 10, "expected and, or, or nothing more"),
         ('agent = "x', 9, "'\"' means nothing here"),
         ("wall > 5s or or cost > $1", 14, "expected a condition"),
-        ("__import__('os')", 1, "nothing of a run is called '__import__'"),
+        ("__import__('os')", 11, "expected and, or, or nothing more"),
+        ("path.tol > 5s", 1, "did you mean path.tool? An attribute that is called so goes in quo"),
+        ("tenant = ", 10, "expected what tenant is compared with, as in tenant = acme"),
+        ("tenant >= acme", 11, "'acme' is no number, which tenant could be at least"),
+        ("tenant > nan", 10, "'nan' is no number, which tenant could be more than"),
+        ('"" = x', 1, "an attribute has a name"),
+        ("tenant acme", 8, "expected and, or, or nothing more"),
         ("not " * 60 + "CP101", 201, "more than 50 conditions in each other"),
         ("(" * 5000, 51, "more than 50 conditions in each other"),
     ],
@@ -99,6 +107,66 @@ def test_what_is_no_condition(text: str, column: int, told: str) -> None:
         condition(text)
     assert told in str(raised.value)
     assert raised.value.column == column
+
+
+def labelled(**said: tuple[str, ...]) -> Run:
+    """A run whose outermost span says these values of attributes."""
+    trace = drawn("agent a |----|")
+    labels = tuple(Label(name.replace("__", "."), values) for name, values in said.items())
+    spans = (replace(trace.spans[0], labels=labels),)
+    return explained(replace(trace, spans=spans))
+
+
+@pytest.mark.parametrize(
+    ("text", "truth"),
+    [
+        ("tenant.id = acme", True),
+        ("tenant.id = ac*", True),
+        ("tenant.id != acme", False),
+        ("tenant.id = Acme", False),
+        ("tenant.id", True),
+        ("not tenant.id", False),
+        ("nobody", False),
+        ("nobody = x", None),
+        ("nobody != x", None),
+        ("not nobody", True),
+        ("nobody > 1", None),
+        ("tags = eu and tags = prod", True),
+        ("tags != eu", False),
+        ("tags > 1", None),
+        ("retries > 2", True),
+        ("retries > 3", False),
+        ("retries >= 3.0", True),
+        ("retries < 1e1", True),
+        ("retries <= -1", False),
+        ("retries = 3", True),
+        ("retries == 3", True),
+        ('"model" = mine', True),
+        ("model = mine", False),
+        ("'wall' = high", True),
+        ("expr = \"a=b, (c) 'd'\"", True),
+        ("user.id = u1 and user_name = x", True),
+        ("session.id = s", None),
+        ("tenant.id = acme or wall > 1h", True),
+    ],
+)
+def test_attributes(text: str, truth: bool | None) -> None:
+    run = labelled(
+        tenant__id=("acme",),
+        tags=("eu", "prod"),
+        retries=("3",),
+        model=("mine",),
+        wall=("high",),
+        expr=("a=b, (c) 'd'",),
+        user__id=("u1",),
+        user_name=("x",),
+    )
+    assert condition(text).holds(run) is truth
+
+
+def test_attributes_that_have_to_be_read() -> None:
+    text = '(a.b = 1 or not "c d" > 2) and wall > 1s, CP101, user = x, e'
+    assert condition(text).attributes == {"a.b", "c d", "e"}
 
 
 SIGNS = ("<", "<=", ">", ">=", "==", "!=")

@@ -16,6 +16,7 @@ from causepath_analyzer.analyses.findings.rule import Evidence, Saving
 from causepath_analyzer.analyses.path.status import STATUSES, Ending
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.summary import distribution, sums
+from causepath_analyzer.analyses.summary import summary as summaries
 from causepath_analyzer.analyses.summary.brief import (
     Brief,
     CallTimes,
@@ -91,23 +92,27 @@ def invented(seed: int) -> list[Brief]:
             calls={"tool": {name: CallTimes([ns(), ns()], random.randrange(2)) for name in "ab"}},
             side_by_side=SideBySide(random.randrange(3), ns(), ns(), ns()),
             is_picked=random.choice([True, True, True, False, None]),
+            label=random.choice(["", "acme", "b + c", "(several)"]),
         )
         for n in range(random.randrange(12))
     ]
 
 
 @given(
-    st.integers(), st.sampled_from([4, 100]), st.sampled_from(["agent", "model", "status", None])
+    st.integers(),
+    st.sampled_from([4, 100]),
+    st.sampled_from(["agent", "tenant.id", "status", None]),
 )
 @settings(max_examples=50, deadline=None)
 def test_any_split_in_any_order_is_the_whole(
-    seed: int, most_exact: int, group_by: sums.GroupBy | None
+    seed: int, most_exact: int, group_by: str | None
 ) -> None:
     shape = Shape(top=3, group_by=group_by)
     random = Random(seed + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distribution, "MOST_EXACT", most_exact)
         patch.setattr(sums, "MOST_PERIODS", 3)
+        patch.setattr(summaries, "MOST_GROUPS", 2)
         runs = invented(seed)
         split: list[list[Brief]] = [[], [], [], []]
         for run in random.sample(runs, len(runs)):
@@ -117,6 +122,29 @@ def test_any_split_in_any_order_is_the_whole(
             # As it is sent from one process to another.
             joined.join(unpacked_sums(packed_sums(summed(part, shape))))
         assert told(joined) == told(summed(runs, shape)) == summary(runs, shape)
+
+
+@given(st.integers(), st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_no_group_is_dropped(seed: int, most: int) -> None:
+    """Those that are not told one by one are told together, and no run of them is missing."""
+    runs = [run for run in invented(seed) if run.is_picked]
+    shape = Shape(group_by="tenant.id")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summaries, "MOST_GROUPS", most)
+        patch.setattr(sums, "FEWEST_SLOW", 1)
+        found = summary(runs, replace(shape, top=1))
+    told_apart = [*found.groups, *([found.others] if found.others is not None else [])]
+    assert len(found.groups) + found.other_groups == len({run.label for run in runs})
+    assert len(found.groups) <= most
+    assert (found.others is not None) == (found.other_groups > 0)
+    for whole, part in (
+        (found.traces, lambda one: one.runs),
+        (found.failed, lambda one: one.failed),
+        (found.total_wall_ns, lambda one: one.total_wall_ns),
+        (found.cost_usd or 0, lambda one: one.cost_usd or 0),
+    ):
+        assert sum(map(part, told_apart)) == whole
 
 
 @given(st.integers())
@@ -193,7 +221,7 @@ def test_what_a_run_leaves_behind() -> None:
         ("session", {"": 2}),
     ],
 )
-def test_runs_in_groups(by: sums.GroupBy, groups: Mapping[str, int]) -> None:
+def test_runs_in_groups(by: str, groups: Mapping[str, int]) -> None:
     runs = [brief(explained(trace)) for trace in (AGENT, OTHER)]
     assert {group_of(run, by) for run in runs} == set(groups)
     found = summary(runs, Shape(group_by=by))

@@ -3,21 +3,27 @@
     wall > 5s and not (status = ok or agent = "res*")
     cost >= $0.10, model = claude-opus*             a comma is an "and"
     CP101 or calls.llm > 10                         with that finding, or with many calls
+    tenant.id = acme and not feature.beta           attributes of the trace, whoever wrote them
+    "user name" != "a=b" and retries >= 3
 
-Measures, units and signs are those of budgets; names are compared with patterns, as in a shell. A
-condition of which nobody can tell is neither true nor false, and picks nothing.
+Measures, units and signs are those of budgets; names are compared with patterns, as in a shell. Any
+other word is the name of an attribute, and so is every word in quotes; alone it means that a run
+has it. Its values are compared as texts, or with < and > as numbers. A condition of which nobody
+can tell is neither true nor false, and picks nothing.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from operator import ge, gt, le, lt
 from typing import Final
 
 from msgspec import Struct
 
 from causepath_analyzer.analyses.budgets.measures import CODE, MEASURES, Amount, Used, unit_of, used
 from causepath_analyzer.analyses.budgets.wording import EXAMPLES, WordingError, read_amount
+from causepath_analyzer.analyses.labels import values_of
 from causepath_analyzer.analyses.run import Run
 
 Truth = bool | None
@@ -25,10 +31,12 @@ Truth = bool | None
 
 
 class Condition(Struct, frozen=True):
-    """Something that is true of a run or not. ``codes`` are the findings that it asks for."""
+    """Something that is true of a run or not. ``codes`` are the findings that it asks for,
+    ``attributes`` are those that have to be read for it."""
 
     holds: Callable[[Run], Truth]
     codes: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
 
 
 ALL_FINDINGS: Final = "findings"
@@ -91,13 +99,11 @@ class _Reader:
         return found
 
     def _compared(self) -> Condition:
+        is_quoted = self._at < len(self._tokens) and self._tokens[self._at][0] == "text"
         name = self._word(f"expected a condition like wall > 5s: there is {_there_is()}")
-        is_code = CODE.match(name) is not None
-        if name not in MEASURES and name not in _NAMES and not is_code:
-            self._at -= 1
-            near = get_close_matches(name, [*MEASURES, *_NAMES], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {_there_is()}"
-            raise self._error(f"nothing of a run is called {name!r}; {hint}")
+        is_code = CODE.match(name) is not None and not is_quoted
+        if is_quoted or (name not in MEASURES and name not in _NAMES and not is_code):
+            return self._of_attribute(name, is_quoted=is_quoted)
         sign = self._sign()
         codes = frozenset((name,)) if is_code or name == ALL_FINDINGS else frozenset[str]()
         if not sign:
@@ -117,6 +123,29 @@ class _Reader:
                 f"{value!r} is no amount for {name}; write it like {EXAMPLES[unit_of(name)]}"
             )
         return _measured(name, sign, amount, codes)
+
+    def _of_attribute(self, name: str, *, is_quoted: bool) -> Condition:
+        if not name.strip():
+            self._at -= 1
+            raise self._error("an attribute has a name")
+        near = _nearly(name)
+        if near is not None and not is_quoted:
+            self._at -= 1
+            raise self._error(
+                f"nothing of a run is called {name!r}; did you mean {near}? "
+                f'An attribute that is called so goes in quotes: "{name}"'
+            )
+        sign = self._sign()
+        if not sign:
+            return _said(name)
+        value = self._word(f"expected what {name} is compared with, as in {name} = acme")
+        if sign in ("=", "==", "!="):
+            return _labelled(name, value, is_not=sign == "!=")
+        number = _number(value)
+        if number is None:
+            self._at -= 1
+            raise self._error(f"{value!r} is no number, which {name} could be {_SIGNS[sign]}")
+        return _numbered(name, sign, number)
 
     def _next(self, wanted: str) -> bool:
         """Goes on if `wanted` comes next."""
@@ -157,10 +186,30 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
         at = found.end()
 
 
+def _nearly(name: str) -> str | None:
+    """Finds the measure that was meant, if `name` looks like a slip of the pen."""
+    near = get_close_matches(name, [*MEASURES, *_NAMES], n=1, cutoff=_NEAR)
+    if not near or name.startswith((f"{near[0]}.", f"{near[0]}_")):
+        return None
+    return near[0]
+
+
+_NEAR: Final = 0.85
+_SIGNS: Final = {
+    "<": "less than",
+    "<=": "at most",
+    ">": "more than",
+    ">=": "at least",
+}
+
+
 def _there_is() -> str:
     kinds = [name for name in MEASURES if name.startswith("path.")]
     others = [name for name in MEASURES if not name.startswith("path.")]
-    return f"{', '.join((*_NAMES, *others))}, {kinds[0]} and the like, CP101 and the like"
+    return (
+        f"{', '.join((*_NAMES, *others))}, {kinds[0]} and the like, CP101 and the like, and any "
+        "attribute by its name"
+    )
 
 
 def _example(name: str) -> str:
@@ -179,7 +228,11 @@ def _and(every: Sequence[Condition]) -> Condition:
             found = found and truth
         return found
 
-    return Condition(holds, frozenset().union(*(one.codes for one in every)))
+    return Condition(
+        holds,
+        frozenset().union(*(one.codes for one in every)),
+        frozenset().union(*(one.attributes for one in every)),
+    )
 
 
 def _not(one: Condition) -> Condition:
@@ -187,7 +240,7 @@ def _not(one: Condition) -> Condition:
         found = one.holds(run)
         return None if found is None else not found
 
-    return Condition(holds, one.codes)
+    return Condition(holds, one.codes, one.attributes)
 
 
 def _measured(name: str, sign: str, limit: Amount, codes: frozenset[str]) -> Condition:
@@ -224,6 +277,37 @@ def _named(name: str, pattern: str, *, is_not: bool) -> Condition:
         return any(fnmatchcase(one, pattern) for one in names) != is_not
 
     return Condition(holds)
+
+
+def _said(name: str) -> Condition:
+    return Condition(lambda run: bool(values_of(run.trace, name)), attributes=frozenset((name,)))
+
+
+def _labelled(name: str, pattern: str, *, is_not: bool) -> Condition:
+    def holds(run: Run) -> Truth:
+        found = values_of(run.trace, name)
+        return any(fnmatchcase(one, pattern) for one in found) != is_not if found else None
+
+    return Condition(holds, attributes=frozenset((name,)))
+
+
+def _numbered(name: str, sign: str, limit: float) -> Condition:
+    """Compares numbers; of several it is enough if one is on that side."""
+    compare = _COMPARED[sign]
+
+    def holds(run: Run) -> Truth:
+        numbers = [n for one in values_of(run.trace, name) if (n := _number(one)) is not None]
+        return any(compare(one, limit) for one in numbers) if numbers else None
+
+    return Condition(holds, attributes=frozenset((name,)))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _A_NUMBER.fullmatch(text) else None
+
+
+_A_NUMBER: Final = re.compile(r"[+-]?(\d{1,300}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_COMPARED: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 Names = tuple[str, ...] | None

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from causepath_analyzer.analyses.budgets.measures import MEASURES
 from causepath_analyzer.analyses.findings.opportunities import Fault
 from causepath_analyzer.analyses.findings.rule import Evidence, Saving
+from causepath_analyzer.analyses.labels import group_of_values
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, Cost, OwnPrices, cost_of
 from causepath_analyzer.analyses.path.critical_path import generated_until_ns
 from causepath_analyzer.analyses.path.kinds import Kind
@@ -106,10 +107,18 @@ class Brief(Struct, frozen=True, array_like=True):
     """Caches over all runs, which findings of this one have tried."""
     is_picked: bool | None = True
     """An expression that says which runs are wanted is true of it; ``None`` if nobody knows."""
+    label: str = ""
+    """What it says of the attribute that runs are grouped by; empty where it says nothing."""
 
 
-def brief(run: Run, prices: OwnPrices = TABLE_ONLY, is_picked: bool | None = True) -> Brief:
-    """Keeps what many runs together are told by. `prices` are those that `run` has its cost by."""
+def brief(
+    run: Run,
+    prices: OwnPrices = TABLE_ONLY,
+    is_picked: bool | None = True,
+    attribute: str | None = None,
+) -> Brief:
+    """Keeps what many runs together are told by, with what it says of `attribute`. `prices` are
+    those that `run` has its cost by."""
     trace = run.trace
     spans = trace.spans
     root = spans[trace.main_root]
@@ -148,6 +157,7 @@ def brief(run: Run, prices: OwnPrices = TABLE_ONLY, is_picked: bool | None = Tru
         calls=calls,
         side_by_side=_side_by_side(run),
         is_picked=is_picked,
+        label="" if attribute is None else group_of_values(trace, attribute),
     )
 
 

@@ -16,7 +16,6 @@ from causepath_analyzer.analyses.summary.distribution import Distribution, Sprea
 from causepath_analyzer.analyses.summary.sums import (
     PLAIN,
     FaultSums,
-    GroupBy,
     Periods,
     Shape,
     Sums,
@@ -199,9 +198,13 @@ class Summary(Struct, frozen=True):
     """``None`` where no reply asked for several tools."""
     periods: tuple[Stretch, ...] = ()
     """At most `_STRETCHES`, empty where all runs began within a second."""
-    group_by: GroupBy | None = None
+    group_by: str | None = None
+    is_by_attribute: bool = False
     groups: tuple[Group, ...] = ()
-    """The most wall time first."""
+    """The most wall time first, at most `MOST_GROUPS` or as many rows as were asked for."""
+    other_groups: int = 0
+    others: Group | None = None
+    """The groups after these, as one."""
     caches: tuple[CacheTrial, ...] = ()
     """Tools whose results came again over runs."""
     is_exact: bool = True
@@ -221,6 +224,7 @@ def told(sums: Sums) -> Summary:
     """Tells what `sums` say."""
     totals = sums.totals
     whole = _group("", totals)
+    groups, others = _groups(sums)
     total_ns = totals.wall.total
     steps = sorted(sums.steps)
     all_inferred = sums.inferred == totals.runs == len(steps)
@@ -273,12 +277,10 @@ def told(sums: Sums) -> Summary:
         side_by_side=sums.side_by_side if sums.side_by_side.replies else None,
         periods=_stretches(sums.periods),
         group_by=sums.shape.group_by,
-        groups=tuple(
-            sorted(
-                (_group(name, one) for name, one in sums.groups.items()),
-                key=lambda one: (-one.total_wall_ns, one.name),
-            )
-        ),
+        is_by_attribute=sums.shape.attribute is not None,
+        groups=groups,
+        other_groups=len(sums.groups) - len(groups),
+        others=others,
         is_exact=totals.wall.is_exact,
         left_out=sums.left_out,
         unknown=sums.unknown,
@@ -286,6 +288,19 @@ def told(sums: Sums) -> Summary:
 
 
 _WHOLE_ID: Final = 2 * TRACE_BYTES
+MOST_GROUPS: Final = 1_000
+"""So many groups are told one by one, and the rest of them together."""
+
+
+def _groups(sums: Sums) -> tuple[tuple[Group, ...], Group | None]:
+    """Tells the groups with the most wall time, and all others as one."""
+    most = max(MOST_GROUPS, sums.shape.top)
+    ordered = sorted(sums.groups.items(), key=lambda one: (-one[1].wall.total, one[0]))
+    rest = Totals()
+    for _, one in ordered[most:]:
+        rest.join(one)
+    told = tuple(_group(name, one) for name, one in ordered[:most])
+    return told, _group("", rest) if rest.runs else None
 
 
 def _group(name: str, totals: Totals) -> Group:

@@ -8,7 +8,7 @@ is known, of more the percentiles are those of bins (`Distribution`).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from heapq import nsmallest
-from typing import Final, Literal, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from msgspec import Struct, field
 
@@ -23,8 +23,8 @@ from causepath_analyzer.model import Category, Health
 
 Key = TypeVar("Key")
 
-GroupBy = Literal["agent", "model", "session", "service", "user", "status"]
-"""The facts that runs can be told apart by."""
+GROUPED: Final = ("agent", "model", "session", "service", "user", "status")
+"""The facts that runs can be told apart by, whoever wrote them; and by any attribute."""
 TIERS: Final[Mapping[str, int | None]] = {
     "instant": 300_000_000,
     "fast": 1_000_000_000,
@@ -43,7 +43,19 @@ class Shape(Struct, frozen=True):
     """The form of a summary: the number of slowest runs to keep, and what runs are grouped by."""
 
     top: int = FEWEST_SLOW
-    group_by: GroupBy | None = None
+    group_by: str | None = None
+
+    @property
+    def attribute(self) -> str | None:
+        """Names the attribute that runs are grouped by, if they are by one; in quotes it may be
+        called as one of `GROUPED`."""
+        by = self.group_by
+        return None if by is None or by in GROUPED else unquoted(by)
+
+
+def unquoted(name: str) -> str:
+    """Takes the quotes off `name`, if it is in some."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] and name[0] in "'\"" else name
 
 
 PLAIN: Final = Shape()
@@ -450,7 +462,7 @@ def summed(runs: Iterable[Brief], shape: Shape = PLAIN) -> Sums:
     return sums
 
 
-def group_of(run: Brief, by: GroupBy) -> str:
+def group_of(run: Brief, by: str) -> str:
     """Names the group that `run` is in; empty where it does not say.
 
     Groups share no run: one with several models is of all of these together.
@@ -468,6 +480,7 @@ def group_of(run: Brief, by: GroupBy) -> str:
             return run.user or ""
         case "status":
             return run.ending.status.replace("_", " ")
+    return run.label
 
 
 def _numbers(health: Health) -> Mapping[str, int]:

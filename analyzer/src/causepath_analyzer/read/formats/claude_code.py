@@ -35,6 +35,7 @@ from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat, Re
 from causepath_analyzer.read.formats import forked_sessions, turns, values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _CacheCreation(Struct, gc=False):
@@ -721,7 +722,7 @@ def _span(
         session, identity, parent, name, "internal", start_ns, end_ns, failed, links
     )
     said = {names.CATEGORY: category, names.SESSION[0]: session, **(attributes or {})}
-    return normalise.span(emitted, said, _RESOURCE, forked_sessions.SCOPE)
+    return labelled(normalise.span(emitted, said, _RESOURCE, forked_sessions.SCOPE), said)
 
 
 def _begin() -> JsonFormat:

@@ -14,6 +14,7 @@ from causepath_analyzer.model import Link, Skipped
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import sdk_spans, values
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 from causepath_analyzer.read.meaning.span_kinds import kind_of
 
 
@@ -108,7 +109,8 @@ def _span(wire: _Span, where: str) -> Found | None:
         tuple(_links(wire.Links, trace_id(context.TraceID))),
     )
     resource = sdk_spans.resource(_mapping(wire.Resource))
-    return normalise.span(emitted, understood, resource, scope.Name or "", scope.Version or None)
+    span = normalise.span(emitted, understood, resource, scope.Name or "", scope.Version or None)
+    return labelled(span, _mapping(wire.Attributes), resource=_mapping(wire.Resource))
 
 
 def _mapping(attributes: list[_Attribute] | None) -> dict[str, Raw]:

@@ -17,6 +17,7 @@ from causepath_analyzer.read.formats import jaeger_wire as wire_format
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.jaeger_wire import US
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 from causepath_analyzer.read.tree.rounding import within_parents
 
 _VALUE: Final = msgspec.json.Decoder(str | int | float | bool | list[str] | None)
@@ -92,7 +93,14 @@ def _spans(trace: wire_format.Trace, where: str) -> Iterator[Found]:
             links,
         )
         process = _process(wire.process) if wire.process else processes.get(wire.processID or "")
-        yield normalise.span(emitted, understood, process or _NO_PROCESS, scope or "", version)
+        span = normalise.span(emitted, understood, process or _NO_PROCESS, scope or "", version)
+        own = wire.process or (trace.processes or {}).get(wire.processID or "")
+        of_process = _by_name(own.tags) if own is not None else {}
+        yield labelled(span, _by_name(wire.tags), resource=of_process)
+
+
+def _by_name(tags: list[wire_format.Tag] | None) -> dict[str, object]:
+    return {tag.key: tag.value for tag in tags or ()} if is_asked() else {}
 
 
 def _references(wire: wire_format.Span) -> tuple[str, tuple[Link, ...]]:

@@ -16,6 +16,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import sdk_spans, values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _Context(Struct, gc=False):
@@ -117,7 +118,8 @@ def _span(
         ((event.name, _pair(event.time), event.attributes) for event in wire.events or ()),
         values.mapping,
     )
-    understood |= values.attributes(values.mapping(wire.attributes))
+    attributes = values.mapping(wire.attributes)
+    understood |= values.attributes(attributes)
     scope = wire.instrumentationScope or wire.instrumentationLibrary or _Scope()
     emitted = normalise.Emitted(
         trace_id(context.traceId),
@@ -130,9 +132,10 @@ def _span(
         wire.status is not None and wire.status.code == _FAILED,
         tuple(_links(wire.links, trace_id(context.traceId))),
     )
-    return normalise.span(
-        emitted, understood, _resource(wire.resource), scope.name or "", scope.version or None
-    )
+    of_process = _of_process(wire.resource)
+    resource = normalise.NO_RESOURCE if of_process is None else sdk_spans.resource(of_process)
+    span = normalise.span(emitted, understood, resource, scope.name or "", scope.version or None)
+    return labelled(span, attributes, resource=of_process or {})
 
 
 def _pair(raw: Raw) -> int | None:
@@ -176,9 +179,9 @@ def _links(links: list[_Link] | None, here: str) -> Iterator[Link]:
             yield sdk_spans.link(context.spanId, context.traceId, told, here)
 
 
-def _resource(wire: _Resource | None) -> normalise.Resource:
+def _of_process(wire: _Resource | None) -> dict[str, Raw] | None:
     if wire is None:
-        return normalise.NO_RESOURCE
+        return None
     told: dict[str, Raw] = {}
     if values.present(wire.rawAttributes):
         try:
@@ -187,7 +190,7 @@ def _resource(wire: _Resource | None) -> normalise.Resource:
             told = {}
     for raw in (wire.attributes, wire.plainAttributes, wire.syncAttributes):
         told = told or values.mapping(raw)
-    return sdk_spans.resource(told)
+    return told
 
 
 FORMAT = JsonFormat("javascript-sdk", read)

@@ -19,6 +19,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 
 
 class _Observation(Struct, gc=False):
@@ -54,6 +55,11 @@ class _Trace(Struct, gc=False):
     trace: Raw = values.ABSENT
     data: Raw = values.ABSENT
     startTime: Raw = values.ABSENT  # noqa: N815
+    metadata: Raw = values.ABSENT
+    tags: Raw = values.ABSENT
+    environment: Raw = values.ABSENT
+    release: Raw = values.ABSENT
+    version: Raw = values.ABSENT
 
 
 class _Scope(Struct, gc=False):
@@ -68,6 +74,7 @@ _NO_SCOPE: Final = _Scope()
 _SCOPE: Final = msgspec.json.Decoder(_Scope | None)
 _MARKS: Final = (b'"parentObservationId"', b'"observations"', b'"completionStartTime"')
 _NO_TRACE: Final = _Trace()
+_OF_A_TRACE: Final = ("metadata", "tags", "environment", "release", "version")
 _TYPE: Final = "langfuse.observation.type"
 _SESSION: Final = names.SESSION[0]
 _USER: Final = names.USER[0]
@@ -138,7 +145,8 @@ def _span(wire: _Observation, trace: _Trace, has_children: bool, where: str) -> 
     if start_ns is None:
         return Skipped(where, f"observation {wire.id} has no time of its start")
     metadata = values.mapping(wire.metadata)
-    understood = values.attributes(values.mapping(metadata.get("attributes")))
+    attributes = values.mapping(metadata.get("attributes"))
+    understood = values.attributes(attributes)
     understood.update(_own(wire, trace, has_children, start_ns))
     end_ns = values.time_ns(wire.endTime)
     emitted = normalise.Emitted(
@@ -151,13 +159,23 @@ def _span(wire: _Observation, trace: _Trace, has_children: bool, where: str) -> 
         start_ns if end_ns is None and wire.type == "EVENT" else end_ns,
         wire.level == "ERROR",
     )
-    resource = normalise.resource(
-        values.attributes(
-            values.mapping(metadata.get("resourceAttributes")), normalise.RESOURCE_ATTRIBUTES
-        )
-    )
+    of_process = values.mapping(metadata.get("resourceAttributes"))
+    resource = normalise.resource(values.attributes(of_process, normalise.RESOURCE_ATTRIBUTES))
     scope = _scope(metadata.get("scope"))
-    return normalise.span(emitted, understood, resource, scope.name or "", scope.version or None)
+    span = normalise.span(emitted, understood, resource, scope.name or "", scope.version or None)
+    if not is_asked():
+        return span
+    # What is told of the whole trace is told of the process that made it, more or less.
+    of_trace = {name: getattr(trace, name) for name in _OF_A_TRACE}
+    whole = {name: raw for name, raw in of_trace.items() if values.present(raw)}
+    return labelled(
+        span,
+        attributes,
+        metadata,
+        understood,
+        {"metadata": wire.metadata},
+        resource={**whole, **values.mapping(trace.metadata), **of_process},
+    )
 
 
 def _scope(raw: Raw | None) -> _Scope:

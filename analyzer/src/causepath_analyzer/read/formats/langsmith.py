@@ -16,6 +16,7 @@ from causepath_analyzer.read.format import Found, JsonFormat
 from causepath_analyzer.read.formats import replies, values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _Extra(Struct, gc=False):
@@ -40,6 +41,8 @@ class _Run(Struct, gc=False):
     events: list[_Event] | None = None
     error: str | None = None
     extra: _Extra | None = None
+    tags: Raw = values.ABSENT
+    session_name: Raw = values.ABSENT
     inputs: Raw = values.ABSENT
     outputs: Raw = values.ABSENT
 
@@ -110,7 +113,9 @@ def _span(run: _Run, raw: Raw, where: str) -> Found:
         values.time_ns(run.end_time),
         bool(run.error),
     )
-    return normalise.span(emitted, understood, _NO_RESOURCE, "langsmith")
+    span = normalise.span(emitted, understood, _NO_RESOURCE, "langsmith")
+    own = {"tags": run.tags, "session_name": run.session_name, "metadata": metadata}
+    return labelled(span, metadata, own, understood)
 
 
 FORMAT = JsonFormat("langsmith", read)

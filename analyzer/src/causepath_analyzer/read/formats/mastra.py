@@ -24,6 +24,7 @@ from causepath_analyzer.read.format import Found, GatheredFormat, JsonFormat, sp
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 from causepath_analyzer.read.meaning.categories import MASTRA
 
 
@@ -77,6 +78,8 @@ class _Span(Struct, gc=False):
     threadId: str | None = None  # noqa: N815
     userId: str | None = None  # noqa: N815
     isEvent: bool | None = None  # noqa: N815
+    metadata: Raw = values.ABSENT
+    tags: Raw = values.ABSENT
     # From storage:
     spanId: str | None = None  # noqa: N815
     spanType: str | None = None  # noqa: N815
@@ -245,7 +248,11 @@ def _span(wire: _Span, identity: str, calls: str, above: Iterable[_Span], where:
         values.present(wire.error) or values.present(wire.errorInfo) or told.success is False,
     )
     found = {name: value for name, value in understood.items() if value is not None}
-    return normalise.span(emitted, found, _RESOURCE, _SCOPE)
+    span = normalise.span(emitted, found, _RESOURCE, _SCOPE)
+    if not is_asked():
+        return span
+    inner, outer = values.mapping(wire.attributes), values.mapping(wire.metadata)
+    return labelled(span, inner, outer, found, {"metadata": wire.metadata, "tags": wire.tags})
 
 
 def _told(wire: _Span) -> _Attributes:

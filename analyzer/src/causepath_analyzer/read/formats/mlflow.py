@@ -17,6 +17,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import replies, values
 from causepath_analyzer.read.formats.values import Id, Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 
 
 class _Context(Struct, gc=False):
@@ -69,6 +70,7 @@ class _Span(Struct, gc=False):
 class _Info(Struct, gc=False):
     trace_metadata: dict[str, Raw] | None = None
     request_metadata: dict[str, Raw] | None = None
+    tags: Raw = values.ABSENT
 
 
 class _Data(Struct, gc=False):
@@ -144,14 +146,15 @@ def read(document: bytes, where: str) -> list[Found] | None:
             found.append(trace)
             continue
         if values.present(trace.start_time_unix_nano):
-            spans, of_trace = [row], {}
+            spans, of_trace, beside = [row], {}, {}
         else:
             inner = _inner(trace)
             whole = inner.data.spans if inner.data is not None else inner.spans
             spans = values.records(_unwrapped(whole))
-            of_trace = _of_trace(inner.info) if inner.info is not None else {}
+            beside = _beside(inner.info) if inner.info is not None else {}
+            of_trace = values.attributes(beside, _OF_A_TRACE)
         for wire in values.decoded(spans, _SPAN, where, "a span"):
-            span = wire if isinstance(wire, Skipped) else _span(wire, of_trace, where)
+            span = wire if isinstance(wire, Skipped) else _span(wire, of_trace, beside, where)
             is_ours = is_ours or not isinstance(span, Skipped)
             found.append(span)
     return found if is_ours else None
@@ -174,19 +177,24 @@ def _inner(row: _Trace) -> _Trace:
         return row
 
 
-def _of_trace(info: _Info) -> values.Attributes:
-    metadata = {**(info.request_metadata or {}), **(info.trace_metadata or {})}
-    return values.attributes(metadata, _OF_A_TRACE)
+def _beside(info: _Info) -> dict[str, Raw]:
+    """Gathers what is told of the trace as a whole."""
+    return {
+        **values.mapping(info.tags),
+        **(info.request_metadata or {}),
+        **(info.trace_metadata or {}),
+    }
 
 
-def _span(wire: _Span, of_trace: values.Attributes, where: str) -> Found:
+def _span(wire: _Span, of_trace: values.Attributes, beside: dict[str, Raw], where: str) -> Found:
     context = wire.context or _Context(wire.trace_id, wire.span_id)
     identity = span_id(values.hex_id(context.span_id, 16))
     trace = values.hex_id(context.trace_id, 32)
     start_ns = values.time_ns(_either(wire.start_time_unix_nano, wire.start_time))
     if not identity or not trace or start_ns is None:
         return Skipped(where, f"span {identity or wire.name or '?'} without id or start time")
-    understood = {**of_trace, **_attributes(values.mapping(wire.attributes))}
+    attributes = values.mapping(wire.attributes)
+    understood = {**of_trace, **_attributes(attributes)}
     understood |= values.noted(
         (e.name, values.time_ns(_either(e.time_unix_nano, e.timestamp))) for e in wire.events or ()
     )
@@ -202,21 +210,33 @@ def _span(wire: _Span, of_trace: values.Attributes, where: str) -> Found:
         isinstance(code, str) and code.endswith("ERROR"),
     )
     scope = _scope(wire.instrumentation_scope)
-    return normalise.span(
-        emitted, understood, _resource(wire), scope.name or "mlflow", scope.version or None
+    of_process = _of_process(wire)
+    span = normalise.span(
+        emitted,
+        understood,
+        _resource(wire, of_process),
+        scope.name or "mlflow",
+        scope.version or None,
     )
+    if not is_asked():
+        return span
+    unwrapped = {name: _unwrapped(raw) for name, raw in attributes.items()}
+    return labelled(span, unwrapped, understood, resource={**beside, **of_process})
 
 
-def _resource(wire: _Span) -> normalise.Resource:
+def _of_process(wire: _Span) -> dict[str, Raw]:
+    if not values.present(wire.resource):
+        return {}
+    try:
+        return values.mapping(_OWNER.decode(_unwrapped(wire.resource)).attributes)
+    except values.DAMAGED:
+        return {}
+
+
+def _resource(wire: _Span, of_process: dict[str, Raw]) -> normalise.Resource:
     if not values.present(wire.resource) and wire.service_name is None:
         return _NO_RESOURCE
-    told: values.Attributes = {}
-    if values.present(wire.resource):
-        try:
-            inner = _OWNER.decode(_unwrapped(wire.resource)).attributes
-        except values.DAMAGED:
-            inner = values.ABSENT
-        told = values.attributes(values.mapping(inner), normalise.RESOURCE_ATTRIBUTES)
+    told = values.attributes(of_process, normalise.RESOURCE_ATTRIBUTES)
     return normalise.resource({names.SERVICE_NAME: wire.service_name, **told})
 
 

@@ -16,6 +16,7 @@ from causepath_analyzer.read.format import Found, JsonFormat
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _InputDetails(Struct, gc=False):
@@ -73,6 +74,8 @@ class _Item(Struct, gc=False):
     ended_at: Number = None
     span_data: _Data | None = None
     error: _Error | None = None
+    workflow_name: Raw = values.ABSENT
+    metadata: Raw = values.ABSENT
     data: list[Raw] | None = None
     traces: list[Raw] | None = None
     spans: list[Raw] | None = None
@@ -97,6 +100,7 @@ _CATEGORIES: Final[Mapping[str | None, str]] = {
 }
 _NO_RESOURCE: Final = normalise.resource({})
 _NO_DATA: Final = _Data()
+_NO_TRACE: Final = _Item()
 _NO_STEP: Final = _Step()
 _STEP: Final = msgspec.json.Decoder(_Step)
 _NO_USAGE: Final = _Usage()
@@ -112,7 +116,7 @@ def read(document: bytes, where: str) -> list[Found] | None:
     except (msgspec.ValidationError, RecursionError):
         # One wrong field somewhere: the objects below can still be read one by one.
         decoded = [Raw(document)]
-    groups: dict[str | None, str] = {}
+    traces: dict[str | None, _Item] = {}
     spans: list[_Item] = []
     found: list[Found] = []
     is_ours = False
@@ -121,12 +125,12 @@ def read(document: bytes, where: str) -> list[Found] | None:
             found.append(item)
         elif item.object == "trace":
             is_ours = True
-            if item.id and item.group_id:
-                groups[item.id] = item.group_id
+            if item.id:
+                traces[item.id] = item
         elif item.object == "trace.span":
             is_ours = True
             spans.append(item)
-    found.extend(_span(item, groups.get(item.trace_id), where) for item in spans)
+    found.extend(_span(item, traces.get(item.trace_id, _NO_TRACE), where) for item in spans)
     return found if is_ours else None
 
 
@@ -143,7 +147,7 @@ def _items(decoded: _Item | list[Raw], where: str) -> Iterator[_Item | Skipped]:
             yield from values.decoded(item.spans or (), _ITEM, where, "a span")
 
 
-def _span(item: _Item, group: str | None, where: str) -> Found:
+def _span(item: _Item, trace: _Item, where: str) -> Found:
     start_ns = values.time_ns(item.started_at)
     if not item.id or not item.trace_id or start_ns is None:
         return Skipped(where, f"span {item.id or '?'} without id, trace_id or started_at")
@@ -164,7 +168,7 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
         names.TOTAL_TOKENS[0]: usage.total_tokens,
         names.RESPONSE_ID[0]: data.response_id,
         names.ERROR: error,
-        names.SESSION[0]: group,
+        names.SESSION[0]: trace.group_id,
     }
     if usage.input_tokens_details is not None:
         understood[names.CACHE_READ_TOKENS[0]] = usage.input_tokens_details.cached_tokens
@@ -186,7 +190,16 @@ def _span(item: _Item, group: str | None, where: str) -> Found:
         values.time_ns(item.ended_at),
         item.error is not None,
     )
-    return normalise.span(emitted, understood, _NO_RESOURCE, _SCOPE)
+    span = normalise.span(emitted, understood, _NO_RESOURCE, _SCOPE)
+    of_trace = {"workflow_name": trace.workflow_name, "metadata": trace.metadata}
+    whole = {name: raw for name, raw in of_trace.items() if values.present(raw)}
+    return labelled(
+        span,
+        values.mapping(item.metadata),
+        values.mapping(data.data),
+        understood,
+        resource={**values.mapping(trace.metadata), **whole},
+    )
 
 
 def _step(data: Raw) -> _Step:

@@ -20,6 +20,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.model import Link, Skipped, SpanKind
 from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.meaning import normalise, repeated_spans
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 from causepath_analyzer.read.meaning.content import Unread
 from causepath_analyzer.read.meaning.repeated_spans import Completed, Read, Values, completed
 from causepath_analyzer.read.meaning.span_kinds import BY_NUMBER
@@ -195,7 +196,51 @@ def _read_batch(batch: _ResourceSpans, where: str, found: list[Found]) -> None:
         name, version = (
             (scope.name or "", scope.version or None) if scope is not None else ("", None)
         )
-        _read_group(group.spans or (), resource, name, version, where, found)
+        spans = group.spans or ()
+        _read_group(spans, resource, name, version, where, found)
+        if is_asked():
+            _label(found, spans, batch.resource)
+
+
+def _label(found: list[Found], spans: Sequence[_Span], resource: Raw) -> None:
+    """Adds what is asked for to the last ones that were `found`, which are of `spans`."""
+    told = _by_name(_pairs_of(bytes(resource)) or ())
+    for at, wire in enumerate(spans, start=len(found) - len(spans)):
+        found[at] = labelled(found[at], _by_name(wire.attributes or ()), resource=told)
+
+
+def _by_name(pairs: Iterable[_KeyValue]) -> dict[str, object]:
+    return {pair.key: Unread(bytes(pair.value), _anything_in) for pair in pairs}
+
+
+def _anything_in(data: bytes) -> object:
+    """The value in `data`, of whatever kind; ``None`` for what is damaged."""
+    try:
+        return _bare(_anything(data))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bare(value: object) -> object:
+    """Takes out what stands in a value of OTLP, where lists and maps are of such values again."""
+    if not isinstance(value, dict) or not value:
+        return None
+    kind, held = next(iter(value.items()))
+    match kind:
+        case "intValue" | "int_value" | "doubleValue" | "double_value" if isinstance(held, str):
+            number = normalise.whole(held)
+            return held if number is None else number
+        case "arrayValue" | "array_value":
+            return [_bare(one) for one in _values_in(held)]
+        case "kvlistValue" | "kvlist_value":
+            pairs = _objects(_values_in(held))
+            return {str(one.get("key")): _bare(one.get("value")) for one in pairs}
+    return held
+
+
+def _values_in(held: object) -> list[object]:
+    values = held.get("values") if isinstance(held, dict) else None
+    return values if isinstance(values, list) else []
 
 
 def _read_group(
@@ -436,11 +481,9 @@ def _resource(raw: Raw) -> normalise.Resource:
     block = bytes(raw)
     known = _resources.get(block)
     if known is None:
-        try:
-            decoded = _RESOURCE.decode(block)
-        except (msgspec.DecodeError, RecursionError):
+        pairs = _pairs_of(block)
+        if pairs is None:
             return normalise.NO_RESOURCE
-        pairs = (decoded.attributes or ()) if decoded is not None else ()
         known = normalise.resource(
             {p.key: _value(p.value) for p in pairs if p.key in normalise.RESOURCE_ATTRIBUTES}
         )
@@ -448,6 +491,15 @@ def _resource(raw: Raw) -> normalise.Resource:
             _resources.clear()
         _resources[block] = known
     return known
+
+
+def _pairs_of(block: bytes) -> Sequence[_KeyValue] | None:
+    """The attributes of the resource in `block`; ``None`` if it is damaged."""
+    try:
+        decoded = _RESOURCE.decode(block)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return (decoded.attributes or ()) if decoded is not None else ()
 
 
 # The forgiving way --------------------------------------------------------------------------
@@ -503,7 +555,8 @@ def _parts(request: dict[str, object]) -> Iterator[dict[str, object]]:
 def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
     batch = _camel(batch)
     resource_block = _camel_attributes(_camel(batch.get("resource")))
-    resource = _resource(Raw(msgspec.json.encode(resource_block)))
+    block = Raw(msgspec.json.encode(resource_block))
+    resource = _resource(block)
     for key in ("scopeSpans", "instrumentationLibrarySpans"):
         for group in map(_camel, _objects(batch.get(key))):
             name, version = _named(group.get("scope", group.get("instrumentationLibrary")))
@@ -531,6 +584,8 @@ def _salvage_batch(batch: dict[str, object], where: str) -> Iterator[Found]:
                 wire.endTimeUnixNano = normalise.whole(wire.endTimeUnixNano)
                 found: list[Found] = []
                 _read_group((wire,), resource, name, version, where, found)
+                if is_asked():
+                    _label(found, (wire,), block)
                 yield from found
 
 

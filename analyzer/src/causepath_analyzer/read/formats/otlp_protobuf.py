@@ -4,6 +4,7 @@ A request is a sequence of ``ResourceSpans``, each as field 1, so a file is read
 time. The collector's file exporter puts a four-byte big-endian length before each message.
 """
 
+import binascii
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from causepath_analyzer.read.format import BinaryFormat, Found
 from causepath_analyzer.read.formats.not_a_trace import LOGS, METRICS
 from causepath_analyzer.read.input.source import read_exactly
 from causepath_analyzer.read.meaning import normalise, repeated_spans
+from causepath_analyzer.read.meaning.asked import is_asked, labelled
 from causepath_analyzer.read.meaning.span_kinds import kind_of
 
 if TYPE_CHECKING:
@@ -199,7 +201,29 @@ def _batch(batch: "trace_pb2.ResourceSpans", where: str) -> Iterator[Found]:
             if not wire.span_id:
                 yield Skipped(where, "a span without an id")
                 continue
-            yield _span(wire, resource, scope, version, known)
+            span = _span(wire, resource, scope, version, known)
+            if is_asked():
+                told = _by_name(batch.resource.attributes)
+                span = labelled(span, _by_name(wire.attributes), resource=told)
+            yield span
+
+
+def _by_name(pairs: "Iterable[KeyValue]") -> dict[str, object]:
+    return {pair.key: _anything(pair.value) for pair in pairs}
+
+
+def _anything(value: "AnyValue") -> object:
+    """The value in `value`, of whatever kind."""
+    match kind := value.WhichOneof("value"):
+        case "array_value":
+            return [_anything(one) for one in value.array_value.values]
+        case "kvlist_value":
+            return _by_name(value.kvlist_value.values)
+        case "bytes_value":
+            return binascii.b2a_base64(value.bytes_value, newline=False).decode()
+        case None:
+            return None
+    return getattr(value, kind)
 
 
 def _span(

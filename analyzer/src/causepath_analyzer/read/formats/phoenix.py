@@ -15,6 +15,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Id, Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _Context(Struct, gc=False):
@@ -106,7 +107,7 @@ def _span(
         values.time_ns(wire.end_time),
         wire.status_code == "ERROR",
     )
-    return normalise.span(emitted, understood, _NO_RESOURCE, "")
+    return labelled(normalise.span(emitted, understood, _NO_RESOURCE, ""), attributes, understood)
 
 
 def _dotted(attributes: dict[str, Raw]) -> dict[str, Raw]:

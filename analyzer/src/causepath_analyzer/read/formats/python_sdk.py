@@ -17,6 +17,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import monocle, sdk_spans, values
 from causepath_analyzer.read.formats.values import Id, Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class _Context(Struct, gc=False):
@@ -127,7 +128,9 @@ def _span(wire: _Span, where: str) -> Found | None:
         )
         understood = told | understood
     name, version = (scope.name, scope.version) if scope is not None else (None, None)
-    return normalise.span(emitted, understood, resource, name or "", version or None)
+    span = normalise.span(emitted, understood, resource, name or "", version or None)
+    of_process = (wire.resource.attributes if wire.resource is not None else None) or {}
+    return labelled(span, wire.attributes or {}, understood, resource=of_process)
 
 
 def _kind(kind: Id) -> SpanKind:

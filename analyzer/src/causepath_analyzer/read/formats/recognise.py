@@ -92,13 +92,15 @@ class Options(Struct, frozen=True):
     ``format`` is one of `FORMATS`, or ``None`` to recognise it from the content. ``max_bytes``
     bounds what compressed data, a pipe or a device may give; one document of it may have a 32nd
     part. A plain file may be as large as it is. ``wanted`` is asked of servers. A document in one
-    of the formats ``refused`` raises `NotApartError`.
+    of the formats ``refused`` raises `NotApartError`. Of ``attributes`` the values are kept in
+    `Span.labels`.
     """
 
     format: str | None = None
     max_bytes: int = MOST_BYTES
     wanted: Wanted = Wanted()
     refused: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
 
 
 class NotApartError(Exception):

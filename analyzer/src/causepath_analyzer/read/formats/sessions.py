@@ -14,6 +14,7 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer.read.format import Found
 from causepath_analyzer.read.formats import turns
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 
 
 class Call(Struct, gc=False):
@@ -143,7 +144,8 @@ class _Of:
             session.id, identity, parent, name, "internal", *between, failed
         )
         said = {names.CATEGORY: category, names.SESSION[0]: session.id, **(attributes or {})}
-        return normalise.span(emitted, said, self._resource, f"{session.program}-session")
+        span = normalise.span(emitted, said, self._resource, f"{session.program}-session")
+        return labelled(span, said)
 
     def wait(
         self, number: int, waiting: turns.Waiting, from_ns: int, end_ns: int

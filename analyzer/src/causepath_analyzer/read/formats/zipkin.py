@@ -19,6 +19,7 @@ from causepath_analyzer.read.format import Found, JsonFormat, span_id, trace_id
 from causepath_analyzer.read.formats import values
 from causepath_analyzer.read.formats.values import Number
 from causepath_analyzer.read.meaning import normalise
+from causepath_analyzer.read.meaning.asked import labelled
 from causepath_analyzer.read.tree.rounding import within_parents
 
 _US: Final = 1_000
@@ -147,7 +148,9 @@ def _span(wire: _Span, where: str) -> Found:
         if endpoint is not None
         else {}
     )
-    return normalise.span(emitted, understood, resource, scope or "", version)
+    return labelled(
+        normalise.span(emitted, understood, resource, scope or "", version), wire.tags or {}
+    )
 
 
 def _event(annotation: _Annotation) -> tuple[str | None, int | None]:
