@@ -1,6 +1,7 @@
 """Tables of the summary of many runs: walls, groups, models, calls, and how it went over time."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
@@ -85,7 +86,9 @@ def groups(summary: Summary, marks: Marks, most: int) -> list[Text]:
         names.append(f"others ({more:,}, --top)")
         runs.append(f"{left:,}")
         failed.append(_share(summary.failed - sum(one.failed for one in shown), left))
-        left_usd = (summary.cost_usd or 0) - sum(one.cost_usd or 0 for one in shown)
+        left_usd = (summary.cost_usd or _FREE) - sum(
+            (one.cost_usd or _FREE for one in shown), _FREE
+        )
         sign = ">=" if summary.is_lower_bound else ""
         costs.append(f"{sign}{money(left_usd / left)}" if left_usd else "")
     columns = [
@@ -97,6 +100,9 @@ def groups(summary: Summary, marks: Marks, most: int) -> list[Text]:
         _Column("cost/run", 12, costs),
     ]
     return _table(f"By {summary.group_by}", names, columns, len(names), marks)
+
+
+_FREE: Final = Decimal(0)
 
 
 def _cost_per_run(one: Group) -> str:
