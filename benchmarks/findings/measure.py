@@ -47,9 +47,9 @@ class Outcome:
 
 def labelled() -> dict[str, Case]:
     """Every case by its name."""
-    from benchmarks.findings import caches, failures, order, outside, overlaps
+    from benchmarks.findings import caches, failures, order, outside, overlaps, repeats
 
-    assert all((caches, failures, order, outside, overlaps))
+    assert all((caches, failures, order, outside, overlaps, repeats))
     return CASES
 
 
