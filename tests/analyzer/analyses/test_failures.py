@@ -141,7 +141,7 @@ LATE = """
         (LATE.format(error="DEADLINE_EXCEEDED"), ["fetch timed out after 1.4 s"]),
         (LATE.format(error="ConnectTimeout"), ["fetch timed out after 1.4 s"]),
         (LATE.format(error="NotFound"), []),
-        (LATE.format(error="CancelledError"), []),
+        (LATE.format(error="OSError"), []),
         (LATE.replace("|-------------|   ", "|------|          ").format(error="timeout"), []),
         (
             """
@@ -174,3 +174,85 @@ def test_time_outs(drawing: str, expected: list[str]) -> None:
     found = found_in(drawn(drawing, unit_ns=UNIT), "CP504")
     assert [one.title for one in found] == expected
     assert all((one.saving, one.evidence) == (UNKNOWN, "proved") for one in found)
+
+
+GIVEN_UP = ["fetch given up after 1.4 s"]
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (LATE.format(error="CancelledError"), GIVEN_UP),
+        (LATE.format(error="asyncio.exceptions.CancelledError"), GIVEN_UP),
+        (LATE.format(error="AbortError"), GIVEN_UP),
+        (LATE.format(error="OperationCanceledException"), GIVEN_UP),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |-------------|                     error=CancelledError
+              llm two                     |--|
+            """,
+            GIVEN_UP,  # the program does not wait until it has ended
+        ),
+        (
+            """
+            agent run       |---------------------------------|
+              chain step     |-------------|                     error=CancelledError
+                tool fetch   |-------------|                     error=CancelledError
+                tool other      |----|
+              llm two                      |--|
+            """,
+            GIVEN_UP,
+        ),
+        # They look like it and are none:
+        (LATE.format(error="OrderCancelledByCustomer"), []),
+        (LATE.format(error="KeyboardInterrupt"), []),
+        (LATE.replace("|-------------|   ", "|------|          ").format(error="Cancelled"), []),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |-------------|                     error=CancelledError
+              tool mirror    |-------------|
+              llm two                      |--|
+            """,
+            [],  # another one was faster
+        ),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |-------------|                     error=CancelledError
+              tool other     |-------------|                     error=ValueError
+              llm two                      |--|
+            """,
+            [],  # another one of its group failed
+        ),
+        (
+            """
+            agent run       |---------------------------------|
+              tool fetch     |-------------|                     error=CancelledError
+              human stop         |---------|
+              llm two                      |--|
+            """,
+            [],  # a person said so
+        ),
+        (
+            """
+            agent run       |-----------------------------------------|
+              tool fetch     |-------------|                     error=CancelledError
+              llm two                                 |--|
+            """,
+            [],  # a person may have
+        ),
+        (
+            """
+            agent run       |--------------|                     error=CancelledError
+              tool fetch     |-------------|                     error=CancelledError
+            """,
+            [],  # the run was stopped
+        ),
+    ],
+)
+def test_calls_that_are_waited_for_no_longer(drawing: str, expected: list[str]) -> None:
+    found = found_in(drawn(drawing, unit_ns=UNIT), "CP504")
+    assert [one.title for one in found] == expected
+    assert all((one.saving, one.evidence) == (UNKNOWN, "likely") for one in found)

@@ -215,6 +215,35 @@ def told(drawing: str, *, texts: bool) -> list[tuple[str, str, int]]:
         pytest.param(
             """
             agent run          |----------------------------|
+              tool get_weather  |---|                          given=x got=rain_until_it_is_noon
+              tool get_weather      |---|                      given=x got=rain_until_it_is_noon
+            """,
+            [],
+            id="somebody waits for the sun",
+        ),
+        pytest.param(
+            """
+            agent run          |----------------------------|
+              tool get_price    |---|                          given=x got=24.80_for_groups_of_three
+              tool get_hotels       |---|                      given=y got=Sol_by_the_station
+              tool get_price            |---|                  given=x got=24.80_for_groups_of_three
+            """,
+            [],
+            id="a price before it is paid",
+        ),
+        pytest.param(
+            """
+            agent run          |----------------------------|
+              tool get_news_state  |---|                       given=x got=40_of_120_are_read
+              tool get_hotels          |---|                   given=y got=Sol_by_the_station
+              tool get_news_state          |---|               given=x got=40_of_120_are_read
+            """,
+            [],
+            id="a state of the news",
+        ),
+        pytest.param(
+            """
+            agent run          |----------------------------|
               tool search_docs  |-----|                        given=tax got=t error=Timeout
               tool search_docs         |-----|                 given=tax got=t
             """,
@@ -331,6 +360,23 @@ def test_a_tool_that_asks_a_model_saves_its_price() -> None:
     """
     (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP201")
     assert found.saving == Saving(999 * MS, Decimal("0.0035"), 1100)
+
+
+SLOWLY = """
+    agent run                  |-----------{pause}---------|
+      tool {name:<19} |---|                            given=x got=a_page_of_words
+      tool get_hotels              |---|                        given=y got=Sol_by_the_station
+      tool {name:<19}      {space}|---|            given=x got=a_page_of_words id=2
+"""
+
+
+@pytest.mark.parametrize("name", ["get_forecast", "get_current_weather", "latest_news_search"])
+@pytest.mark.parametrize(("seconds", "expected"), [(5, 1), (90, 0)])
+def test_what_changes_slowly_is_the_same_for_a_minute(
+    name: str, seconds: int, expected: int
+) -> None:
+    drawing = SLOWLY.format(name=name, pause="-" * seconds, space=" " * seconds)
+    assert len(found_in(drawn(drawing, unit_ns=1000 * MS), "CP201")) == expected
 
 
 def test_five_minutes_later_it_is_looked_at_again() -> None:

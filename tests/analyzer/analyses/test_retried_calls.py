@@ -232,6 +232,44 @@ def test_a_tool_that_asked_a_model_before_it_failed() -> None:
     assert (found.saving.usd, found.saving.tokens) == (Decimal("0.005"), 1000)
 
 
+LITTLE = """
+    agent run      |----------------------------------------|
+      llm one       |-|                                        model=m error=Overloaded where=a.py:1
+      llm two          |------|                                model=m where=a.py:1
+      {more}
+"""
+AGAIN = """llm three               |-|                           model=m error=Late where=a.py:1
+      llm four                   |------|                      model=m where=a.py:1"""
+
+
+@pytest.mark.parametrize(("more", "expected"), [("", 0), (AGAIN, 1)])
+def test_little_is_said_where_it_adds_up(more: str, expected: int) -> None:
+    trace = drawn(LITTLE.format(more=more), unit_ns=45 * MS)  # 0.135 s each
+    assert len(found_in(trace, "CP501")) == expected
+
+
+CUT_OFF = """
+    agent run       |---------------------------------|
+      llm one        |-------------|                     model=m error=CancelledError blocks=a,b>
+      {beside}
+      llm two           {pause}     |----|               model=m blocks={asked}>c
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "beside", "expected"),
+    [
+        ("a,b", "", ["avoid 1 failed attempt (CancelledError)"]),  # its caller's time-out
+        ("a,x", "", []),  # somebody asked for something else
+        ("a,b", "human stop         |---------|", []),  # somebody stopped it
+    ],
+)
+def test_cut_off_and_asked_again(asked: str, beside: str, expected: list[str]) -> None:
+    trace = drawn(CUT_OFF.format(asked=asked, beside=beside, pause=" " * 6), unit_ns=UNIT)
+    found = found_in(trace, "CP501")
+    assert [(one.title, one.evidence) for one in found] == [(one, "likely") for one in expected]
+
+
 @pytest.mark.parametrize(("tokens", "said"), [("999/0", False), ("1001/0", True)])
 def test_attempts_that_took_no_time_are_said_from_1_percent_of_the_cost(
     tokens: str, said: bool

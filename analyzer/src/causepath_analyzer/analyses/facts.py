@@ -48,6 +48,11 @@ class Facts:
         return [i for i, span in enumerate(self.trace.spans) if span.error is not None]
 
     @cached_property
+    def ends(self) -> Sequence[tuple[int, int]]:
+        """Lists when spans ended, in order, each with its number."""
+        return sorted((span.ended_ns, i) for i, span in enumerate(self.trace.spans))
+
+    @cached_property
     def kinds(self) -> SpanKinds:
         """Tells what each span is."""
         return span_kinds(self.trace)

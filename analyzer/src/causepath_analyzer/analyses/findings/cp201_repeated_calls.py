@@ -26,16 +26,24 @@ from causepath_analyzer.analyses.proof.independence import (
     only_looks,
     where_of,
 )
-from causepath_analyzer.analyses.proof.recorded_words import changes_by_itself, outcome_of
+from causepath_analyzer.analyses.proof.recorded_words import (
+    changes_by_itself,
+    changes_slowly,
+    outcome_of,
+)
 from causepath_analyzer.analyses.replay.change import Cached
 from causepath_analyzer.model import NO_SPAN, Span, Trace
 
 Verdict = Literal["waste", "legitimate", "unknown"]
 
 _STALE_NS: Final = 300_000_000_000
-"""After five minutes it is sensible to look again."""
+"""After five minutes it is sensible to look again ..."""
+_SLOWLY_NS: Final = 60_000_000_000
+"""... and after one at what changes by itself, however slowly."""
 _POLLS: Final = 3
-"""So many equal calls, one directly after the other, may be somebody who waits for a change."""
+"""So many equal calls, one directly after the other, may be somebody who waits for a change ..."""
+_SLOW_POLLS: Final = 2
+"""... and so many, where it is known that there will be one."""
 _LONG_ANSWER: Final = 64
 """Bytes of an answer that a model does not give twice by chance."""
 
@@ -142,22 +150,27 @@ def _verdict(facts: Facts, earlier: int, later: int, between: "_Between") -> Ver
         return "legitimate"
     if tool is None or not only_looks(second) or outcome_of(tool) is not None:
         return "unknown"
-    if changes_by_itself(tool.name or second.name):
+    name = tool.name or second.name
+    if changes_by_itself(name) and not (
+        changes_slowly(name) and second.start_ns - first.ended_ns <= _SLOWLY_NS
+    ):
         return "unknown"
     return between.verdict(first, later)
 
 
 def _is_polled(facts: Facts, calls: Sequence[int]) -> bool:
     """Tells whether tools in `calls` directly follow each other: somebody may wait for a change."""
-    if facts.trace.spans[calls[0]].tool_call is None:
+    span = facts.trace.spans[calls[0]]
+    if span.tool_call is None:
         return False
+    most = _SLOW_POLLS if changes_slowly(span.tool_call.name or span.name) else _POLLS
     tools = facts.numbers["tool"]
     places = [bisect_left(tools, i) for i in calls]
     row = longest = 1
     for place, after in pairwise(places):
         row = row + 1 if after == place + 1 else 1
         longest = max(longest, row)
-    return longest >= _POLLS
+    return longest >= most
 
 
 _READING: Final = frozenset(("llm", "retrieval", "embedding", "cache", "guardrail", "retry"))
@@ -265,7 +278,8 @@ RULE: Final = Rule(
         "at something (get_, search_), or it is a model whose answer is too long to be equal by "
         "chance. Nothing is said of calls that may change something or come after one that may, "
         "after a failure, a person or a queue; of tools whose names tell no effect, or name what "
-        "changes by itself (status, time, next, price); of results that are but a yes or a no; "
+        "changes by itself (status, time, next, price; a forecast, the weather or the news only "
+        "after a minute, or one directly after the other); of results that are but a yes or a no; "
         "where any result differs, three equal calls directly follow each other (polling), or "
         "five minutes have passed. Over runs: likely, where in runs of three different tasks "
         "(known by their first prompts) or more such a tool was called with equal arguments and "

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.given_up import is_given_up
 from causepath_analyzer.analyses.findings.prices import spent_in_vain
 from causepath_analyzer.analyses.findings.rule import Candidate, Evidence, Rule
 from causepath_analyzer.analyses.path.retries import retries
@@ -40,22 +41,24 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
         answered = retry.again
         while answered in ends:
             answered = ends[answered]
-        if spans[answered].error is not None or _is_stopped(error):
+        if spans[answered].error is not None:
             continue
         asked = facts.flow.given(retry.failed)
         also = facts.flow.given(retry.again)
         same = kinds.calls[retry.failed] != retry.failed or (asked is not None and asked == also)
+        if is_cut_off(error) and _LATE.search(error) is None:
+            # Somebody stopped it, and asked anew: that is a retry only after a time-out.
+            if not (same and is_given_up(facts, retry.failed)):
+                continue
+            same = False
         known: Evidence = "proved" if same else "likely"
         then = {retry.failed: retry.again}
         yield _candidate(facts, retry.again, [retry.failed], known, then=then)
 
 
 _NOTHING: Final[Mapping[int, int]] = {}
-
-
-def _is_stopped(error: str) -> bool:
-    """Tells whether somebody stopped a call, and asked anew: that is no retry."""
-    return is_cut_off(error) and _LATE.search(error) is None
+_LEAST_NS: Final = 200_000_000
+"""What failed and was repeated at once has cost a round trip or two, and nobody waited for it."""
 
 
 _LIMITED: Final = re.compile(r"429|rate.?limit|too.?many|quota|throttl", re.IGNORECASE)
@@ -154,8 +157,9 @@ RULE: Final = Rule(
         "proved: the attempts of an SDK are spans below its call, or a call failed and the same "
         "was asked again. likely: a failed model call is followed by one of the same model, and "
         "what they were given is not known. Nothing is said of calls that were never answered, of "
-        "calls that somebody stopped, of another model that was asked instead, or of a model that "
-        "calls a tool again."
+        "calls that somebody stopped, of another model that was asked instead, of a model that "
+        "calls a tool again, or where all of it took less than 0.2 s. A call that was cut off and "
+        "asked again the same, while nothing else ended just then, ran into a time-out."
     ),
     saving=(
         "The wall time now, minus that of a replay without the failed attempts and their pauses: "
@@ -172,4 +176,5 @@ RULE: Final = Rule(
     ),
     find=retried_calls,
     change=FirstAttempt,
+    least_ns=_LEAST_NS,
 )

@@ -1,10 +1,15 @@
-"""CP504: calls that ended at their time-out, and what the run waited for them in vain."""
+"""CP504: calls that ended at their time-out, and what the run waited for them in vain.
+
+A time-out of the caller's own (``asyncio.timeout``) cuts the call off, whose span then says that it
+was cancelled, and not why.
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.given_up import goes_on_at_once, is_given_up
 from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds, worth_saying
 from causepath_analyzer.analyses.path.retries import retries
 from causepath_analyzer.analyses.proof.independence import where_of
@@ -20,10 +25,10 @@ def time_outs(facts: Facts) -> Iterator[Candidate]:
     spans = trace.spans
     if trace.untrusted:
         return
-    late = {
-        i
-        for i in facts.errors
-        if spans[i].category in _CALLS and _LATE.search(spans[i].error or "")
+    calls = [i for i in facts.errors if spans[i].category in _CALLS]
+    named = {i for i in calls if _LATE.search(spans[i].error or "")}
+    late = named | {
+        i for i in calls if i not in named and is_given_up(facts, i) and goes_on_at_once(facts, i)
     }
     if not late:
         return
@@ -43,16 +48,23 @@ def time_outs(facts: Facts) -> Iterator[Candidate]:
             continue
         tool = spans[i].tool_call
         name = (tool and tool.name) or spans[i].name
+        long = seconds(spans[i].duration_ns)
+        ended = (
+            "which ended at its time-out; nothing tried again and was answered"
+            if i in named
+            else "and then cut it off while nothing else ended, as a time-out of the caller does"
+        )
         yield Candidate(
-            title=f"{name} timed out after {seconds(spans[i].duration_ns)}",
-            plural=f"{name} timed out",
+            title=f"{name} timed out after {long}"
+            if i in named
+            else f"{name} given up after {long}",
+            plural=f"{name} timed out" if i in named else f"{name} given up",
             place=where_of(trace, (i,)) or name,
             spans=(i,),
-            evidence="proved",
+            evidence="proved" if i in named else "likely",
             why=(
                 f"The run waited {seconds(ns)}, {ns / trace.wall_ns:.0%} of the wall, for {name}, "
-                "which ended at its time-out; nothing tried again and was answered. What a shorter "
-                "time-out would have changed is not in the trace."
+                f"{ended}. What a shorter time-out would have changed is not in the trace."
             ),
             fix=(
                 "See what it waited for. Set its time-out a little above what such calls take when "
@@ -72,7 +84,10 @@ RULE: Final = Rule(
     ),
     evidence=(
         "proved: the error of its span says that it timed out or exceeded its deadline, and the "
-        "run waited for it for 1 s (tool) and 1 % of the wall or more."
+        "run waited for it for 1 s (tool) and 1 % of the wall or more. likely: its span says that "
+        "it was cancelled, nothing else ended in the tenth of a second before (of two that race "
+        "the faster one does, and so does what fails and takes others along), and the run went on "
+        "at once, where a person who stopped it would have had to say what now."
     ),
     saving="Not known: what would have been done instead, and when, is in no trace.",
     refuted_by="A call that would have been answered, had it been given more time.",

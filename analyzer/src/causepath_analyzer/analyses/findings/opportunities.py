@@ -81,7 +81,7 @@ def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
         for group in _grouped(found.by_code.get(rule.code, ())):
             changes = [one.change for one in group if one.change is not None]
             try:
-                saving = _saving(replay, group, changes)
+                saving = _saving(replay, rule, group, changes)
             except Exception as error:
                 faults.setdefault(rule.code, _fault(rule.code, error))
                 continue
@@ -126,7 +126,7 @@ class _Replay:
 
 
 def _saving(
-    replay: _Replay, group: Sequence[Candidate], changes: Sequence[Change]
+    replay: _Replay, rule: Rule, group: Sequence[Candidate], changes: Sequence[Change]
 ) -> Saving | None:
     """Works out what `group` saves; ``None`` if that is not worth saying.
 
@@ -138,10 +138,10 @@ def _saving(
     wall_ns = replay.facts.trace.wall_ns
     cheaper = _is_cheaper(replay.facts, own)
     most_ns = sum(_at_most_ns(replay.facts.causes, one) for one in group if one.change is not None)
-    if not cheaper and not worth_saying(most_ns, wall_ns):
+    if not cheaper and not worth_saying(most_ns, wall_ns, rule.least_ns):
         return None
     saving_ns = replay.saves_ns(changes)
-    if not cheaper and not worth_saying(saving_ns, wall_ns):
+    if not cheaper and not worth_saying(saving_ns, wall_ns, rule.least_ns):
         return None
     return replace(own, ns=saving_ns)
 

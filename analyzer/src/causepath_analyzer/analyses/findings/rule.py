@@ -97,11 +97,15 @@ class Finding(Struct, frozen=True):
     cache: CacheTrial | None = None
 
 
+SILENT_BELOW_NS: Final = 50_000_000
+
+
 class Rule(Struct, frozen=True):
     """A kind of finding: how it is found, and what ``causepath explain`` prints about it.
 
     ``find`` gives the candidates of a run, whatever they save. ``change`` is what those of its
-    candidates that can be replayed do to a run, ``None`` if none can.
+    candidates that can be replayed do to a run, ``None`` if none can. Of less than ``least_ns``
+    that one change of the code saves nothing is said.
     """
 
     code: str
@@ -113,15 +117,15 @@ class Rule(Struct, frozen=True):
     fix: str
     find: Callable[[Facts], Iterable[Candidate]]
     change: type[Change] | None = None
+    least_ns: int = SILENT_BELOW_NS
 
 
-SILENT_BELOW_NS: Final = 50_000_000
 SILENT_BELOW_SHARE: Final = 0.01
 
 
-def worth_saying(saving_ns: int, wall_ns: int) -> bool:
-    """Tells whether a saving is both 1 % of the wall and 50 ms or more."""
-    return saving_ns >= SILENT_BELOW_NS and saving_ns >= wall_ns * SILENT_BELOW_SHARE
+def worth_saying(saving_ns: int, wall_ns: int, least_ns: int = SILENT_BELOW_NS) -> bool:
+    """Tells whether a saving is both 1 % of the wall and `least_ns` or more."""
+    return saving_ns >= least_ns and saving_ns >= wall_ns * SILENT_BELOW_SHARE
 
 
 def seconds(ns: int) -> str:

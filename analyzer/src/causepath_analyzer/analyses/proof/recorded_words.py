@@ -353,6 +353,8 @@ _READS: Final = frozenset(
         "extract", "explain", "inspect", "peek",
     }
 )  # fmt: skip
+_READS_LAST: Final = frozenset(("search", "lookup", "fetch", "retrieve", "find", "read", "get"))
+"""Verbs that also stand behind what they are done to."""
 _PART_OF_NAME: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
@@ -367,20 +369,34 @@ _BY_ITSELF: Final = frozenset(
     }
 )  # fmt: skip
 """Words for what another look may find changed, or for the next part of something."""
+_SLOWLY: Final = frozenset(("forecast", "forecasts", "headlines", "news", "weather"))
+"""Of these, what nobody finds changed who looks again after a few seconds ..."""
+_LATEST: Final = frozenset(("current", "latest", "live", "new", "now", "recent", "today"))
+"""... however new it is said to be."""
 
 
 @lru_cache(maxsize=1024)
 def changes_by_itself(name: str) -> bool:
     """Tells whether a tool is called after something that another look may find changed."""
     parts = (part.lower() for part in _PART_OF_NAME.findall(name))
-    return not _BY_ITSELF.isdisjoint(parts)
+    return not (_BY_ITSELF | _SLOWLY).isdisjoint(parts)
+
+
+@lru_cache(maxsize=1024)
+def changes_slowly(name: str) -> bool:
+    """Tells whether what a tool is called after changes by itself, but not from one second to the
+    next: a forecast does, the state of a queue does not."""
+    parts = {part.lower() for part in _PART_OF_NAME.findall(name)}
+    return not _SLOWLY.isdisjoint(parts) and _BY_ITSELF.isdisjoint(parts - _SLOWLY - _LATEST)
 
 
 @lru_cache(maxsize=1024)
 def says_it_reads(name: str) -> bool:
-    """Tells whether a tool is called after looking at something."""
+    """Tells whether a tool is called after looking at something: ``get_page``, ``web_search``."""
     parts = [part.lower() for part in _PART_OF_NAME.findall(name)]
-    return bool(parts) and parts[0] in _READS and not says_it_writes(name)
+    if not parts or says_it_writes(name):
+        return False
+    return parts[0] in _READS or parts[-1] in _READS_LAST
 
 
 @lru_cache(maxsize=1024)
