@@ -184,6 +184,16 @@ PROVIDER: Final = (
     "llm_provider",
     "provider",
 )
+AUDIO_INPUT_TOKENS: Final = (
+    "gen_ai.usage.audio.input_tokens",
+    "gen_ai.usage.input_audio_tokens",
+    "llm.token_count.prompt_details.audio",
+)
+AUDIO_OUTPUT_TOKENS: Final = (
+    "gen_ai.usage.audio.output_tokens",
+    "gen_ai.usage.output_audio_tokens",
+    "llm.token_count.completion_details.audio",
+)
 SERVED_AT: Final = ("server.address", "gen_ai.openai.api_base", "llm.openai.api_base")
 """The host that a call went to, or an address with it."""
 HOSTS: Final[Mapping[str, str]] = {
@@ -739,6 +749,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "cache_write_1h": CACHE_WRITE_1H_TOKENS,
     "reasoning": REASONING_TOKENS,
     "total": TOTAL_TOKENS,
+    "audio_in": AUDIO_INPUT_TOKENS,
+    "audio_out": AUDIO_OUTPUT_TOKENS,
     "tier": SERVICE_TIER,
     "asked_tier": ASKED_TIER,
     "speed": SPEED,

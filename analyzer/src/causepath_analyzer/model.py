@@ -193,6 +193,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     """It goes on with a conversation that the provider keeps."""
     has_negatives: bool = False
     """A count of its tokens is below zero, so that nobody knows how many there were."""
+    has_audio: bool = False
+    """Some of its tokens are sound."""
 
 
 class Content(Struct, frozen=True, gc=False):

@@ -197,6 +197,35 @@ def test_what_the_trace_says_is_compared(said: str, doubtful: bool) -> None:
     assert found.is_doubtful is doubtful
 
 
+@pytest.mark.parametrize(
+    ("facts", "estimates"),
+    [
+        ({}, ()),
+        ({"gen_ai.usage.audio.input_tokens": 800}, ("sound is priced as text",)),
+        ({"llm.token_count.completion_details.audio": 9}, ("sound is priced as text",)),
+        (
+            {"gen_ai.usage.audio.input_tokens": 0, "gen_ai.usage.audio.output_tokens": 5},
+            ("sound is priced as text",),
+        ),
+        ({"gen_ai.usage.audio.input_tokens": 0}, ()),
+    ],
+)
+def test_the_price_of_sound_is_an_estimate(
+    facts: dict[str, int], estimates: tuple[str, ...], tmp_path: Path
+) -> None:
+    said = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-audio",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 100,
+    }
+    file = tmp_path / "t.json"
+    file.write_bytes(otlp(*(step("chat", at, said | facts) for at in ("0-4", "4-8"))))
+    (trace,) = read([str(file)]).traces
+    assert explained(trace, with_cost=True).cost.estimates == estimates
+
+
 def test_what_the_trace_says_of_calls_without_a_price_is_told() -> None:
     calls = [
         ModelCall(model="no-such-model", tokens=Tokens(1000, 100), said_usd=Decimal("0.5")),

@@ -179,6 +179,8 @@ def cost_of(
             sums[part] += number
         if call.partial or call.partial_input or not tokens.input:
             estimates["not every token was counted"] = None
+        if call.has_audio:
+            estimates["sound is priced as text"] = None
         if call.searches and not prices.has_searches:
             estimates["searches of the web have no price here"] = None
         if call.said_usd is not None:

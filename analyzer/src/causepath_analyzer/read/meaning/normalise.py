@@ -487,6 +487,7 @@ def call_of(
         content.declared(facts, attributes),
         nonempty(facts.get("previous_response")) is not None,
         any(_is_negative(facts[fact]) for fact in PLAIN_COUNTS if fact in facts),
+        any(bool(_count(facts[fact])) for fact in ("audio_in", "audio_out") if fact in facts),
     )
 
 

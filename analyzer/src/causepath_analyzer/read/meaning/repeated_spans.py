@@ -416,6 +416,8 @@ _OF_MODELS: Final = _OF_STEPS | frozenset(
         "cache_missed",
         "said_cost",
         "said_currency",
+        "audio_in",
+        "audio_out",
         "turn",
         "issued",
         "declared",

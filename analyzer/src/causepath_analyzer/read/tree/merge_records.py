@@ -661,6 +661,7 @@ def _known_of_model(one: Span, other: Span) -> ModelCall | None:
         cache_diagnosis=inner.cache_diagnosis or outer.cache_diagnosis,
         cache_missed=inner.cache_missed if inner.cache_missed is not None else outer.cache_missed,
         transport=outer.transport or inner.transport,
+        has_audio=outer.has_audio or inner.has_audio,
         has_negatives=inner.has_negatives and (outer.tokens is None or outer.has_negatives),
         declared=outer.declared if outer.declared is not None else inner.declared,
     )
