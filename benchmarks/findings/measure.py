@@ -130,7 +130,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
             hits, wrong, present = counted([o for o in outcomes if o.content is content], wanted)
             lines.append(
                 f"| {_named(code)} | {'on' if content else 'off'} | {present} | {hits} | {wrong} "
-                f"| {_share(hits, hits + wrong)} | {_share(hits, present)} |"
+                f"| {share(hits, hits + wrong)} | {share(hits, present)} |"
             )
     off = [one for one in outcomes if not one.content]
     agents = len({one.case.name for one in off})
@@ -187,7 +187,8 @@ def counted(outcomes: Sequence[Outcome], codes: Iterable[str]) -> tuple[int, int
     return hits, wrong, present
 
 
-def _share(part: int, whole: int) -> str:
+def share(part: int, whole: int) -> str:
+    """Writes a share with its interval; nothing where nothing is counted."""
     if not whole:
         return ""
     low, high = interval(part, whole)
