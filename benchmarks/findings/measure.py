@@ -11,6 +11,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.findings.cases import CASES, Case
+from benchmarks.findings.over_runs import measure as over_runs
+from benchmarks.findings.shares import share
 from benchmarks.predictions.measure import put_between
 from benchmarks.traced_agents import REPOSITORY, traced
 
@@ -187,35 +189,26 @@ def counted(outcomes: Sequence[Outcome], codes: Iterable[str]) -> tuple[int, int
     return hits, wrong, present
 
 
-def share(part: int, whole: int) -> str:
-    """Writes a share with its interval; nothing where nothing is counted."""
-    if not whole:
-        return ""
-    low, high = interval(part, whole)
-    return f"{part / whole:.0%} ({low:.0%} to {high:.0%})"
-
-
-def interval(part: int, whole: int) -> tuple[float, float]:
-    """Gives the 95 % interval of a share, by Wilson."""
-    z = 1.96
-    middle = part + z * z / 2
-    half = z * (part * (whole - part) / whole + z * z / 4) ** 0.5
-    return max(0.0, (middle - half) / (whole + z * z)), min(1.0, (middle + half) / (whole + z * z))
-
-
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; fails where less is right than has to be."""
+    """Prints the tables; fails where less is right than has to be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.findings")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="such as CP101-two_searches")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/findings.md")
+    parser.add_argument("--docs", action="store_true", help="put the tables into docs/findings.md")
     options = parser.parse_args(argv)
-    outcomes = measured(options.cases or labelled())
-    lines = table(outcomes)
+    runs, folders = labelled(), over_runs.labelled()
+    wanted = options.cases or [*runs, *folders]
+    outcomes = measured(name for name in wanted if name in runs)
+    together = over_runs.measured(name for name in wanted if name in folders)
+    lines, more = table(outcomes), over_runs.table(together)
     with contextlib.suppress(BrokenPipeError):
-        print("\n".join(lines))
+        print("\n".join([*lines, "", *more]))
     if options.docs:
         put_between(PAGE, START, END, lines)
+        put_between(PAGE, over_runs.START, over_runs.END, more)
     codes = {code for one in outcomes for code in (*one.case.present, *one.found)}
-    hits, wrong, present = counted(outcomes, codes)
-    is_right = hits >= LEAST_PRECISION * (hits + wrong) and hits >= LEAST_RECALL * present
-    return 0 if is_right else 1
+    both = counted(outcomes, codes), over_runs.counted(together)
+    return 0 if all(_is_right(*counts) for counts in both) else 1
+
+
+def _is_right(hits: int, wrong: int, present: int) -> bool:
+    return hits >= LEAST_PRECISION * (hits + wrong) and hits >= LEAST_RECALL * present

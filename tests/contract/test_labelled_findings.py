@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.findings.measure import (
-    END,
-    PAGE,
-    START,
-    Outcome,
-    counted,
-    interval,
-    labelled,
-    table,
-)
+from benchmarks.findings.measure import END, PAGE, START, Outcome, counted, labelled, table
+from benchmarks.findings.shares import interval
 from causepath_analyzer.analyses.findings.rules import RULES
 
 FEWEST = 2
 """Agents that have a finding, and that only look like it."""
-NOT_YET = frozenset({"CP104", "CP401"})
-"""Findings of which there are no labelled runs yet, or that several runs show."""
+NOT_OF_ONE = frozenset({"CP104", "CP401"})
+"""Findings that only several runs show: `test_labelled_folders` has these."""
 
 
 def test_every_finding_has_agents_that_have_it_and_look_alikes() -> None:
@@ -34,7 +26,7 @@ def test_every_finding_has_agents_that_have_it_and_look_alikes() -> None:
     }
     lacking = {
         code for code in RULES if have[code] < FEWEST or look_alikes[code] < FEWEST
-    } - NOT_YET
+    } - NOT_OF_ONE
     assert lacking == set()
     assert sum(len(case.sdks) for case in cases) >= 120
     for case in cases:

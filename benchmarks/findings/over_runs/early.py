@@ -1,4 +1,4 @@
-"""CP104: looks that nearly all runs of an agent take, which could begin before they are asked for."""
+"""CP104: looks that nearly all runs of an agent take, and that could begin before."""
 
 from __future__ import annotations
 

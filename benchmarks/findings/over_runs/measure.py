@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.findings.over_runs.cases import FOLDERS, Folder, Run
+from benchmarks.findings.shares import share
 from benchmarks.traced_agents import exported
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from causepath_analyzer.analyses.findings.rule import Finding
     from tests.support.script import Answer, Request
 
+START, END = "<!-- labelled-folders -->", "<!-- /labelled-folders -->"
 AT_ONCE: Final = 12
 FIRST_NS: Final = 1_790_000_000 * 10**9
-"""The first run of each folder begins then."""
+"""The first run of each folder begins at this time."""
 _ABOUT: Final = {
     "CP104": re.compile(r"start (.+) before it is asked for"),
     "CP201": re.compile(r"keep the results of (.+) over runs"),
@@ -229,8 +231,6 @@ def subject_of(finding: Finding) -> str | None:
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """Writes precision and recall in Markdown, and a line for each folder with a miss."""
-    from benchmarks.findings.measure import share
-
     lines = [
         "| finding | content | folders with it | without | found | wrongly | precision | recall |",
         "| --- | --- | --: | --: | --: | --: | --: | --: |",
@@ -253,9 +253,8 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     off = [one.folder for one in outcomes if not one.content]
     lines += [
         "",
-        f"{len(off)} folders with {sum(folder.runs for folder in off):,} runs, each with content "
-        "off and on; in",
-        "brackets 95 % intervals (Wilson).",
+        f"{len(off)} folders with {sum(folder.runs for folder in off):,} runs, each with content",
+        "off and on; in brackets 95 % intervals (Wilson).",
     ]
     return [*lines, *_misses(outcomes)]
 

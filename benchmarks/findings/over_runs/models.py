@@ -141,6 +141,24 @@ def in_one_of_two_agents(run: Run) -> None:
 
 # -- it only looks so
 
+ROLES = (("You are the planner.", LARGE, SLOW), ("You write letters.", SMALL, QUICK))
+
+
+@lacks("CP401", runs=14)
+def roles_from_a_table(run: Run) -> None:
+    """a loop over roles, each with its model and its system prompt, of which none needs another"""
+    for system, model, seconds in ROLES:
+        run.model_says(reply(seconds))
+        run.agent.talk(system=system, model=model).say(question(run))
+
+
+@lacks("CP401", runs=14, sdk="openai")
+def one_role_per_run(run: Run) -> None:
+    """each run has one of two roles from a table"""
+    role = "You judge." if run.number % 2 else "You draft."
+    model, seconds = two(run, GPT, MINI)
+    run.model_says(reply(seconds)).agent.talk(system=role, model=model).say(question(run))
+
 
 @lacks("CP401", runs=14)
 def by_role(run: Run) -> None:

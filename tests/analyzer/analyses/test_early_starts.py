@@ -52,7 +52,9 @@ def found_in(
             "10 of 10",
             id="services",
         ),
-        pytest.param([USUAL] * 17 + [WITHOUT] * 3, None, id="not often enough"),
+        pytest.param([USUAL] * 32 + [WITHOUT] * 8, "32 of 40", id="in four of five"),
+        pytest.param([USUAL] * 15 + [WITHOUT] * 5, None, id="not often enough"),
+        pytest.param([USUAL] * 8 + [WITHOUT] * 2, None, id="so few that it may be chance"),
         pytest.param([USUAL] * 9, None, id="too few runs"),
         pytest.param(
             [USUAL.replace("{}", f"user{at}") for at in range(20)], None, id="other arguments"
@@ -96,6 +98,19 @@ def test_the_waste_is_said_beside_the_saving() -> None:
         "the model call that asks for it; in the other 1 it would run in vain: 0.7 s of work that "
         "nobody waits for."
     )
+
+
+def test_the_reply_says_what_its_only_call_was_given() -> None:
+    """Spans that an SDK writes of its tools do not."""
+    run = USUAL.replace("given={} got=Ann ", "").replace(
+        "---|\n      tool", "---| blocks=task{at}>assistant/tool_use/args{also}\n      tool"
+    )
+    one = [run.format(at=at, also="") for at in range(10)]
+    (found,) = found_in(runs(*one))
+    assert found.title == "start get_profile before it is asked for"
+    others = [run.format(at=at, also=at) for at in range(10)]
+    two = [run.format(at=at, also=",assistant/tool_use/more") for at in range(10)]
+    assert [found_in(runs(*each)) for each in (others, two)] == [[], []]
 
 
 def test_a_run_without_the_call_has_nothing_to_start() -> None:

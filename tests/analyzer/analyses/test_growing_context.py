@@ -143,6 +143,15 @@ def weeks(prompts: Sequence[int], *, runs: int = 4, facts: str = OPUS) -> list[T
     ]
 
 
+def letters(system: Sequence[int], user: Sequence[int]) -> list[Trace]:
+    """Runs with system prompts of so many tokens, to which users write so much."""
+    return [
+        run(week, own + theirs, n, facts=f"{OPUS} blocks=system/text/s:{own},t{week}:{theirs}>a:9")
+        for week, (own, theirs) in enumerate(zip(system, user, strict=True))
+        for n in range(4)
+    ]
+
+
 def found_over(traces: Sequence[Trace]) -> list[tuple[int, Finding]]:
     others = elsewhere(traces)
     return [
@@ -176,7 +185,8 @@ def test_an_agent_that_became_slow_over_three_months() -> None:
         pytest.param(weeks([4_000, 9_000, 5_000, 12_000, 4_500, 10_000]), id="up and down"),
         pytest.param(weeks([16_000 - 1_000 * n for n in range(12)]), id="they shrink"),
         pytest.param(weeks([4_000, 6_000, 9_000]), id="three weeks"),
-        pytest.param(weeks(MONTHS, runs=2), id="two runs a week"),
+        pytest.param(weeks(MONTHS[:9], runs=1), id="nine runs in nine weeks"),
+        pytest.param(letters([4_000] * len(MONTHS), MONTHS), id="the users write more"),
         pytest.param(weeks([4_000 + 100 * n for n in range(12)]), id="by little"),
         pytest.param(weeks([400 + 60 * n for n in range(12)]), id="small"),
         pytest.param(
@@ -199,6 +209,17 @@ def test_an_agent_that_became_slow_over_three_months() -> None:
 )
 def test_what_is_no_growth_over_weeks(traces: list[Trace]) -> None:
     assert found_over(traces) == []
+
+
+@pytest.mark.parametrize(
+    "traces",
+    [
+        pytest.param(weeks(MONTHS, runs=2), id="two runs a week"),
+        pytest.param(letters(MONTHS, [4_000] * len(MONTHS)), id="the users write as ever"),
+    ],
+)
+def test_growth_over_weeks(traces: list[Trace]) -> None:
+    assert {one.title for _, one in found_over(traces)} == {"prompts of bot grew over 13 weeks"}
 
 
 def test_too_many_names_show_nothing() -> None:

@@ -105,10 +105,42 @@ def test_as_fast_and_cheaper() -> None:
             runs(large=(18, 20, 20, 22, 90, 95), small_model="of-our-own"), id="only slow at times"
         ),
         pytest.param(runs(small_model=LARGE), id="one model"),
+        pytest.param(runs(small_model=f"{LARGE}-20260901"), id="one model by two names"),
+        pytest.param(runs(small_facts=f"{STACK} finish=length"), id="they were cut off"),
+        pytest.param(
+            runs(facts=f"{STACK} blocks=system/text/planner,a>b")[:6]
+            + runs(small_facts=f"{STACK} blocks=system/text/writer,a>b")[6:],
+            id="roles",
+        ),
     ],
 )
 def test_look_alikes(traces: list[Trace]) -> None:
     assert found(traces) == ()
+
+
+def test_models_may_have_one_system_prompt() -> None:
+    traces = runs(
+        facts=f"{STACK} blocks=system/text/planner,a>b",
+        small_facts=f"{STACK} blocks=system/text/planner,c>d",
+    )
+    assert len(found(traces)) == 1
+
+
+@pytest.mark.parametrize("second", ["a", "system/text/s,x,assistant/text/said_first,c"])
+def test_asked_again_or_gone_on_from(second: str) -> None:
+    """The small model is asked first, and the large one the same again, or with its answer."""
+    asked = "tokens=10000/500 finish=stop " + STACK
+    lines = [f"agent bot |{'-' * 600}|"]
+    for n in range(6):
+        gap = " " * (90 * n)
+        lines += [
+            f"  llm a{n} {gap}|{'-' * 19}| model={SMALL} {asked} blocks=a{n}>said_first{n}",
+            f"  llm b{n} {gap}{' ' * 22}|{'-' * 59}| model={LARGE} {asked} "
+            f"blocks={second.replace('a', f'a{n}', 1) if second == 'a' else second + str(n)}>c"
+            + ("" if second == "a" else f" results=a{n}"),
+        ]
+    trace = drawn("\n".join(lines), unit_ns=UNIT)
+    assert found([trace], of=0) == ()
 
 
 def loop(facts: str, *, at_once: bool = False, times: int = 6) -> Trace:

@@ -50,6 +50,12 @@ def found_in(traces: Sequence[Trace], at: int = -1) -> list[Finding]:
     return list(run.findings)
 
 
+def wrote(tool: str, what: str) -> str:
+    """A run that ends with a call which changes something."""
+    change = f"      tool {tool}                            |--| given={what} got=done\n    "
+    return drawing("wrote") + change
+
+
 FOUR = [drawing(task) for task in range(4)]
 
 
@@ -84,6 +90,11 @@ FOUR = [drawing(task) for task in range(4)]
             [one.replace("get_tax", "set_tax") for one in FOUR], MINUTE, False, id="write"
         ),
         pytest.param([one.replace("get_tax", "tax") for one in FOUR], MINUTE, False, id="unknown"),
+        pytest.param(
+            [*FOUR, wrote("set_tax", "books")], MINUTE, False, id="a run writes what is read"
+        ),
+        pytest.param([*FOUR, wrote("set_tax", "tea")], MINUTE, True, id="it writes something else"),
+        pytest.param([*FOUR, wrote("send_mail", "books")], MINUTE, True, id="it sends a mail"),
         pytest.param(
             [one.replace("get_tax", "get_status") for one in FOUR], MINUTE, False, id="by itself"
         ),

@@ -143,7 +143,7 @@ def _over_weeks(facts: Facts) -> Iterator[Candidate]:
         return
     grown = facts.others.grown.get(agent_of(trace, largest))
     call = trace.spans[largest].model_call
-    if grown is None or week_of(trace) != grown.last or call is None or call.tokens is None:
+    if grown is None or week_of(trace) < grown.since or call is None or call.tokens is None:
         return
     first = ""
     if grown.first_before_ns is not None and grown.first_now_ns is not None:
@@ -189,8 +189,10 @@ RULE: Final = Rule(
         "more was paid for what was added, or first tokens came 3 s (llm) and a tenth of the wall "
         "later in all. likely: over four weeks or more, each of three runs or more, the middle of "
         "the largest prompts of the runs of one agent and model rose to 1.5 times or more, by "
-        "Kendall's statistic more than by chance, and by no single step, which is a release. It is "
-        "said of the runs of the last week."
+        "Kendall's statistic more than by chance, and by no single step, which is a release. A "
+        "week with fewer runs counts with the next. Where what users wrote makes up half of the "
+        "growth or more (as the sizes of blocks say), it is theirs. It is said of the runs of the "
+        "last week."
     ),
     saving="Not known: how much of a prompt is needed is not in the trace.",
     refuted_by="A task of which the last call needs all that came before.",

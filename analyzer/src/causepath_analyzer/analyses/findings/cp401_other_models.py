@@ -4,6 +4,7 @@ runs 1 to 20    plan   |---- large, 6 s, 2.0 ct ----|
 runs 21 to 40   plan   |-- small, 2 s, 0.2 ct --|      as many tokens, asked by the same code
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final
@@ -15,7 +16,7 @@ from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import is_worth_paying
 from causepath_analyzer.analyses.findings.rule import UNKNOWN, Candidate, Rule, Saving, seconds
 from causepath_analyzer.analyses.path.cost import cost_of
-from causepath_analyzer.analyses.proof.compared_models import Done, Sample, Steps, steps
+from causepath_analyzer.analyses.proof.compared_models import Done, Sample, Steps, named, steps
 from causepath_analyzer.analyses.proof.independence import where_of
 from causepath_analyzer.analyses.replay.change import AnotherModel
 from causepath_analyzer.analyses.replay.pace import Timed, pace
@@ -42,11 +43,11 @@ def other_models(facts: Facts) -> Iterator[Candidate]:
     """Finds steps of a run that another model did better."""
     if facts.trace.untrusted:
         return
-    here = steps(facts.trace)
+    here = steps(facts.flow)
     compared = facts.others.compared
     if not compared and len({call.model for call in facts.usage.models}) > 1:
         own = Steps()
-        own.add(facts.trace)
+        own.add(facts.flow)
         compared = own.compared()
     for step, calls in here.items():
         if step in compared:
@@ -66,7 +67,8 @@ def _of_step(facts: Facts, calls: Sequence[int], models: Mapping[str, Done]) -> 
         better = [
             one
             for name, other in models.items()
-            if name != model and (one := _compared(facts, mine, done, name, other)) is not None
+            if named(name) != named(model)
+            and (one := _compared(facts, mine, done, name, other)) is not None
         ]
         if better:
             best = min(better, key=lambda one: (one.times * (one.price or 1), one.model))
@@ -79,6 +81,8 @@ def _compared(
     """Compares two models; ``None`` where the other is not better in one way and as good in all
     others."""
     if len(other.samples) < _FEWEST or not _are_alike(done.samples, other.samples):
+        return None
+    if _are_told_apart(done.samples, other.samples):
         return None
     mine, theirs = (sorted(s.spent_ns for s in some.samples) for some in (done, other))
     times = median(theirs) / max(1, median(mine))
@@ -100,6 +104,15 @@ def _are_alike(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
         if max(sizes) >= _ALIKE * min(sizes):
             return False
     return True
+
+
+def _are_told_apart(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
+    """Tells whether each model has system prompts of its own, which come again: roles, that are no
+    one step although one place in the code gives out all of them."""
+    mine, theirs = (Counter(s.system for s in samples) for samples in (one, other))
+    if 0 in mine or 0 in theirs or mine.keys() & theirs.keys():
+        return False
+    return max(mine.values()) > 1 and max(theirs.values()) > 1
 
 
 def _paid(
@@ -172,7 +185,8 @@ RULE: Final = Rule(
         "two in the middle; the other took 70 % of the time or less, with three of four calls on "
         "its side, or costs 70 % or less for the tokens of this run, and is not worse in the other "
         "way by more than 10 %. Nothing is said of models that are asked at once, or by turns in "
-        "one span."
+        "one span, of one that is asked the same after the other or goes on from its answer, of "
+        "those with system prompts of their own, or of answers that were cut off."
     ),
     saving=(
         "By price the tokens of this run, which another model counts in its own way; by replay the "

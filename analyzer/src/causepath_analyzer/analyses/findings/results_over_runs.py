@@ -1,8 +1,8 @@
 """Calls whose results an earlier run of another task had: a part of CP201.
 
 A cache would have to have been right: over all runs, the same arguments always had the same result,
-and such a cache of all results would hardly ever have given an old one. How often it would have
-been hit is tried on the calls as they came (see `over_runs`).
+such a cache of all results would hardly ever have given an old one, and no run writes what is read.
+How often it would have been hit is tried on the calls as they came (see `over_runs`).
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def had_before(facts: Facts) -> Iterator[Candidate]:
         seen.add((name, digest))
         if not only_looks(span) or failed(span) or outcome_of(tool) is not None:
             continue
-        if changes_by_itself(name):
+        if changes_by_itself(name) or facts.others.alike.is_written(tool, name):
             continue
         rate = known.trial.hit_rate(LIFETIME_S)
         if rate.stale * _STALE > rate.hits:

@@ -5,12 +5,14 @@ them) and if they alike ask for tools or do not. Gathered run by run and joined 
 many calls those with the smallest digests of their ids are kept, which are as good as random.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from zlib import crc32
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.usage import contradicts_itself, is_hasty
 from causepath_analyzer.model import NO_SPAN, Span, Trace
 
@@ -20,18 +22,21 @@ _KEPT: Final = 64
 """Calls of one model that are kept of a step."""
 _MOST_KEPT: Final = 8 * _KEPT
 """So many of them are there before the others are dropped."""
+_RELEASE: Final = re.compile(r"[-@:](?:20\d\d-?\d\d-?\d\d|latest)\Z")
 _AROUND: Final = 2
 """Spans around a call that name its step, where no stack does."""
 
 
 class Sample(Struct, frozen=True, array_like=True, order=True):
-    """A call: its digest, its time, that to its first token (-1: not known), and its tokens."""
+    """A call: its digest, its time, that to its first token (-1: not known), its tokens, and the
+    digest of its system prompt (0: none, or not known)."""
 
     digest: int
     spent_ns: int
     first_ns: int
     input: int
     output: int
+    system: int = 0
 
 
 class Done(Struct):
@@ -59,9 +64,10 @@ class Steps(Struct):
 
     models: dict[str, dict[str, Done]] | None = {}
 
-    def add(self, trace: Trace) -> None:
-        """Gathers those of `trace`."""
-        for step, calls in steps(trace).items():
+    def add(self, flow: DataFlow) -> None:
+        """Gathers those of a trace."""
+        trace = flow.trace
+        for step, calls in steps(flow).items():
             for i in calls:
                 span = trace.spans[i]
                 call = span.model_call
@@ -73,6 +79,7 @@ class Steps(Struct):
                     -1 if call.ttft_ns is None else call.ttft_ns,
                     call.tokens.input,
                     call.tokens.output,
+                    _system_of(flow, i),
                 )
                 self._add(step, call.model, call.provider, [one])
 
@@ -105,16 +112,28 @@ class Steps(Struct):
         }
 
 
-def steps(trace: Trace) -> Mapping[str, Sequence[int]]:
-    """Lists by step the calls of `trace` that were answered and counted; none of those to which
-    two models were set at once, which is no choice between them."""
+def named(model: str) -> str:
+    """Names a model without the day of its release: an alias and what it stands for are one."""
+    return _RELEASE.sub("", model)
+
+
+def _system_of(flow: DataFlow, call: int) -> int:
+    """Gives the digest of the system prompt of a call."""
+    texts = [block.digest for block in flow.prompt(call) or () if block.role == "system"]
+    return hash(tuple(texts)) if texts else 0  # of numbers it is the same everywhere
+
+
+def steps(flow: DataFlow) -> Mapping[str, Sequence[int]]:
+    """Lists by step the calls of a trace that were answered and counted; none of those to which
+    two models were set at once or one after the other, which is no choice between them."""
+    trace = flow.trace
     found: dict[str, list[int]] = {}
     root: Span | None = None
     for i, span in enumerate(trace.spans):
         if span.category == "llm" and _is_told(trace, i):
             root = root or trace.spans[trace.main_root]
             found.setdefault(_step(trace, root, i), []).append(i)
-    return {step: tuple(_chosen(trace, calls)) for step, calls in found.items()}
+    return {step: tuple(_chosen(flow, calls)) for step, calls in found.items()}
 
 
 def _is_told(trace: Trace, i: int) -> bool:
@@ -123,6 +142,8 @@ def _is_told(trace: Trace, i: int) -> bool:
     if call is None or call.model is None or call.tokens is None or span.error is not None:
         return False
     if call.partial or call.partial_input or not call.tokens.output or not call.tokens.input:
+        return False
+    if "length" in call.finish_reasons:  # how long the answer would have been nobody knows
         return False
     if any(trace.spans[below].category == "retry" for below in trace.children[i]):
         return False
@@ -148,9 +169,11 @@ def _around(trace: Trace, i: int) -> Iterator[str]:
         above = trace.parents[above]
 
 
-def _chosen(trace: Trace, calls: Sequence[int]) -> Iterator[int]:
+def _chosen(flow: DataFlow, calls: Sequence[int]) -> Iterator[int]:
     """Picks the calls beside which no other model was set to the step: at the same time, or in the
-    same span where nothing else tells that it is the same step."""
+    same span where nothing else tells that it is the same step; nor before or after them, for the
+    same prompt (the answer was not good enough) or to go on from the answer."""
+    trace = flow.trace
     spans, parents = trace.spans, trace.parents
     by_parent: dict[int, set[str | None]] = {}
     for i in calls:
@@ -163,10 +186,30 @@ def _chosen(trace: Trace, calls: Sequence[int]) -> Iterator[int]:
             beside |= {i, latest}
         if latest == NO_SPAN or spans[i].ended_ns > spans[latest].ended_ns:
             latest = i
+    if len({_model(spans[i]) for i in calls}) > 1:
+        beside |= _one_after_the_other(flow, calls)
     for i in calls:
         alone = spans[i].site is not None or len(by_parent[parents[i]]) == 1
         if alone and i not in beside:
             yield i
+
+
+def _one_after_the_other(flow: DataFlow, calls: Sequence[int]) -> set[int]:
+    """Finds the calls of which another model was asked the same, or was given the answer."""
+    spans = flow.trace.spans
+    found: set[int] = set()
+    asked: dict[tuple[int, ...], list[int]] = {}
+    for i in calls:
+        sources = flow.sources(i)
+        prompt = tuple([block.digest for block in flow.prompt(i) or ()])
+        same = asked.setdefault(prompt, []) if prompt else []
+        for before in calls:
+            if before >= i:
+                break
+            if _model(spans[before]) != _model(spans[i]) and (before in same or before in sources):
+                found |= {before, i}
+        same.append(i)
+    return found
 
 
 def _model(span: Span) -> str | None:

@@ -98,13 +98,18 @@ class Orders(Struct):
         self.runs += 1
         self.known.update(firsts)
         self.broken |= overlaps
-        self.needed |= _needed(DataFlow(trace))
+        flow = DataFlow(trace)
+        self.needed |= _needed(flow)
         self.serial |= serial_tools(trace)
-        self.prompts.add(trace)
-        looks = [i for i, s in enumerate(trace.spans) if s.category == "tool" and only_looks(s)]
-        self.alike.add(trace, looks)
+        self.prompts.add(flow)
+        tools = [i for i, s in enumerate(trace.spans) if s.category == "tool"]
+        self.alike.add(
+            flow,
+            [i for i in tools if only_looks(trace.spans[i])],
+            [i for i in tools if may_change(trace.spans[i])],
+        )
         self.offers.add(trace)
-        self.steps.add(trace)
+        self.steps.add(flow)
         if len(firsts) > _MOST_OPERATIONS:
             return
         for later, started in firsts.items():

@@ -9,22 +9,32 @@ digests (as SHARDS does, to tell how often caches are hit): digests are as good 
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from math import sqrt
 from typing import Final
 from zlib import crc32
 
 from msgspec import Struct
 
-from causepath_analyzer.model import Content, Trace
+from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.proof.recorded_words import meet, places_of, things_in
+from causepath_analyzer.model import Content, ToolCall, Trace
 
 FEWEST_RUNS: Final = 10
 """So many runs have to begin alike before something is usual for them."""
-_USUAL: Final = 90
-"""Percent of the runs."""
+USUAL: Final = 0.8
+"""The part of the runs that do what is usual."""
+_AT_LEAST: Final = 0.55
+"""The part of all runs that surely do it, as those that were seen say: with nine of ten it is more
+(by Wilson's interval), with eight of ten it may be every other one."""
+_Z: Final = 1.96
 _MOST: Final = 128
 """Agents, tools of one, and arguments of one tool; where there are more, nothing is usual."""
 _MOST_LOOKS: Final = 10_000
 """Calls of one tool that are kept."""
+_MOST_PLACES: Final = 1_000
+"""Places that one tool was given."""
 _DIGESTS: Final = 1 << 64
 
 
@@ -84,6 +94,23 @@ def digest_of(content: Content) -> int:
     return content.digest % _DIGESTS
 
 
+def arguments_of(flow: DataFlow, call: int) -> int | None:
+    """Gives the digest of what a tool was given, if it is known and surely of this call: as the
+    tool itself says, or else the reply that asked for nothing but it."""
+    spans = flow.trace.spans
+    tool = spans[call].tool_call
+    if tool is None or tool.inferred or tool.ambiguous > 1:
+        return None
+    if tool.arguments is not None:
+        return digest_of(tool.arguments)
+    told = [spans[i].model_call for i in flow.sources(call)]
+    asking = [one for one in told if one is not None]
+    if len(asking) != 1 or asking[0].blocks is None:
+        return None
+    asked = [block.digest for block in asking[0].blocks.answered if block.kind == "tool_use"]
+    return asked[0] % _DIGESTS if len(asked) == 1 else None
+
+
 def agent_of(trace: Trace) -> str:
     """Names the agent of a run, and the service that it is in."""
     root = trace.spans[trace.main_root]
@@ -112,9 +139,13 @@ class OverRuns(Struct):
     runs: dict[str, int] | None = {}
     made: dict[str, dict[str, dict[int, int] | None] | None] = {}
     looks: dict[str, Looks] | None = {}
+    written: dict[str, set[str] | None] | None = {}
+    """By tool that changes something, the places that it was given; ``None`` is any."""
 
-    def add(self, trace: Trace, looks: Sequence[int]) -> None:
-        """Gathers what a run shows; `looks` are its calls of tools that change nothing."""
+    def add(self, flow: DataFlow, looks: Sequence[int], writes: Sequence[int] = ()) -> None:
+        """Gathers what a run shows; `looks` are its calls of tools that change nothing, `writes`
+        of those that do."""
+        trace = flow.trace
         agent = agent_of(trace)
         made: dict[str, dict[int, int]] = {}
         task = task_of(trace) if looks else None
@@ -122,9 +153,10 @@ class OverRuns(Struct):
         for i in looks:
             span = trace.spans[i]
             tool = span.tool_call
-            if tool is None or tool.arguments is None or tool.inferred or tool.ambiguous > 1:
+            digest = arguments_of(flow, i)
+            if tool is None or digest is None:
                 continue
-            name, digest = tool.name or span.name, digest_of(tool.arguments)
+            name = tool.name or span.name
             made.setdefault(name, {})[digest] = 1
             if tool.result is None or task is None or span.error is not None:
                 continue
@@ -133,17 +165,36 @@ class OverRuns(Struct):
                 if kept is None:
                     kept = self.looks[name] = Looks()
                 kept.add(digest, Call(span.ended_ns, digest_of(tool.result), task, run))
+        for i in writes:
+            span = trace.spans[i]
+            if span.tool_call is not None:
+                places = places_of(span.tool_call)
+                self._write({span.tool_call.name or span.name: places})
         self._count({agent: 1}, {agent: made})
 
     def join(self, other: "OverRuns") -> None:
         """Gathers what `other` has gathered of other runs."""
         self._count(other.runs, other.made)
+        self._write(other.written)
         if other.looks is None:
             self.looks = None
         elif self.looks is not None:
             for name, looks in other.looks.items():
                 self.looks.setdefault(name, Looks()).join(looks)
             self._bound_looks()
+
+    def _write(self, written: Mapping[str, Iterable[str] | None] | None) -> None:
+        if written is None or self.written is None:
+            self.written = None
+            return
+        for name, places in written.items():
+            known = self.written.setdefault(name, set())
+            if known is not None and places is not None:
+                known.update(places)
+            if known is None or places is None or len(known) > _MOST_PLACES:
+                self.written[name] = None
+        if len(self.written) > _MOST:
+            self.written = None
 
     def _count(
         self,
@@ -176,14 +227,21 @@ class OverRuns(Struct):
                 continue
             for name, by_arguments in (tools or {}).items():
                 for arguments, times in (by_arguments or {}).items():
-                    if times * 100 >= number * _USUAL:
+                    if times >= USUAL * number and _surely(times, number) >= _AT_LEAST:
                         usual.setdefault(agent, {}).setdefault(name, {})[arguments] = times
         again = {}
         for name, looks in sorted((self.looks or {}).items()):
             results = _results(name, looks)
             if results is not None:
                 again[name] = results
-        return Known({agent: runs[agent] for agent in usual}, usual, again)
+        return Known({agent: runs[agent] for agent in usual}, usual, again, self.written)
+
+
+def _surely(times: int, runs: int) -> float:
+    """Gives the lower end of the 95 % interval of a share, by Wilson."""
+    middle = times + _Z * _Z / 2
+    half = _Z * sqrt(times * (runs - times) / runs + _Z * _Z / 4)
+    return (middle - half) / (runs + _Z * _Z)
 
 
 def _tools_joined(
@@ -245,11 +303,28 @@ class Again(Struct, frozen=True):
 
 class Known(Struct, frozen=True):
     """The things that runs do alike: the ``runs`` of agents of which something is ``usual``, which
-    is by tool and arguments in how many of them; and the tools whose calls came ``again``."""
+    is by tool and arguments in how many of them; the tools whose calls came ``again``; and the
+    places that were ``written``, by tool (``None``: too many to tell)."""
 
     runs: Mapping[str, int] = {}
     usual: Mapping[str, Mapping[str, Mapping[int, int]]] = {}
     again: Mapping[str, Again] = {}
+    written: Mapping[str, AbstractSet[str] | None] | None = {}
+
+    def is_written(self, look: ToolCall, name: str) -> bool:
+        """Tells whether any run calls a tool that may have written what `look` reads: one that is
+        given the same place, or changes things that are called the same, anywhere."""
+        if self.written is None:
+            return True
+        places, things = places_of(look) or frozenset(), things_in(name)
+        for tool, given in self.written.items():
+            is_same = bool(things & things_in(tool))
+            if given and places:
+                if meet(places, given, values=is_same) is not None:
+                    return True
+            elif is_same:
+                return True
+        return False
 
 
 NOTHING_KNOWN: Final = Known()

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.path.usage import contradicts_itself
 from causepath_analyzer.model import Trace
 
@@ -30,24 +31,28 @@ _MOST: Final = 128
 
 
 class Week(Struct):
-    """Counts of runs by their largest prompt, in tokens, and by the time to its first token."""
+    """Counts of runs by their largest prompt, in tokens, by the time to its first token, and by
+    the tokens of it that users wrote."""
 
     prompts: dict[int, int] = {}
     firsts: dict[int, int] = {}
+    users: dict[int, int] = {}
 
     def join(self, other: "Week") -> None:
         """Adds the runs of `other`."""
         _add(self.prompts, other.prompts)
         _add(self.firsts, other.firsts)
+        _add(self.users, other.users)
 
 
 class Grown(Struct, frozen=True):
     """The growth of an agent's prompts, from the middle one of the first two weeks to that of the
-    last two, of which ``last`` is the number; and of their first tokens, where these are known."""
+    last two; ``since`` is the number of the first week that the last one counts for. And of their
+    first tokens, where these are known."""
 
     runs: int
     weeks: int
-    last: int
+    since: int
     before: int
     now: int
     first_before_ns: int | None = None
@@ -60,8 +65,9 @@ class Prompts(Struct):
 
     agents: dict[str, dict[int, Week]] | None = {}
 
-    def add(self, trace: Trace) -> None:
-        """Gathers that of `trace`."""
+    def add(self, flow: DataFlow) -> None:
+        """Gathers that of a trace."""
+        trace = flow.trace
         largest = largest_prompt(trace)
         if largest is None or self.agents is None:
             return
@@ -69,7 +75,8 @@ class Prompts(Struct):
         if call is None or call.tokens is None:
             return
         first = {} if call.ttft_ns is None else {_rounded(call.ttft_ns): 1}
-        week = Week({_rounded(call.tokens.input): 1}, first)
+        users = _of_users(flow, largest, call.tokens.input)
+        week = Week({_rounded(call.tokens.input): 1}, first, {_rounded(users): 1})
         self._join({agent_of(trace, largest): {week_of(trace): week}})
 
     def join(self, other: "Prompts") -> None:
@@ -133,26 +140,55 @@ def _add(counts: dict[int, int], more: Mapping[int, int]) -> None:
 
 
 def _grown(weeks: Mapping[int, Week]) -> Grown | None:
-    known = [n for n in sorted(weeks) if sum(weeks[n].prompts.values()) >= _FEWEST_RUNS]
+    known = _with_runs(weeks)
     if len(known) < _FEWEST_WEEKS:
         return None
-    first, last = ([weeks[n] for n in some] for some in (known[:2], known[-2:]))
+    first, last = ([week for _, _, week in some] for some in (known[:2], known[-2:]))
     before, now = (_middle(one.prompts for one in some) for some in (first, last))
     if before is None or now is None or now < before * _TIMES or now - before < _LEAST:
         return None
-    each = [_middle([weeks[n].prompts]) or 0 for n in known]
+    theirs, since = (_middle(one.users for one in some) or 0 for some in (last, first))
+    if (theirs - since) * 2 > now - before:
+        return None  # the users ask for more
+    each = [_middle([week.prompts]) or 0 for _, _, week in known]
     steps = [later - earlier for earlier, later in pairwise(each)]
     if not _rises(each) or max(steps) > _STEP * (max(each) - min(each)):
         return None
     return Grown(
-        sum(sum(weeks[n].prompts.values()) for n in known),
-        known[-1] - known[0] + 1,
-        known[-1],
+        sum(sum(week.prompts.values()) for _, _, week in known),
+        known[-1][1] - known[0][0] + 1,
+        known[-1][0],
         before,
         now,
         _middle(one.firsts for one in first),
         _middle(one.firsts for one in last),
     )
+
+
+def _with_runs(weeks: Mapping[int, Week]) -> Sequence[tuple[int, int, Week]]:
+    """Lists weeks that have enough runs, each with its first and last number: one with fewer counts
+    with those after it, the last one with those before."""
+    found: list[tuple[int, int, Week]] = []
+    left, first = Week(), None
+    for number in sorted(weeks):
+        left.join(weeks[number])
+        first = number if first is None else first
+        if sum(left.prompts.values()) >= _FEWEST_RUNS:
+            found.append((first, number, left))
+            left, first = Week(), None
+    if first is not None and found:
+        since, _, last = found[-1]
+        last.join(left)
+        found[-1] = since, max(weeks), last
+    return found
+
+
+def _of_users(flow: DataFlow, call: int, tokens: int) -> int:
+    """Works out how many `tokens` of a prompt users wrote, by the bytes; 0 if nobody says."""
+    blocks = flow.prompt(call) or ()
+    whole = sum(block.size for block in blocks)
+    told = sum(block.size for block in blocks if block.role == "user" and block.kind == "text")
+    return tokens * told // whole if whole else 0
 
 
 def _middle(counts: Iterable[Mapping[int, int]]) -> int | None:

@@ -410,6 +410,20 @@ def says_it_writes(name: str) -> bool:
     return parts[0] in _WRITES_FIRST or any(part in _WRITES for part in parts)
 
 
+@lru_cache(maxsize=1024)
+def things_in(name: str) -> frozenset[str]:
+    """Lists the words of a tool's name that say what it looks at or changes."""
+    parts = (part.lower() for part in _PART_OF_NAME.findall(name))
+    verbs = _READS | _WRITES | _WRITES_FIRST | _SMALL
+    return frozenset(part.removesuffix("s") for part in parts if part not in verbs)
+
+
+_SMALL: Final = frozenset(
+    {"a", "all", "and", "at", "by", "data", "for", "from", "in", "into", "my", "of", "on", "the",
+     "to", "tool", "with"}
+)  # fmt: skip
+
+
 # -- what arguments name
 
 _MOST_PLACES: Final = 16
