@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.support.script import Answer, Failure, Latency, Reply, Request, ToolUse, Usage
 
 TURNS = 30
+PAGES = {"thirty": TURNS - 1, "two": 2}
+"""The pages that are looked up, by the first word of the question."""
+
 TOOLS = ["find_facts", "check_facts"]
 SPEED = Latency(before_headers=0.02, before_first_delta=0.03, per_delta=0.01)
 
@@ -14,7 +17,7 @@ def next_answer(request: Request) -> Answer:
     if request.question.startswith("help"):
         usage = Usage(input_tokens=200, output_tokens=20, cache_read_input_tokens=1_000)
         return Reply("all that there is to know about it", usage=usage, latency=SPEED)
-    if request.question.startswith("thirty") and len(request.tools_called) < TURNS - 1:
+    if len(request.tools_called) < PAGES.get(request.question.split(" ")[0], 0):
         return Reply([ToolUse("look_up", {"page": len(request.tools_called)})], latency=SPEED)
     if request.question.startswith("team") and not request.tools_called:
         if request.retry == 0:

@@ -4,19 +4,22 @@
 
 `web` declares its runs inside of its requests, and the second of three fails; `silent` declares
 none; in a `team` the tools of one agent are agents; `frugal` has budgets of its own, of which two
-are used up; `thirty` is one run of thirty turns, whose
-first tool fails.
+are used up; `thirty` is one run of thirty turns, whose first tool fails; `front` is the service
+that an `assistant` answers for, in a process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import anthropic
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 
 import causepath
 from tests.backends.host_script import TOOLS, TURNS
@@ -103,10 +106,10 @@ def look_up(page: int) -> str:
     return {number: f"page {number}" for number in range(1, TURNS)}[page]
 
 
-def thirty(client: anthropic.Anthropic) -> None:
+def look_up_pages(client: anthropic.Anthropic, question: str) -> None:
     """Let the model look up one page after another."""
     table = {"look_up": look_up}
-    messages: list[Any] = [{"role": "user", "content": "thirty pages, please"}]
+    messages: list[Any] = [{"role": "user", "content": question}]
     schemas: Any = [{"name": name, "input_schema": {"type": "object"}} for name in table]
     while True:
         reply = client.messages.create(
@@ -127,6 +130,35 @@ def thirty(client: anthropic.Anthropic) -> None:
         messages.append({"role": "user", "content": results})
 
 
+def front(client: anthropic.Anthropic, url: str) -> None:
+    """Serve a request by a run that asks another service."""
+    tracer = trace.get_tracer("front")
+    with (
+        tracer.start_as_current_span("POST /order", kind=trace.SpanKind.SERVER),
+        causepath.agent("front"),
+    ):
+        ask(client, "help to sort", "claude-haiku-4-5")
+        with tracer.start_as_current_span("POST", kind=trace.SpanKind.CLIENT):
+            caller: dict[str, str] = {}
+            propagate.inject(caller)
+            subprocess.run(
+                [sys.executable, "-m", "tests.backends.hosts", "assistant", url],
+                check=True,
+                env={**os.environ, "OTEL_SERVICE_NAME": "assistant", "CALLER": json.dumps(caller)},
+            )
+
+
+def assistant(client: anthropic.Anthropic) -> None:
+    """Serve the request of the other service by a run, one of whose tools fails."""
+    caller = propagate.extract(json.loads(os.environ["CALLER"]))
+    tracer = trace.get_tracer("assistant")
+    with (
+        tracer.start_as_current_span("POST /ask", caller, trace.SpanKind.SERVER),
+        causepath.agent("assistant"),
+    ):
+        look_up_pages(client, "two pages, please")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the agents of one host."""
     host, url = arguments
@@ -137,7 +169,11 @@ def main(arguments: Sequence[str]) -> None:
         elif host == "frugal":
             frugal(client)
         elif host == "thirty":
-            thirty(client)
+            look_up_pages(client, "thirty pages, please")
+        elif host == "front":
+            front(client, url)
+        elif host == "assistant":
+            assistant(client)
         else:
             requests(client, declared=host == "web")
 

@@ -296,7 +296,8 @@ def test_phoenix_gets_what_jaeger_gets(pipeline: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     of, beside = (
-        set(yaml.safe_load(path.read_text())["service"]["pipelines"]["traces"]["exporters"])
-        for path in configurations
+        yaml.safe_load(path.read_text())["service"]["pipelines"] for path in configurations
     )
-    assert beside == of | {"otlp_grpc/phoenix"}
+    assert {*beside["traces"]["exporters"]} == {*of["traces"]["exporters"], "forward/phoenix"}
+    assert beside["traces/phoenix"]["receivers"] == ["forward/phoenix"]
+    assert beside["traces/phoenix"]["exporters"] == ["otlp_grpc/phoenix"]

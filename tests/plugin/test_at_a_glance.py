@@ -193,7 +193,7 @@ def fails_unseen(q: str) -> str:
 @pytest.mark.parametrize(
     ("mode", "measured", "found", "inferred"),
     [
-        ("true", "no x for <key>", "no x for <key>", "not found: x"),
+        ("true", "LookupError: no x for <key>", "LookupError: no x for <key>", "not found: x"),
         ("event_only", None, None, None),
         ("", None, None, None),
     ],
@@ -235,7 +235,24 @@ def test_a_long_reason_and_one_that_cannot_be_told(monkeypatch: pytest.MonkeyPat
                 tool(q)
     silent, long = named(recording, "execute_tool raises")
     assert (silent.status.status_code.name, silent.status.description) == ("ERROR", None)
-    assert long.status.description == "ü" * 1_000
+    assert long.status.description == "LookupError: " + "ü" * 993
+
+
+@pytest.mark.parametrize(("mode", "said"), [("true", "KeyError: 'no such customer'"), ("", None)])
+def test_a_failed_run_says_why_if_content_is_recorded(
+    mode: str, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MODE, mode)
+
+    @causepath.agent("a")
+    def run_a(client: Any) -> None:
+        loop(client, {})
+        raise KeyError("no such customer")
+
+    with Recording() as recording, served(DONE) as client, pytest.raises(KeyError):
+        run_a(client)
+    (run,) = named(recording, "invoke_agent a")
+    assert (run.status.status_code.name, run.status.description) == ("ERROR", said)
 
 
 # -- the run
@@ -250,8 +267,10 @@ RUN = (
 
 
 def message(role: str, text: str) -> str:
-    parts = [{"role": role, "parts": [{"type": "text", "content": text}]}]
-    return json.dumps(parts, separators=(",", ":"))
+    said = {"role": role, "parts": [{"type": "text", "content": text}]}
+    # Phoenix and others leave an answer out that has no reason why it ended.
+    said |= {"finish_reason": "stop"} if role == "assistant" else {}
+    return json.dumps([said], separators=(",", ":"))
 
 
 @pytest.mark.parametrize("mode", ["true", ""])

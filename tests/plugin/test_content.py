@@ -117,6 +117,11 @@ FIRST_OUTPUT = {
         {"type": "tool_call", "id": "toolu_1", "name": "search", "arguments": {"q": "fox"}},
     ],
 }
+ANSWER = {
+    "role": "assistant",
+    "parts": [{"type": "text", "content": "Hello."}],
+    "finish_reason": "stop",
+}
 RESULT = {
     "role": "tool",
     "parts": [{"type": "tool_call_response", "id": "toolu_1", "response": "a fox"}],
@@ -139,12 +144,16 @@ def test_a_conversation_as_the_conventions_write_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(MODE, "span_only")
     with recorded() as recording, served(*TURNS) as client:
         converse(client)
-    last = {"role": "assistant", "parts": [{"type": "text", "content": "A fox."}]}
+    last = {
+        "role": "assistant",
+        "parts": [{"type": "text", "content": "A fox."}],
+        "finish_reason": "stop",
+    }
     assert content(recording) == [
         {
             **ALWAYS,
             "gen_ai.input.messages": [FIRST_INPUT],
-            "gen_ai.output.messages": [FIRST_OUTPUT],
+            "gen_ai.output.messages": [FIRST_OUTPUT | {"finish_reason": "tool_call"}],
         },
         {
             **ALWAYS,
@@ -186,9 +195,7 @@ def test_the_standard_variable_says_where_content_goes(
         say(client)
     said = {
         "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Hi."}]}],
-        "gen_ai.output.messages": [
-            {"role": "assistant", "parts": [{"type": "text", "content": "Hello."}]}
-        ],
+        "gen_ai.output.messages": [ANSWER],
     }
     assert content(recording) == [said if on_spans else {}]
     found = [one.log_record for one in exporter.get_finished_logs()]
@@ -229,6 +236,7 @@ def test_a_stream_is_recorded_as_far_as_it_came(how: str, monkeypatch: pytest.Mo
     (message,) = told["gen_ai.output.messages"]
     said = [part["content"] for part in message["parts"]]
     assert said == (["One."] if how == "abandoned" else ["One.", "Two."])
+    assert message["finish_reason"] == ("" if how == "abandoned" else "stop")
 
 
 def test_without_digests_an_image_is_told_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -932,7 +932,7 @@ def test_no_request_is_too_strange(bodies: list[dict[str, Any]]) -> None:
         evidence.answered(span, told, blocks, conversations)
         said = content.asked(blocks)
         assert said is not None
-        content.answered(said, output_blocks(body))
+        content.answered(said, output_blocks(body), "stop")
         for value in content.attributes(said, (*REQUEST, "gen_ai.output.messages")).values():
             assert value is True or json.loads(str(value).encode())
     assert repr(bodies) == before

@@ -470,7 +470,10 @@ class ModelCall:
         reply = self._reply
         attributes = reply.attributes(self._native)
         if self._words is not None and self._words.reads_reply and self.span is not None:
-            attributes.update(self._words.answered(self.span, reply.blocks, self._in_full))
+            answered = self._words.answered(
+                self.span, reply.blocks, reply.content.finish_reason, self._in_full
+            )
+            attributes.update(answered)
         attributes.update(reply.pace_attributes(self._start()))
         if self._attempts is None:
             attributes.update(self._connected())

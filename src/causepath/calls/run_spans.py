@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from causepath.calls.open_runs import OpenRuns
     from causepath.calls.possible_calls import PossibleCalls
     from causepath.calls.tracing import Tracing
+    from causepath.content.call_words import Words
     from causepath.otel.endings import Ending
     from causepath.otel.metrics import Metrics
     from causepath.otel.span_access import Key
@@ -59,12 +60,14 @@ class RunSpans:
         tracing: Tracing,
         runs: OpenRuns,
         possible: PossibleCalls,
+        words: Words,
         metrics: Metrics,
         chains: Chains,
     ) -> None:
         self._tracing = tracing
         self._runs = runs
         self._possible = possible
+        self._words = words
         self._metrics = metrics
         self._chains = chains
         self._failed = FailedRuns()
@@ -122,7 +125,10 @@ class RunSpans:
             self._runs.declared_over(run)
             self._measure(run, end_ns, error)
 
-        return DeclaredRun(span, run.parent, over)
+        operation = DeclaredRun(span, run.parent, over)
+        if self._words.content is not None:
+            operation.explain = self._words.content.reason
+        return operation
 
     # -- inferred runs
 
@@ -353,7 +359,7 @@ class DeclaredRun(Operation):
             return
         super().ended_by(error)
         if self.ending is not None:
-            write_ending(self.span, self.ending)
+            write_ending(self.span, self.ending, self.reason)
 
 
 def _works(run: Run) -> bool:

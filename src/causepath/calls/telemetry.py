@@ -59,6 +59,7 @@ class Telemetry:
             self.tracing,
             self.runs,
             self.possible_calls,
+            self.words,
             self.metrics,
             Chains(self.tracing, self.words),
         )

@@ -105,6 +105,7 @@ class CallWords:
         self,
         span: Span,
         read_blocks: Callable[[], Sequence[Block]],
+        finish_reason: str | None,
         about: Callable[[], Mapping[str, Any]],
     ) -> Mapping[str, Any]:
         """Gives the blocks of the reply, whole or as much of it as has come, as attributes. `about`
@@ -115,17 +116,21 @@ class CallWords:
             evidence, told, conversations = self._evidence, self._told, self._conversations
             if evidence is not None and told is not None and conversations is not None:
                 self._answer.update(evidence.answered(span, told, blocks, conversations))
-            self._answer.update(self._record(span, blocks, about) or {})
+            self._answer.update(self._record(span, blocks, finish_reason, about) or {})
         return self._answer
 
     @harmless(None)
     def _record(
-        self, span: Span, blocks: Sequence[Block], about: Callable[[], Mapping[str, Any]]
+        self,
+        span: Span,
+        blocks: Sequence[Block],
+        finish_reason: str | None,
+        about: Callable[[], Mapping[str, Any]],
     ) -> Mapping[str, Any] | None:
         content, said = self._content, self._said
         if content is None or said is None:
             return None
-        content.answered(said, blocks)
+        content.answered(said, blocks, finish_reason)
         if content.settings.in_events:
             content.emit(said, about(), span)
         if not self._is_recorded:

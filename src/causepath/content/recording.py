@@ -37,7 +37,7 @@ WINDOW_SECONDS = 10
 
 MAX_DEPTH = 100
 MAX_REASON_BYTES = 2_000
-"""Of the words that say why a tool failed."""
+"""Of the words that say why a tool or a run failed."""
 
 MAX_ITEMS = 10_000
 """Of one value that a tool is given or gives back."""
@@ -101,11 +101,17 @@ class Content:
         said.room += of_answer
         return said
 
-    def answered(self, said: Said, blocks: Sequence[Block]) -> None:
-        """Records what it answers, in the room that is left."""
+    def answered(self, said: Said, blocks: Sequence[Block], finish_reason: str | None) -> None:
+        """Records what it answers, in the room that is left.
+
+        The conventions have given up the reason beside a message; pages of before leave the whole
+        answer out where there is none.
+        """
         try:
             with _alone():
                 self._fill(said, semconv.OUTPUT_MESSAGES, blocks)
+            for message in said.values.get(semconv.OUTPUT_MESSAGES, ()):
+                message["finish_reason"] = finish_reason or ""
         finally:
             self._take(-said.room)
 
@@ -235,7 +241,7 @@ class Content:
 
     @harmless(None)
     def reason(self, value: object) -> str | None:
-        """Puts into words why a tool failed: its exception, or a result that says so."""
+        """Puts into words why a tool or a run failed: its exception, or a result that says so."""
         if not self.settings.on_spans:
             return None
         with _alone():
@@ -341,11 +347,13 @@ def _valid(text: str) -> str:
 
 
 def _said_by(error: Exception) -> str:
-    """Gives the words of an exception; none if it has none, as they come from code of others."""
+    """Gives the words of an exception after its type, as Python does: that of a missing key, alone,
+    is nothing but the key. None if it has none, as they come from code of others."""
     try:
-        return str(error)
+        words = str(error)
     except Exception:
         return ""
+    return words and f"{type(error).__name__}: {words}"
 
 
 def _alone() -> Step:

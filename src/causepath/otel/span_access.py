@@ -115,11 +115,12 @@ def is_server(span: Any) -> bool:
     return getattr(span, "kind", None) is SpanKind.SERVER
 
 
-def write_ending(span: Span, ending: Ending) -> None:
-    """Says how what a span measures has ended; of a run, also in the words of a report."""
+def write_ending(span: Span, ending: Ending, reason: str | None = None) -> None:
+    """Says how what a span measures has ended, and for what reason if anybody wants to know; of a
+    run, also in the words of a report."""
     if attributes_of(span).get(semconv.OPERATION) == "invoke_agent":
         span.set_attribute(semconv.RUN_OUTCOME, ending.outcome)
     if ending.is_error:
-        span.set_status(StatusCode.ERROR)
+        span.set_status(StatusCode.ERROR, reason)
         if ending.error_type is not None:
             span.set_attribute(semconv.ERROR_TYPE, ending.error_type)
