@@ -1,5 +1,6 @@
 """The text reports, character for character at 80 columns."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from causepath_analyzer.analyses.summary.summary import summary
 from causepath_analyzer.model import Span, Trace
 from causepath_analyzer.read.tree.build import build
 from causepath_analyzer.report.check_text import check_text
+from causepath_analyzer.report.json import trace_json
 from causepath_analyzer.report.run_text import run_text
 from causepath_analyzer.report.summary_text import summary_text
 from causepath_analyzer.report.waterfall import ASCII, BLOCKS, Marks
@@ -94,6 +96,22 @@ def test_a_cost_says_where_it_comes_from() -> None:
         "  the trace itself says $0.00700 for calls priced here at $0.00625",
         "",
     ]
+
+
+@pytest.mark.parametrize(("tokens", "share"), [(999_000, ">99%"), (99_000, "99%")])
+def test_a_few_tokens_without_a_price_are_not_rounded_away(tokens: int, share: str) -> None:
+    calls = f"""
+        agent a |----------|
+          llm b |--|          tokens={tokens}/50 provider=anthropic model=claude-opus-5
+          llm c    |--|       tokens=950/50 provider=anthropic model=nobody-knows-it
+    """
+    run = explained(drawn(calls, start_ns=1_795_000_000_000_000_000), with_cost=True)
+    assert f"  cost: exact, {share} of the tokens, by" in plain(
+        run_text(run_view(run), BLOCKS, ["t"])
+    )
+    many = summary([brief(run)])
+    assert f"in all, of {share} of the tokens, by" in plain(summary_text(many, BLOCKS, ["t"]))
+    assert json.loads(trace_json(run_view(run)))["priced_share"] < 1
 
 
 def test_many_runs() -> None:

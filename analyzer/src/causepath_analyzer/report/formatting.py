@@ -96,6 +96,12 @@ def percent(share: float) -> str:
     return "<1%" if share > 0 and told == "0%" else told
 
 
+def percent_of_all(share: float) -> str:
+    """ "24%" of what could be all: what lacks a little of that is ">99%"."""
+    told = percent(share)
+    return ">99%" if share < 1 and told == "100%" else told
+
+
 def money(usd: Decimal) -> str:
     """ "$0.214": three significant digits below a dollar, cents above."""
     if usd >= 1:

@@ -24,7 +24,12 @@ from causepath_analyzer.analyses.summary.summary import Summary
 from causepath_analyzer.model import NO_SPAN, Category, Input, MergeReason, Tokens
 from causepath_analyzer.report.cache_json import CacheJson, cache_json
 from causepath_analyzer.report.inputs_json import InputJson, inputs_json
-from causepath_analyzer.report.money_json import MoneyTold, money_told, usd_told
+from causepath_analyzer.report.money_json import (
+    MoneyTold,
+    money_told,
+    priced_share_told,
+    usd_told,
+)
 from causepath_analyzer.report.summary_json import SummaryTold, summary_told
 
 REPORT_SCHEMA: Final = "causepath.report/2"
@@ -428,7 +433,7 @@ def _trace(view: RunView) -> _Trace:
         turns=run.usage.turns,
         tokens=_tokens(run.usage.tokens),
         cost_usd=None if run.cost.usd is None else usd_told(run.cost.usd),
-        priced_share=round(run.cost.share, 4),
+        priced_share=priced_share_told(run.cost.share),
         prices=None if run.cost == NO_COST else _prices(run.cost),
         money=money_told(run),
         findings=[

@@ -60,6 +60,11 @@ class MoneyTold(Struct):
     carried: Sequence[_Carried]
 
 
+def priced_share_told(share: float) -> float:
+    """Rounds the share of tokens that has a price: only all of them are 1."""
+    return 1.0 if share >= 1 else min(round(share, 4), 0.9999)
+
+
 def usd_told(value: Decimal) -> str:
     """Writes US dollars as a decimal string."""
     return f"{value.normalize():f}"

@@ -22,6 +22,7 @@ from causepath_analyzer.report.formatting import (
     moment,
     money,
     percent,
+    percent_of_all,
     saved,
     shell,
     short_id,
@@ -239,7 +240,7 @@ def _prices(cost: Cost) -> list[str]:
     lines = []
     if cost.usd is not None:
         own = f", and {harmless(cost.own)}" if cost.own else ""
-        of = "" if cost.share == 1 else f", {percent(cost.share)} of the tokens"
+        of = "" if cost.share == 1 else f", {percent_of_all(cost.share)} of the tokens"
         lines.append(f"  cost: {cost.basis}{of}, by {table_name()}{own}")
         lines += [f"    {why}" for why in cost.estimates]
     if cost.unpriced:

@@ -21,7 +21,7 @@ from causepath_analyzer.analyses.summary.summary import (
 from causepath_analyzer.analyses.summary.sums import TIERS
 from causepath_analyzer.model import Category
 from causepath_analyzer.report.cache_json import CacheJson, cache_json
-from causepath_analyzer.report.money_json import usd_told
+from causepath_analyzer.report.money_json import priced_share_told, usd_told
 
 
 class _By(Struct):
@@ -219,7 +219,7 @@ def _group(one: Group) -> _Group:
         ],
         cost_usd=_usd(one.cost_usd),
         at_least=one.is_lower_bound,
-        priced_share=round(one.priced_share, 4),
+        priced_share=priced_share_told(one.priced_share),
         tokens=one.tokens,
         cache_share=_share(one.cache_share),
     )

@@ -24,6 +24,7 @@ from causepath_analyzer.report.formatting import (
     moment,
     money,
     percent,
+    percent_of_all,
     saved,
     shell,
     short_id,
@@ -89,7 +90,8 @@ def _headline(summary: Summary) -> list[Text]:
     if first and last:
         lines.append(Text(f"began {first} to {last}", style="note"))
     if summary.cost_usd is not None:
-        of = "" if summary.is_priced else f" of {percent(summary.priced_share)} of the tokens,"
+        share = percent_of_all(summary.priced_share)
+        of = "" if summary.is_priced else f" of {share} of the tokens,"
         whole = money(summary.cost_usd)
         lines.append(Text(f"{whole} in all,{of} by {table_name()}", style="note"))
     if summary.failed:
