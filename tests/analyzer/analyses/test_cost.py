@@ -320,6 +320,29 @@ def test_providers_of_the_table_are_known(provider: str) -> None:
     assert (cost_usd([one], [AT]) or 0) > 0
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "expected"),
+    [
+        ("gcp.gemini", "models/gemini-2.5-flash", "0.0028"),
+        (None, "models/gemini-2.5-flash", "0.0028"),
+        ("pydantic_ai", "openai:gpt-4o", "0.0125"),
+        (None, "anthropic:claude-sonnet-4-5", "0.018"),
+        ("openrouter", "openrouter/anthropic/claude-opus-5", "0.03"),
+        ("openrouter", "anthropic/claude-opus-5", "0.03"),
+        # The SDK of Anthropic on Bedrock, of which others say that it talks to Anthropic.
+        ("anthropic", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "0.0198"),
+        ("anthropic", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", "0.018"),
+        ("ollama", "llama3.2:3b", None),
+        (None, "nobody:gpt-4o-of-ours", None),
+    ],
+)
+def test_names_with_something_before_them_are_understood(
+    provider: str | None, model: str, expected: str | None
+) -> None:
+    one = ModelCall(model=model, provider=provider, tokens=Tokens(1_000, 1_000))
+    assert cost_usd([one], [AT]) == (None if expected is None else Decimal(expected))
+
+
 LLAMA = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
 
 

@@ -5,6 +5,7 @@ is imported when a cost is first asked for: that takes a tenth of a second. Cont
 the traces.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -422,12 +423,19 @@ def _found(model: str, provider: str | None) -> tuple[str, str | None] | None:
     said = provider and _PROVIDERS.get(provider, provider)
     known = find_provider_by_id(snapshot.providers, said) if said else None
     tries: list[tuple[str, str | None]] = [(model, None if known is None else known.id)]
-    owner, slash, rest = model.partition("/")
-    if slash and (known is None or known.id != "openrouter"):
-        # A gateway writes who serves before the name.
+    for mark in "/:":
+        owner, marked, rest = model.partition(mark)
+        if not marked:
+            continue
+        # A gateway or framework writes who serves before the name; OpenRouter's own names have
+        # the maker there.
         before = find_provider_by_id(snapshot.providers, _PROVIDERS.get(owner, owner))
-        if before is not None:
+        if before is not None and (known is None or known.id != "openrouter" or before is known):
             tries.append((rest, before.id))
+        elif owner == _GOOGLES:
+            tries.append((rest, None if known is None else known.id))
+    if _BEDROCKS.match(model):
+        tries.append((model, "aws"))
     for reference, identity in tries:
         try:
             snapshot.find_provider_model(reference, None, identity, None)
@@ -435,6 +443,12 @@ def _found(model: str, provider: str | None) -> tuple[str, str | None] | None:
             continue
         return reference, identity
     return None
+
+
+_GOOGLES: Final = "models"
+"""Stands before the names of Google's models in its own API."""
+_BEDROCKS: Final = re.compile(r"(?:[a-z]{2,6}\.)?(?:anthropic|amazon|meta|mistral|cohere)\.")
+"""Begins the names of Bedrock alone, whoever the SDK says that it talks to."""
 
 
 def _listed(
