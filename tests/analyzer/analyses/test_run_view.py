@@ -97,6 +97,9 @@ def test_facts_about_a_run() -> None:
         "together_share": None,
         "apart_ns": None,
         "then_ns": 19 * UNIT,
+        "together_usd": None,
+        "together_usd_share": None,
+        "apart_usd": None,
         "why_none": None,
         "next": "finding",
     }
@@ -124,6 +127,9 @@ def test_facts_about_a_run_that_shows_little() -> None:
         "together_share": None,
         "apart_ns": None,
         "then_ns": 9 * UNIT,
+        "together_usd": None,
+        "together_usd_share": None,
+        "apart_usd": None,
         "why_none": "no_calls",
         "next": "doctor",
     }

@@ -140,9 +140,11 @@ def test_report() -> None:
                         "of them waiting for one connection, lock or rate",
                         "at_most": False,
                         "cache": None,
+                        "overlaps": [],
                     }
                 ],
                 "together_ns": 300 * MS,
+                "together_usd": None,
                 "health": {
                     "spans": 4,
                     "merged": 0,

@@ -35,6 +35,9 @@ class Run(Struct, frozen=True):
     findings: tuple[Finding, ...]
     together_ns: int
     """What all findings save in one replay; no sum of what each saves alone."""
+    together_usd: Decimal | None
+    """The money that all findings save, no dollar of it twice; ``None`` if none is known to save
+    any."""
     faults: tuple[Fault, ...]
     """Rules that failed, whose findings are missing."""
     cost: Cost
@@ -85,6 +88,7 @@ def explained(
         usage=facts.usage,
         findings=found.findings,
         together_ns=found.together_ns,
+        together_usd=found.together_usd,
         faults=found.faults,
         cost=facts.cost if with_cost else NO_COST,
         health=_health(trace.health, facts.usage, facts.path, found.faults),

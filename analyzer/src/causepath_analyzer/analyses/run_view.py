@@ -1,6 +1,7 @@
 """What reports say of one run, worked out: the terminal, JSON and pages only arrange it."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -83,6 +84,12 @@ class RunView(Struct, frozen=True):
     """The sum of what findings save alone, where it is more: they save some of the same time."""
     then_ns: int
     """The wall without what all findings save together."""
+    together_usd: Decimal | None
+    """The money that all findings save together, if several save some."""
+    together_usd_share: float | None
+    """The part of the cost that this is, if all of it is known."""
+    apart_usd: Decimal | None
+    """The sum of what findings save alone, where it is more."""
     why_none: WhyNone | None
     """Why there is no finding; ``None`` if there is one."""
     lacking: tuple[str, ...]
@@ -96,6 +103,8 @@ def run_view(run: Run, most_rows: int | None = MOST_ROWS) -> RunView:
     root = spans[trace.main_root]
     wall_ns = max(1, trace.wall_ns)
     left_open = [span.name for span in spans if span.left_open]
+    paid = sum(bool(finding.saving.usd) for finding in run.findings)
+    together_usd = run.together_usd if paid > 1 else None
     timed = sum(finding.share is not None for finding in run.findings)
     return RunView(
         run=run,
@@ -118,6 +127,9 @@ def run_view(run: Run, most_rows: int | None = MOST_ROWS) -> RunView:
         together_share=run.together_ns / wall_ns if timed > 1 else None,
         apart_ns=_apart_ns(run),
         then_ns=trace.wall_ns - run.together_ns,
+        together_usd=together_usd,
+        together_usd_share=_of_cost(run, together_usd),
+        apart_usd=_apart_usd(run),
         why_none=None if run.findings else _why_none(run),
         lacking=lacking(trace, run.usage),
         next=_next(run),
@@ -182,6 +194,19 @@ def _alone(run: Run) -> Long | None:
 def _apart_ns(run: Run) -> int | None:
     apart_ns = sum(finding.saving.ns or 0 for finding in run.findings)
     return apart_ns if (apart_ns - run.together_ns) * 100 > run.trace.wall_ns else None
+
+
+def _apart_usd(run: Run) -> Decimal | None:
+    known = [finding.saving.usd for finding in run.findings]
+    apart_usd = sum((usd for usd in known if usd is not None and usd > 0), Decimal(0))
+    together_usd = run.together_usd or Decimal(0)
+    return apart_usd if (apart_usd - together_usd) * 100 > together_usd else None
+
+
+def _of_cost(run: Run, usd: Decimal | None) -> float | None:
+    if usd is None or not run.cost.is_whole or not run.cost.usd:
+        return None
+    return float(usd / run.cost.usd)
 
 
 def _called(trace: Trace, span: int) -> str:

@@ -73,6 +73,8 @@ class _Finding(Struct):
     at_most: bool
     """The saving is an upper bound: the trace speaks against all of it."""
     cache: CacheJson | None
+    overlaps: Sequence[str]
+    """The codes of other findings that save some of the same."""
 
 
 class _Health(Struct):
@@ -161,6 +163,7 @@ class _Trace(Struct):
     money: MoneyTold | None
     findings: list[_Finding]
     together_ns: int
+    together_usd: str | None
     health: _Health
     lacking: Sequence[str]
     joined: Sequence[str]
@@ -453,10 +456,12 @@ def _trace(view: RunView) -> _Trace:
                 refuted_by=finding.refuted_by,
                 at_most=finding.at_most,
                 cache=None if finding.cache is None else cache_json(finding.cache),
+                overlaps=finding.overlaps,
             )
             for finding in run.findings
         ],
         together_ns=run.together_ns,
+        together_usd=None if run.together_usd is None else usd_told(run.together_usd),
         health=_Health(
             spans=health.spans,
             merged=health.merged,

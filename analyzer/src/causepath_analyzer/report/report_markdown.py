@@ -82,6 +82,7 @@ def _finding(number: int, shown: Shown, view: RunView, paths: Sequence[str]) -> 
         "Saves": _saves(finding, view.run.trace.wall_ns),
         "Calls": ", ".join(names) + (f" and {more:,} more" if more else ""),
         "Where": "" if finding.where is None else code(near(finding.where)[-_PROSE:]),
+        "Also in": ", ".join(finding.overlaps) + (", some of it" if finding.overlaps else ""),
         "Why": _prose(finding.why),
         "Change": _prose(finding.fix),
         "Not so if": _prose(finding.refuted_by),
@@ -92,6 +93,19 @@ def _finding(number: int, shown: Shown, view: RunView, paths: Sequence[str]) -> 
 
 
 def _together(view: RunView) -> list[str]:
+    return [*_in_time(view), *_in_money(view)]
+
+
+def _in_money(view: RunView) -> list[str]:
+    if view.together_usd is None:
+        return []
+    apart = "" if view.apart_usd is None else f", not {money(view.apart_usd)}"
+    part = view.together_usd_share
+    share = "" if part is None else f" ({percent(part)} of the cost)"
+    return [f"**All together** save {money(view.together_usd)}{share}{apart}.", ""]
+
+
+def _in_time(view: RunView) -> list[str]:
     if view.together_share is None:
         return []
     wall_ns, together_ns = view.run.trace.wall_ns, view.run.together_ns

@@ -294,6 +294,12 @@ def _opportunities(view: RunView, marks: Marks) -> list[Text]:
         saves = alike(view.run.together_ns, wall_ns)
         share = percent(view.together_share)
         lines.append(Text(f"{what}{saves:>8}{share:>8}  -> {duration(view.then_ns)}"))
+    if view.together_usd is not None:
+        apart = "" if view.apart_usd is None else f", not {money(view.apart_usd)}"
+        what = fitted(f"  all together, in money{apart}", room)
+        part = view.together_usd_share
+        share = "" if part is None else f"{percent(part):>8}  of the cost"
+        lines.append(Text(f"{what}{money(view.together_usd):>8}{share}"))
     return lines
 
 
@@ -316,6 +322,8 @@ def _opportunity(shown: Shown, number: int, room: int, wall_ns: int, marks: Mark
         line.append(f", {money(finding.saving.usd)}")
     names = ", ".join(harmless(name, ascii_only=marks.ascii_only) for name in shown.names)
     detail = fitted(f"        {names}", min(marks.width, 8 + cell_len(names)))
+    if finding.overlaps:
+        detail = f"{detail.rstrip()}; some of it is saved by {', '.join(finding.overlaps)}, too"
     if finding.where is not None:
         place = harmless(finding.where, ascii_only=marks.ascii_only)
         detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prompt_caches import counted
@@ -20,7 +21,14 @@ from causepath_analyzer.analyses.findings.prompt_parts import (
     saved_without,
     sooner_without,
 )
-from causepath_analyzer.analyses.findings.rule import Candidate, Evidence, Rule, Saving, added
+from causepath_analyzer.analyses.findings.rule import (
+    Candidate,
+    Claim,
+    Evidence,
+    Rule,
+    Saving,
+    added,
+)
 from causepath_analyzer.analyses.money.carried import carried, first_token_lines
 from causepath_analyzer.analyses.proof.independence import where_of
 from causepath_analyzer.analyses.replay.change import SmallerPrompts
@@ -74,10 +82,12 @@ def carried_results(facts: Facts) -> Iterator[Candidate]:
     }
     lines = first_token_lines(facts) if much else {}
     for (name, _), results in much.items():
-        standing = _standing(facts, results) if lines else {}
+        standing = _standing(facts, results)
         for one in results:
             parts = one.parts or standing.get((one.first, one.block), ())
-            yield _candidate(facts, name, one, sooner_without(facts, parts, lines))
+            claims = _claims(facts, one.saving, parts)
+            said = replace(one, saving=replace(one.saving, claims=claims))
+            yield _candidate(facts, name, said, sooner_without(facts, parts, lines))
 
 
 def _by_digests(facts: Facts) -> Iterator[_Result]:
@@ -108,6 +118,13 @@ def _by_digests(facts: Facts) -> Iterator[_Result]:
             "proved",
             _block(facts, one.first, one.size, digest),
         )
+
+
+def _claims(facts: Facts, saving: Saving, parts: Sequence[Part]) -> tuple[Claim, ...]:
+    """Says where the money of `saving` would be saved: the parts are known to the token, and what
+    they cost by the byte."""
+    claims = saved_without(facts, parts).claims if saving.usd is not None else ()
+    return tuple(replace(one, usd=saving.usd) for one in claims)
 
 
 def _block(facts: Facts, call: int, size: int, digest: int | None) -> Block | None:

@@ -14,7 +14,14 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import is_worth_paying
-from causepath_analyzer.analyses.findings.rule import UNKNOWN, Candidate, Rule, Saving, seconds
+from causepath_analyzer.analyses.findings.rule import (
+    UNKNOWN,
+    Candidate,
+    Claim,
+    Rule,
+    Saving,
+    seconds,
+)
 from causepath_analyzer.analyses.path.cost import cost_of
 from causepath_analyzer.analyses.proof.compared_models import Done, Sample, Steps, named, steps
 from causepath_analyzer.analyses.proof.independence import where_of
@@ -127,7 +134,8 @@ def _paid(
     before, after = (cost_of(some, started, facts.prices) for some in (now, then))
     if not (before.is_whole and after.is_whole) or not before.usd or after.usd is None:
         return UNKNOWN, None
-    saving = Saving(usd=before.usd - after.usd)
+    usd = before.usd - after.usd
+    saving = Saving(usd=usd, claims=(Claim("model", usd, dict(zip(calls, then, strict=True))),))
     return saving if is_worth_paying(facts, saving) else UNKNOWN, float(after.usd / before.usd)
 
 

@@ -4,6 +4,7 @@ A rule that raises costs only itself: it is a fault, and the others go on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Final
 
@@ -11,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
+from causepath_analyzer.analyses.findings.claims import saved_together
 from causepath_analyzer.analyses.findings.rule import (
     Candidate,
     Finding,
@@ -44,10 +46,11 @@ class Candidates(Struct, frozen=True):
 
 class Opportunities(Struct, frozen=True):
     """``findings`` with the largest saving first, each alone; ``together_ns`` is what all of them
-    save in one replay, which is no sum."""
+    save in one replay, and ``together_usd`` in money: neither is a sum."""
 
     findings: tuple[Finding, ...] = ()
     together_ns: int = 0
+    together_usd: Decimal | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -76,7 +79,7 @@ def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
     found = candidates(facts, asked)
     faults = {fault.code: fault for fault in found.faults}
     replay = _Replay(facts)
-    findings: list[tuple[Finding, Sequence[Change]]] = []
+    findings: list[_Found] = []
     for rule in asked:
         for group in _grouped(found.by_code.get(rule.code, ())):
             changes = [one.change for one in group if one.change is not None]
@@ -86,15 +89,42 @@ def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
                 faults.setdefault(rule.code, _fault(rule.code, error))
                 continue
             if saving is not None:
-                findings.append((_finding(rule, group, saving, facts.trace.wall_ns), changes))
-    findings.sort(key=lambda pair: largest_first(pair[0].saving))
+                finding = _finding(rule, group, saving, facts.trace.wall_ns)
+                findings.append(_Found(finding, changes, saving))
+    findings.sort(key=lambda one: largest_first(one.saving))
     together_ns = replay.together_ns(findings)
     if isinstance(together_ns, Fault):
         faults[together_ns.code] = together_ns
-        together_ns = findings[0][0].saving.ns or 0
+        together_ns = findings[0].saving.ns or 0
+    together = saved_together(facts, [one.saving for one in findings])
     return Opportunities(
-        tuple(finding for finding, _ in findings), together_ns, tuple(faults.values())
+        tuple(_overlapping(findings, together.pairs)),
+        together_ns,
+        together.usd,
+        tuple(faults.values()),
     )
+
+
+class _Found(Struct, frozen=True):
+    """A finding, with the ``changes`` that a replay makes for it and the claims of its
+    ``saving``."""
+
+    finding: Finding
+    changes: Sequence[Change]
+    saving: Saving
+
+
+def _overlapping(found: Sequence[_Found], pairs: Iterable[tuple[int, int]]) -> Iterable[Finding]:
+    """Says of each finding which others save some of the same: of `pairs` the same money."""
+    codes: dict[int, dict[str, None]] = {}
+    for first, second in pairs:
+        codes.setdefault(first, {})[found[second].finding.code] = None
+        codes.setdefault(second, {})[found[first].finding.code] = None
+    for n, one in enumerate(found):
+        if n in codes:
+            yield replace(one.finding, overlaps=tuple(sorted(codes[n])))
+        else:
+            yield one.finding
 
 
 class _Replay:
@@ -113,15 +143,15 @@ class _Replay:
             change.apply(editing)
         return self.facts.trace.wall_ns - replayed(self._plan, editing.done()).wall_ns
 
-    def together_ns(self, findings: Sequence[tuple[Finding, Sequence[Change]]]) -> int | Fault:
+    def together_ns(self, findings: "Sequence[_Found]") -> int | Fault:
         """Replays the changes of all `findings` at once."""
-        changing = [(finding, changes) for finding, changes in findings if changes]
+        changing = [one for one in findings if one.changes]
         if len(changing) < 2:
-            return sum(finding.saving.ns or 0 for finding, _ in changing)
+            return sum(one.saving.ns or 0 for one in changing)
         try:
-            return self.saves_ns(change for _, changes in changing for change in changes)
+            return self.saves_ns(change for one in changing for change in one.changes)
         except Exception as error:
-            codes = dict.fromkeys(finding.code for finding, _ in changing)
+            codes = dict.fromkeys(one.finding.code for one in changing)
             return _fault(" with ".join(codes), error)
 
 
@@ -180,7 +210,7 @@ def _finding(rule: Rule, group: Sequence[Candidate], saving: Saving, wall_ns: in
         code=rule.code,
         title=first.title if times == 1 else f"{first.plural}, {times} times",
         spans=tuple(span for one in group for span in one.spans),
-        saving=saving,
+        saving=replace(saving, claims=()),
         share=None if saving.ns is None or not wall_ns else saving.ns / wall_ns,
         evidence=first.evidence,
         why=first.why if times == 1 else f"This happens {times} times. The first time: {first.why}",

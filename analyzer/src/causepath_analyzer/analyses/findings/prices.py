@@ -6,7 +6,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
-from causepath_analyzer.analyses.findings.rule import Saving
+from causepath_analyzer.analyses.findings.rule import Claim, Saving, Way
 from causepath_analyzer.analyses.path.cost import cost_of
 from causepath_analyzer.model import NO_SPAN, Tokens
 
@@ -26,7 +26,11 @@ def spent(facts: Facts, spans: Sequence[int]) -> Saving:
         return Saving()
     cost = cost_of(known, [trace.spans[i].start_ns for i in calls], facts.prices)
     tokens = sum(call.tokens.input + call.tokens.output for call in known if call.tokens)
-    return Saving(usd=cost.usd if cost.is_whole else None, tokens=tokens)
+    if cost.usd is None or not cost.is_whole:
+        return Saving(tokens=tokens)
+    return Saving(
+        usd=cost.usd, tokens=tokens, claims=(Claim("call", cost.usd, dict.fromkeys(calls)),)
+    )
 
 
 def spent_in_vain(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -> Saving:
@@ -42,7 +46,10 @@ def spent_in_vain(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -
     if not more:
         return own
     dearer = cheaper(facts, more).usd
-    return replace(own, usd=None if dearer is None else max(Decimal(0), own.usd + dearer))
+    if dearer is None:
+        return Saving(tokens=own.tokens)
+    usd = max(Decimal(0), own.usd + dearer)
+    return replace(own, usd=usd, claims=tuple(replace(one, usd=usd) for one in own.claims))
 
 
 def _uncached(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -> dict[int, Tokens]:
@@ -73,7 +80,7 @@ def _uncached(facts: Facts, spans: Sequence[int], then: Mapping[int, int]) -> di
     return found
 
 
-def cheaper(facts: Facts, then: Mapping[int, Tokens]) -> Saving:
+def cheaper(facts: Facts, then: Mapping[int, Tokens], way: Way = "bill") -> Saving:
     """Works out what is saved if calls are billed for the tokens `then`; unknown without prices."""
     trace = facts.trace
     now, after, started_ns = [], [], []
@@ -87,7 +94,8 @@ def cheaper(facts: Facts, then: Mapping[int, Tokens]) -> Saving:
     before, later = (cost_of(calls, started_ns, facts.prices) for calls in (now, after))
     if before.usd is None or later.usd is None or not (before.is_whole and later.is_whole):
         return Saving()
-    return Saving(usd=before.usd - later.usd)
+    usd = before.usd - later.usd
+    return Saving(usd=usd, claims=(Claim(way, usd, dict(zip(then, after, strict=True))),))
 
 
 def is_worth_paying(facts: Facts, saving: Saving) -> bool:

@@ -10,10 +10,11 @@ A prompt is cached from its beginning, so that where a part stands says what was
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import cheaper
-from causepath_analyzer.analyses.findings.rule import Saving
+from causepath_analyzer.analyses.findings.rule import UNKNOWN, Saving
 from causepath_analyzer.analyses.path.critical_path import first_token_ns
 from causepath_analyzer.analyses.replay.change import Lighter, SmallerPrompts
 from causepath_analyzer.analyses.replay.edits import without
@@ -53,8 +54,8 @@ def saved_without(facts: Facts, parts: Sequence[Part]) -> Saving:
         if call is not None and call.tokens is not None:
             left = then.get(part.call, call.tokens)
             then[part.call] = without(left, billed(facts, part))
-    usd = cheaper(facts, then).usd if then else None
-    return Saving(usd=usd, tokens=sum(part.end - part.start for part in parts))
+    tokens = sum(part.end - part.start for part in parts)
+    return replace(cheaper(facts, then, "part") if then else UNKNOWN, tokens=tokens)
 
 
 def sooner_without(

@@ -3,7 +3,7 @@
 A rule is a file of its own, ``cpNNN_name.py``, with one `Rule` called ``RULE``; `rules` lists them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -12,16 +12,34 @@ from msgspec import Struct
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.proof.over_runs import CacheTrial
 from causepath_analyzer.analyses.replay.change import Change
+from causepath_analyzer.model import ModelCall
 
 Evidence = Literal["proved", "likely"]
 
 
+Way = Literal["call", "part", "bill", "model"]
+"""How money is saved: a call is not made, a part of its prompt not sent, what it is given billed in
+another way (read from a cache), or another model asked."""
+
+
+class Claim(Struct, frozen=True):
+    """A claim on ``usd``: which calls would ``then`` be billed how, or not at all (``None``)."""
+
+    way: Way
+    usd: Decimal
+    then: Mapping[int, ModelCall | None]
+
+
 class Saving(Struct, frozen=True):
-    """Wall time, money and tokens that a run would do without; each is ``None`` if not known."""
+    """Wall time, money and tokens that a run would do without; each is ``None`` if not known.
+
+    ``claims`` say where the money would be saved, as several findings may save the same.
+    """
 
     ns: int | None = None
     usd: Decimal | None = None
     tokens: int | None = None
+    claims: tuple[Claim, ...] = ()
 
 
 UNKNOWN: Final = Saving()
@@ -37,6 +55,7 @@ def added(savings: Iterable[Saving]) -> Saving:
         sum(ns) if ns else None,
         sum(usd, Decimal(0)) if usd else None,
         sum(tokens) if tokens else None,
+        tuple(claim for one in every for claim in one.claims),
     )
 
 
@@ -78,7 +97,7 @@ class Finding(Struct, frozen=True):
     ``at_most`` no more than an upper bound of it, as the trace speaks against all of it. ``share``
     is that saving as a part of the wall. ``times`` is how often the run gives the same opportunity,
     which one change of the code would take. If it was ``replayed``, so it can be with other
-    changes. The rest is as in `Candidate`.
+    changes. Those of the codes ``overlaps`` save some of the same. The rest is as in `Candidate`.
     """
 
     code: str
@@ -95,6 +114,7 @@ class Finding(Struct, frozen=True):
     at_most: bool = False
     replayed: bool = True
     cache: CacheTrial | None = None
+    overlaps: tuple[str, ...] = ()
 
 
 SILENT_BELOW_NS: Final = 50_000_000
