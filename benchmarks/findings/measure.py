@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.findings.cache_breaks import measure as cache_breaks
 from benchmarks.findings.cases import CASES, Case
 from benchmarks.findings.over_runs import measure as over_runs
 from benchmarks.findings.shares import share
@@ -98,7 +99,8 @@ def _run(case: Case, sdk: str, client: Any, awaited: Any) -> str:
 def measured(names: Iterable[str]) -> list[Outcome]:
     """Tells what is found in each of the cases `names`, with content off and on."""
     wanted = list(names)
-    return [one for content in (False, True) for one in _measured(wanted, content=content)]
+    contents = (False, True) if wanted else ()
+    return [one for content in contents for one in _measured(wanted, content=content)]
 
 
 def _measured(names: Sequence[str], *, content: bool) -> list[Outcome]:
@@ -196,18 +198,26 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/findings.md")
     options = parser.parse_args(argv)
     runs, folders = labelled(), over_runs.labelled()
-    wanted = options.cases or [*runs, *folders]
+    wanted = options.cases or [*runs, *folders, *cache_breaks.BREAKS]
     outcomes = measured(name for name in wanted if name in runs)
     together = over_runs.measured(name for name in wanted if name in folders)
-    lines, more = table(outcomes), over_runs.table(together)
-    with contextlib.suppress(BrokenPipeError):
-        print("\n".join([*lines, "", *more]))
-    if options.docs:
-        put_between(PAGE, START, END, lines)
-        put_between(PAGE, over_runs.START, over_runs.END, more)
+    broken = cache_breaks.measured(name for name in wanted if name in cache_breaks.BREAKS)
+    tables = []
+    if outcomes:
+        tables.append((START, END, table(outcomes)))
+    if together:
+        tables.append((over_runs.START, over_runs.END, over_runs.table(together)))
+    if broken:
+        tables.append((cache_breaks.START, cache_breaks.END, cache_breaks.table(broken)))
+    for start, end, lines in tables:
+        with contextlib.suppress(BrokenPipeError):
+            print("\n".join([*lines, ""]))
+        if options.docs:
+            put_between(PAGE, start, end, lines)
     codes = {code for one in outcomes for code in (*one.case.present, *one.found)}
     both = counted(outcomes, codes), over_runs.counted(together)
-    return 0 if all(_is_right(*counts) for counts in both) else 1
+    is_right = all(_is_right(*counts) for counts in both)
+    return 0 if is_right and cache_breaks.is_right(broken) else 1
 
 
 def _is_right(hits: int, wrong: int, present: int) -> bool:

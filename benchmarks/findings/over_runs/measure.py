@@ -180,7 +180,8 @@ def moved(span: dict[str, Any], by_ns: int) -> None:
 def measured(names: Iterable[str]) -> list[Outcome]:
     """Tells what the runs of the folders `names` show together, with content off and on."""
     wanted = list(names)
-    return [one for content in (False, True) for one in _measured(wanted, content=content)]
+    contents = (False, True) if wanted else ()
+    return [one for content in contents for one in _measured(wanted, content=content)]
 
 
 def _measured(names: Sequence[str], *, content: bool) -> Iterator[Outcome]:

@@ -58,6 +58,9 @@ ANOTHER_SYSTEM_PROMPT = """
     two="tokens=20000/9/10000 blocks=3@one+c>d",
     three="tokens=30000/9 blocks=system/text/s2,x,assistant/text/b,c,assistant/text/d,e>f",
 )
+SWITCHED = BROKEN.replace("1@two+system/text/system2,x,b,c,d,e", "6@two+e").replace(
+    f"|---|              {MODEL}", f"|---|              {MODEL.replace('opus-4-8', 'haiku-4-5')}"
+)
 # As billed: 60,000 x 5 = 0.30; cached: 30,000 written = 0.1875, 30,000 read = 0.015.
 UNCACHED_USD = Decimal("0.0975")
 
@@ -185,9 +188,11 @@ def test_stable_prompts(drawing: str, expected: list[tuple[str, str, Decimal]]) 
         ),
         pytest.param(BROKEN.replace(" blocks=", " links="), [], id="without digests"),
         pytest.param(
-            BROKEN.replace("tokens=30000/9/0/30000", "tokens=12000/9/0/12000"),
+            BROKEN.replace("tokens=30000/9/0/30000", "tokens=12000/9/0/12000").replace(
+                "system2,x,b,c,d,e", "system2,summary,e"
+            ),
             [],
-            id="compacted: it became shorter",
+            id="compacted: a summary took the place of what was said",
         ),
         pytest.param(
             BROKEN.replace("tokens=30000/9/0/30000", "tokens=30000/9/19500/10500"),
@@ -211,6 +216,54 @@ def test_stable_prompts(drawing: str, expected: list[tuple[str, str, Decimal]]) 
             ),
             [],
             id="the same blocks, which the emitter had forgotten",
+        ),
+        pytest.param(
+            ANOTHER_TOOL_FIRST.replace("tools/tool/t2,tools/tool/t1,x", "tools/tool/t1,x").replace(
+                "20000/9/0/20000", "9800/9/0/9800"
+            ),
+            # 9,800 of it could have been read: 9,800 x 5.75 a million.
+            [("keep the tools as they were (cache broken)", "proved", Decimal("0.05635"))],
+            id="a tool less, so that the prompt is shorter",
+        ),
+        pytest.param(
+            BROKEN.replace("system/text/system1,x", "system/text/system1,system/text/s2,x")
+            .replace("4@one", "5@one")
+            .replace("1@two+system/text/system2,x", "2@two+x"),
+            [("keep the system prompt (cache broken)", "proved", Decimal("0.115"))],
+            id="a part of the system prompt less: the next block is a message",
+        ),
+        pytest.param(
+            BROKEN.replace("1@two+system/text/system2,x,b,c,d,e", "2@two+c,d,e").replace(
+                "30000/9/0/30000", "18000/9/0/18000"
+            ),
+            # 18,000 x 5.75 a million.
+            [("append, change no message (cache broken)", "proved", Decimal("0.1035"))],
+            id="a window that slides",
+        ),
+        pytest.param(
+            BROKEN.replace(
+                "1@two+system/text/system2,x,b,c,d,e",
+                f"6@two+{','.join(f'e{n}' for n in range(21))}",
+            ),
+            [("set a breakpoint every 20 blocks (cache)", "likely", Decimal("0.115"))],
+            id="more blocks at once than the look-back has",
+        ),
+        pytest.param(
+            SWITCHED,
+            # 30,000 written at 1.25, but 20,000 read at 0.50 and 10,000 written at 6.25: 0.035 less
+            [],
+            id="a cheaper model, and cheaper as well",
+        ),
+        pytest.param(
+            SWITCHED.replace("30000/9/0/30000", "22000/9/0/22000"),
+            # 22,000 written at 1.25 are 0.0275; 20,000 read at 0.50 and 2,000 at 6.25 are 0.0225.
+            [("stay with one model (cache broken)", "proved", Decimal("0.00482"))],
+            id="a cheaper model, and dearer as nothing was cached",
+        ),
+        pytest.param(
+            SWITCHED.replace("30000/9/0/30000", "22000/9/0/22000").replace("6@two+e", "2@two+y,e"),
+            [],
+            id="another model that is asked something else",
         ),
         pytest.param(
             ANOTHER_SYSTEM_PROMPT,
@@ -244,6 +297,7 @@ def test_broken_caches(drawing: str, expected: list[tuple[str, str, Decimal]]) -
         ("tools_changed", "keep the tools as they were (cache broken)"),
         ("system_changed", "keep the system prompt (cache broken)"),
         ("messages_changed", "append, change no message (cache broken)"),
+        ("reasoning_effort_changed", "keep the parameters (cache broken)"),
         ("unavailable", None),
         (None, None),
     ],
@@ -258,4 +312,4 @@ def test_the_word_of_the_provider_goes_first(said: str | None, title: str | None
     ]
     found = found_in(replace(trace, spans=tuple(spans)), "CP202")
     assert [(one.title, one.evidence) for one in found] == ([(title, "proved")] if title else [])
-    assert all(one.why.endswith("as the provider says.") for one in found)
+    assert all(one.why.endswith(f"as the provider says ({said}).") for one in found)

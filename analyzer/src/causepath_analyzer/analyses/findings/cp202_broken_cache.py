@@ -23,8 +23,10 @@ from causepath_analyzer.analyses.findings.prompt_caches import (
     cause_of,
     counted,
     following,
+    switched,
 )
-from causepath_analyzer.analyses.findings.rule import Candidate, Rule, seconds
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule, Saving, seconds
+from causepath_analyzer.analyses.path.cost import cost_of
 from causepath_analyzer.analyses.proof.independence import where_of
 from causepath_analyzer.model import Tokens
 
@@ -38,11 +40,20 @@ _TITLES: Final[dict[Cause, str]] = {
     "tools": "keep the tools as they were (cache broken)",
     "system": "keep the system prompt (cache broken)",
     "messages": "append, change no message (cache broken)",
+    "look-back": "set a breakpoint every 20 blocks (cache)",
+    "model": "stay with one model (cache broken)",
+    "parameters": "keep the parameters (cache broken)",
 }
 _WHY: Final[dict[Cause, str]] = {
     "tools": "its tools are not those of the call before",
     "system": "its system prompt is not that of the call before",
     "messages": "one of its earlier messages is not as it was",
+    "look-back": (
+        "nothing has changed, but more than 20 blocks were added at once, and the cache is looked "
+        "up no further back from a breakpoint"
+    ),
+    "model": "it went to another model, which has a cache of its own",
+    "parameters": "a parameter is another one that caches are kept apart by",
 }
 _FIXES: Final[dict[Cause, str]] = {
     "lifetime": (
@@ -61,6 +72,18 @@ _FIXES: Final[dict[Cause, str]] = {
         "Append to the conversation only; where it has to be cut, cut much and seldom, not a "
         "little at every turn."
     ),
+    "look-back": (
+        "Where one turn adds more than 20 blocks (results of tools, parts of a message), set a "
+        "breakpoint (cache_control) in their midst as well: a request may have four."
+    ),
+    "model": (
+        "Stay with the model that has the conversation in its cache: for this call the other one "
+        "cost more, although its tokens are no dearer. Give it tasks of their own instead."
+    ),
+    "parameters": (
+        "Ask in all calls of a conversation for the same effort, verbosity, format, tier, speed "
+        "and cache key, and leave other choices to other conversations."
+    ),
 }
 
 
@@ -69,14 +92,15 @@ def broken_caches(facts: Facts) -> Iterator[Candidate]:
     total = facts.usage.tokens
     if not total.cache_read and not total.cache_write:
         return
-    for pairs in following(facts):
+    for pair in switched(facts):
+        yield from _on_another_model(facts, pair)
+    for pairs in following(facts, shorter=True):
         for pair in pairs:
             before, now = counted(facts, pair.earlier), counted(facts, pair.later)
             if before is None or now is None:
                 continue
-            cached = before.cache_read + before.cache_write
-            lost = cached - now.cache_read
-            if lost < max(_LEAST, cached // _READ):
+            cached = _cached(before, now)
+            if cached - now.cache_read < max(_LEAST, cached // _READ):
                 continue
             cause = cause_of(facts, pair)
             if cause is not None:
@@ -87,16 +111,8 @@ def _candidate(
     facts: Facts, pair: Following, cause: Cause, before: Tokens, now: Tokens
 ) -> Iterator[Candidate]:
     spans = facts.trace.spans
-    cached = before.cache_read + before.cache_write
-    lost = cached - now.cache_read
-    written = max(0, now.cache_write - lost)
-    kept = replace(
-        now,
-        cache_read=cached,
-        cache_write=written,
-        cache_write_1h=min(now.cache_write_1h, written),
-    )
-    then = {pair.later: kept}
+    cached = _cached(before, now)
+    then = {pair.later: _read(now, cached)}
     if cause == "lifetime":
         then[pair.earlier] = replace(before, cache_write_1h=before.cache_write)
     saving = cheaper(facts, then)
@@ -111,14 +127,14 @@ def _candidate(
     )
     call = spans[pair.later].model_call
     if call is not None and call.cache_diagnosis in SAID:
-        because += ", as the provider says"
+        because += f", as the provider says ({call.cache_diagnosis})"
     yield Candidate(
         title=_TITLES[cause],
         plural=_TITLES[cause],
         place=f"{cause} {where or spans[pair.later].name}",
         spans=(pair.earlier, pair.later),
         saving=saving,
-        evidence="likely" if cause == "lifetime" else "proved",
+        evidence="likely" if cause in ("lifetime", "look-back") else "proved",
         why=(
             f"{cached:,} tokens were in the cache, and the next call of the conversation read "
             f"{now.cache_read:,} of them: {because}."
@@ -133,21 +149,86 @@ def _candidate(
     )
 
 
+def _cached(before: Tokens, now: Tokens) -> int:
+    """Counts what `now` could have read of what `before` had cached."""
+    return min(before.cache_read + before.cache_write, now.input)
+
+
+def _read(now: Tokens, cached: int) -> Tokens:
+    """Gives the tokens of a call that had read all that was `cached`."""
+    written = max(0, now.cache_write - (cached - now.cache_read))
+    return replace(
+        now,
+        cache_read=cached,
+        cache_write=written,
+        cache_write_1h=min(now.cache_write_1h, written),
+    )
+
+
+def _on_another_model(facts: Facts, pair: Following) -> Iterator[Candidate]:
+    """Says that a call had better stayed with the model before: where the other is no dearer, which
+    may have been the reason to take it, and cost more nevertheless."""
+    spans = facts.trace.spans
+    was, told = spans[pair.earlier].model_call, spans[pair.later].model_call
+    before, now = counted(facts, pair.earlier), counted(facts, pair.later)
+    if was is None or told is None or before is None or now is None:
+        return
+    cached = _cached(before, now)
+    if was.provider != told.provider or cached - now.cache_read < max(_LEAST, cached // _READ):
+        return
+    plain = replace(now, cache_read=0, cache_write=0, cache_write_1h=0)
+    stayed = replace(told, model=was.model, tokens=_read(now, cached))
+    started_ns = [spans[pair.later].start_ns]
+    costs = [
+        cost_of([call], started_ns, facts.prices)
+        for call in (
+            told,
+            stayed,
+            replace(told, tokens=plain),
+            replace(told, model=was.model, tokens=plain),
+        )
+    ]
+    usd = [cost.usd if cost.is_whole else None for cost in costs]
+    if usd[0] is None or usd[1] is None or usd[2] is None or usd[3] is None or usd[2] > usd[3]:
+        return
+    saving = Saving(usd=usd[0] - usd[1])
+    if not is_worth_paying(facts, saving):
+        return
+    where = where_of(facts.trace, (pair.later,))
+    yield Candidate(
+        title=_TITLES["model"],
+        plural=_TITLES["model"],
+        place=f"model {where or spans[pair.later].name}",
+        spans=(pair.earlier, pair.later),
+        saving=saving,
+        evidence="proved",
+        why=(
+            f"{cached:,} tokens were in the cache of {was.model}, and the next call of the "
+            f"conversation read {now.cache_read:,} of them: {_WHY['model']} ({told.model})."
+        ),
+        fix=_FIXES["model"],
+        where=where,
+        refuted_by="a step that only the other model can do",
+    )
+
+
 RULE: Final = Rule(
     code="CP202",
     title="A prompt cache that broke",
     what=(
-        "A call had its prompt in the cache of the provider, and the next call of the same model "
-        "in the same conversation read little of it: what had been cached was paid for again."
+        "A call had its prompt in the cache of the provider, and the next call of the same "
+        "conversation read little of it: what had been cached was paid for again."
     ),
     evidence=(
         "proved: the provider says so, or digests show the first block that is not as it was "
         "(tools, system prompt, messages, in the order of the cache) inside what had been "
         "cached; recorded texts are not compared. likely: the call came after the lifetime (five "
         "minutes, an hour where that was asked for), for models that cache on request "
-        "(Claude); then no edit is blamed. Nothing is said where neither holds (the provider's "
-        "doing, or nobody knows), where the prompt became shorter (compaction), or of less than "
-        "1,024 tokens or a tenth of what was cached."
+        "(Claude), and then no edit is blamed; or all is as it was and a turn of Claude added more "
+        "than 20 blocks. Of another model it is said where its tokens are no dearer and the call "
+        "was. Nothing is said where none of these holds (a parameter changed, the provider's "
+        "doing, or nobody knows), where a summary took the place of what was said (compaction), or "
+        "of less than 1,024 tokens or a tenth of what was cached."
     ),
     saving=(
         "Money alone: the cost of the call, minus its cost with all read that had been cached, and "

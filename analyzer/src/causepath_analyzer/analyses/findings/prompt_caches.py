@@ -8,25 +8,36 @@ from msgspec import Struct
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.path.usage import contradicts_itself
 from causepath_analyzer.analyses.proof.independence import failed
-from causepath_analyzer.model import Block, Blocks, ModelCall, Tokens
+from causepath_analyzer.model import NO_SPAN, Block, Blocks, ModelCall, Tokens
 
-Cause = Literal["lifetime", "tools", "system", "messages"]
+Cause = Literal["lifetime", "tools", "system", "messages", "look-back", "model", "parameters"]
 SAID: Final[Mapping[str | None, Cause]] = {
     "tools_changed": "tools",
     "system_changed": "system",
     "messages_changed": "messages",
     "input_changed": "messages",
+    # Of one model they say this where another speed was asked for.
+    "model_changed": "parameters",
+    "prompt_cache_key_changed": "parameters",
+    "text_format_changed": "parameters",
+    "reasoning_effort_changed": "parameters",
+    "verbosity_changed": "parameters",
+    "service_tier_changed": "parameters",
 }
 """Words of providers for why a cache was not read."""
 LIFETIME_NS: Final = 300_000_000_000
 """Providers keep what was cached for five minutes after it was last used, if no longer is asked
 for."""
+_IN_ORDER: Final[tuple[Cause, ...]] = ("tools", "system", "messages")
+"""The parts of a prompt, as caches see them."""
+_LOOK_BACK: Final = 20
+"""Blocks before a breakpoint at which Anthropic looks for what was cached."""
 LONG_LIFETIME_NS: Final = 3_600_000_000_000
 
 
 class Following(Struct, frozen=True):
-    """Two calls of one conversation and model: ``later`` began when ``earlier`` had ended, and was
-    given as much or more. ``lifetime_ns`` is how long what ``earlier`` cached lives."""
+    """Two calls of one conversation: ``later`` began when ``earlier`` had ended. ``lifetime_ns`` is
+    how long what ``earlier`` cached lives."""
 
     earlier: int
     later: int
@@ -68,10 +79,15 @@ def counted(facts: Facts, call: int) -> Tokens | None:
 
 
 def following(
-    facts: Facts, wanted: Callable[[Sequence[ModelCall]], bool] | None = None
+    facts: Facts,
+    wanted: Callable[[Sequence[ModelCall]], bool] | None = None,
+    *,
+    shorter: bool = False,
 ) -> Iterator[list[Following]]:
-    """Lists, for each conversation and model in it, the calls that follow each other; only of
-    conversations that are `wanted`.
+    """Lists, for each conversation and model in it, the calls that follow each other and are given
+    as much or more; only of conversations that are `wanted`.
+
+    With `shorter` also those that are given less, and no summary of what was left out.
 
     Where digests say which call another one goes on from, although not all of it is as it was, that
     is the one before it; so is the one whose answer it was given last, where nothing is as it was.
@@ -114,9 +130,41 @@ def following(
             if before is None or now is None or spans[i].start_ns < spans[before].ended_ns:
                 continue
             then = counts[before] if before in counts else counted(facts, before)
-            if then is not None and now.input >= then.input:
+            if then is None:
+                continue
+            if now.input >= then.input or (shorter and _begins_in(facts, before, i)):
                 found.setdefault(told.model, []).append(Following(before, i, lives.ns(before)))
         yield from found.values()
+
+
+def switched(facts: Facts) -> Iterator[Following]:
+    """Lists the calls that go on with a prompt as it was, and are the first of their model in the
+    conversation."""
+    spans = facts.trace.spans
+    lives = _Lives(facts)
+    for conversation in facts.usage.conversations:
+        models: set[str | None] = set()
+        before = NO_SPAN
+        for i in conversation.calls:
+            if facts.kinds.calls[i] != i:
+                continue
+            model = _model(facts, i)
+            if before != NO_SPAN and model not in models:
+                pair = Following(before, i, lives.ns(before))
+                is_after = spans[i].start_ns >= spans[before].ended_ns
+                if is_after and pair.is_within(facts) and pair.carries_on(facts):
+                    yield pair
+            models.add(model)
+            before = i
+
+
+def _begins_in(facts: Facts, earlier: int, later: int) -> bool:
+    """Tells whether the first message that the later call was given is one of the earlier one's."""
+    was, now = facts.flow.prompt(earlier), facts.flow.prompt(later)
+    if not was or not now:
+        return False
+    first = next((block.digest for block in now if _cause(block) == "messages"), None)
+    return any(block.digest == first for block in was)
 
 
 class _Answered:
@@ -218,15 +266,30 @@ def cause_of(facts: Facts, pair: Following) -> Cause | None:
     told = before.model_call
     if told is None or told.blocks is None:
         return None
-    if blocks.kept:
-        if blocks.previous != before.span_id or blocks.kept >= _given(told.blocks):
-            return None  # all of it was sent again
-        return _cause(blocks.given[0])
     was, now = facts.flow.prompt(pair.earlier), facts.flow.prompt(pair.later)
+    if blocks.kept:
+        if blocks.previous != before.span_id:
+            return None
+        held = _given(told.blocks)
+        if blocks.kept < held:
+            left_out = was[blocks.kept : blocks.kept + 1] if was else ()
+            return _first_of(blocks.given[0], *left_out)
+        # All of it was sent again.
+        further = blocks.kept + len(blocks.given) - held
+        looks_back = call is not None and is_cached_on_request(call)
+        return "look-back" if looks_back and further > _LOOK_BACK else None
     answer = tuple([block.digest for block in told.blocks.answered])
     if not was or not now or _last_answer(facts, pair.later) != answer:
         return None  # it does not go on from there
-    return next((_cause(b) for a, b in zip(was, now, strict=False) if a.digest != b.digest), None)
+    return next(
+        (_first_of(a, b) for a, b in zip(was, now, strict=False) if a.digest != b.digest), None
+    )
+
+
+def _first_of(*blocks: Block) -> Cause:
+    """Tells what is not as it was, of blocks that stand in the place of each other: where one is
+    left out, that is the next one."""
+    return min(map(_cause, blocks), key=_IN_ORDER.index)
 
 
 def _cause(first: Block) -> Cause:

@@ -1,0 +1,1 @@
+"""Prompt caches that break, of which the provider itself says why."""
