@@ -177,6 +177,40 @@ def test_many_calls_of_one_kind(drawing: str, expected: list[str]) -> None:
     assert all((one.saving, one.evidence) == (UNKNOWN, "likely") for one in found)
 
 
+def questions(
+    number: int, tokens: str = "1000/9", opening: str = "{n}", pause: int = 0, carries: str = ""
+) -> str:
+    """So many questions to a model, one after the other."""
+    lines = [f"agent run |{'-' * ((3 + pause) * number + 4)}|"]
+    lines += [
+        f"  llm ask{n:02} {' ' * ((3 + pause) * n)}|-|  model=gpt-4o finish=stop "
+        f"opening={opening.format(n=n)} tokens={tokens.format(n=1000 + n)} "
+        f"{'carries=' + carries.format(n=n - 1) if carries and n else ''}"
+        for n in range(number)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        (questions(20), ["one batch, not 20 calls of gpt-4o"]),
+        (questions(19), []),
+        (questions(24, opening="7"), []),  # one conversation
+        (questions(24, tokens="{n}/9"), []),  # each may hold the answers so far
+        (questions(24, pause=4), []),  # somebody asks them
+        (questions(24).replace("opening", "no"), []),  # nobody knows if they begin anew
+        (questions(24).replace("finish=stop", "finish=tool_call"), []),
+        (questions(24) + f"\n  tool look_up {' ' * 30}|-|", []),
+        (questions(24, carries="ask{n:02}"), []),
+    ],
+)
+def test_many_questions_of_one_kind(drawing: str, expected: list[str]) -> None:
+    found = found_in(drawn(drawing, unit_ns=UNIT), "CP605")
+    assert [one.title for one in found] == expected
+    assert all("batch API" in one.fix for one in found)
+
+
 def chained(given: str, result: str, facts: str = "") -> str:
     """Twenty-four calls of one kind by own code, `given` and with a `result` that name their
     number."""
