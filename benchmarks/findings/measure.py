@@ -50,9 +50,17 @@ class Outcome:
 
 def labelled() -> dict[str, Case]:
     """Every case by its name."""
-    from benchmarks.findings import caches, failures, order, outside, overlaps, repeats
+    from benchmarks.findings import (
+        caches,
+        failures,
+        order,
+        outside,
+        overlaps,
+        questions,
+        repeats,
+    )
 
-    assert all((caches, failures, order, outside, overlaps, repeats))
+    assert all((caches, failures, order, outside, overlaps, questions, repeats))
     return CASES
 
 
