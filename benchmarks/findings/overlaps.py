@@ -138,7 +138,7 @@ def awaited_look_ups(agent: Agent) -> None:
     asyncio.run(main())
 
 
-@has("CP102", says("Cold."), says("Late."), says("Full."), also=("CP201",))
+@has("CP102", says("Cold."), says("Late."), says("Full."), undecided=("CP201",))
 def same_forecast_for_each(agent: Agent) -> None:
     """each question has the forecast before it, which is looked up each time"""
     get_forecast = tool("get_forecast", "Rain until noon, then sun and wind.", read_only=True)

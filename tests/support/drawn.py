@@ -12,7 +12,8 @@ first bar and ends at its last (a lone bar has no length; ``|--->`` never ended)
 unit of time, and the leftmost bar of the drawing is at `start_ns`. Span ids are the names.
 Blocks are ``kept@call+given,given>answered``, each with ``role/kind/`` before it and ``:bytes``
 after it if these matter. A call is made at ``stack=a.py:1,main.py:9``, the nearest line first;
-``loop=each`` is the kind of the loop there.
+``loop=each`` is the kind of the loop there, and ``apart=a.py:1`` names lines whose answers the code
+keeps from it, ``kept=a.py:2`` those of its own stack where its answer may be seen by others.
 """
 
 import re
@@ -124,9 +125,14 @@ def _span(
 
 def _site(facts: dict[str, str]) -> CallSite | None:
     stack = tuple(_listed(facts, "stack"))
-    if "loop" not in facts or not stack:
-        return CallSite(stack) if stack else None
-    return CallSite(stack, stack[-1], cast("LoopKind", facts["loop"]))
+    if not stack:
+        return None
+    code = {name: frozenset(_listed(facts, name)) for name in ("apart", "kept")}
+    if "loop" not in facts:
+        return CallSite(stack, **code)
+    line, _, column = stack[-1].rpartition(":")
+    loop = line if ":" in line and column.isdecimal() else stack[-1]
+    return CallSite(stack, loop, cast("LoopKind", facts["loop"]), **code)
 
 
 def _model_call(facts: dict[str, str], unit_ns: int) -> ModelCall:

@@ -149,8 +149,8 @@ def _paragraph(
     )
     facts = []
     for name, value in sorted((span.attributes or {}).items()):
-        if name.startswith("causepath.code.loop"):
-            continue  # whether whoever runs the tests does so in a loop is not what is tested
+        if name.startswith("causepath.code.") and name != "causepath.code.stack":
+            continue  # what the code of whoever runs the tests does is not what is tested
         shown: Any = list(value) if isinstance(value, tuple) else value
         if name in VARIES or name.endswith(("_ms", "_ns", "_seconds")):
             shown = "~"

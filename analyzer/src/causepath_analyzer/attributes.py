@@ -726,6 +726,8 @@ PREVIOUS_RESPONSE: Final = "gen_ai.request.previous.response.id"
 CODE_STACK: Final = "causepath.code.stack"
 CODE_LOOP: Final = "causepath.code.loop"
 CODE_LOOP_KIND: Final = "causepath.code.loop.kind"
+CODE_APART: Final = "causepath.code.apart"
+CODE_KEPT: Final = "causepath.code.kept"
 FLOW: Final = "causepath.flow"
 TOOL_PLACES: Final = "causepath.tool.places"
 TOOL_OUTCOME: Final = "causepath.tool.outcome"
@@ -814,6 +816,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "stack": (CODE_STACK,),
     "loop": (CODE_LOOP,),
     "loop_kind": (CODE_LOOP_KIND,),
+    "apart": (CODE_APART,),
+    "kept": (CODE_KEPT,),
     "flow": (FLOW,),
     "places": (TOOL_PLACES,),
     "outcome": (TOOL_OUTCOME,),

@@ -230,6 +230,11 @@ class CallSite(Struct, frozen=True, gc=False):
     loop: str | None = None
     """The nearest of them that is in a loop, without the column."""
     loop_kind: LoopKind | None = None
+    apart: frozenset[str] = frozenset()
+    """Other lines of the functions on the stack: the code hands nothing of the answers to calls
+    that were made there on to this one, nor do they decide whether it is made."""
+    kept: frozenset[str] = frozenset()
+    """Lines of the stack whose functions keep something of the answer where others may see it."""
 
 
 Outcome = Literal["failure", "verdict"]

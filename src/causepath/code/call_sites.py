@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from causepath.code import loops
+from causepath.code import answers, loops
 from causepath.code.application_stack import handed_over
 from causepath.code.frames import MAX_FRAMES, MAX_KNOWN, application_frame
 from causepath.code.ownership import is_application
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_STACK = 8
 """Lines of a stack that are told one by one."""
+
+MAX_APART = 16
+"""Lines nothing of whose answers reaches a call, the nearest first."""
 
 
 class Line(NamedTuple):
@@ -39,6 +42,10 @@ class Line(NamedTuple):
     """What it calls there."""
     function: str = ""
     """Its own name."""
+    apart: tuple[str, ...] = ()
+    """The earlier calls of the function nothing of whose answers reaches this one."""
+    lasts: bool = False
+    """Whether others may see something of the answer."""
 
 
 class Site(NamedTuple):
@@ -50,6 +57,11 @@ class Site(NamedTuple):
     loop: tuple[str, str] | None
     """The nearest of them that is in a loop of the application's own, and the kind of that. A
     server or a framework around it has loops, too, which nobody can change."""
+    apart: tuple[str, ...] = ()
+    """Other lines of the functions on it: nothing of the answers to calls that were made there
+    reaches this one."""
+    kept: tuple[str, ...] = ()
+    """Lines of it whose functions keep something of an answer where others may see it."""
 
 
 _lines: dict[tuple[CodeType, int], Line] = {}
@@ -92,7 +104,11 @@ def _line(frame: Frame) -> Line:
     column = _column(code, frame.f_lasti)
     if not is_application(frame.f_globals.get("__name__")):
         return Line(text, column, None, always=True)
-    return Line(text, column, *loops.place_of(code, frame.f_lasti), code.co_name)
+    place = loops.place_of(code, frame.f_lasti)
+    reach = answers.reach_of(code, frame.f_lasti)
+    name = getattr(code, "co_qualname", code.co_name)
+    apart = tuple(f"{code.co_filename}:{at} {name}:{begin}" for at, begin in reach.apart)
+    return Line(text, column, *place, code.co_name, apart, reach.lasts)
 
 
 def _column(code: CodeType, offset: int) -> int:
@@ -108,14 +124,18 @@ def _site(lines: tuple[Line, ...]) -> Site:
     if len(lines) > MAX_STACK:
         rest = [line[:2] for line in lines[MAX_STACK:]]
         stack += (f"{len(rest)} more {crc32(repr(rest).encode()):08x}",)
+    apart = tuple(one for line in lines[:MAX_STACK] for one in line.apart)[:MAX_APART]
+    kept = tuple(text for text, line in zip(stack, lines, strict=False) if line.lasts)
+    site = Site(stack, None, apart, kept)
     certain, keeps, called = True, False, ""
     for line in lines:
         if called and called not in line.names and called not in COMPREHENSIONS:
             certain = False  # something else, which may have a loop of its own, calls it
         if line.loop is not None:
-            return Site(stack, (line.text, _kind(line.loop, certain=certain, keeps=keeps)))
+            kind = _kind(line.loop, certain=certain, keeps=keeps)
+            return site._replace(loop=(line.text, kind))
         certain, keeps, called = certain and line.always, keeps or line.keeps, line.function
-    return Site(stack, None)
+    return site
 
 
 def _kind(loop: str, *, certain: bool, keeps: bool) -> str:

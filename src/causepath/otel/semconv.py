@@ -71,6 +71,8 @@ FLOW = "causepath.flow"
 CODE_STACK = "causepath.code.stack"
 CODE_LOOP = "causepath.code.loop"
 CODE_LOOP_KIND = "causepath.code.loop.kind"
+CODE_APART = "causepath.code.apart"
+CODE_KEPT = "causepath.code.kept"
 TOOL_PLACES = "causepath.tool.places"
 TOOL_OUTCOME = "causepath.tool.outcome"
 
@@ -145,6 +147,10 @@ def site_attributes(at: Site) -> dict[str, AttributeValue]:
     found: dict[str, AttributeValue] = {CODE_STACK: at.stack} if at.stack else {}
     if at.loop is not None:
         found[CODE_LOOP], found[CODE_LOOP_KIND] = at.loop
+    if at.apart:
+        found[CODE_APART] = at.apart
+    if at.kept:
+        found[CODE_KEPT] = at.kept
     return found
 
 

@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.rules import RULES, chosen
 from causepath_analyzer.analyses.path.data_flow import DataFlow
-from causepath_analyzer.analyses.proof.independence import elsewhere
+from causepath_analyzer.analyses.proof.independence import apart, elsewhere
 from causepath_analyzer.analyses.proof.recorded_words import depends
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import CallSite, Trace
 from causepath_analyzer.read.meaning import content
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
@@ -360,6 +360,110 @@ def test_what_is_not_known_is_said() -> None:
         "a run in which a later one was given something that an earlier one returned, or was made "
         "because of it"
     )
+
+
+BELOW = """
+    agent run               |---------------------------------------|
+      {x:22}|--------|                               id=x {one}
+      {y:22}         |-------------|                 id=y {two}
+      llm sum                                      |--------|
+"""
+ON = "stack=sdk.py:5:1,f.py:{}:4,m.py:9:0"
+THERE, BELOW_IT = ON.format(3), f"{ON.format(4)} apart=f.py:3:4 flow=searched"
+
+
+@pytest.mark.parametrize("kind", ["llm", "tool"])
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        pytest.param("", "", True, id="the code hands nothing on"),
+        pytest.param("", "flow=complete", True, id="and all words are known"),
+        pytest.param("", "apart=", False, id="it may"),
+        pytest.param("", "apart=f.py:8:4", False, id="nothing of another call"),
+        pytest.param("kept=f.py:3:4", "", True, id="what is around them keeps something"),
+        pytest.param("kept=sdk.py:5:1", "", False, id="what makes the first one keeps something"),
+        pytest.param("", "flow=unsure", False, id="too much to search"),
+        pytest.param("", "carries=x", False, id="a word was handed on all the same"),
+        pytest.param("error=overloaded", "", False, id="the first one failed"),
+        pytest.param("", "stack=sdk.py:5:1,f.py:4:4,m.py:8:0", False, id="called a second time"),
+        pytest.param("", "stack=f.py:4:4,m.py:9:0", True, id="not by the same helper"),
+        pytest.param("", "stack=g.py:4:4,m.py:9:0", False, id="another function"),
+        pytest.param("", "stack=f.py:4:4", False, id="called by something else"),
+        pytest.param("", "loop=each", True, id="in a loop over items"),
+        pytest.param("", "loop=until", False, id="in a loop that answers may end"),
+        pytest.param("", "loop=chain", False, id="in a loop that hands answers on"),
+    ],
+)
+def test_calls_on_other_lines_of_one_function(
+    kind: str, one: str, other: str, expected: bool
+) -> None:
+    x, y = ("llm x", "llm y") if kind == "llm" else ("tool get_x", "tool get_y")
+    told = "blocks=p{0}>a{0}" if kind == "llm" else "got=yes"
+    first, second = f"{told.format(1)} {THERE} {one}", f"{told.format(2)} {BELOW_IT} {other}"
+    names = "+".join(name.partition(" ")[2] for name in (x, y))
+    drawing = BELOW.format(x=x, y=y, one=first, two=second)
+    assert found(drawing) == ([f"CP102 {names} likely 9"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ("get_user", "get_news", ["CP102 get_user+get_news likely 9"]),
+        ("get_user", "save_user", []),
+        ("start_session", "get_user", []),
+        ("session", "get_user", []),
+        ("get_user", "session", []),
+    ],
+)
+def test_tools_on_other_lines_have_to_be_look_ups(x: str, y: str, expected: list[str]) -> None:
+    one, two = f"got=Eve {THERE}", f"got=tea {BELOW_IT}"
+    assert found(BELOW.format(x=f"tool {x}", y=f"tool {y}", one=one, two=two)) == expected
+
+
+def test_the_ends_of_long_stacks_are_cut_off_at_other_lines() -> None:
+    above = [f"m.py:{n}:0" for n in range(9, 1, -1)]
+    trace = drawn(BELOW.format(x="llm x", y="llm y", one=THERE, two=BELOW_IT), unit_ns=UNIT)
+    first = CallSite(("sdk.py:5:1", "f.py:3:4", *above[:6], "20 more 1a2b3c4d"))
+    second = CallSite(("f.py:4:4", *above[:7], "19 more 4d3c2b1a"), apart=frozenset(["f.py:3:4"]))
+    known = {"x": first, "y": second}
+    told = build([replace(one, site=known.get(one.name)) for one in trace.spans])
+    x, y = (i for i, one in enumerate(told.spans) if one.name in known)
+    assert apart(told, x, y)
+    known["y"] = replace(second, stack=(*second.stack[:4], "m.py:1:0", *second.stack[5:]))
+    told = build([replace(one, site=known.get(one.name)) for one in trace.spans])
+    assert not apart(told, x, y)
+
+
+IN_TURNS = """
+    agent run    |-------------------------------------------------------------|
+      llm one     |---|                                       turn=1
+      tool get_x       |----|                                 id=a asked_by=one given=p1 got={a}
+      llm two               |------|                          ttft=6 results=a turn=2
+      tool get_x                    |----|                    id=b asked_by=two given=p2 got={b}
+      llm three                           |------|            ttft=6 results=b turn=3
+      tool get_x                                  |----|      id=c asked_by=three given=p3 got={c}
+      llm four                                          |--|  results=c turn=4
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "expected"),
+    [
+        ("yes", "no", "yes", ["CP103 one+get_x+two+get_x likely 6"]),
+        ("no", "yes", "no", ["CP103 one+get_x+two+get_x likely 6"]),
+        ("no", "no", "yes", []),  # until there is one
+        ("no", "no", "no", []),
+        ("no", "not-found", "no", []),
+    ],
+)
+def test_answers_that_a_model_goes_on_after_whatever_they_are(
+    a: str, b: str, c: str, expected: list[str]
+) -> None:
+    assert found(IN_TURNS.format(a=a, b=b, c=c)) == expected
+    other = IN_TURNS.format(a=a, b=b, c=c).replace(
+        "tool get_x                    |", "tool get_y                    |"
+    )
+    assert found(other) == []  # another tool, perhaps for what was answered
 
 
 TURNS = """

@@ -26,6 +26,7 @@ from causepath_analyzer.analyses.proof.independence import (
     Elsewhere,
     Level,
     and_here,
+    apart,
     effects,
     key_of,
     level,
@@ -224,6 +225,16 @@ def _of_another_sort(trace: Trace, one: int, other: int, inner: Inner) -> bool:
     return categories[0] != categories[1] and "llm" in categories
 
 
+def _is_apart(trace: Trace, group: _Group, inner: Inner) -> bool:
+    """Tells whether the code hands nothing on from one branch to the next."""
+    return all(
+        apart(trace, earlier, later)
+        for one, other in pairwise(group.branches)
+        for earlier in _inside(one, inner)
+        for later in _inside(other, inner)
+    )
+
+
 def _candidate(
     trace: Trace,
     kinds: SpanKinds,
@@ -260,6 +271,11 @@ def _candidate(
         unseen = (
             " They are rounds of one loop. Whether what one answered decided what the next one was "
             "asked, in other words, is not in the trace."
+        )
+    if not known and not broken and not looped and _is_apart(trace, group, inner):
+        unseen = (
+            " The code between them hands nothing of an answer on to a later call. Whether what is "
+            "called there keeps something that a later one sees is not in the trace."
         )
     if told := effects(trace, made):
         unseen += f" {told}"
@@ -303,9 +319,12 @@ RULE: Final = Rule(
         "(causepath.code.loop.kind=each), or another run made them in another order. likely: "
         "they are rounds of a loop, made from equal call stacks (causepath.code.stack), and "
         "no word or number that an earlier one returned was found in what a later one was "
-        "given; or look-ups whose arguments and results have none in common; or in another "
+        "given; or look-ups whose arguments and results have none in common; or the calls are "
+        "on other lines of one function, whose code hands nothing of an answer on to a later one "
+        "(causepath.code.apart), and no word of it was found there either; or in another "
         "run a later call started before an earlier one had ended, came first, or without it. "
-        "Nothing is said where an earlier call failed, or answered no more than yes or no, "
+        "Nothing is said where an earlier call failed, or answered no more than yes or no (but "
+        "where the code lets no answer decide), "
         "where a tool is called again with no more than a number counted on (the next page), "
         "where the loop may have been left for what was answered, where a link leads into "
         'another trace, or where nothing is known: whatif --apply "together retrieval" tells '

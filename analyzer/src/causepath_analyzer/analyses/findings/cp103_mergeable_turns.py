@@ -20,6 +20,7 @@ from causepath_analyzer.analyses.proof.independence import (
     level,
     listed,
     order_broken,
+    steady_tools,
     where_of,
     worst,
 )
@@ -49,14 +50,18 @@ def mergeable_turns(facts: Facts) -> list[Candidate]:
     found: list[Candidate] = []
     merged: set[int] = set()
     written = _Written(trace, kinds, causes)
-    for first, second in _pairs(tools, causes):
+    pairs = list(_pairs(tools, causes))
+    steady = steady_tools(trace, ((tools[first], tools[second]) for first, second in pairs))
+    for first, second in pairs:
         between, after = tools[first], tools[second]
         if first in merged or _windows(trace, (*between, *after)):
             continue
         generated_ns, estimated = written.ns(second)
         if generated_ns is None:
             continue
-        known = worst(level(flow, a, b, others, asked_for=True) for a in between for b in after)
+        known = worst(
+            level(flow, a, b, others, asked_for=True, steady=steady) for a in between for b in after
+        )
         if known not in ("proved", "likely"):
             continue
         turns = Turns(first, between, second, after, beside, generated_ns, estimated)
@@ -166,6 +171,7 @@ RULE: Final = Rule(
         "the earlier ones or without them. proved: both of these, all tools are marked "
         "read_only, and all that the later ones were given the model knew before. Nothing is "
         "said after a call that failed, was refused or answered no more than a yes or no, "
+        "unless the model went on to call the tool after two different ones of these; "
         "where a tool says by its name that it changes something, and where both name one "
         "place. Whether the model would have thought of it without having seen the first "
         "results is not in the trace."

@@ -7,8 +7,9 @@ have decided whether it is made: it is one of the rounds of a loop over items ea
 call, or another run made the two in another order. It is *likely* independent where nothing speaks
 against it that would show: for rounds of a loop, whose whole call stacks are equal; for look-ups
 whose arguments and results were recorded, or searched by the emitter, and have no word or number in
-common; and where another run broke the order (The Mystery Machine infers all its edges so; here it
-is the last resort).
+common; for calls on other lines of one function, where its code hands nothing of an answer on, as
+the emitter has seen, and no word of it was found either; and where another run broke the order
+(The Mystery Machine infers all its edges so; here it is the last resort).
 
 What speaks against it: that the earlier call failed, or its result says so, or is but a yes or a
 no; that one asks for the next page of the other, or is given words of the model's own; that the
@@ -16,6 +17,7 @@ two name one place, or one of them changes something, as far as its name tells; 
 link into another trace.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
@@ -255,12 +257,14 @@ def level(
     asked_for: bool = False,
     in_loop: bool = False,
     since: int | None = None,
+    steady: frozenset[str] = frozenset(),
 ) -> Level:
     """Judges how well it is known that `later` needed nothing of `earlier`, which had ended before.
 
     If a model has `asked_for` both, it has seen what the earlier one returned; then only what the
     later one was given itself counts. They may be calls of two rounds `in_loop` that are equal. Of
     many calls that are compared, `since` is the first: what reached a call is then looked for once.
+    What `steady` tools say decides nothing.
     """
     trace = flow.trace
     spans = trace.spans
@@ -281,13 +285,20 @@ def level(
     if in_loop and _has(others.needed, trace, earlier, later):
         return "unknown"
     one, other = first.tool_call, second.tool_call
+    is_apart = not asked_for and apart(trace, earlier, later)
     if one is not None and other is not None:
-        return _of_tools(first, second, broken, asked_for, in_loop)
+        decides = outcome_of(one) == "verdict" and not (
+            one.name == other.name and one.name in steady
+        )
+        known = _of_tools(first, second, broken, asked_for, in_loop, is_apart, decides)
+        return "likely" if known == "proved" and not certain else known
     if in_loop and _rounds(first, second) and _given_something_else(flow, earlier, later):
         each = _is_each(first) and _is_each(second)
         complete = second.flow == "complete" and certain
         return "proved" if complete and (each or broken) else "likely"
     if first.model_call is not None and second.model_call is not None:
+        if is_apart and second.flow in ("complete", "searched"):
+            return "likely"
         begins = flow.opening(earlier)
         if begins is None or begins == flow.opening(later) or first.where is None:
             return "unknown"
@@ -306,8 +317,66 @@ def failed(span: Span) -> bool:
 _REFUSED: Final = frozenset(("content_filter", "refusal", "error"))
 
 
-def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop: bool) -> Level:
-    """Judges whether the tool `second` needed nothing of `first`, to which no link leads."""
+def apart(trace: Trace, earlier: int, later: int) -> bool:
+    """Tells whether the code from which both were called hands nothing of the answer of `earlier`
+    on to `later`, nor lets it decide whether that is called.
+
+    That is about one run through their common function. Where their answers may lead from one run
+    through it to the next, nothing is told.
+    """
+    first, second = trace.spans[earlier].site, trace.spans[later].site
+    if first is None or second is None or not second.apart:
+        return False
+    one, one_cut = _lines(first.stack)
+    other, other_cut = _lines(second.stack)
+    for at, line in enumerate(one):
+        if line not in second.apart:
+            continue
+        within = _function(line)
+        start = next((n for n, two in enumerate(other) if _function(two) == within), None)
+        if start is None:
+            return False
+        # The lines far above may be cut off: of one call more than of the other, if it is deeper.
+        above, also = one[at + 1 :], other[start + 1 :]
+        both = min(len(above), len(also))
+        is_same = above[:both] == also[:both] and (
+            both > 0 if one_cut or other_cut else len(above) == len(also)
+        )
+        is_led = second.loop_kind in _LED and any(
+            two.rpartition(":")[0] == second.loop for two in also
+        )
+        return is_same and not is_led and first.kept.isdisjoint(one[:at])
+    return False
+
+
+def _lines(stack: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Gives the lines of a stack that are told one by one, and whether there are more."""
+    is_cut = bool(stack) and _MORE.fullmatch(stack[-1]) is not None
+    return stack[:-1] if is_cut else stack, is_cut
+
+
+_MORE: Final = re.compile(r"\d+ more [0-9a-f]{8}")
+
+
+def _function(line: str) -> tuple[str, str]:
+    """The file and the name of the function that a line of a stack is in."""
+    place, _, name = line.rpartition(" ")
+    return place.rpartition(":")[0], name.partition(":")[0]
+
+
+def _of_tools(
+    first: Span,
+    second: Span,
+    broken: bool,
+    asked_for: bool,
+    in_loop: bool,
+    is_apart: bool,
+    decides: bool,
+) -> Level:
+    """Judges whether the tool `second` needed nothing of `first`, to which no link leads.
+
+    `decides`: the first said no more than what may decide whether the second is called.
+    """
     one, other = first.tool_call, second.tool_call
     assert one is not None
     assert other is not None
@@ -318,10 +387,14 @@ def _of_tools(first: Span, second: Span, broken: bool, asked_for: bool, in_loop:
         needs = depends(one.arguments, one.result, other.arguments)
     if needs:
         return "dependent"
-    if _same_place(first, second) is not None or asked_again(first, second):
+    by_code = in_loop and _rounds(first, second) and _looked_at_again(first, second)
+    if _same_place(first, second) is not None or (asked_again(first, second) and not by_code):
         return "unknown"
     otherwise: Level = "likely" if broken else "unknown"
-    unsure = needs is None or second.flow == "unsure" or outcome_of(one) == "verdict"
+    unsure = needs is None or second.flow == "unsure"
+    if is_apart and second.flow is not None and not unsure and only_looks(first):
+        return "likely" if only_looks(second) else otherwise
+    unsure = unsure or decides
     each = in_loop and _is_each(first) and _is_each(second)
     if one.name == other.name:
         unsure = unsure or (
@@ -379,6 +452,35 @@ def asked_again(first: Span, second: Span) -> bool:
     if one is None or other is None or one.arguments is None or one.read_only:
         return False
     return one.name == other.name and one.arguments == other.arguments
+
+
+def _looked_at_again(first: Span, second: Span) -> bool:
+    """Tells whether rounds of a loop over items look at the same and find the same: that they do
+    so again says nothing about what they expect."""
+    one, other = first.tool_call, second.tool_call
+    if one is None or other is None or one.result is None or other.result is None:
+        return False
+    is_loop = first.site is not None and first.site.loop_kind in ("each", "some")
+    return is_loop and one.result.digest == other.result.digest and only_looks(first)
+
+
+def steady_tools(
+    trace: Trace, turns: Iterable[tuple[Sequence[int], Sequence[int]]]
+) -> frozenset[str]:
+    """Finds the tools which a model goes on to call whatever they say, as far as `turns`, the tools
+    of one reply and those of the next, tell: two different answers of one, each no more than a yes
+    or no, were followed by another call of it.
+    """
+    followed: dict[str, set[int]] = {}
+    for before, after in turns:
+        names = {trace.spans[i].name for i in (*before, *after)}
+        for i in before:
+            tool = trace.spans[i].tool_call
+            if len(names) != 1 or tool is None or tool.result is None or not tool.name:
+                continue
+            if outcome_of(tool) == "verdict" and only_looks(trace.spans[i]):
+                followed.setdefault(tool.name, set()).add(tool.result.digest)
+    return frozenset(name for name, results in followed.items() if len(results) > 1)
 
 
 _DEEP: Final = 256

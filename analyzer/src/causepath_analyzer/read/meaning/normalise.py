@@ -1045,13 +1045,30 @@ def _site(facts: Facts) -> CallSite | None:
     if not stack:
         return None
     kind = facts.get("loop_kind")
-    return _known_site(stack, nonempty(facts.get("loop")), kind if isinstance(kind, str) else None)
+    return _known_site(
+        stack,
+        nonempty(facts.get("loop")),
+        kind if isinstance(kind, str) else None,
+        _texts(facts["apart"]) if "apart" in facts else (),
+        _texts(facts["kept"]) if "kept" in facts else (),
+    )
 
 
 @lru_cache(maxsize=4096)
-def _known_site(stack: tuple[str, ...], loop: str | None, kind: str | None) -> CallSite:
-    known = _one_of(_LOOP_KINDS, kind)
-    return CallSite(stack, loop, known) if loop is not None and known else CallSite(stack)
+def _known_site(
+    stack: tuple[str, ...],
+    loop: str | None,
+    kind: str | None,
+    apart: tuple[str, ...],
+    kept: tuple[str, ...],
+) -> CallSite:
+    known = _one_of(_LOOP_KINDS, kind) if loop is not None else None
+    return CallSite(stack, loop if known else None, known, _shared(apart), _shared(kept))
+
+
+@lru_cache(maxsize=4096)
+def _shared(lines: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(lines)
 
 
 _CALLED: Final = ".__call__"
