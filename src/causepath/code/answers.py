@@ -58,7 +58,7 @@ TURNS = frozenset(
 
 
 class Answer(NamedTuple):
-    """What becomes of the answer to a call."""
+    """The places that the answer to a call gets to."""
 
     names: frozenset[str] = frozenset()
     """They hold something of it."""
@@ -69,7 +69,7 @@ class Answer(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How a call lies to the others of its function."""
+    """The calls of its function whose answers do not reach a call, and its own answer."""
 
     apart: tuple[tuple[int, int], ...] = ()
     """Lines and columns of earlier calls nothing of whose answers reaches it."""
