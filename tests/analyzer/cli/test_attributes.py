@@ -1,7 +1,6 @@
 """``--group-by`` and ``--where`` by attributes of the user's own, in every command."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ RUNS = (
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CAUSEPATH_FILE", raising=False)
     (tmp_path / "t.jsonl").write_text("".join(RUNS))

@@ -4,17 +4,19 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from causepath_analyzer.cli import defer
+from causepath_analyzer.cli.deferred import RELEASES, defer
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "causepath.jsonl"
 NOT_NEEDED = {
     "asyncio.events",
     "httpx2._client",
+    *(("pydantic_core",) if version("genai-prices") in RELEASES else ()),
     "ssl",
     "subprocess",
     "tomllib",
@@ -81,3 +83,45 @@ def test_what_is_not_there_is_not_deferred() -> None:
     defer("no_such_module")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         import_module("no_such_module")
+
+
+PRICES = """
+import hashlib, sys
+from datetime import UTC, datetime
+if sys.argv[1] == "deferred":
+    from causepath_analyzer.cli.deferred import defer_all
+    defer_all()
+from genai_prices import Usage, calc_price
+from genai_prices.data_snapshot import get_snapshot
+used = Usage(input_tokens=300_000, output_tokens=900, cache_read_tokens=7_000)
+at = datetime(2026, 11, 28, 9, tzinfo=UTC)
+told = []
+for provider in get_snapshot().providers:
+    for model in provider.models:
+        try:
+            found = calc_price(
+                used, model.id, provider_id=provider.id, genai_request_timestamp=at
+            ).total_price
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+        told.append(f"{provider.id} {model.id} {found}")
+digest = hashlib.sha256("|".join(told).encode()).hexdigest()
+print("pydantic_core" in sys.modules, len(told) > 100, digest)
+"""
+
+
+def test_the_table_of_prices_needs_nothing_that_is_deferred() -> None:
+    """Each price is that of a process that has imported everything."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", PRICES, how],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.split()
+        for how in ("whole", "deferred")
+    ]
+    whole, deferred = told
+    assert whole[:2] == ["True", "True"]
+    assert deferred == [str(version("genai-prices") not in RELEASES), *whole[1:]]

@@ -3,9 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Final
 
 from cyclopts import App, CycloptsError
@@ -13,6 +10,7 @@ from cyclopts import UnknownOptionError as UnknownOptionOfParser
 
 from causepath_analyzer import __version__
 from causepath_analyzer.cli import report
+from causepath_analyzer.cli.deferred import defer_all
 from causepath_analyzer.cli.inputs import UnknownOptionError
 from causepath_analyzer.cli.meant import refuse_option, understood
 from causepath_analyzer.cli.output import complain
@@ -60,34 +58,10 @@ for _name, _place in (
     app.command(f"{__name__}.{_place}", name=_name)
 
 
-_DEFERRED: Final = ("asyncio", "httpx2")
-"""Modules that the table of prices imports for a client that would update it. Nothing here asks for
-an update, and they take a tenth of the time of a short command."""
-
-
 def main() -> None:
     """The entry point of the command."""
-    for name in _DEFERRED:
-        defer(name)
+    defer_all()
     sys.exit(invoke(sys.argv[1:]))
-
-
-def defer(name: str) -> None:
-    """Lets the module `name` be imported when something of it is first used.
-
-    This is for a process of our own: in any other, it is not for us to say what is imported when.
-    """
-    if name in sys.modules or find_spec(name) is None:
-        return
-    deferred = ModuleType(name)
-
-    def used(attribute: str) -> object:
-        if sys.modules.get(name) is deferred:
-            del sys.modules[name]
-        return getattr(import_module(name), attribute)
-
-    vars(deferred)["__getattr__"] = used
-    sys.modules[name] = deferred
 
 
 def _called(arguments: Sequence[str]) -> object:

@@ -50,13 +50,14 @@ def other_models(facts: Facts) -> Iterator[Candidate]:
     """Finds steps of a run that another model did better."""
     if facts.trace.untrusted:
         return
-    here = steps(facts.flow)
     compared = facts.others.compared
     if not compared and len({call.model for call in facts.usage.models}) > 1:
         own = Steps()
         own.add(facts.flow)
         compared = own.compared()
-    for step, calls in here.items():
+    if not compared:
+        return
+    for step, calls in steps(facts.flow).items():
         if step in compared:
             yield from _of_step(facts, calls, compared[step])
 

@@ -67,7 +67,10 @@ class Steps(Struct):
     def add(self, flow: DataFlow) -> None:
         """Gathers those of a trace."""
         trace = flow.trace
+        if self.models is None:
+            return
         for step, calls in steps(flow).items():
+            found: dict[tuple[str, str | None], list[Sample]] = {}
             for i in calls:
                 span = trace.spans[i]
                 call = span.model_call
@@ -81,7 +84,9 @@ class Steps(Struct):
                     call.tokens.output,
                     _system_of(flow, i),
                 )
-                self._add(step, call.model, call.provider, [one])
+                found.setdefault((call.model, call.provider), []).append(one)
+            for (model, provider), samples in found.items():
+                self._add(step, model, provider, samples)
 
     def join(self, other: "Steps") -> None:
         """Gathers what `other` has gathered of other runs."""

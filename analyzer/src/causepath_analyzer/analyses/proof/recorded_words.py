@@ -469,8 +469,12 @@ def _places(arguments: str) -> frozenset[str]:
             found[f"at:{_place(text)}"] = None
         elif 1 < len(text) <= 80 and not _DATE.fullmatch(text):
             found[f"is:{text.casefold()}"] = None
-        for part in _PART.findall(text):
-            found.update(dict.fromkeys(_named_by(part.strip(".:!?"))))
+        # Letters alone name nothing, and most words are no more.
+        if not "".join(text.split()).isalpha():
+            for part in _PART.findall(text):
+                word = part.strip(".:!?")
+                if not word.isalpha():
+                    found.update(dict.fromkeys(_named_by(word)))
         if len(found) >= _MOST_PLACES:
             break
     return frozenset(list(found)[:_MOST_PLACES])
