@@ -478,6 +478,20 @@ def row(id: str, attributes: dict[str, object], expected: dict[str, object], **s
             {"terms": Terms("batch", None, "fast", "us"), "searches": 3},
         ),
         row("a cost", {**CHAT, "operation.cost": 0.25}, {"said_usd": Decimal("0.25")}),
+        *(
+            row(
+                f"a cost in parts: {said}",
+                {**CHAT, "langfuse.observation.cost_details": said},
+                {"said_usd": usd},
+            )
+            for said, usd in (
+                ('{"input": 0.3, "output": 0.2}', Decimal("0.5")),
+                ('{"input": 0.3, "output": null}', Decimal("0.3")),
+                ('{"input": 0.3, "output": 0.2, "total": 0.75}', Decimal("0.75")),
+                ("{}", None),
+                ('{"input": "0.3 dollars"}', None),
+            )
+        ),
         row("a cost of JSON", {**CHAT, "mlflow.llm.cost": '{"total": 1.5}'}, USD_1_5),
         row("a cost as text", {**CHAT, "gen_ai.usage.cost": "1.5"}, USD_1_5),
         row(

@@ -426,7 +426,8 @@ def _said_usd(facts: Facts) -> Decimal | None:
             amounts = _AMOUNTS.decode(said)
         except (msgspec.DecodeError, RecursionError):
             return None
-        said = next((amounts[name] for name in _TOTALS if name in amounts), None)
+        parts = [amount for amount in amounts.values() if amount is not None]
+        said = next((amounts[name] for name in _TOTALS if name in amounts), sum(parts))
     try:
         amount = Decimal(str(said).strip())
     except InvalidOperation:
