@@ -10,6 +10,7 @@ is built from.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -261,25 +262,29 @@ def free_ports(count: int) -> list[int]:
 
 
 def check_free(variables: Mapping[str, str], usual: Mapping[str, str]) -> None:
-    """See that nothing listens on any `*_ENDPOINT` of `variables`.
+    """See that nothing listens on any `*_ENDPOINT`, or `*_HOST` and `*_PORT`, of `variables`.
 
     Raises ProgramError with the variable to change.
     """
-    for name, endpoint in variables.items():
-        if name.endswith("_ENDPOINT"):
+    for name, of in variables.items():
+        if name.endswith(("_ENDPOINT", "_PORT")):
+            above = variables.get(name.replace("_PORT", "_HOST")) if name.endswith("_PORT") else ""
+            endpoint = f"{above}:{of}" if above else of
             host, _, port = endpoint.rpartition(":")
-            if not (host and port.isdecimal()):
-                raise ProgramError(
-                    f"{name} is {endpoint!r}, but a host and a port are needed: {usual[name]}"
-                )
+            is_port = port.isdecimal() and int(port) < 65536
+            if not (host and is_port) or (above and not of.isdecimal()):
+                needed = "a port is" if above else "a host and a port are"
+                raise ProgramError(f"{name} is {of!r}, but {needed} needed: {usual[name]}")
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     probe.bind((host, int(port)))
-                except OSError:
-                    raise ProgramError(
-                        f"{endpoint} is in use: end what listens there, or set {name} to another"
-                    ) from None
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        why = f"{endpoint} is in use: end what listens there, or"
+                    else:
+                        why = f"nothing can listen on {endpoint} ({error.strerror}):"
+                    raise ProgramError(f"{why} set {name} to another") from None
 
 
 def defaults(configuration: Path) -> dict[str, str]:
@@ -430,7 +435,9 @@ def stack() -> None:
                 logs / "otelcol.log",
             )
         )
-        print(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{values['OTLP_HTTP_ENDPOINT']} takes spans")
+        endpoint = f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{values['OTLP_HTTP_ENDPOINT']}"
+        print(f"{endpoint} CAUSEPATH=1 python agent.py sends its runs here; to try it:")
+        print(f"{endpoint} CAUSEPATH=1 .venv/bin/python examples/research_agent.py")
         if with_phoenix or assets:  # Jaeger built from its module has none
             print(f"the page of {'Phoenix' if with_phoenix else 'Jaeger'}: {page}")
         print(
@@ -446,7 +453,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments == ["stack"]:
             # Ctrl-C ends it at any time, also while something starts; a job begins without it.
+            # So does `kill`, and a terminal that is closed: the programs would stay.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            for other in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(other, lambda *_: signal.raise_signal(signal.SIGINT))
             with contextlib.suppress(KeyboardInterrupt):
                 stack()
         elif not arguments:

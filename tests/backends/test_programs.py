@@ -40,6 +40,10 @@ def test_a_port_in_use_is_named_with_the_variable_to_change() -> None:
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
         said = f"{endpoint} is in use: end what listens there, or set OTLP_HTTP_ENDPOINT to another"
         assert stack(OTLP_HTTP_ENDPOINT=endpoint) == (2, f"error: {said}\n")
+        said = said.replace("OTLP_HTTP_ENDPOINT", "JAEGER_METRICS_PORT")
+        assert stack(
+            JAEGER_METRICS_HOST="127.0.0.1", JAEGER_METRICS_PORT=endpoint.partition(":")[2]
+        ) == (2, f"error: {said}\n")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,24 @@ def test_a_port_in_use_is_named_with_the_variable_to_change() -> None:
         (
             {"OTLP_GRPC_ENDPOINT": ""},
             "OTLP_GRPC_ENDPOINT is '', but a host and a port are needed: localhost:4317",
+        ),
+        (
+            {"OTLP_GRPC_ENDPOINT": "localhost:99999"},
+            (
+                "OTLP_GRPC_ENDPOINT is 'localhost:99999', but a host and a port are needed: "
+                "localhost:4317"
+            ),
+        ),
+        (
+            {"OTLP_GRPC_ENDPOINT": "192.0.2.1:4317"},
+            (
+                "nothing can listen on 192.0.2.1:4317 (Cannot assign requested address): "
+                "set OTLP_GRPC_ENDPOINT to another"
+            ),
+        ),
+        (
+            {"JAEGER_METRICS_PORT": "localhost:18888"},
+            "JAEGER_METRICS_PORT is 'localhost:18888', but a port is needed: 18888",
         ),
         (
             {"XDG_CACHE_HOME": "/nowhere"},

@@ -178,14 +178,17 @@ def test_jaegers_own_page_is_shown_where_its_files_are_given(tmp_path: Path) -> 
     assert json.loads(configured) == json.loads((CONFIGURATIONS / "jaeger" / "ui.json").read_text())
 
 
-def test_ctrl_c_while_it_starts_ends_everything_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_while_it_starts_ends_everything_without_a_word(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     assets = tmp_path / "assets"
     assets.mkdir()
     (assets / "index.html").write_text(INDEX)
     process, _ = start_stack(tmp_path, JAEGER_ASSETS=str(assets))
     # It makes the folder right before it starts the programs.
     eventually((tmp_path / "traces").exists, bool)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in said
