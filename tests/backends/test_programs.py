@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -71,7 +73,7 @@ def test_a_port_in_use_is_named_with_the_variable_to_change() -> None:
         (
             {"OTLP_GRPC_ENDPOINT": "192.0.2.1:4317"},
             (
-                "nothing can listen on 192.0.2.1:4317 (Cannot assign requested address): "
+                f"nothing can listen on 192.0.2.1:4317 ({os.strerror(errno.EADDRNOTAVAIL)}): "
                 "set OTLP_GRPC_ENDPOINT to another"
             ),
         ),
