@@ -64,6 +64,41 @@ UNIT = 100 * MS
         ),
         pytest.param(
             """
+            other enqueue  |-|                                     kind=producer
+              agent worker                         |------------|
+                llm one                             |----------|
+            """,
+            [],
+            id="in a queue",
+        ),
+        pytest.param(
+            """
+            other enqueue  |-|                                     kind=producer
+            agent worker                         |------------|    links=enqueue
+              llm one                             |----------|
+            """,
+            [],
+            id="in a queue, with a link",
+        ),
+        pytest.param(
+            """
+            other enqueue  |-|                                     kind=producer
+            agent other                          |------------|
+              llm one                             |----------|
+            """,
+            [
+                (
+                    "trace 2.0 s that no span shows",
+                    (
+                        "2.0 s, 57% of the wall, are covered by no span: "
+                        "2.0 s at the most in one piece, between enqueue and other."
+                    ),
+                )
+            ],
+            id="behind a message that caused something else",
+        ),
+        pytest.param(
+            """
             agent run      |-----------------------------------|
               llm one       |---------------|
               llm two                        |-----------------|

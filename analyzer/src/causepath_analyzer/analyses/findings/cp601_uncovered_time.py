@@ -28,8 +28,8 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
     if TASKS.isdisjoint(facts.numbers):
         return
     alone_ns = {i: ns for i, ns in facts.path.alone_ns.items() if _is_around_calls(facts.trace, i)}
-    after_answers = _after_answers(facts)
-    for at in after_answers:
+    apart = _after_answers(facts) | _in_queues(facts)
+    for at in apart:
         section = facts.path.sections[at]
         if section.span in alone_ns:
             alone_ns[section.span] -= section.end_ns - section.start_ns
@@ -37,7 +37,7 @@ def uncovered_time(facts: Facts) -> Iterator[Candidate]:
     spent_ns = alone_ns.get(most, 0)
     if spent_ns < facts.limits.tool_ns or _SHARE * spent_ns < trace.wall_ns:
         return
-    before, gap, after = _longest(facts, most, after_answers)
+    before, gap, after = _longest(facts, most, apart)
     gap_ns = gap.end_ns - gap.start_ns
     name = None if most == NO_SPAN else trace.spans[most].name
     place = _place(facts, before, after)
@@ -103,6 +103,33 @@ def _after_answers(facts: Facts) -> frozenset[int]:
         if is_one and not _begins_anew(facts, before, after):
             found.add(at)
     return frozenset(found)
+
+
+def _in_queues(facts: Facts) -> frozenset[int]:
+    """Finds the sections between a message that was sent and the begin of what it caused: it lay
+    in a queue, and no code ran."""
+    sections, trace = facts.path.sections, facts.trace
+    if all(span.kind != "producer" for span in trace.spans):
+        return frozenset()
+    found: set[int] = set()
+    for at in range(1, len(sections) - 1):
+        before, after = sections[at - 1].span, sections[at + 1].span
+        if sections[at].kind not in _SHOWN_BY_NONE or NO_SPAN in (before, after):
+            continue
+        sender = trace.spans[before]
+        if sender.kind == "producer" and _is_caused_by(trace, after, sender.span_id):
+            found.add(at)
+    return frozenset(found)
+
+
+def _is_caused_by(trace: Trace, i: int, sender_id: str) -> bool:
+    """Tells whether span `i`, or one around it, names the sender as its parent or cause."""
+    while i != NO_SPAN:
+        span = trace.spans[i]
+        if span.parent_id == sender_id or any(link.span_id == sender_id for link in span.links):
+            return True
+        i = trace.parents[i]
+    return False
 
 
 def _begins_anew(facts: Facts, before: int, after: int) -> bool:
@@ -173,8 +200,9 @@ RULE: Final = Rule(
         "such time of a run, from 1 s (tool) and a fifth of the wall on; not between an "
         "answer of a model (it stopped and asked for no tool) and the next call of its "
         "conversation, as a user may have been waited for, unless that call, made by another line "
-        "of code, was given no answer but in its own words; not where spans were lost, as they may "
-        "have covered it, nor of traces without calls of models or tools. likely: times were "
+        "of code, was given no answer but in its own words; not between a message "
+        "that was sent and what it caused (it lay in a queue); not where spans were lost, as they "
+        "may have covered it, nor of traces without calls of models or tools. likely: times were "
         "recorded that cannot be, and it may be the time of what they are of."
     ),
     saving="Not known: what happened there is in no trace.",
