@@ -187,12 +187,13 @@ class Evidence:
 
     def asked(self, told: Told, call: ToolCall) -> tuple[dict[str, Any], list[SpanContext]]:
         """Describes what a reply asks a tool for: attributes of the tool's span, and the tools
-        whose results, which the model has just been given, are in it."""
+        whose results are in it, which the model has just been given or was given long ago."""
         block = Block("assistant", "tool_use", call.input, call.name)
         attributes = self._named(block, call.input)
+        older = _said_first(call.input, told.log)
         if told.log and told.log[-1].size > word_sources.MAX_TEXT:
             attributes[semconv.FLOW] = word_sources.UNSURE
-            return attributes, []
+            return attributes, older
         new = {n for n in range(told.kept, len(told.log)) if told.log[n].tool is not None}
         before = _texts_of_log(one for n, one in enumerate(told.log) if n not in new)
         results = [
@@ -202,7 +203,8 @@ class Evidence:
         ]
         found = word_sources.asked_for(call.input, before, results)
         attributes[semconv.FLOW] = found.flow
-        return attributes, found.sources
+        known = {one.span_id for one in found.sources}
+        return attributes, [*found.sources, *(one for one in older if one.span_id not in known)]
 
     def tool_given(
         self, span: Span, name: str, arguments: object, issuer: SpanContext | None
@@ -336,6 +338,15 @@ def _log(
         light = _light(block)
         size += len(light.value) if type(light.value) is str else FEW_CHARACTERS
         told.log.append(Logged(light, results.get(block.id) if results else None, size))
+
+
+def _said_first(arguments: object, log: Sequence[Logged]) -> list[SpanContext]:
+    """Finds the results in `log` that `arguments` have something of."""
+    if FORGOTTEN in log or all(one.tool is None for one in log):
+        return []
+    return word_sources.said_first(
+        arguments, [(one.tool, [*_texts_of_block(one.block)]) for one in log]
+    )
 
 
 def _texts_heard(told: Told, count: int) -> Iterator[str]:

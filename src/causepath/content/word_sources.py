@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from causepath.content.plain_data import leaves_in
@@ -36,6 +37,15 @@ TITLE = 16
 """Characters of one, of as many words as `TITLE_WORDS`, that tells in the same place, too."""
 
 TITLE_WORDS = 3
+
+MAX_SEARCHED = 1024 * 1024
+"""Characters in which the words of the arguments of a tool are looked for, each word anew."""
+
+MAX_TELLING = 8
+"""Words of the arguments of a tool that are looked for in all that was said."""
+
+TELLING = 4
+"""Characters of one."""
 
 MAX_SHORT = 64
 """Characters of a short answer; a longer one is known by its words in a row."""
@@ -207,6 +217,51 @@ def asked_for(
     if not is_told:
         return Found(list(sources.values()), UNSURE)
     return Found(list(sources.values()), SEARCHED if own else COMPLETE)
+
+
+def said_first(
+    arguments: object, log: Sequence[tuple[SpanContext | None, Sequence[str]]]
+) -> list[SpanContext]:
+    """Finds the results that were the first to say what stands in the `arguments` of a tool.
+
+    `log` is all that a model was given and had answered, each text with the tool whose result it
+    is: of a long conversation, in which many plain words stand by chance, only names, numbers and
+    whatever else is no plain word tell.
+    """
+    left = MAX_SEARCHED
+    sources: dict[int, SpanContext] = {}
+    for word in islice(_telling(arguments), MAX_TELLING):
+        for tool, texts in log:
+            left -= sum(map(len, texts))
+            if left < 0:
+                return list(sources.values())
+            if any(stands(word, text) for text in texts):
+                if tool is not None:
+                    sources[tool.span_id] = tool
+                break
+    return list(sources.values())
+
+
+def _telling(arguments: object) -> Iterator[str]:
+    """The values and words in `arguments` that nobody says by chance."""
+    found: dict[str, None] = {}
+    for name, value in leaves_in(arguments):
+        text = str(value).strip()
+        if name in OPTIONS and text.isdecimal():
+            continue
+        words = _words(text)
+        if len(text) <= MAX_SHORT and len(text.split()) == 1:
+            words = [text]
+        elif words and words[0].istitle():
+            del words[0]  # so begins a sentence
+        found.update(
+            dict.fromkeys(
+                word
+                for word in words
+                if len(word) >= TELLING and _tells(word) and word.casefold() not in COMMON
+            )
+        )
+    yield from found
 
 
 def parts_of_json(said: Iterable[str], texts: Iterable[str]) -> bool:

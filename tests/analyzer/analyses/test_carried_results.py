@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.rule import Finding
-from causepath_analyzer.model import Trace
+from causepath_analyzer.model import Content, Span, Trace
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn, found_in
 
@@ -106,6 +106,40 @@ def test_look_alikes(digests: bool, drawing: dict[str, object]) -> None:
 @pytest.mark.parametrize("digests", [BY_DIGESTS, BY_COUNTS])
 def test_words_asked_for_early_do_not_need_it_late(digests: bool) -> None:
     assert len(found(agent((10_000, *[100] * 12), digests=digests, needed_by=2))) == 1
+
+
+TAKEN = (
+    ("the_page_says_door-4711_and_more", '{"door":"door-4711"}', False),
+    ("the_page_says_Aveiro_and_more", '{"text":"on_to_Aveiro"}', False),
+    # They look like it:
+    ("the_page_says_door-4711_and_more", '{"door":"door-47"}', True),
+    ("the_page_says_open_and_more", '{"what":"open"}', True),
+    ("the_page_says_Lisbon_and_more", '{"city":"Lisbon"}', True),  # it was asked for before
+)
+
+
+@pytest.mark.parametrize(("page", "given", "is_found"), TAKEN)
+def test_recorded_arguments_show_what_a_late_call_takes(
+    page: str, given: str, is_found: bool
+) -> None:
+    trace = drawn(agent(PAGE, digests=BY_DIGESTS), unit_ns=SECOND)
+    page, given = page.replace("_", " "), given.replace("_", " ")
+
+    def told(n: int, span: Span) -> Span:
+        tool = span.tool_call
+        if tool is None or tool.result is None:
+            return span
+        text = page if span.name == "page" else None
+        asked = given if span.name == "t5" else '{"city":"Lisbon"}' if span.name == "page" else ""
+        result = Content(tool.result.digest, tool.result.size, text)
+        return replace(
+            span, tool_call=replace(tool, result=result, arguments=Content(n, len(asked), asked))
+        )
+
+    spans = [told(n, span) for n, span in enumerate(trace.spans)]
+    assert len(found_in(replace(trace, spans=tuple(spans)), "CP302")) == is_found
+    searched = [replace(span, flow="searched") for span in spans]  # whoever wrote it has looked
+    assert len(found_in(replace(trace, spans=tuple(searched)), "CP302")) == 1
 
 
 def test_it_may_be_little_of_what_the_run_costs() -> None:

@@ -7,6 +7,7 @@ call 3   question reply PAGE reply result
 call 9   question reply PAGE reply result reply result ...
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -31,6 +32,7 @@ from causepath_analyzer.analyses.findings.rule import (
 )
 from causepath_analyzer.analyses.money.carried import carried, first_token_lines
 from causepath_analyzer.analyses.proof.independence import where_of
+from causepath_analyzer.analyses.proof.recorded_words import takes
 from causepath_analyzer.analyses.replay.change import SmallerPrompts
 from causepath_analyzer.model import NO_SPAN, Block
 
@@ -72,7 +74,7 @@ def carried_results(facts: Facts) -> Iterator[Candidate]:
     found = [*_by_digests(facts), *_by_counts(facts)]
     needed_ns = _needed_ns(facts) if found else {}
     for one in found:
-        if any(needed_ns.get(i, -1) >= one.late_ns for i in one.tools):
+        if any(needed_ns.get(i, -1) >= one.late_ns for i in one.tools) or _is_taken(facts, one):
             continue
         by_name.setdefault((_name(facts, one.tools), one.evidence), []).append(one)
     much = {
@@ -240,6 +242,29 @@ def _needed_ns(facts: Facts) -> Mapping[int, int]:
     return last
 
 
+def _is_taken(facts: Facts, result: _Result) -> bool:
+    """Tells whether late calls ask tools for something that stands in `result`, as recorded texts
+    show where whoever wrote the trace has not looked for it."""
+    spans = facts.trace.spans
+    tools = facts.numbers.get("tool", ())
+    first = bisect_left(tools, result.late_ns, key=lambda i: spans[i].start_ns)
+    late = [
+        tool
+        for i in tools[first : first + _MOST]
+        if spans[i].flow is None and (tool := spans[i].tool_call) is not None
+    ]
+    if not late:
+        return False
+    last = max(result.tools)
+    before = [tool.arguments for i in tools if i <= last and (tool := spans[i].tool_call)]
+    return any(
+        takes(own.result, before[-_MOST:], tool.arguments)
+        for i in result.tools
+        if (own := spans[i].tool_call) is not None
+        for tool in late
+    )
+
+
 def _share(facts: Facts, saving: Saving) -> float:
     """Tells which part of the cost of the run `saving` is, or of its input where that has no
     price."""
@@ -309,7 +334,8 @@ RULE: Final = Rule(
         "likely: no call says its blocks, but the prompt grew by so much when the result came, and "
         "no later one was shorter. Said of 1,000 tokens a call or more, and where the results of "
         "one tool are 5 % or more of the cost of the run (without a price: of its input). Nothing "
-        "is said where the arguments of one of the last five calls hold something of the result."
+        "is said where the arguments of a tool that one of the last five calls asked for hold "
+        "something of the result."
     ),
     saving=(
         "An upper bound, all of it: the tokens that were carried, by the price of where they stood "

@@ -15,6 +15,9 @@ from causepath_analyzer.model import Content, Outcome, ToolCall
 
 _LONG: Final = 8
 """Characters of a value that is found inside a word, too."""
+_TELLING: Final = 4
+"""Characters of a word that stands in two texts by no chance."""
+_MARKS: Final = ".,;:!?()[]\"'`"
 _COMPARED: Final = 256
 """Texts at hand at once, each of 64 KB at the most: as many as calls that are compared."""
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -82,6 +85,33 @@ def depends(given: Content | None, result: Content | None, later: Content | None
     ):
         return True
     return None if unsure else False
+
+
+def takes(result: Content | None, before: Sequence[Content | None], later: Content | None) -> bool:
+    """Tells whether the arguments `later` have something of `result` that is no plain word in small
+    letters, and that the arguments `before` have not."""
+    returned, asked = (text_of(one) if one is not None else None for one in (result, later))
+    if returned is None or asked is None:
+        return False
+    known = [text for one in before if one is not None and (text := text_of(one)) is not None]
+    searched = _as_read(returned)
+    return any(
+        _stands(word, searched) and not any(_stands(word, text) for text in known)
+        for name, value in _leaves(asked)
+        if not (name in _OPTIONS and value.isdecimal())
+        for word in _telling(value)
+    )
+
+
+def _telling(value: str) -> Iterator[str]:
+    """Picks the words of `value` that stand in two texts by no chance."""
+    words = value.split()
+    if len(words) > 1 and words[0].istitle():
+        del words[0]  # so begins a sentence
+    for word in words:
+        word = word.strip(_MARKS)
+        if len(word) >= _TELLING and not (word.isalpha() and word.islower()):
+            yield word
 
 
 def in_own_words(given: Content | None, later: Content | None) -> bool:
