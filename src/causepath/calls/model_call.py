@@ -464,7 +464,10 @@ class ModelCall:
 
     def known_late(self) -> dict[str, AttributeValue]:
         """Gives what to add to a span that another library ends before the reply is over for us."""
-        return self._reply_attributes() if self._reply.is_known else {}
+        late = self._reply_attributes() if self._reply.is_known else {}
+        if self._ending is not None and self._ending.is_error and self._error is not None:
+            late[semconv.ERROR_TYPE] = self._error
+        return late
 
     def _reply_attributes(self) -> dict[str, Any]:
         reply = self._reply

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
+from opentelemetry.trace import Status, StatusCode
 
 from causepath.calls.announced_tool import told_in
 from causepath.calls.model_call import IN_PROGRESS
@@ -156,22 +157,28 @@ class WatchedSpans:
 
     def ending(self, span: Any) -> None:
         """Adds what is known late: the category of a span whose attributes came after its start,
-        and of a stream that the application left, what had come of it.
+        of a stream that the application left, what had come of it, and of a call that was
+        cancelled, that it was.
 
         Its attributes are sealed by now, so this writes below the seal; should an OpenTelemetry
         release store them differently, such a span goes without a category.
         """
         attributes = span._attributes._dict  # noqa: SLF001
         call = self._open_calls.in_progress(span.context)
+        if call is not None:
+            call.cut_off_by(sys.exc_info()[1])
         late = {} if call is None or call.is_complete else call.known_late()
         if semconv.CATEGORY not in attributes:
             found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
             if found == "tool":
                 late |= self._tools.adopt_late(span)
             late[semconv.CATEGORY] = found
+        failed = semconv.ERROR_TYPE in late and semconv.ERROR_TYPE not in attributes
         for name, value in late.items():
             if name not in attributes:
                 attributes[name] = value
+        if failed:
+            span._status = Status(StatusCode.ERROR)  # noqa: SLF001
 
     def ended(self, span: Any) -> None:
         """Lets nothing new hang on a span that has ended, and ends the call that it is of."""
