@@ -17,6 +17,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import causepath
 from causepath.export.trace_file import TraceFile
+from causepath_analyzer.analyses.run import explained
+from causepath_analyzer.read import read
 from tests.support.messages_api import MessagesApi
 from tests.support.recording import Recording
 from tests.support.script import Latency, Reply, Request
@@ -115,3 +117,66 @@ def test_a_loop_of_model_calls(
     found = [(f["code"], f["evidence"], len(f["span_ids"])) for f in trace["findings"]]
     assert found == expected
     assert not any(item in traces.read_text() for item in ITEMS)
+
+
+WORDS = {"W": "gravely", "N": "with joy"}
+
+
+def below_each_other(ask: Ask) -> str:
+    beaches = ask("Describe the beaches of the south.")
+    trains = ask("Which trains run on a Sunday, and where to?")
+    return beaches + trains
+
+
+def by_a_word(ask: Ask) -> str:
+    beaches = ask("Describe the beaches of the south.")
+    return ask(f"Write a poem on the sea, {WORDS[beaches[0]]}.")
+
+
+class Notebook:
+    """What an agent keeps of an answer."""
+
+    word = "plainly"
+
+    def look(self, ask: Ask) -> None:
+        self.word = WORDS[ask("Describe the beaches of the south.")[0]]
+
+    def write(self, ask: Ask) -> str:
+        return ask(f"Write a poem on the sea, {self.word}.")
+
+
+def by_an_object(ask: Ask) -> str:
+    notebook = Notebook()
+    notebook.look(ask)
+    return notebook.write(ask)
+
+
+def test_calls_below_each_other(tmp_path: Path) -> None:
+    traces = tmp_path / "traces.jsonl"
+    agents = (below_each_other, by_a_word, by_an_object)
+    with (
+        MessagesApi(answer) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+        Recording() as recording,
+    ):
+        recording.provider.add_span_processor(SimpleSpanProcessor(TraceFile(traces)))
+
+        def ask(said: str) -> str:
+            messages: Any = [{"role": "user", "content": said}]
+            reply: Any = client.messages.create(model="m", max_tokens=64, messages=messages)
+            return str(reply.content[0].text)
+
+        for agent in agents:
+            with causepath.agent(agent.__name__):
+                agent(ask)
+    found = {
+        trace.spans[trace.main_root].name.split()[-1]: [
+            (one.code, one.evidence, len(one.spans)) for one in explained(trace).findings
+        ]
+        for trace in read([str(traces)]).traces
+    }
+    assert found == {
+        "below_each_other": [("CP102", "likely", 2)],
+        "by_a_word": [],
+        "by_an_object": [],
+    }

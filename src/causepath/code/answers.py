@@ -35,6 +35,9 @@ CALLS = ("CALL", "SEND", "BEFORE_WITH", "BEFORE_ASYNC_WITH")
 NO_CALLS = ("CALL_INTRINSIC",)
 BRANCHES = ("POP_JUMP", "JUMP_IF", "FOR_ITER", "GET_AITER")
 ENDS_STATEMENT = ("STORE_", "POP_TOP", "RETURN_", "DELETE_", "RAISE_VARARGS")
+ENTERS = ("BEFORE_", "LOAD_SPECIAL")
+"""How code enters a `with`."""
+
 GOES_ON = ("STORE_", "UNPACK_", "SWAP", "COPY")
 """What one statement keeps in several names."""
 
@@ -154,8 +157,9 @@ class _Answers:
             return True
         return any(
             how == "LOAD" and name in answer.names
-            for one in graph.found
-            if lies_in(graph.spot(one.offset), spot)
+            for one in self._statements[self._statement_of[call]]
+            # One that reads two variables is at the first of them.
+            if len(graph.variables[one.offset]) > 1 or lies_in(graph.spot(one.offset), spot)
             for how, name in graph.variables[one.offset]
         )
 
@@ -183,7 +187,7 @@ class _Answers:
             for one in statement[tells[0] :]:
                 if one.opname.startswith(BRANCHES):
                     branches.add(one.offset)
-                elif one.opname.startswith("BEFORE_"):  # what a `with` enters
+                elif one.opname.startswith(ENTERS):
                     effects.add(one.offset)
                 elif one.opname.startswith("STORE_"):
                     private = self._kept_in(one, call)
@@ -332,6 +336,8 @@ class _Answers:
             ended = bool(statement) and statement[-1].opname.startswith(ENDS_STATEMENT)
             if len(statement) > 1 and statement[-2].opname == "COPY":
                 ended = False  # it goes on with what it has kept
+            if statement and "_LOAD_" in statement[-1].opname:
+                ended = False  # the next one has begun
             if ended and not one.opname.startswith(GOES_ON):
                 yield statement
                 statement = []
