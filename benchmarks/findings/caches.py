@@ -312,6 +312,7 @@ def another_model(agent: Agent) -> None:
     says("Tea is fine.", usage=used(written=6_000)),
     says("Cups are fine.", usage=used(written=6_500)),
     sdks=("anthropic",),
+    also=("CP102",),
     undecided=("CP304",),
 )
 def another_task(agent: Agent) -> None:

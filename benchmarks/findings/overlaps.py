@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from functools import partial
@@ -410,6 +411,40 @@ def where_it_points(agent: Agent) -> None:
         tool("read_sign", "to the quay, please", "here you are at last"),
         stream=True,
     )
+
+
+@lacks(
+    "CP103",
+    asks(("is_wet", {"pipe": "p-4"})),
+    asks(("is_wet", {"pipe": "p-2"})),
+    asks(("is_wet", {"pipe": "p-3"})),
+    ANSWER,
+)
+def narrowed_down(agent: Agent) -> None:
+    """halves of a list, each chosen by a yes or a no"""
+    agent.loop(
+        "One of p-1, p-2, p-3, p-4, p-5, p-6 and p-7 leaks, and all behind it are wet. Which one?",
+        tool("is_wet", "yes", "no", "yes"),
+        stream=True,
+    )
+
+
+@lacks(
+    "CP102",
+    says("A poem on tea."),
+    says("A poem on cups."),
+)
+def a_person_reads_it(agent: Agent) -> None:
+    """a person reads the first, and says whether to go on"""
+
+    def confirm() -> bool:
+        time.sleep(0.2)
+        return True
+
+    first = agent.ask("Write a poem on tea.")
+    print(first, file=sys.stderr)
+    if confirm():
+        agent.ask("Write a poem on cups.")
 
 
 # -- CP601: time that no span shows

@@ -177,6 +177,22 @@ def a_walrus_returns() -> Any:
     return ask()
 
 
+def a_person_is_shown_it() -> None:
+    input = str  # noqa: A001
+    one = ask()
+    print(one, end="")
+    if input("Go on?") != "no":
+        ask()
+
+
+def a_person_is_asked() -> None:
+    confirm = bool
+    one = ask()
+    print(one, end="")
+    confirm()
+    ask()
+
+
 def on_one_line() -> None:
     one = ask(); two = one + "!"; ask(two)  # noqa: E702  # fmt: skip
 
@@ -360,14 +376,14 @@ APART = [
     a_helper_asks, steps_that_keep_nothing, dropped,
 ]  # fmt: skip
 TOGETHER = [
-    given_on, awaited_and_given_on, awaited_and_turned, a_walrus_returns, on_one_line,
-    beside_another_name, kept_in_two, given_on_at_once, given_on_by_parts,
-    given_on_by_other_names, given_on_by_a_walrus, either_answer_is_given_on, a_branch,
-    it_returns_early, it_is_made_sure, a_case, unpacked, a_word_for_it, by_and, for_each_of_it,
-    kept_in_an_attribute, steps_that_keep_it, kept_in_a_global, kept_in_a_closure,
-    kept_by_a_helper, kept_in_the_environment, kept_by_what_is_called, kept_in_a_list_of_others,
-    kept_in_a_list_that_others_have, kept_in_a_list_that_was_handed_on, inside_of_what_it_opens,
-    by_a_generator, by_map,
+    given_on, awaited_and_given_on, awaited_and_turned, a_walrus_returns, a_person_is_shown_it,
+    a_person_is_asked, on_one_line, beside_another_name, kept_in_two, given_on_at_once,
+    given_on_by_parts, given_on_by_other_names, given_on_by_a_walrus, either_answer_is_given_on,
+    a_branch, it_returns_early, it_is_made_sure, a_case, unpacked, a_word_for_it, by_and,
+    for_each_of_it, kept_in_an_attribute, steps_that_keep_it, kept_in_a_global,
+    kept_in_a_closure, kept_by_a_helper, kept_in_the_environment, kept_by_what_is_called,
+    kept_in_a_list_of_others, kept_in_a_list_that_others_have,
+    kept_in_a_list_that_was_handed_on, inside_of_what_it_opens, by_a_generator, by_map,
 ]  # fmt: skip
 
 

@@ -49,6 +49,9 @@ ADDS = frozenset({"add", "append", "extend", "insert", "setdefault", "update"})
 
 SHOWS = frozenset({"debug", "error", "exception", "info", "log", "print", "warning"})
 
+PEOPLE = frozenset({"confirm", "getpass", "input", "prompt", "readline"})
+"""Who is asked may have been shown an answer, and says how the code goes on."""
+
 TURNS = frozenset(
     {
         "bool", "dict", "dumps", "enumerate", "findall", "float", "format", "get", "int", "items",
@@ -142,13 +145,22 @@ class _Answers:
             looked_at += 1
             if looked_at > MAX_CALLS:
                 break
-            if not self._reaches(self._answer(before), call):
+            if not self._is_between(before, call) and not self._reaches(self._answer(before), call):
                 yield start
 
     def lasts(self, offset: int) -> bool:
         """Tells whether something of the answer to the call at `offset` is kept, or used, where
         others can see it."""
         return bool(self._answer(self._graph.at(offset)).effects)
+
+    def _is_between(self, before: int, call: int) -> bool:
+        """Tells whether a person may be asked between two calls."""
+        after = self._after(before)
+        return any(
+            one.argval in PEOPLE and one.offset in after and call in self._after(one.offset)
+            for one in self._graph.found
+            if one.opname.startswith("LOAD_") and isinstance(one.argval, str)
+        )
 
     def _reaches(self, answer: Answer, call: int) -> bool:
         graph = self._graph
