@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from causepath_analyzer.analyses.run import Run
 
 FIXES = ("CP101", "CP102", "CP201", "CP203", "CP503")
-RUNS = 5
+RUNS = 6
+"""As many as there are variants."""
 SIDE_BY_SIDE = 3
 START, END = "<!-- example -->", "<!-- end of example -->"
 
@@ -48,13 +49,19 @@ class Fix:
 def measured(runs: int = RUNS) -> list[Fix]:
     """Compares the agent as it is with the one that has each fix.
 
-    They run in turns, so that what else the machine does meanwhile disturbs all of them alike.
+    They run in turns, and each is the first, the second and so on as often as the others, so that
+    what else the machine does meanwhile disturbs all of them alike.
     """
     variants = ("", *FIXES)
+    turns = [(*variants[n % len(variants) :], *variants[: n % len(variants)]) for n in range(runs)]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        jobs = [(fix, Path(name) / f"{fix}-{n}.jsonl") for n in range(runs) for fix in variants]
+        jobs = [
+            (fix, Path(name) / f"{fix}-{n}.jsonl") for n, turn in enumerate(turns) for fix in turn
+        ]
         found = list(pool.map(lambda job: _run(*job), jobs))
-    of = {fix: found[place :: len(variants)] for place, fix in enumerate(variants)}
+    of: dict[str, list[Run]] = {fix: [] for fix in variants}
+    for (fix, _), run in zip(jobs, found, strict=True):
+        of[fix].append(run)
     return [_fix(code, of[""], of[code]) for code in FIXES]
 
 

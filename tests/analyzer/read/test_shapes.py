@@ -28,7 +28,7 @@ _VALUES: Sequence[dict[str, Any]] = (
     *({"stringValue": text} for text in ("", "chat", "execute_tool", "invoke_agent", "agent")),
     *(
         {"stringValue": text}
-        for text in ("anthropic", "m-1", "true", "tool_use", "resp_1", "req_1")
+        for text in ("anthropic", "groq.com", "m-1", "true", "tool_use", "resp_1", "req_1")
     ),
     *({"stringValue": text} for text in ("0.25", "12", 'é\\"', "pending_span", "log", "Bash")),
     *({"stringValue": text} for text in (_MESSAGES, '{"stream": true}', '{"input": 7}', "x" * 300)),
@@ -51,6 +51,7 @@ _COMMON = (
     "gen_ai.input.messages",
     "gen_ai.tool.name",
     "session.id",
+    "server.address",
     "causepath.input.blocks",
     "causepath.input.previous",
 )
@@ -139,6 +140,18 @@ def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ToolCall(name=str(n)) for n in range(100)
     ]
     assert sum(1 + len(layout.shapes) for layout in known.layouts.values()) <= 8
+
+
+def test_calls_of_any_number_of_hosts_are_of_one_shape() -> None:
+    otlp_json.EMITTERS.clear()
+    calls = (
+        [attribute("http.request.method", "GET"), attribute("server.address", f"{n}.example")]
+        for n in range(9)
+    )
+    document = request(*(wire_span(name="GET", attributes=call) for call in calls))
+    otlp_json.read(json.dumps(document).encode(), "line 1")
+    (known,) = otlp_json.EMITTERS.values()
+    assert [len(layout.shapes) for layout in known.layouts.values()] == [1]
 
 
 def test_spans_that_never_repeat_each_other_are_not_learned_from(

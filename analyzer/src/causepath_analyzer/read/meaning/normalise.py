@@ -381,12 +381,11 @@ def _model_call(
 
 def _words_of_call(facts: Facts, *, rest_of_stream: bool = False) -> ModelCall:
     """Reads what many model calls say in the same words."""
-    model = unquoted(facts.get("model"))
+    model, provider = unquoted(facts.get("model")), unquoted(facts.get("provider"))
+    is_named = "model" in facts or "provider" in facts
     return ModelCall(
         model=model,
-        provider=_provider(
-            unquoted(facts.get("provider")), model, unquoted(facts.get("served_at"))
-        ),
+        provider=_provider(provider, model, unquoted(facts.get("served_at")) if is_named else None),
         finish_reasons=_finish_reasons(facts["finish"]) if "finish" in facts else (),
         rest_of_stream=rest_of_stream,
         terms=_terms(facts) if not facts.keys().isdisjoint(_TERMS) else NO_TERMS,

@@ -127,7 +127,8 @@ class Known:
         """Makes the layout of attributes with the names `keys`, which were not seen before."""
         if not self._may_learn() or len(keys) > _MOST_NAMES or len(set(keys)) < len(keys):
             return NO_LAYOUT
-        words = tuple(at for at, key in enumerate(keys) if key in _WORDS)
+        deciding = _WORDS if _MODELS.isdisjoint(keys) else _WORDS_OF_MODELS
+        words = tuple(at for at, key in enumerate(keys) if key in deciding)
         best: dict[str, tuple[int, int]] = {}
         for at, key in enumerate(keys):
             fact, rank = _FREE.get(key, ("", 0))
@@ -443,11 +444,14 @@ _FREE: Final[Mapping[str, tuple[str, int]]] = {
 }
 _TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, *names.REPLIES))
 """What a model call says there may be anything about it."""
-_WORDS: Final = names.UNDERSTOOD.difference(
+_WORDS_OF_MODELS: Final = names.UNDERSTOOD.difference(
     _FREE, names.OUTGOING, names.DATABASE_QUERY, _TOLD_ONE_BY_ONE, (names.PENDING_PARENT,)
 )
 """Attributes whose value may decide what a span is. Of those of outgoing calls and
 of queries it counts only that they are there."""
+_WORDS: Final = _WORDS_OF_MODELS.difference(names.SERVED_AT)
+"""The same of spans that name no model: these go to any number of hosts."""
+_MODELS: Final = frozenset((*names.MODEL, *names.PROVIDER))
 
 NO_LAYOUT: Final = Layout((), (), {})
 _MOST_EMITTERS: Final = 64
