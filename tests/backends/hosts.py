@@ -3,9 +3,9 @@
     python -m tests.backends.hosts web http://127.0.0.1:8000
 
 `web` declares its runs inside of its requests, and the second of three fails; `silent` declares
-none; in a `team` the tools of one agent are agents; `frugal` has budgets of its own, of which two
-are used up; `thirty` is one run of thirty turns, whose first tool fails; `front` is the service
-that an `assistant` answers for, in a process of its own.
+none, so that its requests are its runs; in a `team` the tools of one agent are agents; `frugal` has
+budgets of its own, of which two are used up; `thirty` is one run of thirty turns, whose first tool
+fails; `front` is the service that an `assistant` answers for, in a process of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REQUESTS = 3
+REQUEST, ROUTE = "POST /ask", "/ask"
 
 
 def ask(client: anthropic.Anthropic, question: str, model: str = "claude-opus-5-5") -> None:
@@ -41,7 +42,9 @@ def requests(client: anthropic.Anthropic, *, declared: bool) -> None:
     """Serve some requests, of which the second fails if its run is declared."""
     tracer = trace.get_tracer("web")
     for number in range(REQUESTS):
-        with tracer.start_as_current_span("POST /ask", kind=trace.SpanKind.SERVER):
+        with tracer.start_as_current_span(
+            REQUEST, kind=trace.SpanKind.SERVER, attributes={"http.route": ROUTE}
+        ):
             run = causepath.agent("assistant") if declared else contextlib.nullcontext()
             with contextlib.suppress(KeyError), run:
                 ask(

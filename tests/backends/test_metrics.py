@@ -24,6 +24,7 @@ import pytest
 import yaml
 from genai_prices import data_snapshot
 
+from tests.backends.hosts import REQUEST, ROUTE
 from tests.backends.programs import CONFIGURATIONS, free_ports, program, started
 from tests.backends.spans import SECRET, of_service, span
 from tests.backends.stack import (
@@ -133,14 +134,17 @@ class Watched:
 
     @property
     def runs(self) -> list[dict[str, str]]:
-        """The agents that no agent is around."""
+        """The agents that no agent is around, and the requests that are runs themselves."""
         by_id = {one["span_id"]: one for one in self.spans}
 
         def above(one: dict[str, str] | None) -> Iterator[str]:
             while one := by_id.get(one["parent_id"] if one else ""):
                 yield one["category"]
 
-        return [one for one in self.of("agent") if "agent" not in above(one)]
+        requests = [
+            one for one in self.spans if (one["name"], one["service"]) == (REQUEST, "silent")
+        ]
+        return [one for one in self.of("agent") if "agent" not in above(one)] + requests
 
     @property
     def inner(self) -> list[dict[str, str]]:
@@ -338,7 +342,7 @@ def seconds(row: Mapping[str, str], name: str = "duration_ns") -> float:
 
 def name_of(row: Mapping[str, str]) -> str:
     """The agent of a row."""
-    return row["name"].removeprefix("invoke_agent ")
+    return ROUTE if row["name"] == REQUEST else row["name"].removeprefix("invoke_agent ")
 
 
 def outcome(row: Mapping[str, str]) -> str:
@@ -408,8 +412,7 @@ def prompt(row: Mapping[str, str]) -> int:
 
 
 def started_runs(of: Watched) -> int:
-    """All runs: those of a service that declares none are its traces."""
-    return len(of.runs) + sum(one["service"] == "silent" for one in of.reported)
+    return len(of.runs)
 
 
 def cost(of: Watched) -> float:
@@ -529,9 +532,7 @@ PANELS: dict[str, list[Callable[[Watched], Answer]]] = {
     ],
     "Failed attempts for a model call": [lambda of: whole(len(attempts(of)) / len(of.of("llm")))],
     "Alerts": [lambda of: dict.fromkeys(firing(of), 1.0)],
-    "Services that declare no run": [
-        lambda of: {("silent",): sum(one["service"] == "silent" for one in of.reported)}
-    ],
+    "Services whose runs are not known": [lambda _: {}],
     "Runs by service": [lambda of: total(of.runs, service, outcome)],
     "Run time by agent": [
         lambda of, share=share: quantile(share, of.runs, name_of) for share in (0.5, 0.95)

@@ -34,6 +34,7 @@ HTTPX: Any = sys.modules.get("httpx2") or sys.modules["httpx"]
 SMALL = 20
 BOUNDS = {
     "calls.foreign_spans": ("MAX_OPEN",),
+    "calls.local_roots": ("MAX_OPEN",),
     "calls.open_calls": ("MAX_LEFT_TO_OTHERS",),
     "calls.open_runs": ("MAX_OPEN_RUNS", "MAX_REMEMBERED"),
     "calls.retried_calls": ("MAX_FAILED",),

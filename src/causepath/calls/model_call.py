@@ -20,7 +20,7 @@ from causepath.guard import harmless
 from causepath.otel import semconv
 from causepath.otel.endings import Ending, ending_of, ending_of_type
 from causepath.otel.operation import detach
-from causepath.otel.span_access import write
+from causepath.otel.span_access import attributes_of, write
 from causepath.providers.provider import FACTS, LAST
 from causepath.replies.reply import Reply
 from causepath.replies.stream_pace import connecting
@@ -279,8 +279,9 @@ class ModelCall:
         recorded = words.recorded(prompt, self._show_results)
         if recorded:
             self._set_missing(span, recorded)
-        if self._turn == 1 and self._run.written is not None:
-            words.question(self._run.written)
+        run = self._run.shown_on if self._turn == 1 else None
+        if run is not None and semconv.INPUT_MESSAGES not in attributes_of(run):
+            words.question(run)
 
     def _show_results(self, blocks: Sequence[Block]) -> None:
         if self._inferred:
@@ -455,7 +456,7 @@ class ModelCall:
         else:
             write(span, attributes)
 
-        run = self._run.written
+        run = self._run.shown_on
         if run is not None and self._words is not None and self._is_answer():
             self._words.answer(run)
 

@@ -138,7 +138,7 @@ class ModelCalls:
             other = self._others.current(current)
         if other is not None:
             return self._place_around(other, run, request, here)
-        if current.is_valid:
+        if current.is_valid and not self._is_apart(run, current, here):
             return Place(run or self._run_at(current, request, here), here, here)
         if run is None:
             run = self._run_spans.gone_on_with(read_body) or self._run_spans.infer(here, now_ns)
@@ -157,6 +157,12 @@ class ModelCalls:
         around = trace.set_span_in_context(NonRecordingSpan(other.parent), unsuppressed(here))
         return Place(run or self._run_at(other.parent, request, around), here, around)
 
+    def _is_apart(self, run: Run | None, current: SpanContext, here: Context) -> bool:
+        """Tells whether a call is in a run with a span of ours that is not current here."""
+        if run is not None:
+            return run.opened_in == key_of(current)
+        return self._run_spans.begins_apart(current, here)
+
     def _run_at(self, current: SpanContext, request: ModelRequest, here: Context) -> Run:
         """Finds the run whose calls hang on the current span, or begins one."""
         run = run_in(here)
@@ -166,5 +172,6 @@ class ModelCalls:
         run = self._runs.below(key)
         if run is None or (run.span is None and run.turns and not request.continues):
             run = Run(here, key)  # another conversation, perhaps, below the same span
+            run.host, run.is_in_tool = self._run_spans.host(key, here)
             self._runs.remember_below(key, run)
         return run

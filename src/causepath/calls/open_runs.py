@@ -67,6 +67,8 @@ class OpenRuns:
         """The (trace id, span id) of the spans that others have open for tools, and of those below
         them, with the runs that asked."""
         self._inferred: dict[int, Run] = {}
+        self._opened_in: Bounded[tuple[int, int], None] = Bounded()
+        """The (trace id, span id) of the spans of others that inferred runs were opened in."""
         self.declared = DeclaredRuns()
         self.here = self.declared.here
         self.quiet: Callable[[str], None] = _ignore
@@ -135,6 +137,9 @@ class OpenRuns:
         """Watches an inferred run, which has begun. Gives those that have to end right now."""
         with self._lock:
             self._inferred[id(run)] = run
+            around = run.opened_in
+            if around is not None:
+                self._opened_in[around] = None
             too_many = len(self._inferred) - MAX_OPEN_RUNS
             if too_many <= 0:
                 return []
@@ -155,6 +160,7 @@ class OpenRuns:
             self.quiet = _ignore
             for kept in (self._by_call_id, self._by_parent, self._asked_by_name, self._inferred):
                 kept.clear()
+            self._opened_in.clear()
             self._inside_tool.clear()
         self.declared.clear()
 
@@ -211,6 +217,8 @@ class OpenRuns:
         with self._lock:
             run.turns += 1
             run.calls += 1
+            if run.host is not None:
+                run.host.inside += 1
             run.is_resting = False
             run.touched_ns = now_ns
             run.thread = threading.get_ident()
@@ -228,6 +236,8 @@ class OpenRuns:
                 if one.written is not None and one.written.is_recording():
                     one.written.set_attributes(_tokens(one))
             run.calls -= 1
+            if run.host is not None:
+                run.host.inside -= 1
             run.touched_ns = max(run.touched_ns, now_ns)
             return run.calls > 0
 
@@ -397,11 +407,14 @@ class OpenRuns:
 
     def _place(self, context: Context, *, is_near: bool = True) -> Here:
         current = trace.get_current_span(context).get_span_context()
-        key = None
+        key: tuple[int, int] | None = None
         if current.is_valid:
             key = current.trace_id, current.span_id
             run = run_in(context) or self.below(key)
-            key = run.key if run else key
+            if run is not None:
+                key = run.key
+            elif key in self._opened_in:
+                key = None  # a run that goes on here is not around what is current
         return Here(key, threading.get_ident(), _frames, is_near=is_near)
 
     def _told_by(self, value: Any) -> AskedTool | None:

@@ -16,8 +16,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from causepath import forks
 from causepath.calls.chains import REST_SECONDS
+from causepath.calls.local_roots import is_connection
 from causepath.calls.retried_calls import FailedRuns, fingerprint
-from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, outermost, run_in
+from causepath.calls.runs import ENCLOSING_KEY, RUN_KEY, Run, enclosing_run, run_around, run_in
 from causepath.code.application_stack import application_frames, own_frame, standing
 from causepath.code.notebooks import notebook_name
 from causepath.guard import harmless
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from causepath.calls.chains import Chains
+    from causepath.calls.local_roots import LocalRoots
     from causepath.calls.open_runs import OpenRuns
     from causepath.calls.possible_calls import PossibleCalls
     from causepath.calls.tracing import Tracing
@@ -63,6 +65,7 @@ class RunSpans:
         words: Words,
         metrics: Metrics,
         chains: Chains,
+        roots: LocalRoots,
     ) -> None:
         self._tracing = tracing
         self._runs = runs
@@ -70,6 +73,7 @@ class RunSpans:
         self._words = words
         self._metrics = metrics
         self._chains = chains
+        self._roots = roots
         self._failed = FailedRuns()
         self._janitor: dict[str, object] = {}
         """The thread that looks after runs that go idle, if there is one."""
@@ -101,7 +105,7 @@ class RunSpans:
         """Begins a run that the application declares, perhaps in this generator."""
         if is_suppressed():
             return None
-        here = self._runs.here()
+        here, outermost = self._opened_at(self._runs.here())
         span = self._tracing.tracer().start_span(
             f"invoke_agent {name}",
             context=here,
@@ -111,7 +115,7 @@ class RunSpans:
                     semconv.CATEGORY: "agent",
                     semconv.OPERATION: "invoke_agent",
                     semconv.AGENT_NAME: name,
-                    semconv.RUN_OUTERMOST: outermost(here),
+                    semconv.RUN_OUTERMOST: outermost,
                 }
             ),
         )
@@ -135,6 +139,7 @@ class RunSpans:
     def infer(self, here: Context, now_ns: int) -> Run:
         """Begins a run around a call that is in none."""
         name = _agent_name()
+        here, outermost = self._opened_at(here)
         span = self._tracing.tracer().start_span(
             f"invoke_agent {name}" if name else "invoke_agent",
             context=here,
@@ -145,7 +150,7 @@ class RunSpans:
                     semconv.OPERATION: "invoke_agent",
                     semconv.AGENT_NAME: name,
                     semconv.RUN_INFERRED: True,
-                    semconv.RUN_OUTERMOST: outermost(here),
+                    semconv.RUN_OUTERMOST: outermost,
                 }
             ),
             start_time=now_ns,
@@ -157,6 +162,50 @@ class RunSpans:
             self.end(left, left.touched_ns)
         self._watch_idle()
         return run
+
+    def host(self, key: Key, here: Context) -> tuple[Run | None, bool]:
+        """Finds the run around a conversation that has no span of its own, and tells whether it is
+        inside of a tool of it."""
+        if enclosing_run(here) is not None:
+            return None, False
+        outer = run_around(here)
+        root = self._roots.of(key)
+        if outer is not None or root is None:
+            return outer, outer is not None
+        ours = self._runs.below(root.key)
+        return ours if ours is not None and ours.written is not None else root.as_run(), False
+
+    def begins_apart(self, current: SpanContext, here: Context) -> bool:
+        """Tells whether a conversation that begins here has nothing around it that could be its
+        run: a request that is answered, one of another process, the connection of a WebSocket."""
+        if (
+            not current.trace_flags.sampled
+            or run_around(here) is not None
+            or self._roots.of(key_of(current)) is not None
+        ):
+            return False
+        span = trace.get_current_span(here)
+        return not span.is_recording() or is_connection(span)
+
+    def begun_by_sdk(self, span: Span) -> None:
+        """Marks the span of a run that an SDK has begun, unless there is another one around it."""
+        key = key_of(span.get_span_context())
+        root = None if run_around(self._runs.here()) is not None else self._roots.of(key)
+        if root is not None and root.key == key:
+            root.as_run()
+
+    def _opened_at(self, here: Context) -> tuple[Context, bool | None]:
+        """Gives the context that a run of ours is opened in, with the run that is around it; and
+        `True` if none is."""
+        outer = run_around(here)
+        if outer is None:
+            root = self._roots.of(key_of(trace.get_current_span(here).get_span_context()))
+            if root is not None and root.run is None:
+                root.has_runs = True
+            outer = root.run if root is not None else None
+        if outer is None:
+            return here, True
+        return otel.set_value(ENCLOSING_KEY, outer, here), None
 
     def gone_on_with(self, read_body: Callable[[], object]) -> Run | None:
         """Finds the run whose first call is made again after it failed, or whose answer is taken

@@ -126,6 +126,13 @@ class Run:
     """There has been a reply."""
     ending: Ending | None = None
     """The way it has ended, if it is over now and that was not by itself."""
+    host: Run | None = None
+    """The run around it, if it has no span of its own: that of the tool which it is inside of, else
+    the one that the outermost span of others is."""
+    inside: int = 0
+    """Model calls in progress of the conversations that it is the host of."""
+    is_in_tool: bool = False
+    """That is the run of a tool: what is said here is not what the host was asked."""
     stack: tuple[Standing, ...] = ()
     """The frames that its latest reply came to."""
     activations: set[int] = field(default_factory=set)
@@ -146,6 +153,21 @@ class Run:
     """The thread and the task that the run was opened in; if the ids of its tool calls are made up,
     and nobody declares it in a generator, those that it asked for tools in."""
 
+    @property
+    def opened_in(self) -> tuple[int, int] | None:
+        """The (trace id, span id) of the span of others that an inferred run was opened in."""
+        if self.span is None or self.outside is None:
+            return None
+        around = trace.get_current_span(self.outside).get_span_context()
+        return around[:2] if around.is_valid else None
+
+    @property
+    def shown_on(self) -> Span | None:
+        """The span that says what the run was asked and answered, as long as it goes on."""
+        if self.host is None:
+            return self.written
+        return None if self.is_in_tool else self.host.written
+
 
 def enclosing_run(context: Context) -> Run | None:
     """Finds the innermost run around what is current in this context, if it is known."""
@@ -160,11 +182,6 @@ def below_remote(trace_id: int, span_id: int, flags: int) -> Context:
     return otel.set_value(ENCLOSING_KEY, Run(context, (trace_id, span_id)), context)
 
 
-def outermost(context: Context) -> bool | None:
-    """Says of a run that begins in this context that none is around it: `True`, or nothing."""
-    return True if enclosing_run(context) is None else None
-
-
 def inside_tool(asked: AskedTool, context: Context) -> Context:
     """Makes the context inside a call that a reply asked for."""
     around = _tools_around(context)[: MAX_DEPTH - 1]
@@ -175,6 +192,16 @@ def busy_runs(context: Context) -> Sequence[Run]:
     """Lists the runs whose tools are around what is current in this context: what such a tool does
     is no other tool call of its run."""
     return [asked.run for asked in _tools_around(context) if asked.is_surely_going_on()]
+
+
+def run_around(context: Context) -> Run | None:
+    """Finds the innermost run around what is current in this context: also that of a tool, if it
+    has no span of its own, or one that is not around the tool."""
+    run = enclosing_run(context)
+    if run is None:
+        tools = _tools_around(context)
+        run = tools[0].run if tools else None
+    return run
 
 
 def _tools_around(context: Context) -> tuple[AskedTool, ...]:
@@ -195,7 +222,7 @@ def around(run: Run) -> Iterator[Run]:
         if one is None:
             break
         yield one
-        outer = enclosing_run(one.outside if one.outside is not None else one.parent)
+        outer = one.host or enclosing_run(one.outside if one.outside is not None else one.parent)
         one = outer if outer is not one else None
 
 

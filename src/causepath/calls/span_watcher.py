@@ -14,7 +14,6 @@ from opentelemetry.trace import Status, StatusCode
 
 from causepath.calls.announced_tool import told_in
 from causepath.calls.model_call import IN_PROGRESS
-from causepath.calls.runs import outermost
 from causepath.calls.tool_spans import tool_of
 from causepath.guard import harmless
 from causepath.otel import semconv
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from causepath.calls.foreign_spans import OtherSpans
     from causepath.calls.foreign_tools import ForeignTools
+    from causepath.calls.local_roots import LocalRoots
     from causepath.calls.open_calls import OpenCalls
     from causepath.calls.open_runs import OpenRuns
     from causepath.calls.possible_calls import PossibleCalls
@@ -90,6 +90,7 @@ class WatchedSpans:
         run_spans: RunSpans,
         open_calls: OpenCalls,
         others: OtherSpans,
+        roots: LocalRoots,
         possible: PossibleCalls,
         tools: ForeignTools,
         words: Words,
@@ -100,6 +101,7 @@ class WatchedSpans:
         self._run_spans = run_spans
         self._open_calls = open_calls
         self._others = others
+        self._roots = roots
         self._possible = possible
         self._tools = tools
         self._words = words
@@ -114,9 +116,10 @@ class WatchedSpans:
         """Adopts or categorises a span as it starts."""
         call = IN_PROGRESS.get()
         self._possible.began(span)
-        parent = getattr(span, "parent", None)
+        parent, key = getattr(span, "parent", None), key_of(span.get_span_context())
         if parent is not None:
-            self._runs.began_below(key_of(parent), key_of(span.get_span_context()))
+            self._runs.began_below(key_of(parent), key)
+        self._roots.began(span, key, None if parent is None or parent.is_remote else key_of(parent))
         if call is not None and call.adopts(span):
             return
         scope = scope_of(span)
@@ -150,8 +153,7 @@ class WatchedSpans:
             self._tools.adopt_native(span)
         elif operation == "invoke_agent":
             span.update_name("invoke_agent")
-            if outermost(self._runs.here()):
-                span.set_attribute(semconv.RUN_OUTERMOST, True)
+            self._run_spans.begun_by_sdk(span)
         found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
         span.set_attribute(semconv.CATEGORY, found)
 
@@ -168,6 +170,8 @@ class WatchedSpans:
         if call is not None:
             call.cut_off_by(sys.exc_info()[1])
         late = {} if call is None or call.is_complete else call.known_late()
+        if self._roots.is_cut_off(key_of(span.context)):
+            late[semconv.USAGE_PARTIAL] = True
         if semconv.CATEGORY not in attributes:
             found = category(attributes, name=name_of(span), client=is_client(span)) or "other"
             if found == "tool":
@@ -185,6 +189,7 @@ class WatchedSpans:
         context: SpanContext = span.context
         key = key_of(context)
         self._runs.span_over(key)
+        self._roots.ended(key)
         if self._others.open:
             self._others.ended(key)
         call = self._open_calls.ended(key)

@@ -13,6 +13,7 @@ from causepath.calls.asked_tools import AskedTools
 from causepath.calls.chains import Chains
 from causepath.calls.foreign_spans import OtherSpans
 from causepath.calls.foreign_tools import ForeignTools
+from causepath.calls.local_roots import LocalRoots
 from causepath.calls.model_calls import ModelCalls
 from causepath.calls.open_calls import OpenCalls
 from causepath.calls.open_runs import OpenRuns
@@ -48,6 +49,7 @@ class Telemetry:
         """The providers whose SDKs have been imported."""
         self.words, self.metrics = Words(), Metrics()
         self.runs, self.open_calls, self.others = OpenRuns(), OpenCalls(), OtherSpans()
+        self.roots = LocalRoots()
         if tool_finder is not None:
             self.runs.quiet = tool_finder.quiet
         self.tracing = Tracing(tracer_provider, lambda: SpanWatcher(self._watched), self.providers)
@@ -62,6 +64,7 @@ class Telemetry:
             self.words,
             self.metrics,
             Chains(self.tracing, self.words),
+            self.roots,
         )
         self.asked_tools = AskedTools(self.runs, self.possible_calls, self.words, tool_finder)
         self.model_calls = ModelCalls(
@@ -79,6 +82,7 @@ class Telemetry:
             self.run_spans,
             self.open_calls,
             self.others,
+            self.roots,
             self.possible_calls,
             ForeignTools(spans, self.runs, self.providers),
             self.words,
@@ -91,6 +95,7 @@ class Telemetry:
         """Forgets, in a child process, what the parent has in progress, and locks it may hold."""
         self.open_calls.clear()
         self.others.clear()
+        self.roots.clear()
         self.run_spans.after_fork()
         self.runs.after_fork()
 
@@ -110,6 +115,7 @@ class Telemetry:
         self.tracing.close()
         self.open_calls.clear()
         self.others.clear()
+        self.roots.clear()
         self.runs.clear()
         self.run_spans.close()
 

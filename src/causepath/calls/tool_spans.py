@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, SpanKind
 from causepath.calls.runs import RUN_KEY, inside_tool
 from causepath.guard import harmless
 from causepath.otel import semconv
-from causepath.otel.span_access import attributes_of, name_of, take_away
+from causepath.otel.span_access import attributes_of, key_of, name_of, take_away
 from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from causepath.calls.open_runs import OpenRuns
-    from causepath.calls.runs import AskedTool
+    from causepath.calls.runs import AskedTool, Run
     from causepath.calls.tracing import Tracing
     from causepath.content.call_words import Words
     from causepath.otel.metrics import Metrics
@@ -95,6 +95,12 @@ def tool_of(span: Any) -> str:
     return next((name for name in said if isinstance(name, str)), own)
 
 
+def _is_inside(context: Context, run: Run) -> bool:
+    """Tells whether what is current here tells enough of where a tool of the run is called."""
+    current = trace.get_current_span(context).get_span_context()
+    return current.is_valid and key_of(current) != run.opened_in
+
+
 class ToolSpans:
     """The begin and the end of a tool's span, whatever tells that it is a tool."""
 
@@ -114,7 +120,7 @@ class ToolSpans:
     ) -> tuple[Span, Context]:
         """Begins a span of a tool, and makes the context inside it."""
         parent = self._runs.here()
-        if asked is not None and not trace.get_current_span(parent).get_span_context().is_valid:
+        if asked is not None and not _is_inside(parent, asked.run):
             parent = asked.run.parent
         span = self._tracing.tracer().start_span(
             f"execute_tool {name}",
