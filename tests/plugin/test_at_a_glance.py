@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -327,6 +328,50 @@ def test_a_run_has_the_tokens_of_those_inside_it(monkeypatch: pytest.MonkeyPatch
         "gen_ai.output.messages": message("assistant", "Done."),
         "causepath.run.outermost": True,
     }
+
+
+PRICES = {"m": {"input": 1_000, "output": 10_000}}
+"""Dollars for a million tokens: `DONE` costs 0.06, and to ask for a tool 0.04."""
+
+
+@pytest.mark.parametrize(
+    ("answers", "prices", "calls", "run"),
+    [
+        ([asks("look"), DONE], PRICES, [0.04, 0.06], 0.1),
+        ([asks("look"), DONE], None, [None, None], None),
+        ([asks("look"), DONE], {"other": PRICES["m"]}, [None, None], None),
+        # What a part of it costs is not what it costs.
+        ([asks("look"), Reply("?", usage=Usage(20, 4, 9))], PRICES, [0.04, None], None),
+        # What was refused costs nothing.
+        ([Failure(400), asks("look"), DONE], PRICES, [None, 0.04, 0.06], 0.1),
+    ],
+)
+@pytest.mark.parametrize("around", ["declared", "a request", "nothing"])
+def test_calls_and_runs_have_their_cost_where_prices_were_given(
+    answers: Any, prices: Any, calls: Any, run: Any, around: str, recording: Recording
+) -> None:
+    there = {
+        "declared": lambda: causepath.agent("a"),
+        "a request": lambda: trace.get_tracer("web").start_as_current_span("POST /ask"),
+        "nothing": nullcontext,
+    }
+    with (
+        served(*answers) as client,
+        causepath.budget(cost="$9", prices=prices) as budget,
+        there[around](),
+    ):
+        for failure in answers:
+            if not isinstance(failure, Failure):
+                break
+            with suppress(anthropic.APIStatusError):
+                loop(client, {"look": look})
+        loop(client, {"look": look})
+    found = [about(one, "causepath.cost_usd") for one in named(recording, "chat m")]
+    assert [one["causepath.cost_usd"] for one in found] == calls
+    runs = [one for one in recording.spans() if "causepath.run.outermost" in (one.attributes or {})]
+    outer = max(runs, key=lambda one: one.start_time or 0)  # else that of the failed call alone
+    assert about(outer, "causepath.run.cost_usd") == {"causepath.run.cost_usd": run}
+    assert budget.usage.cost == (None if run is None else Decimal(str(run)))
 
 
 def test_the_words_of_a_run_count_for_what_the_process_records(

@@ -394,6 +394,9 @@ class Spent:
         self._tokens = 0
         self._costs = [Decimal(0)] * len(self._budgets)
         self._is_over = False
+        self.cost: Decimal | None = None
+        """The dollars that all of it up to now costs by the prices of the innermost budget, if they
+        tell."""
         self.refused: BaseException | None = None
         """The error that the call was cut off with."""
         for one in self._budgets:
@@ -412,7 +415,10 @@ class Spent:
         tokens = (usage.input or 0) + (usage.output or 0)
         more, self._tokens = tokens - self._tokens, tokens
         for i, one in enumerate(self._budgets):
-            cost = self._cost(one, usage, model, reply.model) or self._costs[i]
+            known = self._cost(one, usage, model, reply.model)
+            if i == 0:
+                self.cost = known
+            cost = known or self._costs[i]
             one.adds(more, cost - self._costs[i])
             self._costs[i] = cost
             one.look(warns=True)

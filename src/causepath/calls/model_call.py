@@ -6,6 +6,7 @@ import functools
 import sys
 import time
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel
@@ -479,9 +480,21 @@ class ModelCall:
             )
             attributes.update(answered)
         attributes.update(reply.pace_attributes(self._start()))
+        cost = self._cost()
+        if cost:
+            attributes[semconv.COST_USD] = float(cost)
         if self._attempts is None:
             attributes.update(self._connected())
         return attributes
+
+    def _cost(self) -> Decimal | None:
+        """Tells what the call costs, if there is a table of prices and it says so."""
+        spent, usage = self.spent, self._reply.content.usage
+        if spent is None:
+            return None
+        if not self._reply.is_known:
+            return Decimal(0)  # a call that was refused, say
+        return None if usage.input is None or usage.output is None else spent.cost
 
     def _in_full(self) -> dict[str, Any]:
         """Describes the request and the reply in all attributes that there are."""
@@ -652,6 +665,7 @@ class ModelCall:
             is_first=self._turn == 1,
             goes_on=self._reply.asks_for_tools,
             usage=self._reply.content.usage,
+            cost=self._cost(),
             read_body=functools.partial(self._request_body, error),
         )
         self._body_sent = None

@@ -21,10 +21,12 @@ from causepath.code import static_attributes
 from causepath.code.application_stack import application_frames, standing
 from causepath.code.frames import written_at
 from causepath.otel import semconv
+from causepath.otel.span_access import take_away
 from causepath.providers.messages import MadeUpId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from decimal import Decimal
     from types import CodeType
 
     from opentelemetry.context import Context
@@ -226,15 +228,19 @@ class OpenRuns:
                 self._inferred[id(run)] = self._inferred.pop(id(run))  # the last to be too many
             return run.turns
 
-    def call_over(self, run: Run, now_ns: int, usage: Usage) -> bool:
-        """Notes that a call of `run` is over, and what it used; tells whether another one is in
-        progress."""
+    def call_over(self, run: Run, now_ns: int, usage: Usage, cost: Decimal | None) -> bool:
+        """Notes that a call of `run` is over, and what it used and costs, if that is known; tells
+        whether another one is in progress."""
         with self._lock:
             for one in around(run):
                 one.input_tokens += usage.input or 0
                 one.output_tokens += usage.output or 0
+                known = one.cost is not None
+                one.cost = None if one.cost is None or cost is None else one.cost + cost
                 if one.written is not None and one.written.is_recording():
-                    one.written.set_attributes(_tokens(one))
+                    one.written.set_attributes(_used(one))
+                    if known and not one.cost:  # not what a part of it costs
+                        take_away(one.written, [semconv.RUN_COST_USD])
             run.calls -= 1
             if run.host is not None:
                 run.host.inside -= 1
@@ -467,12 +473,13 @@ class OpenRuns:
                 self.quiet(asked.call.name)
 
 
-def _tokens(run: Run) -> dict[str, int]:
+def _used(run: Run) -> dict[str, float]:
     used = {
         semconv.RUN_INPUT_TOKENS: run.input_tokens,
         semconv.RUN_OUTPUT_TOKENS: run.output_tokens,
+        semconv.RUN_COST_USD: float(run.cost or 0),
     }
-    return {name: tokens for name, tokens in used.items() if tokens}
+    return {name: amount for name, amount in used.items() if amount}
 
 
 def _ignore(name: str) -> None: ...

@@ -29,6 +29,7 @@ from causepath.otel.span_access import is_suppressed, key_of, write_ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
     from types import FrameType
 
     from opentelemetry.trace import Span, SpanContext
@@ -254,10 +255,11 @@ class RunSpans:
         is_first: bool,
         goes_on: bool,
         usage: Usage,
+        cost: Decimal | None,
         read_body: Callable[[], object],
     ) -> None:
         """Notes that a model call is over; ends an inferred run that has no question left."""
-        if self._runs.call_over(run, end_ns, usage) or run.span is None:
+        if self._runs.call_over(run, end_ns, usage, cost) or run.span is None:
             return  # another call of the run is in progress
         if ending is None:
             if not goes_on:

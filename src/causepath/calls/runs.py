@@ -7,6 +7,7 @@ next request answers with the same tool-call ids.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -108,6 +109,8 @@ class Run:
     input_tokens: int = 0
     output_tokens: int = 0
     """Those of its calls that are over, and of the runs inside it."""
+    cost: Decimal | None = Decimal(0)
+    """The dollars that these cost, unless a price is not known of one."""
     calls: int = 0
     """Model calls in progress."""
     touched_ns: int = 0

@@ -29,11 +29,15 @@ RUN_OUTERMOST = "causepath.run.outermost"
 RUN_OUTCOME = "causepath.run.outcome"
 """Of a run that did not come to its own end: `failed`, `interrupted`, `timed_out`, `unfinished`."""
 
+COST_USD = "causepath.cost_usd"
+"""Of a model call, in dollars, by the prices of the budget around it."""
+
 UNFINISHED = "causepath.unfinished"
 """Of a span that was open when the process ended."""
 
 RUN_INPUT_TOKENS = "causepath.run.input_tokens"
 RUN_OUTPUT_TOKENS = "causepath.run.output_tokens"
+RUN_COST_USD = "causepath.run.cost_usd"
 """Of a run with all runs inside it. Not by the names of one call's: pages that add those up would
 count them twice."""
 
