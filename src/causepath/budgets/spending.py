@@ -86,6 +86,13 @@ def here() -> Spending | None:
     return found
 
 
+def of_tool(name: str) -> tuple[Spending | None, BaseException | None]:
+    """Finds the budget that a tool is about to begin in, and the error to raise instead if it may
+    not."""
+    budget = here()
+    return budget, budget.refusal(f"tool {name}", strict=True) if budget is not None else None
+
+
 def with_open_budget(context: Context) -> Context | None:
     """Gives this context with the budget that is open, if one is."""
     found = here()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 
-from causepath.budgets.spending import Spent
-from causepath.budgets.spending import here as open_budget
+from causepath.budgets.spending import Spent, of_tool
 from causepath.calls import worker_clock
 from causepath.calls.candidates import RUNNING, Candidate, Choice, chosen
 from causepath.calls.runs import MAX_DEPTH, enclosing_run
@@ -88,8 +87,7 @@ class PossibleCalls:
         )
         if asked is None:
             return None
-        budget = open_budget() if sure else None
-        refused = budget.refusal(f"tool {name}", strict=True) if budget is not None else None
+        budget, refused = of_tool(name) if sure else (None, None)
         if refused is not None:
             asked.open -= 1
             return Refused(refused)

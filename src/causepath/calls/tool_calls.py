@@ -11,8 +11,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN
 
-from causepath.budgets.spending import Spent
-from causepath.budgets.spending import here as open_budget
+from causepath.budgets.spending import Spent, of_tool
 from causepath.calls import worker_clock
 from causepath.calls.announced_tool import announced
 from causepath.calls.matching import Given, given_by
@@ -105,12 +104,13 @@ class ToolCalls:
     @harmless(nullcontext())
     def not_measured(self, provider: Provider, tool: ToolUse) -> AbstractContextManager[Any]:
         """Gives what is around a tool that the SDK itself runs, and that no span of ours is for."""
-        budget = open_budget()
-        if budget is None or not is_native(provider, trace.get_current_span()):
+        if not is_native(provider, trace.get_current_span()):
             return nullcontext()
-        refused = budget.refusal(f"tool {tool.name}", strict=True)
+        budget, refused = of_tool(tool.name)
         if refused is not None:
             return Refused(refused)
+        if budget is None:
+            return nullcontext()
         operation = Operation(INVALID_SPAN, otel.get_current())
         operation.on_over = Spent(budget, "tool", tool.name).over
         return operation
@@ -205,13 +205,11 @@ class ToolCalls:
         about: Mapping[str, Any],
         read_error: Callable[[BaseException], str] | None = None,
     ) -> Operation:
-        budget = open_budget()
-        if budget is not None:
-            refused = budget.refusal(f"tool {name}", strict=True)
-            if refused is not None:
-                if asked is not None:
-                    asked.taken = False
-                return Refused(refused)
+        budget, refused = of_tool(name)
+        if refused is not None:
+            if asked is not None:
+                asked.taken = False
+            return Refused(refused)
         start_ns = time.time_ns()
         attributes = {
             **tool_attributes(name, asked.call.id if asked else None),
