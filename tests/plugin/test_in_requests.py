@@ -257,6 +257,20 @@ def runner_in_a_request(client: Client) -> None:
         runner(client)
 
 
+def allowed_by_a_person(client: Client) -> None:
+    messages: list[Any] = [{"role": "user", "content": "Who?"}]
+    with server():
+        reply = client.messages.create(model="m", max_tokens=9, messages=messages)
+    (used,) = reply.content
+    result = {"type": "tool_result", "tool_use_id": used.id, "content": "X"}  # type: ignore[union-attr]
+    messages += [
+        {"role": "assistant", "content": reply.content},
+        {"role": "user", "content": [result]},
+    ]
+    with server("POST /allow"):
+        client.messages.create(model="m", max_tokens=9, messages=messages)
+
+
 LOOK = ("chat m", "execute_tool look", "chat m")
 
 
@@ -364,6 +378,17 @@ def below(depth: int, *names: str) -> list[str]:
                 *below(1, "chat m", "execute_tool look", "  POST"),
                 "      POST /help",
                 "        chat m",
+                "  chat m",
+            ],
+        ),
+        (
+            allowed_by_a_person,
+            [asks("look"), ONE],
+            [
+                "POST /ask RUN 10/3 Who?->None",
+                *below(1, "chat m"),
+                "execute_tool look",  # below the second one, and begun before it
+                "POST /allow 20/4 None->one",
                 "  chat m",
             ],
         ),

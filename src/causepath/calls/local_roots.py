@@ -30,7 +30,7 @@ SCHEMES = ("http.scheme", "url.scheme")
 class LocalRoot:
     """A span that none of this process is around, as long as it is open."""
 
-    __slots__ = ("_span", "has_runs", "key", "run")
+    __slots__ = ("_is_marked", "_span", "has_runs", "key", "run")
 
     def __init__(self, span: Span, key: Key) -> None:
         # An application may never end it: it is not kept alive.
@@ -38,18 +38,24 @@ class LocalRoot:
         self.key = key
         self.run: Run | None = None
         """The run that it is, once there has been a call in it."""
+        self._is_marked = False
         self.has_runs = False
         """There are runs in it, with spans of their own: it is none itself."""
 
-    def as_run(self) -> Run | None:
-        """Marks the span as that of a run, if it may be one."""
+    def as_run(self, *, begins: bool = True) -> Run | None:
+        """Takes the span for that of a run, if it may be one, and marks it if the run begins in it:
+        one that goes on has its mark where it began."""
         span = self._span()
-        if self.run is None and not self.has_runs and span is not None and span.is_recording():
+        if span is None or self.has_runs or not span.is_recording():
+            return self.run
+        if self.run is None:
             if attributes_of(span).get(semconv.CATEGORY) == "llm":
                 return None  # a trace of one call, and the next one has another
-            span.set_attribute(semconv.RUN_OUTERMOST, True)
             self.run = Run(Context(), self.key)
             self.run.written = span
+        if begins and not self._is_marked:
+            self._is_marked = True
+            span.set_attribute(semconv.RUN_OUTERMOST, True)
         return self.run
 
 

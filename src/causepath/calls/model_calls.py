@@ -139,6 +139,8 @@ class ModelCalls:
         if other is not None:
             return self._place_around(other, run, request, here)
         if current.is_valid and not self._is_apart(run, current, here):
+            if run is not None:
+                self._run_spans.go_on(run, key_of(current), here)
             return Place(run or self._run_at(current, request, here), here, here)
         if run is None:
             run = self._run_spans.gone_on_with(read_body) or self._run_spans.infer(here, now_ns)

@@ -176,6 +176,15 @@ class RunSpans:
         ours = self._runs.below(root.key)
         return ours if ours is not None and ours.written is not None else root.as_run(), False
 
+    def go_on(self, run: Run, key: Key, here: Context) -> None:
+        """Lets a run whose outermost span has ended, as a request has that was answered, go on in
+        the one around this: when a person has allowed a tool, say."""
+        host = run.host
+        if host is None or host.written is not None or run.is_in_tool:
+            return
+        root = None if run_around(here) is not None else self._roots.of(key)
+        run.host = (root.as_run(begins=False) if root is not None else None) or host
+
     def begins_apart(self, current: SpanContext, here: Context) -> bool:
         """Tells whether a conversation that begins here has nothing around it that could be its
         run: a request that is answered, one of another process, the connection of a WebSocket."""
