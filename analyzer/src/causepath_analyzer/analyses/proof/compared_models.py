@@ -7,6 +7,7 @@ many calls those with the smallest digests of their ids are kept, which are as g
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
@@ -117,6 +118,7 @@ class Steps(Struct):
         }
 
 
+@lru_cache(maxsize=1024)
 def named(model: str) -> str:
     """Names a model without the day of its release: an alias and what it stands for are one."""
     return _RELEASE.sub("", model)
@@ -124,6 +126,9 @@ def named(model: str) -> str:
 
 def _system_of(flow: DataFlow, call: int) -> int:
     """Gives the digest of the system prompt of a call."""
+    told = flow.trace.spans[call].model_call
+    if told is None or told.blocks is None:
+        return 0
     texts = [block.digest for block in flow.prompt(call) or () if block.role == "system"]
     return hash(tuple(texts)) if texts else 0  # of numbers it is the same everywhere
 
@@ -180,6 +185,9 @@ def _chosen(flow: DataFlow, calls: Sequence[int]) -> Iterator[int]:
     same prompt (the answer was not good enough) or to go on from the answer."""
     trace = flow.trace
     spans, parents = trace.spans, trace.parents
+    if len({_model(spans[i]) for i in calls}) == 1:
+        yield from calls
+        return
     by_parent: dict[int, set[str | None]] = {}
     for i in calls:
         by_parent.setdefault(parents[i], set()).add(_model(spans[i]))
@@ -191,8 +199,7 @@ def _chosen(flow: DataFlow, calls: Sequence[int]) -> Iterator[int]:
             beside |= {i, latest}
         if latest == NO_SPAN or spans[i].ended_ns > spans[latest].ended_ns:
             latest = i
-    if len({_model(spans[i]) for i in calls}) > 1:
-        beside |= _one_after_the_other(flow, calls)
+    beside |= _one_after_the_other(flow, calls)
     for i in calls:
         alone = spans[i].site is not None or len(by_parent[parents[i]]) == 1
         if alone and i not in beside:
