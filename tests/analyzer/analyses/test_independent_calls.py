@@ -1,14 +1,16 @@
 """CP102 and CP103: what shows that calls are independent, and what does not."""
 
+import json
+
 import pytest
 from msgspec.structs import replace
 
 from causepath_analyzer.analyses.findings.rules import RULES, chosen
 from causepath_analyzer.analyses.path.data_flow import DataFlow
 from causepath_analyzer.analyses.proof.independence import apart, elsewhere
-from causepath_analyzer.analyses.proof.recorded_words import depends
+from causepath_analyzer.analyses.proof.recorded_words import depends, places_of
 from causepath_analyzer.analyses.run import explained
-from causepath_analyzer.model import CallSite, Trace
+from causepath_analyzer.model import CallSite, Content, ToolCall, Trace
 from causepath_analyzer.read.meaning import content
 from causepath_analyzer.read.tree.build import build
 from tests.support.drawn import MS, drawn
@@ -686,3 +688,25 @@ def test_long_texts(result: str, later: str, expected: bool | None) -> None:
 
 def test_equal_texts_are_equal_however_long() -> None:
     assert depends(None, content.result(LONG * 100), content.arguments(LONG * 100)) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("the agent reads a trace", set()),
+        ("Straße naïve 日本", set()),
+        ("the agent, reads: a (trace).", set()),
+        ("on 2026-11-28 at 10:30", set()),
+        ("", set()),
+        ("look at notes.md. then", {"at:notes.md"}),
+        ("order 4711 of me", {"at:4711"}),
+        ("write to me@example.com!", {"at:me@example.com"}),
+        ("x2y and ٣٤٥", {"at:x2y", "at:٣٤٥"}),
+        ("in ./src/a.py today", {"at:src/a.py", "in:a.py", "in:src"}),
+    ],
+)
+def test_what_a_text_names(text: str, named: set[str]) -> None:
+    tool = ToolCall(arguments=Content(1, 1, json.dumps({"query": text})))
+    places = places_of(tool)
+    assert places is not None
+    assert {place for place in places if not place.startswith("is:")} == named

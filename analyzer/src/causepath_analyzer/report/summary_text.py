@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from causepath_analyzer.analyses.findings.results_over_runs import LIFETIME_S
@@ -95,7 +96,8 @@ def _headline(summary: Summary) -> list[Text]:
         whole = money(summary.cost_usd)
         lines.append(Text(f"{whole} in all,{of} by {table_name()}", style="note"))
     if summary.failed:
-        lines.append(Text(endings_words(summary.endings), style="bad"))
+        rate = percent(summary.failed / summary.traces)
+        lines.append(Text(f"{endings_words(summary.endings)} ({rate} of all)", style="bad"))
     if summary.left_out:
         unknown = f", of {summary.unknown:,} nobody can tell" if summary.unknown else ""
         left_out = count(summary.left_out, "other run is", "other runs are")
@@ -127,7 +129,21 @@ def _tables(summary: Summary, marks: Marks, most: int) -> list[Text]:
         both = zip_longest(left, right, fillvalue="")
         lines = [Text(f"{fitted(one, _LEFT)}{other}".rstrip()) for one, other in both]
     lines[0].stylize("title")
-    return [*lines, *_turns(summary)]
+    return [*lines, *_sums(summary, marks), *_turns(summary)]
+
+
+def _sums(summary: Summary, marks: Marks) -> list[Text]:
+    """Shows the plain sums of spans by kind, in as many lines as it takes."""
+    lines = [""]
+    for kind, spent_ns in summary.kind_sums.items():
+        one = f"{KIND_WORDS[kind]} {hours(spent_ns)}"
+        line = f"{lines[-1]}, {one}" if lines[-1] else f"Spans in all: {one}"
+        if cell_len(line) < marks.width:
+            lines[-1] = line
+        else:
+            lines[-1] += ","
+            lines.append(f"  {one}")
+    return [Text(line, style="note") for line in lines if line]
 
 
 _TURNS = (

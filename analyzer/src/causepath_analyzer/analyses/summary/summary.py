@@ -1,6 +1,6 @@
 """What many runs tell: how long they take, what they wait for, what would help how many of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
@@ -208,7 +208,7 @@ class Summary(Struct, frozen=True):
     caches: tuple[CacheTrial, ...] = ()
     """Tools whose results came again over runs."""
     is_exact: bool = True
-    """Percentiles are those of the values; else each is within `ERROR` of it."""
+    """All percentiles are those of the values; else each is within `ERROR` of it."""
     left_out: int = 0
     """Runs that were not wanted."""
     unknown: int = 0
@@ -281,7 +281,7 @@ def told(sums: Sums) -> Summary:
         groups=groups,
         other_groups=len(sums.groups) - len(groups),
         others=others,
-        is_exact=totals.wall.is_exact,
+        is_exact=all(one.is_exact for one in _distributions(sums)),
         left_out=sums.left_out,
         unknown=sums.unknown,
     )
@@ -321,6 +321,20 @@ def _group(name: str, totals: Totals) -> Group:
         tokens=totals.tokens,
         cache_share=_part(totals.cache_read, totals.input),
     )
+
+
+def _distributions(sums: Sums) -> Iterator[Distribution]:
+    """Lists everything that percentiles are told of."""
+    for totals in (sums.totals, *sums.groups.values()):
+        yield totals.wall
+        yield totals.perceived
+    for rows in sums.rows.values():
+        yield from rows.values()
+    for model in sums.models.values():
+        yield model.first_token_ns
+        yield model.rates
+    for calls in sums.calls.values():
+        yield from (call.durations_ns for call in calls.values())
 
 
 def _part(part: int, whole: int) -> float | None:
