@@ -19,7 +19,7 @@ FRAMEWORKS_2 := .sdk/frameworks-openai2
 OPENTELEMETRY := $(foreach set,oldest newest mixed,.sdk/opentelemetry-$(set)/.ready)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-sdks test-opentelemetry test-frameworks test-pythons test-backends test-formats backends stack screenshots check fuzz bench build requirements clean help
+.PHONY: demo test test-programs test-sdks test-opentelemetry test-frameworks test-pythons test-backends test-formats backends stack screenshots check fuzz bench build requirements clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests aga
 	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 --dist worksteal tests/plugin tests/contract \
 	    --ignore tests/plugin/test_ways_in.py --ignore tests/plugin/test_beside.py --ignore tests/plugin/test_safety.py --ignore tests/plugin/test_soak.py -k "not really_saves" || exit 1; \
 	done
+
+test-programs: $(READY)  ## commands in processes of their own: pipes, helpers, signals, shells, examples
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "programs and not slow"
 
 test-opentelemetry: $(READY) $(OPENTELEMETRY)  ## the plugin and its extras with the oldest, the newest and a mixed OpenTelemetry
 	$(BIN)/python -m pytest -n 2 -m opentelemetry tests/plugin/test_opentelemetry.py

@@ -128,9 +128,8 @@ def outcomes(printed: str) -> dict[str, str]:
     return {name: outcome for outcome, name in told}
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow, id="xdist")]
-)
+@pytest.mark.programs
+@pytest.mark.parametrize("arguments", [(), pytest.param(("-n", "2"), id="xdist")])
 def test_outcomes(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with MessagesApi([Reply("Hello")] * 20) as api:
         printed = run_suite(tmp_path, api.url, "-rA", *arguments)

@@ -135,8 +135,8 @@ def masked(report: str) -> list[str]:
 @pytest.mark.parametrize(
     ("agent", "rounds"),
     [
-        pytest.param("sync", 0, id="sync"),
-        pytest.param("async", 0, id="async"),
+        pytest.param("sync", 0, id="sync", marks=pytest.mark.programs),
+        pytest.param("async", 0, id="async", marks=pytest.mark.programs),
         pytest.param("sync", ROUNDS, id="sync-measured", marks=pytest.mark.slow),
         pytest.param("async", ROUNDS, id="async-measured", marks=pytest.mark.slow),
     ],

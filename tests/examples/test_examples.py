@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.programs
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 TRANSCRIPT = """\

@@ -494,6 +494,7 @@ def test_own_time_of_an_agent_has_no_task_in_it(spans: Sequence[Span]) -> None:
             assert running(section.span, section.start_ns, section.end_ns)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_spans_in_one_trace() -> None:
     """Wide, deep and overlapping: without recursion, and in far less time than the square."""
     count = 100_000

@@ -125,6 +125,7 @@ def test_completion_is_for_three_shells(shell: str, capsys: pytest.CaptureFixtur
     assert "strict" in script
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
@@ -151,6 +152,7 @@ complete -p causepath >&2
     assert "-o default" in done.stderr
 
 
+@pytest.mark.programs
 def test_zsh_calls_what_it_loads_and_completes_files() -> None:
     """Run by hand in zsh 5.9 and fish 3.6: commands, options and files are completed."""
     script = causepath("completion", "zsh").stdout
@@ -165,6 +167,7 @@ def test_zsh_calls_what_it_loads_and_completes_files() -> None:
     assert any("--output[" in line for line in takes_files)
 
 
+@pytest.mark.programs
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
 def test_zsh_understands_it(tmp_path: Path) -> None:
     (tmp_path / "_causepath").write_text(causepath("completion", "zsh").stdout)

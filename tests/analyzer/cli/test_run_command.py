@@ -17,6 +17,8 @@ from tests.analyzer.analyses.test_status import CALL, run
 from tests.analyzer.cli.test_cli import causepath
 from tests.analyzer.read.test_read import LINE, OTHER
 
+pytestmark = pytest.mark.programs
+
 MS = 1_000_000
 
 WRITER = """

@@ -92,16 +92,15 @@ PICKED: list[tuple[tuple[str, ...], str]] = [
     ("options", "picked", "jobs"),
     [
         *(pytest.param(options, picked, (), id=" ".join(options)) for options, picked in PICKED),
-        # Processes that help start slowly: a few of the rows, all of them in the long tests.
         *(
             pytest.param(
                 options,
                 picked,
                 ("--jobs", "2"),
                 id=" ".join((*options, "--jobs 2")),
-                marks=[] if number % 4 == 0 else [pytest.mark.slow],
+                marks=pytest.mark.programs,
             )
-            for number, (options, picked) in enumerate(PICKED)
+            for options, picked in PICKED
         ),
     ],
 )
@@ -137,21 +136,17 @@ def test_every_command_picks(command: str, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err.endswith("none of 4 runs is picked by --name nobody\n")
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     "options",
     [
         ("--where", "wall > 3s"),
-        *(
-            pytest.param(options, marks=pytest.mark.slow)
-            for options in (
-                ("--where", "wall > 8s"),
-                ("--where", "wall > 8s", "--group-by", "agent"),
-                ("--where", "agent = triage", "--json"),
-                ("--where", "wall > 3s", "--slowest", "2"),
-                ("--sample", "3", "--top", "1"),
-                ("--sample", "1"),
-            )
-        ),
+        ("--where", "wall > 8s"),
+        ("--where", "wall > 8s", "--group-by", "agent"),
+        ("--where", "agent = triage", "--json"),
+        ("--where", "wall > 3s", "--slowest", "2"),
+        ("--sample", "3", "--top", "1"),
+        ("--sample", "1"),
     ],
     ids=" ".join,
 )
@@ -254,6 +249,7 @@ def test_the_command_in_a_summary_can_be_typed(
     ]
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("jobs", ["1", "2", "3"])
 @pytest.mark.parametrize("options", [("--last",), ("--trace", "4"), ("--trace", "4", "--last")])
 def test_one_run_that_is_picked_is_read_without_a_second_team_beside_the_first(
@@ -287,6 +283,7 @@ def test_one_run_that_is_picked_is_read_without_a_second_team_beside_the_first(
     assert max(most, default=0) == int(jobs) - 1
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("wanted", ["a", "b", "c"])
 def test_a_run_in_several_traces_is_picked_by_the_id_of_any(
     wanted: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,8 @@ import pytest
 
 from tests.analyzer.read.test_read import LINE, OTHER
 
+pytestmark = pytest.mark.programs
+
 BOTH = f"{LINE}\n{OTHER}\n"
 COMMAND = [sys.executable, "-m", "causepath_analyzer"]
 

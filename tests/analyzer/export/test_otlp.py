@@ -454,6 +454,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "in formats other than OTLP and Jaeger: written from what was understood" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CARRIED)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

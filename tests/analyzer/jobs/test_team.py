@@ -26,6 +26,8 @@ from causepath_analyzer.read import Options, SpansByTrace, read_file
 from tests.analyzer.read.samples import SAMPLES
 from tests.analyzer.read.test_formats import PROTO, framed
 
+pytestmark = pytest.mark.programs
+
 SECOND = 1_000_000_000
 
 

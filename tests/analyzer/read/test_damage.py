@@ -136,6 +136,7 @@ def test_numbers_beyond_any_float(name: str) -> None:
         report(whole[: match.start()] + b"-1e999" + whole[match.end() :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -143,6 +144,7 @@ def test_wrong_types_anywhere(name: str, data: st.DataObject) -> None:
     report(data.draw(changed(name)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

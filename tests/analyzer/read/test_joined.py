@@ -272,6 +272,7 @@ def reported(path: Path, tmp_path: Path, *options: str) -> bytes:
     return out.read_bytes()
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("order", [1, -1])
 def test_several_processes_say_the_same(order: int, tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
