@@ -145,7 +145,10 @@ def test_what_is_learned_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_of_any_number_of_hosts_are_of_one_shape() -> None:
     otlp_json.EMITTERS.clear()
     calls = (
-        [attribute("http.request.method", "GET"), attribute("server.address", f"{n}.example")]
+        [
+            attribute("http.request.method", stringValue="GET"),
+            attribute("server.address", stringValue=f"{n}.example"),
+        ]
         for n in range(9)
     )
     document = request(*(wire_span(name="GET", attributes=call) for call in calls))
