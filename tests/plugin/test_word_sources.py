@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from opentelemetry.trace import SpanContext
 
 from causepath.content import word_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLAN, PAGE = (SpanContext(7, number, is_remote=False) for number in (1, 2))
 QUESTION = "Go by the plan from K-17 on, please."
@@ -44,11 +49,17 @@ LOG = [
     ],
 )
 def test_said_first(arguments: object, sources: list[SpanContext]) -> None:
-    assert word_sources.said_first(arguments, LOG) == sources
+    assert said_first(word_sources.telling(arguments), LOG) == sources
+
+
+def said_first(
+    words: Sequence[str], log: Sequence[tuple[SpanContext | None, list[str]]]
+) -> list[SpanContext]:
+    return word_sources.said_first(words, [tool for tool, _ in log], lambda n: log[n][1])
 
 
 def test_no_more_is_looked_for_than_takes_no_time() -> None:
     words = [f"nobody-{number}" for number in range(100)]
-    assert word_sources.said_first([*words, "door-42"], LOG) == []  # the first few words only
-    long = [(None, ["x" * word_sources.MAX_SEARCHED]), *LOG]
-    assert word_sources.said_first({"door": "door-42"}, long) == []
+    assert word_sources.telling([*words, "door-42"]) == words[: word_sources.MAX_TELLING]
+    long = [(PAGE, ["x" * (word_sources.MAX_SEARCHED + 1)]), *LOG]
+    assert said_first(["door-42"], long) == []

@@ -344,9 +344,11 @@ def _said_first(arguments: object, log: Sequence[Logged]) -> list[SpanContext]:
     """Finds the results in `log` that `arguments` have something of."""
     if FORGOTTEN in log or all(one.tool is None for one in log):
         return []
-    return word_sources.said_first(
-        arguments, [(one.tool, [*_texts_of_block(one.block)]) for one in log]
-    )
+    words = word_sources.telling(arguments)
+    if not words:
+        return []
+    tools = [one.tool for one in log]
+    return word_sources.said_first(words, tools, lambda n: _texts_of_block(log[n].block))
 
 
 def _texts_heard(told: Told, count: int) -> Iterator[str]:

@@ -38,8 +38,8 @@ TITLE = 16
 
 TITLE_WORDS = 3
 
-MAX_SEARCHED = 1024 * 1024
-"""Characters in which the words of the arguments of a tool are looked for, each word anew."""
+MAX_SEARCHED = 256 * 1024
+"""Characters of results in which words of the arguments of a tool are looked for, each anew."""
 
 MAX_TELLING = 8
 """Words of the arguments of a tool that are looked for in all that was said."""
@@ -220,30 +220,36 @@ def asked_for(
 
 
 def said_first(
-    arguments: object, log: Sequence[tuple[SpanContext | None, Sequence[str]]]
+    words: Sequence[str],
+    tools: Sequence[SpanContext | None],
+    texts: Callable[[int], Iterable[str]],
 ) -> list[SpanContext]:
-    """Finds the results that were the first to say what stands in the `arguments` of a tool.
+    """Finds the results that were the first to say one of `words`.
 
-    `log` is all that a model was given and had answered, each text with the tool whose result it
-    is: of a long conversation, in which many plain words stand by chance, only names, numbers and
-    whatever else is no plain word tell.
+    `tools` has an entry for all that a model was given and had answered, in order: the tool whose
+    result it is. `texts` gives what each of them says.
     """
     left = MAX_SEARCHED
     sources: dict[int, SpanContext] = {}
-    for word in islice(_telling(arguments), MAX_TELLING):
-        for tool, texts in log:
-            left -= sum(map(len, texts))
+    for word in words:
+        for number, tool in enumerate(tools):
+            if tool is None:
+                continue
+            said = [*texts(number)]
+            left -= sum(map(len, said))
             if left < 0:
                 return list(sources.values())
-            if any(stands(word, text) for text in texts):
-                if tool is not None:
+            if any(stands(word, text) for text in said):
+                others = (n for n in range(number) if tools[n] is None)
+                if not any(stands(word, text) for n in others for text in texts(n)):
                     sources[tool.span_id] = tool
                 break
     return list(sources.values())
 
 
-def _telling(arguments: object) -> Iterator[str]:
-    """The values and words in `arguments` that nobody says by chance."""
+def telling(arguments: object) -> list[str]:
+    """Picks the first values and words in the `arguments` of a tool that nobody says by chance: of
+    a long conversation names, numbers and whatever else is no plain word."""
     found: dict[str, None] = {}
     for name, value in leaves_in(arguments):
         text = str(value).strip()
@@ -261,7 +267,9 @@ def _telling(arguments: object) -> Iterator[str]:
                 if len(word) >= TELLING and _tells(word) and word.casefold() not in COMMON
             )
         )
-    yield from found
+        if len(found) >= MAX_TELLING:
+            break
+    return list(islice(found, MAX_TELLING))
 
 
 def parts_of_json(said: Iterable[str], texts: Iterable[str]) -> bool:

@@ -26,6 +26,8 @@ _NEAR_NS: Final = 100_000_000
 _AT_ONCE_NS: Final = 1_000_000_000
 """What a program does next, it does by then; a person has hardly begun to write."""
 _LOOKED_AT: Final = 64
+_DEEP: Final = 256
+"""Levels that are looked at; bounds the work on a hostile trace."""
 
 
 def is_given_up(facts: Facts, call: int) -> bool:
@@ -68,9 +70,11 @@ def _whole(facts: Facts, call: int) -> int:
     """Finds the outermost span that was cut off with `call`; `NO_SPAN` if it was not."""
     spans, parents = facts.trace.spans, facts.trace.parents
     whole = NO_SPAN
-    while call != NO_SPAN and _is_cancelled(spans[call]):
+    for _ in range(_DEEP):
+        if call == NO_SPAN or not _is_cancelled(spans[call]):
+            return whole
         whole, call = call, parents[call]
-    return whole
+    return NO_SPAN
 
 
 def _is_cancelled(span: Span) -> bool:
