@@ -224,7 +224,7 @@ def test_a_summary_names_the_slowest_and_the_failed(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == [
         "began 2025-11-24 16:00:00 to 2025-11-24 16:05:00",
-        "2 runs did not end well: 1 failed, 1 timed out",
+        "2 runs did not end well: 1 failed, 1 timed out (50% of all)",
     ]
     assert lines[-3:] == [
         "Slowest: 22222222 9.00s  44444444 7.00s  11111111 4.00s",
