@@ -41,6 +41,7 @@ LOG = [
         ({"text": "keep all doors shut"}, []),  # plain words
         ({"text": "Keep going"}, []),  # so begins a sentence
         ({"text": "There are others"}, []),
+        ({"text": "the well-known door"}, []),
         ({"limit": 88213}, []),  # the model's own choice
         ({"key": "88"}, []),  # too short to tell
         ({"door": "door-5"}, []),
@@ -63,3 +64,21 @@ def test_no_more_is_looked_for_than_takes_no_time() -> None:
     assert word_sources.telling([*words, "door-42"]) == words[: word_sources.MAX_TELLING]
     long = [(PAGE, ["x" * (word_sources.MAX_SEARCHED + 1)]), *LOG]
     assert said_first(["door-42"], long) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "sources"),
+    [
+        ("It is door-117, as I said.", [PLAN]),
+        ("Ask in Aveiro.", [PLAN]),
+        ("88213.", [PLAN]),
+        ("door-117", [PLAN]),
+        # They look like it:
+        ("There is none. Keep on!\nOffice hours are over: There you go.", []),
+        ("It is 9.", []),
+        ("", []),
+    ],
+)
+def test_what_is_answered_from_a_result(answer: str, sources: list[SpanContext]) -> None:
+    words = word_sources.telling({"": word_sources.within_sentences(answer)})
+    assert said_first(words, LOG) == sources

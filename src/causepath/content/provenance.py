@@ -46,6 +46,9 @@ MAX_ASKED = 32
 MAX_SAID = 8
 """Answers of a trace in which single words are looked for: the latest."""
 
+MAX_ANSWER = 8 * 1024
+"""Characters of an answer whose words are looked for in results that the model got long ago."""
+
 NOT_SEARCHED = frozenset({*MEDIA, "tool_use"})
 """Blocks in which no output of others is looked for."""
 
@@ -179,6 +182,10 @@ class Evidence:
         short = (leaf for leaf in chain.from_iterable(forms) if len(leaf) <= word_sources.MAX_SHORT)
         asked = tuple(islice(short, MAX_ASKED))
         self._say(Said(span.get_span_context(), heard, said, asked))
+        if len(answers) == len(blocks) and span.is_recording():
+            new = {one.tool.span_id for one in told.log[told.kept :] if one.tool is not None}
+            told_of = word_sources.within_sentences("\n".join(said or ())[:MAX_ANSWER])
+            _link(span, _said_first(told_of, told.log), new)
         _log(told, blocks)
         attributes: dict[str, Any] = {semconv.OUTPUT_BLOCKS: tuple(items[:MAX_LISTED])}
         if len(items) > MAX_LISTED:

@@ -45,7 +45,10 @@ MAX_TELLING = 8
 """Words of the arguments of a tool that are looked for in all that was said."""
 
 TELLING = 4
-"""Characters of one."""
+"""Characters of one ..."""
+
+MAX_WORD = 256
+"""... which is shorter than a picture."""
 
 MAX_SHORT = 64
 """Characters of a short answer; a longer one is known by its words in a row."""
@@ -57,6 +60,9 @@ ENDS = 24
 """Words of either end of an answer whose phrases are looked for in a long text."""
 
 WORD = re.compile(r"[^\W_]+")
+MARKS = ".,;:!?()[]{}<>\"'`*"
+PARTS = re.compile("[-'\u2019/]")
+BEGINNING = re.compile(r"(?:\A|[.!?:]\s|\n)\W*[^\W\d_]+\b(?![-_/])")
 WIDE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\uffef]")
 DATE = re.compile(r"\b\d{4}-\d\d-(\d\d)(?:T[\d:.]+Z?)?\b")
 
@@ -247,6 +253,11 @@ def said_first(
     return list(sources.values())
 
 
+def within_sentences(text: str) -> str:
+    """Leaves the words out that sentences begin with: any of them may have a capital letter."""
+    return BEGINNING.sub(" ", text)
+
+
 def telling(arguments: object) -> list[str]:
     """Picks the first values and words in the `arguments` of a tool that nobody says by chance: of
     a long conversation names, numbers and whatever else is no plain word."""
@@ -255,18 +266,16 @@ def telling(arguments: object) -> list[str]:
         text = str(value).strip()
         if name in OPTIONS and text.isdecimal():
             continue
-        words = _words(text)
-        if len(text) <= MAX_SHORT and len(text.split()) == 1:
-            words = [text]
-        elif words and words[0].istitle():
+        words = [word.strip(MARKS) for word in text.split()]
+        is_alone = len(words) == 1
+        if not is_alone and words and words[0].istitle():
             del words[0]  # so begins a sentence
-        found.update(
-            dict.fromkeys(
-                word
-                for word in words
-                if len(word) >= TELLING and _tells(word) and word.casefold() not in COMMON
-            )
-        )
+        for word in words:
+            letters = word if is_alone else PARTS.sub("", word)
+            is_plain = letters.isalpha() and letters.islower()
+            is_said = TELLING <= len(word) <= MAX_WORD
+            if is_said and not is_plain and word.casefold() not in COMMON:
+                found[word] = None
         if len(found) >= MAX_TELLING:
             break
     return list(islice(found, MAX_TELLING))
