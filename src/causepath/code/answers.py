@@ -31,6 +31,9 @@ MAX_BYTES = 3_000
 MAX_CALLS = 12
 """Earlier calls of one function that are looked at, the nearest first."""
 
+MAX_STEPS = 64
+"""Statements that an answer is followed through."""
+
 CALLS = ("CALL", "SEND", "BEFORE_WITH", "BEFORE_ASYNC_WITH")
 NO_CALLS = ("CALL_INTRINSIC",)
 BRANCHES = ("POP_JUMP", "JUMP_IF", "FOR_ITER", "GET_AITER")
@@ -120,13 +123,14 @@ class _Answers:
                     if how == "LOAD":
                         self._reads.setdefault(name, {}).setdefault(number, []).append(at)
         self._reached: dict[int, frozenset[int]] = {}
+        self._own: dict[tuple[str, int], bool] = {}
 
     def apart(self, offset: int) -> Iterator[tuple[int, int]]:
         """Finds where the earlier calls begin nothing of whose answers reaches that at `offset`."""
         graph = self._graph
         call = graph.at(offset)
         spot = graph.spot(call)
-        if spot is NOWHERE:
+        if spot == NOWHERE:
             return
         outer: dict[tuple[int, int], int] = {}
         for one in graph.found:
@@ -187,11 +191,15 @@ class _Answers:
             for at, one in enumerate(self._statements[own])
             if "JUMP" not in one.opname and lies_in(spot, graph.spot(one.offset))
         ]
+        if spot == NOWHERE or not tells:
+            return Answer(effects=(call,))  # nobody knows what it is of
         names: set[str] = set()
         effects: set[int] = set()
         branches: set[int] = set()
         waiting = [(own, tells)]
-        while waiting:
+        for _ in range(MAX_STEPS):
+            if not waiting:
+                return Answer(frozenset(names), tuple(effects), tuple(branches))
             number, tells = waiting.pop()
             statement = self._statements[number]
             told = [graph.spot(statement[at].offset) for at in tells]
@@ -217,7 +225,7 @@ class _Answers:
                     for reading, places in self._reads.get(name, {}).items()
                     if self._statements[reading][-1].offset in after
                 ]
-        return Answer(frozenset(names), tuple(effects), tuple(branches))
+        return Answer(effects=(call,))
 
     def _kept_in(self, one: dis.Instruction, call: int) -> list[str]:
         """Lists the names that an instruction keeps something under, if nobody else sees them."""
@@ -272,6 +280,12 @@ class _Answers:
     def _is_own(self, name: str, call: int) -> bool:
         """Tells whether a container is made in the function, and nobody has been handed it before
         `call`."""
+        known = self._own.get((name, call))
+        if known is None:
+            known = self._own[name, call] = self._is_made_here(name, call)
+        return known
+
+    def _is_made_here(self, name: str, call: int) -> bool:
         graph = self._graph
         is_local = name in self._code.co_varnames[self._arguments() :]
         if not (is_local or self._is_private([name])):
