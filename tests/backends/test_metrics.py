@@ -609,11 +609,11 @@ PANELS_SHOWN = [
 ]
 
 
-def in_test(expression: str) -> str:
+def in_test(expression: str, interval: str = RANGE) -> str:
     """Put values into a query as Grafana does, with the whole time as one interval."""
     for variable, value in {
         "$__range": RANGE,
-        "$__interval": RANGE,
+        "$__interval": interval,
         "$service": "|".join(AGENTS),
     }.items():
         expression = expression.replace(variable, value)
@@ -678,6 +678,38 @@ def test_a_panel_shows_what_the_analyzer_says_of_the_same_spans(
             assert set(found) == set(answer)
         else:
             assert found == pytest.approx(answer, rel=1e-6)
+
+
+DRAWN_COUNTS = [
+    target["expr"]
+    for panel in PANELS_SHOWN
+    for target in panel["targets"]
+    if re.fullmatch(
+        r"sum by \([\w, ]+\) \(increase\([^/]+\[\$__interval\] anchored\)\)", target["expr"]
+    )
+]
+
+
+def test_the_steps_of_a_drawn_count_add_up_to_what_is_counted(watched: Watched) -> None:
+    """Of an agent that ran once, too: no event falls between two points."""
+    assert len(DRAWN_COUNTS) == 12
+    step_seconds = 15
+    end = time.time() // step_seconds * step_seconds + step_seconds
+    for expression in DRAWN_COUNTS:
+        found = get(
+            f"{watched.url}/api/v1/query_range",
+            query=in_test(expression, f"{step_seconds}s"),
+            start=end - 3_600,
+            end=end,
+            step=step_seconds,
+        )["data"]["result"]
+        added_up = {
+            tuple(of for _, of in sorted(one["metric"].items())): sum(
+                float(value) for _, value in one["values"]
+            )
+            for one in found
+        }
+        assert added_up == pytest.approx(table(watched.url, in_test(expression))), expression
 
 
 def test_budgets_that_a_program_has_used_up_are_counted(tmp_path: Path) -> None:
