@@ -214,3 +214,42 @@ print(json.dumps([spans(5_000), spans(45_000)]))
     assert ended.errors.splitlines()[-1] == (
         f"causepath: 50000 spans could not be sent to {NOWHERE}: Connection refused"
     )
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_what_was_said_in_many_calls_gets_through_in_one_batch(
+    tmp_path: Path, jaeger: Jaeger, protocol: str
+) -> None:
+    """25 MB at once, more than collectors take by themselves."""
+    code = """
+import causepath
+from opentelemetry import trace
+causepath.instrument()
+tracer = trace.get_tracer("test")
+with causepath.agent("a"):
+    for _ in range(399):
+        with tracer.start_as_current_span("chat m") as span:
+            span.set_attribute("gen_ai.input.messages", "x" * 64_000)
+"""
+    service = f"large-{protocol[:4]}"
+    with collector_running(tmp_path / "c", "jaeger", jaeger=jaeger.otlp) as collector:
+        ended = watch(
+            start_python(
+                ["-c", code],
+                tmp_path,
+                {
+                    "OTEL_SERVICE_NAME": service,
+                    "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+                        collector.grpc if protocol == "grpc" else collector.http
+                    ),
+                },
+            )
+        )
+        assert (ended.status, ended.errors) == (0, "")
+        assert len(eventually(collector.spans, lambda spans: len(spans) == 400)) == 400
+
+        def count() -> int:
+            return sum(len(one["spans"]) for one in jaeger.traces(service))
+
+        assert eventually(count, (400).__eq__) == 400
