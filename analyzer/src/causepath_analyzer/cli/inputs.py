@@ -99,11 +99,13 @@ def _standard_input() -> _Given | None:
 
 
 class Picked(Struct, frozen=True):
-    """The runs that are wanted, and what became of the input: its files, and the exit status."""
+    """The runs that are wanted, among ``every`` one that was read, and what became of the input:
+    its files, and the exit status."""
 
     inputs: Sequence[Input]
     traces: Sequence[Trace]
     status: ExitStatus
+    every: Sequence[Trace]
 
 
 def read_picked(
@@ -134,7 +136,8 @@ def read_picked(
 
         chosen = source.picked(reading.traces, holds)
         complain(left_out(where, sum(truths.values()), truths[True], truths[None]))
-    return Picked(reading.inputs, chosen, source.status(reading.inputs, named))
+    status = source.status(reading.inputs, named)
+    return Picked(reading.inputs, chosen, status, reading.traces)
 
 
 def read_inputs(

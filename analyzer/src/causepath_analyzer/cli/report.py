@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec import Struct
 from msgspec.structs import replace
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from causepath_analyzer.analyses.findings.rule import Rule
 from causepath_analyzer.analyses.limits import LIMITS, Limits
 from causepath_analyzer.analyses.path.cost import TABLE_ONLY, OwnPrices
 from causepath_analyzer.analyses.program import ProgramTime
+from causepath_analyzer.analyses.proof.independence import NOWHERE, Elsewhere, elsewhere
 from causepath_analyzer.analyses.run import explained
 from causepath_analyzer.analyses.run_view import RunView, run_view
 from causepath_analyzer.analyses.span_rows import MOST_ROWS
@@ -108,8 +110,8 @@ def report(
     task = conditioned(task, source.selection.where)
     inputs, found = _found(named, task, jobs, source)
     shown = (*named, *source.as_typed())
-    if isinstance(found, Trace) and source.selection.where is not None:  # once is enough
-        shown = (*named, *source.only(shown_id(found.trace_id)).as_typed())
+    if isinstance(found, Whole) and source.selection.where is not None:  # once is enough
+        shown = (*named, *source.only(shown_id(found.trace.trace_id)).as_typed())
     if json:
         write(as_json(inputs, found), output)
         return source.status(inputs, named)
@@ -128,8 +130,15 @@ def report(
     return source.status(inputs, named)
 
 
-Found = Trace | Many
-"""One trace to be shown as a whole, or the sums of many."""
+class Whole(Struct, frozen=True):
+    """One trace to be shown as a whole, with the evidence of the ``others`` that were read."""
+
+    trace: Trace
+    others: Elsewhere = NOWHERE
+
+
+Found = Whole | Many
+"""One trace, or the sums of many."""
 
 
 def _found(
@@ -161,7 +170,8 @@ def _found(
                 together = many(team.rows(), task.shape) if is_listed else Many(team.sums())
             elif len(only) == 1:
                 with suppress(NotApartError):
-                    return team.inputs, found_in([team.whole(*only)], task)
+                    one_of_all, others = team.whole(*only)
+                    return team.inputs, found_in([one_of_all], task, others=others)
         if together is not None:
             refuse_none(together.sums, task.where)
             one = _shown_whole(together, task)
@@ -205,19 +215,36 @@ def _rows_in(traces: Sequence[Trace], task: Task, source: Source) -> Sequence[Ro
     return source.picked_rows(rows) if task.where else rows
 
 
-def found_in(traces: Sequence[Trace], task: Task, source: Source = EVERYTHING) -> Found:
+def found_in(
+    traces: Sequence[Trace],
+    task: Task,
+    source: Source = EVERYTHING,
+    *,
+    others: Elsewhere | None = None,
+) -> Found:
     """Collects what is to be told of those of `traces` that `source` picks; one process has read
-    them."""
-    traces = source.before_where(traces)
+    them. What is said of one run goes by the evidence of all, and by `others` where more were
+    read."""
+    every, traces = traces, source.before_where(traces)
     is_whole = not task.with_json and task.shape.group_by is None and not task.where
+    if others is None and len(traces) == 1:
+        others = _shown_by(every, task)
     if len(traces) == 1 and is_whole:
-        return traces[0]
+        return Whole(traces[0], others or NOWHERE)
     late = task.where and not source.picks_by_id_alone()
-    rows = _rows_in(traces, task, source) if late else rows_of(traces, task)
+    rows = _rows_in(traces, task, source) if late else rows_of(traces, task, others)
     found = many(rows, task.shape)
     refuse_none(found.sums, task.where)
     one = _shown_whole(found, task)
-    return found if one is None else next(trace for trace in traces if trace.trace_id == one)
+    if one is None:
+        return found
+    whole = next(trace for trace in traces if trace.trace_id == one)
+    return Whole(whole, _shown_by(every, task))
+
+
+def _shown_by(traces: Sequence[Trace], task: Task) -> Elsewhere:
+    """Collects what many traces show together, if findings are looked for at all."""
+    return elsewhere(traces) if task.codes and len(traces) > 1 else NOWHERE
 
 
 def as_text(
@@ -249,9 +276,15 @@ def _viewed(
     found: Found, rules: Sequence[Rule], own: OwnPrices, limits: Limits, *, every_row: bool
 ) -> RunView | Summary:
     """Works out what reports say of one trace, or of many."""
-    if isinstance(found, Trace):
+    if isinstance(found, Whole):
         run = explained(
-            found, with_cost=True, with_money=True, rules=rules, prices=own, limits=limits
+            found.trace,
+            with_cost=True,
+            with_money=True,
+            others=found.others,
+            rules=rules,
+            prices=own,
+            limits=limits,
         )
         return run_view(run, None if every_row else MOST_ROWS)
     return told(found.sums)
@@ -259,5 +292,5 @@ def _viewed(
 
 def as_json(inputs: Sequence[Input], found: Found, program: ProgramTime | None = None) -> bytes:
     """Writes the report on every trace, and their summary."""
-    assert not isinstance(found, Trace)
+    assert not isinstance(found, Whole)
     return report_json(inputs, found.json, told(found.sums), program)

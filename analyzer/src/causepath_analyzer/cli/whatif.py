@@ -70,7 +70,8 @@ def whatif(
     found = None
     if edits:
         known = ledger()
-        found = what_if(reading.traces, edits, lambda kinds: past_errors(known, kinds), own)
+        among = reading.every if len(reading.traces) == 1 else ()
+        found = what_if(reading.traces, edits, lambda kinds: past_errors(known, kinds), own, among)
     told = (
         None
         if found is None

@@ -177,7 +177,8 @@ def many(rows: Iterable[Row], shape: Shape) -> Many:
     return Many(sums, written)
 
 
-def rows_of(traces: Sequence[Trace], task: Task) -> Iterator[Row]:
-    """Makes a row for each of `traces`, which one process has read."""
+def rows_of(traces: Sequence[Trace], task: Task, others: Elsewhere | None = None) -> Iterator[Row]:
+    """Makes a row for each of `traces`, which one process has read; `others` is the evidence of
+    more runs than these, if there are."""
     own = Share(task, traces)
-    return own.rows(own.orders().elsewhere())
+    return own.rows(own.orders().elsewhere() if others is None else others)

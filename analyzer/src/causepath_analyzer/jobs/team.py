@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, Self, cast
 
 import msgspec
 
-from causepath_analyzer.analyses.proof.independence import Elsewhere
+from causepath_analyzer.analyses.proof.independence import Elsewhere, Orders
 from causepath_analyzer.analyses.summary.sums import Sums
 from causepath_analyzer.errors import UnreadableInputError
 from causepath_analyzer.jobs.file_parts import Part, joined
@@ -49,6 +49,7 @@ from causepath_analyzer.read.formats.recognise import NotApartError
 from causepath_analyzer.read.tree.joined_traces import (
     NO_JOINS,
     NOT_LOOSE,
+    Loose,
     Side,
     handing_on,
     involved,
@@ -124,6 +125,7 @@ class Team:
 
         Raises `NotApartError` if they cannot be read apart.
         """
+        self._task = task
         self._own = Share(task)
         self.workers: list[Worker] = []
         try:
@@ -180,18 +182,30 @@ class Team:
         for worker in self.workers:
             worker.end()
 
-    def whole(self, trace_id: str) -> Trace:
-        """One of the traces. Raises `NotApartError` if others have to be asked about it."""
+    def whole(self, trace_id: str) -> tuple[Trace, Elsewhere]:
+        """Takes one of the traces out, and gives it with what all of them know of each other.
+
+        Raises `NotApartError` if others have to be asked about it.
+        """
         parts = [part for part, first in self.lead.items() if first == self.lead[trace_id]]
+        one = Share(self._task)
+        for part in parts:
+            if part in self.held[0]:
+                one.taken(part, self._own.given_away(part))
         for worker, held in zip(self.workers, self.held[1:], strict=True):
             for spans in self._given(worker, [part for part in parts if part in held]):
-                self._own.taken(spans.trace_id, unpacked(spans))
-        (trace,) = self._own.build(self._joins.lead, parts)
-        if self._own.loose() != NOT_LOOSE:
+                one.taken(spans.trace_id, unpacked(spans))
+        self.held = [[part for part in held if part not in parts] for held in self.held]
+        self.lead = {part: lead for part, lead in self.lead.items() if part not in parts}
+        one.build(self._joins.lead)
+        if one.loose() != NOT_LOOSE:
             raise NotApartError
-        self._own.told(self._joins.named, {})
-        (trace,) = self._own.build({})
-        return trace
+        orders = one.orders()
+        if self._task.codes:
+            orders.join(self._shown()[0])
+        one.told(self._joins.named, {})
+        (trace,) = one.build({})
+        return trace, orders.elsewhere()
 
     def rows(self) -> list[Row]:
         """A row for every trace, in order of start; the traces themselves are dropped."""
@@ -212,24 +226,28 @@ class Team:
 
     def _analysed(self, *, in_sums: bool) -> Elsewhere:
         """Lets the workers analyse their traces, and tells what all of them know of each other."""
+        orders, loose = self._shown()
+        others = orders.elsewhere()
+        handing = self._joins.named | handing_on(loose.parts)
+        parents = self._holders(loose.absent)
+        for worker in self.workers:
+            worker.ask(Analyse(others, handing, parents, in_sums))
+        self._own.told(handing, parents)
+        return others
+
+    def _shown(self) -> tuple[Orders, Loose]:
+        """Builds all traces, and tells what they show together."""
         self._exchange()
-        workers = self.workers
-        for worker in workers:
+        for worker in self.workers:
             worker.ask(Build(self._joins.lead))
         self._own.build(self._joins.lead)
         orders, loose = self._own.orders(), self._own.loose()
-        for worker in workers:
+        for worker in self.workers:
             answer = worker.answer()
             assert isinstance(answer, Shown)
             orders.join(answer.orders)
             loose += answer.loose
-        others = orders.elsewhere()
-        handing = self._joins.named | handing_on(loose.parts)
-        parents = self._holders(loose.absent)
-        for worker in workers:
-            worker.ask(Analyse(others, handing, parents, in_sums))
-        self._own.told(handing, parents)
-        return others
+        return orders, loose
 
     def _holders(self, span_ids: frozenset[str]) -> dict[str, str]:
         """Finds in which traces spans with these ids are."""

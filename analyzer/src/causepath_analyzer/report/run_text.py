@@ -1,5 +1,6 @@
 """The report of one run for the terminal: 80 columns, the answer first."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -327,7 +328,12 @@ def _opportunity(shown: Shown, number: int, room: int, wall_ns: int, marks: Mark
     if finding.where is not None:
         place = harmless(finding.where, ascii_only=marks.ascii_only)
         detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))
-    return [line, Text(detail, style="note")]
+    lines = [line, Text(detail, style="note")]
+    if finding.over_runs:
+        seen = harmless(f"over the runs: {finding.over_runs}", ascii_only=marks.ascii_only)
+        wrapped = textwrap.wrap(seen, marks.width - 8)
+        lines += [Text(f"        {part}", style="note") for part in wrapped]
+    return lines
 
 
 def _lacking(view: RunView) -> list[Text]:

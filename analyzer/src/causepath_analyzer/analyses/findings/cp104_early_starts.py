@@ -100,6 +100,10 @@ def _candidate(
             "into the prompt: then the turn that asks for it is saved as well."
         ),
         where=where,
+        over_runs=(
+            f"{times:,} of {runs:,} runs call it so"
+            + (f"; {vain:,} would have run it in vain" if vain else "")
+        ),
         refuted_by=(
             f"other runs that do without {name}, or something outside of the trace that changes "
             "what it returns while the model answers"

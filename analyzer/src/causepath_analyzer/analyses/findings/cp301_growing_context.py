@@ -145,12 +145,12 @@ def _over_weeks(facts: Facts) -> Iterator[Candidate]:
     call = trace.spans[largest].model_call
     if grown is None or week_of(trace) < grown.since or call is None or call.tokens is None:
         return
-    first = ""
+    first = in_short = ""
     if grown.first_before_ns is not None and grown.first_now_ns is not None:
-        first = (
-            f", and its first token from {seconds(grown.first_before_ns)} to "
-            f"{seconds(grown.first_now_ns)}"
-        )
+        before, now = seconds(grown.first_before_ns), seconds(grown.first_now_ns)
+        if before != now:
+            first = f", and its first token from {before} to {now}"
+            in_short = f"; first token {before} -> {now}"
     name = trace.spans[trace.main_root].name.removeprefix("invoke_agent ")
     yield Candidate(
         title=f"prompts of {name} grew over {grown.weeks} weeks",
@@ -170,6 +170,7 @@ def _over_weeks(facts: Facts) -> Iterator[Candidate]:
             "Bound it: look up what is needed, sum up what is old, and drop what is not used."
         ),
         where=where_of(trace, (largest,)),
+        over_runs=(f"{grown.before:,} -> {grown.now:,} tokens in {grown.runs:,} runs{in_short}"),
         refuted_by="tasks that became larger in these weeks",
     )
 

@@ -221,6 +221,7 @@ def _finding(rule: Rule, group: Sequence[Candidate], saving: Saving, wall_ns: in
         at_most=any(one.at_most for one in group),
         replayed=any(one.change is not None for one in group),
         cache=first.cache,
+        over_runs=first.over_runs,
     )
 
 

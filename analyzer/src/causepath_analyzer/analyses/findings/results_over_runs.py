@@ -89,12 +89,21 @@ def _candidate(facts: Facts, i: int, name: str, known: Again, before: Call) -> C
         ),
         where=where,
         cache=known.trial,
+        over_runs=_in_short(known.trial),
         refuted_by=f"something outside of these traces that changes what {name} returns",
     )
 
 
 def _age_ns(facts: Facts, before: Call) -> int:
     return facts.trace.start_ns - before.had_ns
+
+
+def _in_short(trial: CacheTrial) -> str:
+    rate = trial.hit_rate(LIFETIME_S)
+    return (
+        f"kept for 1 h, {rate.hits / trial.calls:.0%} of {trial.calls:,} calls would hit, "
+        f"{rate.stale:,} stale"
+    )
 
 
 def said(trial: CacheTrial) -> str:

@@ -72,7 +72,8 @@ class Candidate(Struct, frozen=True):
     is called ``plural`` if there are several. ``where`` is "file:line function" or ``None``,
     ``refuted_by`` what would show that there is no opportunity, and with ``at_most`` the trace
     speaks against all of the saving. ``cache`` is what caches over runs would
-    have done, if that was tried.
+    have done, if that was tried, and ``over_runs`` says in a few words what the other runs show, if
+    it rests on them.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Candidate(Struct, frozen=True):
     refuted_by: str = ""
     at_most: bool = False
     cache: CacheTrial | None = None
+    over_runs: str = ""
 
 
 class Finding(Struct, frozen=True):
@@ -114,6 +116,7 @@ class Finding(Struct, frozen=True):
     at_most: bool = False
     replayed: bool = True
     cache: CacheTrial | None = None
+    over_runs: str = ""
     overlaps: tuple[str, ...] = ()
 
 

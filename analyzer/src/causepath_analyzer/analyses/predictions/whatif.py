@@ -145,8 +145,10 @@ def what_if(
     edits: Sequence[Edit],
     past: Callable[[Sequence[str]], PastErrors] | None = None,
     prices: OwnPrices = TABLE_ONLY,
+    among: Sequence[Trace] = (),
 ) -> WhatIf:
-    """Replays all of `traces` with all of `edits`; `prices` go over those of the table.
+    """Replays all of `traces` with all of `edits`; `prices` go over those of the table. They are
+    `among` others whose evidence counts, if there are any.
 
     Raises `UsageError` for an edit that finds nothing to change, with what there is.
     """
@@ -155,7 +157,7 @@ def what_if(
         raise UsageError("the times in these traces mean nothing, so nothing can be predicted")
     codes = dict.fromkeys(change.code for change in edits if isinstance(change, Apply))
     rules = [RULES[code] for code in codes if code in RULES]
-    others = elsewhere(trusted) if codes else NOWHERE
+    others = elsewhere(among or trusted) if codes else NOWHERE
     together = beside(trusted) if _wants(edits, Apply, Together) else None
     runs = [
         studied(Facts(trace, others, prices), rules=rules, sized=_sized(edits), together=together)
