@@ -202,7 +202,12 @@ def counted(outcomes: Sequence[Outcome], codes: Iterable[str]) -> tuple[int, int
 def main(argv: Sequence[str]) -> int:
     """Prints the tables; fails where less is right than has to be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.findings")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="such as CP101-two_searches")
+    parser.add_argument(
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help="such as CP101-two_searches, CP104/always_first or a_clock",
+    )
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/findings.md")
     options = parser.parse_args(argv)
     runs, folders = labelled(), over_runs.labelled()

@@ -46,11 +46,11 @@ def outcome(name: str, *found: str) -> Outcome:
 @pytest.mark.parametrize(
     ("name", "found", "expected"),
     [
-        ("CP104-always_first", ["CP104 get_profile"], (1, 0, 1)),
-        ("CP104-always_first", [], (0, 0, 1)),
-        ("CP104-always_first", ["CP104 get_order"], (0, 1, 1)),  # of another tool
-        ("CP104-six_runs", ["CP104 get_profile"], (0, 1, 0)),
-        ("CP201-two_tools", ["CP104 read_rules", "CP201 get_fares"], (1, 0, 2)),  # undecided
+        ("CP104/always_first", ["CP104 get_profile"], (1, 0, 1)),
+        ("CP104/always_first", [], (0, 0, 1)),
+        ("CP104/always_first", ["CP104 get_order"], (0, 1, 1)),  # of another tool
+        ("CP104/six_runs", ["CP104 get_profile"], (0, 1, 0)),
+        ("CP201/two_tools", ["CP104 read_rules", "CP201 get_fares"], (1, 0, 2)),  # undecided
     ],
 )
 def test_hits_and_misses(name: str, found: list[str], expected: tuple[int, int, int]) -> None:
@@ -58,10 +58,10 @@ def test_hits_and_misses(name: str, found: list[str], expected: tuple[int, int, 
 
 
 def test_the_table_has_the_misses() -> None:
-    lines = table([outcome("CP104-always_first", "CP104 get_order")])
+    lines = table([outcome("CP104/always_first", "CP104 get_order")])
     assert lines[2] == "| `CP104` | off | 1 | 0 | 0 of 1 | 1 | 0% (0% to 79%) | 0% (0% to 79%) |"
     assert lines[-1] == (
-        "| `CP104-always_first` | each of 20 runs looks at the profile first | off "
+        "| `CP104/always_first` | each of 20 runs looks at the profile first | off "
         "| CP104 get_profile | CP104 get_order |"
     )
 
@@ -81,9 +81,9 @@ def test_runs_are_put_apart(tmp_path: Path) -> None:
     document = {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": spans}]}]}
     file = tmp_path / "traces.jsonl"
     file.write_text(json.dumps(document) + "\n")
-    written(file, [{"trace": "a", "name": "CP104-always_first", "number": 3}], tmp_path)
-    (made,) = (tmp_path / "CP104-always_first").iterdir()
-    begun = FIRST_NS + round(labelled()["CP104-always_first"].at(3) * 10**9)
+    written(file, [{"trace": "a", "name": "CP104/always_first", "number": 3}], tmp_path)
+    (made,) = (tmp_path / "CP104/always_first").iterdir()
+    begun = FIRST_NS + round(labelled()["CP104/always_first"].at(3) * 10**9)
     moved = [
         json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
         for line in made.read_text().splitlines()

@@ -104,7 +104,7 @@ def has(
     present = frozenset((*(f"{code} {subject}" for subject in subjects), *also))
 
     def labelled(work: Work) -> Work:
-        name = f"{code}-{work.__name__}"
+        name = f"{code}/{work.__name__}"
         assert name not in FOLDERS, name
         way = " ".join((work.__doc__ or "").split())
         assert way, name

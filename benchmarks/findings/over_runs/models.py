@@ -139,6 +139,13 @@ def in_one_of_two_agents(run: Run) -> None:
     run.model_says(reply(seconds)).agent.ask(question(run), model=model)
 
 
+@has("CP401", "gpt-4o-2024-08-06", runs=16, sdk="openai")
+def of_two_releases(run: Run) -> None:
+    """the later release of a model costs half of the earlier one"""
+    model, _ = two(run, "gpt-4o-2024-05-13", "gpt-4o-2024-08-06")
+    run.model_says(reply(QUICK)).agent.ask(question(run), model=model)
+
+
 # -- it only looks so
 
 ROLES = (("You are the planner.", LARGE, SLOW), ("You write letters.", SMALL, QUICK))

@@ -146,6 +146,13 @@ def some_runs_are_small(run: Run) -> None:
     with_memory(run, 40 if run.number % 3 == 2 else 100 + 45 * (run.number // 6))
 
 
+@has("CP301", "letters", runs=40, at=weekly(4), agent=lambda _: "letters")
+def looked_up_for_the_question(run: Run) -> None:
+    """own code puts what it has looked up into the message of the user, more from week to week"""
+    text = f"Use this: {memory(100 + 45 * (run.number // 4))} {question(run)}"
+    run.model_says(answer(text)).loop(text, system="You answer letters.")
+
+
 # -- it only looks so
 
 

@@ -118,6 +118,24 @@ def test_look_alikes(traces: list[Trace]) -> None:
     assert found(traces) == ()
 
 
+def test_two_releases_are_two_models() -> None:
+    large = [of_model(trace, f"{LARGE}-20260101") for trace in runs()[:6]]
+    small = [of_model(trace, f"{LARGE}-20260901") for trace in runs()[6:]]
+    (one,) = found([*large, *small])
+    assert one.title == f"try {LARGE}-20260901 (quality not checked)"
+
+
+def of_model(trace: Trace, model: str) -> Trace:
+    return build(
+        [
+            replace(span, model_call=replace(span.model_call, model=model))
+            if span.model_call is not None
+            else span
+            for span in trace.spans
+        ]
+    )
+
+
 def test_models_may_have_one_system_prompt() -> None:
     traces = runs(
         facts=f"{STACK} blocks=system/text/planner,a>b",

@@ -23,7 +23,7 @@ from causepath_analyzer.analyses.findings.rule import (
     seconds,
 )
 from causepath_analyzer.analyses.path.cost import cost_of
-from causepath_analyzer.analyses.proof.compared_models import Done, Sample, Steps, named, steps
+from causepath_analyzer.analyses.proof.compared_models import Done, Sample, Steps, are_one, steps
 from causepath_analyzer.analyses.proof.independence import where_of
 from causepath_analyzer.analyses.replay.change import AnotherModel
 from causepath_analyzer.analyses.replay.pace import Timed, pace
@@ -75,7 +75,7 @@ def _of_step(facts: Facts, calls: Sequence[int], models: Mapping[str, Done]) -> 
         better = [
             one
             for name, other in models.items()
-            if named(name) != named(model)
+            if not are_one(name, model)
             and (one := _compared(facts, mine, done, name, other)) is not None
         ]
         if better:

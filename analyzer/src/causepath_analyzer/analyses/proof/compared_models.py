@@ -119,9 +119,10 @@ class Steps(Struct):
 
 
 @lru_cache(maxsize=1024)
-def named(model: str) -> str:
-    """Names a model without the day of its release: an alias and what it stands for are one."""
-    return _RELEASE.sub("", model)
+def are_one(model: str, other: str) -> bool:
+    """Tells whether one name is an alias, and the other one that with the day of a release."""
+    names = {_RELEASE.sub("", model), _RELEASE.sub("", other)}
+    return len(names) == 1 and not names.isdisjoint((model, other))
 
 
 def _system_of(flow: DataFlow, call: int) -> int:
