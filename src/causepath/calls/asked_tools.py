@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
+from causepath.calls.attempts import APART_NS
 from causepath.calls.tool_spans import tool_attributes, tool_call_links
 from causepath.code.application_stack import application_frames, standing
 from causepath.code.frames import written_at
@@ -122,6 +123,12 @@ class AskedTools:
             self._runs.pause(run, reply.goes_on, by)
         if run.asked:
             self._runs.reply_over(run, time.time_ns())
+
+    def call_over(self, run: Run, by: SpanContext | None, end_ns: int) -> None:
+        """Notes that the span of a call has ended whose reply came at once: who made it has got
+        none before, so a tool that it asks for and nothing has started yet starts after it."""
+        if run.asked:
+            self._runs.start_after(run, by, end_ns + APART_NS)
 
     def _find(self, run: Run, calls: Sequence[ToolCall]) -> None:
         frames = list(application_frames())

@@ -102,6 +102,7 @@ class ModelCall:
     """The latest attempt, if it failed and no other one has begun."""
     _sent = False
     _ended_ns: int | None = None
+    _came_at_once = False
     _as_given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The arguments of the application, where we have added to them."""
     spent: Spent | None = None
@@ -401,6 +402,7 @@ class ModelCall:
         if self._attempts is not None:
             self._attempts.succeeded(time.time_ns(), status, self._connected())
         if self._reply.read(result):
+            self._came_at_once = True
             self._reply_over()
         elif response is not None and not response.is_read:
             with_blocks = self._words is not None and self._words.reads_reply
@@ -656,6 +658,8 @@ class ModelCall:
         self._ended_ns = end_ns
         if self._inferred:
             self._end_inferred_tools({})
+        if self._came_at_once:
+            self._tools.call_over(self._run, self._issuer(), end_ns)
         if self._metrics.wanted():
             self._measure(end_ns, error)
         self._run_spans.call_over(

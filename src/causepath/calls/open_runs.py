@@ -281,6 +281,13 @@ class OpenRuns:
                 if not asked.taken:
                     asked.asked_ns = now_ns
 
+    def start_after(self, run: Run, issuer: SpanContext | None, now_ns: int) -> None:
+        """Notes the same of the tools that one call has asked for."""
+        with self._lock:
+            for asked in run.asked.values():
+                if asked.issuer == issuer and not asked.taken:
+                    asked.asked_ns = now_ns
+
     def deliver(self, run: Run, call_ids: tuple[str, ...]) -> list[AskedTool]:
         """Takes out the calls whose results a request brings for the first time, in its order."""
         with self._lock:

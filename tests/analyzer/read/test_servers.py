@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,62 @@ def test_a_newer_jaeger_is_read_page_by_page(count: int, limit: int | None, page
     assert not any("/api/traces" in path for path in server.asked)
 
 
+def wire(answer: Answer) -> str:
+    return answer[2].decode()
+
+
+# An early version 3: other parameters, an answer in parts, other names, or not this question.
+EARLY: dict[str, Callable[[Answer], Answer]] = {
+    "parameters": lambda _: (400, "text/plain", b"malformed parameter query.num_traces"),
+    "parts": lambda answer: (200, "application/json", f"{wire(answer)}\n{wire(answer)}".encode()),
+    "names": lambda answer: (
+        *answer[:2],
+        wire(answer).replace("resourceSpans", "resource_spans").encode(),
+    ),
+    "none": lambda _: (501, "text/plain", b"not implemented"),
+}
+
+
+@pytest.mark.parametrize("path", ["", f"/trace/{3:032x}"])
+@pytest.mark.parametrize("early", EARLY)
+def test_an_early_version_3_is_left_for_the_one_of_the_page(early: str, path: str) -> None:
+    now, before = (
+        newer_jaeger([otlp_trace(number, 10) for number in range(7)], ["demo"]),
+        jaeger(HOUR[:7]),
+    )
+
+    def respond(path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        if path.startswith("/api/v3/traces"):
+            return EARLY[early](now(path, query, headers))
+        return (now if "/v3/" in path else before)(path, query, headers)
+
+    with serving(respond) as server:
+        reading = asked(server.url + path)
+    assert len(reading.traces) == (1 if path else 7)
+
+
+def test_a_jaeger_with_more_traces_than_anybody_asks_for() -> None:
+    """It has one for each 72 ms of the last hour, fifty thousand of them."""
+    since_us, apart_us = NOW_US - 3600 * 1_000_000, 72_000
+
+    def respond(path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:
+        if not path.startswith("/api/traces"):
+            return as_json({"data": ["demo"]})
+        first = max(0, -(-(int(query["start"]) - since_us) // apart_us))
+        last = min(50_000, (int(query["end"]) - since_us) // apart_us + 1)
+        latest = range(first, last)[-int(query["limit"]) :]
+        times = [(number, (NOW_US - since_us - number * apart_us) / 1e6) for number in latest]
+        return as_json({"data": [jaeger_trace(number, ago_s) for number, ago_s in times]})
+
+    with serving(respond) as server:
+        reading = asked(server.url, limit=2_000)
+    assert len({trace.trace_id for trace in reading.traces}) == 2_000
+    (entry,) = reading.inputs
+    assert entry.notes == ("2,000 traces, which is the --limit: there may be more",)
+    # Windows are halved until they hold no more than a page.
+    assert sum(path.startswith("/api/traces") for path in server.asked) < 80
+
+
 @pytest.mark.parametrize("how", ["trace", "search"])
 def test_a_newer_jaeger_gives_what_the_file_gives(how: str, tmp_path: Path) -> None:
     batches = [
@@ -328,7 +384,8 @@ LISTED = jaeger([jaeger_trace(1, 10, "demo"), jaeger_trace(2, 10, "other")])
             4,
             (
                 "neither Jaeger's nor Tempo's API is there (404 for /api/services): Jaeger's port "
-                "is mostly 16686, Tempo's 3200; for Grafana name its data source, "
+                "is mostly 16686, Tempo's 3200; behind a proxy the address has its path, too; "
+                "for Grafana name its data source, "
                 "https://GRAFANA/api/datasources/proxy/uid/UID"
             ),
         ),

@@ -165,8 +165,9 @@ def _whoever(server: _Server, base: str) -> Iterator[Found]:
         server.good(services)
     raise UnreadableInputError(
         f"{server.address}: neither Jaeger's nor Tempo's API is there ({services.status} for "
-        f"{base}/api/services): Jaeger's port is mostly 16686, Tempo's 3200; for Grafana name "
-        "its data source, https://GRAFANA/api/datasources/proxy/uid/UID"
+        f"{base}/api/services): Jaeger's port is mostly 16686, Tempo's 3200; behind a proxy "
+        "the address has its path, too; for Grafana name its data source, "
+        "https://GRAFANA/api/datasources/proxy/uid/UID"
     )
 
 
@@ -245,9 +246,13 @@ def _names(answer: Answer) -> list[str] | None:
 def _jaeger_traces(server: _Server, base: str, ids: Sequence[str]) -> Iterator[Found]:
     """Every one of `ids`. Version 3 of the API has nanoseconds and says why a span has a link. The
     one that Jaeger's page uses does neither, but older servers have no other."""
-    traces = f"{base}/api/{'v3/' if _has_version_3(server, base) else ''}traces"
+    has_version_3 = _has_version_3(server, base)
     for wanted in ids:
-        answer = server.get(f"{traces}/{quote(wanted, safe='')}")
+        name = quote(wanted, safe="")
+        answer = server.get(f"{base}/api/{'v3/' if has_version_3 else ''}traces/{name}")
+        if has_version_3 and answer.status not in (200, 404):
+            has_version_3 = False
+            answer = server.get(f"{base}/api/traces/{name}")
         if answer.status == 404:
             raise _not_there(answer, wanted)
         yield Document(f"trace {wanted}", server.good(answer).body, trace_id(wanted))
@@ -284,9 +289,9 @@ def _jaeger(server: _Server, base: str, query: Mapping[str, str]) -> Iterator[Fo
         number += 1
         window = {"start": since_us, "end": until_us, "limit": page}
         try:
-            if has_version_3:
-                told = _searched_by_3(server, base, asked, window)
-            else:
+            told = _searched_by_3(server, base, asked, window) if has_version_3 else None
+            if told is None:
+                has_version_3 = False
                 told = yield from _searched(server, base, asked, window, f"page {number}")
         except UnreadableInputError as error:
             if not seen:
@@ -327,8 +332,9 @@ def _searched(
 
 def _searched_by_3(
     server: _Server, base: str, asked: Mapping[str, object], window: Mapping[str, int]
-) -> list[_TraceFound]:
-    """The traces that version 3 of the API finds."""
+) -> list[_TraceFound] | None:
+    """The traces that version 3 of the API finds; ``None`` if it is not the one that we know:
+    early ones took other parameters, and answered in parts."""
     query = {
         "query.service_name": asked["service"],
         "query.operation_name": asked.get("operation"),
@@ -342,6 +348,8 @@ def _searched_by_3(
     answer = server.get(f"{base}/api/v3/traces", said)
     if answer.status == 404 and _NOTHING_FOUND in answer.body:
         return []
+    if answer.status not in (200, 401, 403, 407):
+        return None
     found: dict[str, _TraceFound] = {}
     try:
         result = _VERSION_3.decode(server.good(answer).body).result
@@ -351,9 +359,9 @@ def _searched_by_3(
                 trace = found.setdefault(spans[0].trace_id, _TraceFound(spans[0].trace_id, [], []))
                 trace.starts_us += [int(span.start_time_unix_nano) // _US for span in spans]
                 trace.pieces.append(bytes(raw))
-    except ValueError as error:  # that of a decoder, too
-        raise UnreadableInputError(f"{answer.url}: no answer of Jaeger: {error}") from None
-    return list(found.values())
+    except ValueError:  # that of a decoder, too
+        return None
+    return list(found.values()) or None
 
 
 def _rfc3339(at_us: int) -> str:
