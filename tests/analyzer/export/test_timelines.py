@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from msgspec import structs
 
 from causepath_analyzer.analyses.run import Run, explained
 from causepath_analyzer.analyses.span_rows import span_rows
@@ -21,7 +22,7 @@ from causepath_analyzer.export.table import COLUMNS, as_csv
 from causepath_analyzer.model import NO_SPAN, Span, Trace
 from causepath_analyzer.read.tree.build import build
 from tests.analyzer.analyses.test_critical_path import ugly
-from tests.support.drawn import MS, drawn
+from tests.support.drawn import MS, drawn, spans_drawn
 
 TRACE = drawn(
     """
@@ -174,6 +175,46 @@ def test_perfetto() -> None:
         for cause, effect in (("chat", "one"), ("chat", "two"), ("one", "last"), ("two", "last"))
         for ph in "sf"
     )
+
+
+NAMES = {
+    "a": ("invoke_agent a", "a"),
+    "call": ("chat claude-opus-5-5", "12 claude-opus-5-5"),
+    "tool": ("execute_tool search_in_the_whole_archive", "≤ search_in_t…le_archive"),
+    "other": ("POST /ask", "POST /ask"),
+}
+"""The name of a span, and how Perfetto has it."""
+
+
+def test_names_fit_beside_their_bars_and_ticks_say_when_the_first_token_came() -> None:
+    spans = spans_drawn(
+        """
+        agent a        |--------------------|
+          llm call       |----|                ttft=2 issued=t
+          tool tool             |-----|        call_id=t asked_by=call inferred
+          other other                   |--|
+        """,
+        100 * MS,
+        START,
+    )
+    named = [
+        structs.replace(
+            span,
+            name=NAMES[span.name][0],
+            model_call=span.model_call and structs.replace(span.model_call, turn=12),
+        )
+        for span in spans
+    ]
+    run = explained(build(named))
+    events = json.loads(perfetto([run]))["traceEvents"]
+    shown = {e["args"]["name"]: e["name"] for e in events if e["ph"] == "B" and e["tid"] == 2}
+    assert shown == dict(NAMES.values())
+    ticks = [(e["tid"], e["ts"], e["name"]) for e in events if e["ph"] == "i"]
+    assert ticks == [(2, 400_000.0, "first token")]
+    (tool,) = (e["args"] for e in events if e["ph"] == "B" and e["args"].get("inferred"))
+    assert (tool["path.seconds"], tool["path.percent"]) == (0.6, 28.6)
+    frames = {one["name"] for one in json.loads(speedscope([run]))["shared"]["frames"]}
+    assert {short.removeprefix("12 ") for _, short in NAMES.values()} <= frames
 
 
 def test_every_run_of_a_timeline_has_threads_of_its_own() -> None:

@@ -6,13 +6,13 @@ The frames are the spans from the root down. Weighed by the critical path, all l
 the wall time; weighed by own time, they are what all spans took that none of their children did.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from causepath_analyzer.analyses.path.kinds import Kind
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.span_rows import span_rows
-from causepath_analyzer.model import NO_SPAN, Trace
+from causepath_analyzer.model import NO_SPAN, Span, Trace
 
 Weight = Literal["path", "own"]
 
@@ -34,14 +34,16 @@ def folded(runs: Iterable[Run], weight: Weight = "path") -> bytes:
     return "".join(lines).encode("utf-8", "replace")
 
 
-def stack(trace: Trace, span: int) -> tuple[str, ...]:
+def stack(
+    trace: Trace, span: int, name_of: Callable[[Span], str] = lambda span: span.name
+) -> tuple[str, ...]:
     """The names of `span` and of everything above it, the root first; the nearest of very many."""
     names: list[str] = []
     while span != NO_SPAN:
         if len(names) == _DEEPEST:
             names.append(_CUT)
             break
-        names.append(frame(trace.spans[span].name))
+        names.append(frame(name_of(trace.spans[span])))
         span = trace.parents[span]
     return tuple(reversed(names))
 

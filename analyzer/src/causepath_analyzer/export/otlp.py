@@ -21,6 +21,8 @@ from causepath_analyzer import attributes as names
 from causepath_analyzer import model
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.span_rows import SpanRow, span_rows
+from causepath_analyzer.export.for_people import for_people, seconds
+from causepath_analyzer.export.shown_names import shown_name
 from causepath_analyzer.ids import SPAN_BYTES, TRACE_BYTES, id_bytes
 
 PREFIXES: Final = (
@@ -218,7 +220,7 @@ def _marks(row: SpanRow, run: Run) -> dict[str, object]:
     if row.on_path:
         found["causepath.critical_path"] = True
         found["causepath.path_ns"] = row.path_ns
-        found |= _for_people("causepath.path", row.path_ns, run.trace.wall_ns)
+        found |= for_people("causepath.path", row.path_ns, run.trace.wall_ns)
         found["causepath.path.kind"] = row.kind
         found["causepath.path.edge"] = row.sections[0].edge
     if row.codes:
@@ -226,25 +228,13 @@ def _marks(row: SpanRow, run: Run) -> dict[str, object]:
     trace = run.trace
     if row.span is trace.spans[trace.main_root]:
         found["causepath.wall_ns"] = trace.wall_ns
-        found["causepath.wall.seconds"] = _seconds(trace.wall_ns)
+        found["causepath.wall.seconds"] = seconds(trace.wall_ns)
         for kind, spent in run.wall.path.items():
             found[f"causepath.wall.{kind}_ns"] = spent
-            found |= _for_people(f"causepath.wall.{kind}", spent, trace.wall_ns)
+            found |= for_people(f"causepath.wall.{kind}", spent, trace.wall_ns)
         if run.cost.usd is not None and run.cost.is_whole:
             found["causepath.cost_usd"] = f"{run.cost.usd:f}"
     return found
-
-
-def _for_people(name: str, spent_ns: int, wall_ns: int) -> dict[str, object]:
-    """Says a time in seconds, and as a share of the run."""
-    found: dict[str, object] = {f"{name}.seconds": _seconds(spent_ns)}
-    if wall_ns:
-        found[f"{name}.percent"] = round(100 * spent_ns / wall_ns, 1)
-    return found
-
-
-def _seconds(ns: int) -> float:
-    return round(ns / 1e9, 3)
 
 
 def _events(row: SpanRow, run: Run) -> Iterator[Span.Event]:
@@ -408,9 +398,6 @@ _SPAN_IDS: Final = (names.INPUT_PREVIOUS, names.PENDING_PARENT)
 _SHOWN_AS: Final[Mapping[str, str]] = {"llm": "model", "agent": "", "chain": "", "other": ""}
 """The service of a copy by the category of its span: pages have a colour for each. Of a category
 that is not here its own name, of one without a name that of the agent."""
-_MOST_LETTERS: Final = 24
-"""More of a name do not fit beside the bars."""
-_OPERATIONS: Final = ("invoke_agent ", "execute_tool ", "chat ")
 _APART_NS: Final = 1_000
 """Between a span and the next one, in copies: pages that know microseconds leave a span off their
 critical path that touches the one after it."""
@@ -582,7 +569,7 @@ def _copy(span: Span, row: SpanRow | None, parent: bytes) -> Span:
         copy.end_time_unix_nano = max(ends_ns, copy.start_time_unix_nano)
     copy.trace_id = _copied(trace, TRACE_BYTES)
     copy.span_id = _copied(trace + own, SPAN_BYTES)
-    copy.name = _shown_name(span.name, row)
+    copy.name = shown_name(span.name, row.span if row is not None else None)
     for pair in copy.attributes:
         if pair.key in _SPAN_IDS:
             named = id_bytes(pair.value.string_value, SPAN_BYTES)
@@ -596,25 +583,6 @@ def _copy(span: Span, row: SpanRow | None, parent: bytes) -> Span:
         },
     )
     return copy
-
-
-def _shown_name(name: str, row: SpanRow | None) -> str:
-    """Writes the bare name of what was called, with the number of the turn if it is known.
-
-    "≤" stands before a time of which only the most that it can be is known, and what does not fit
-    is left out in the middle: tools of one server begin alike.
-    """
-    for operation in _OPERATIONS:
-        name = name.removeprefix(operation)
-    call = row.span.model_call if row is not None else None
-    before = f"{call.turn} " if call is not None and call.turn is not None else ""
-    if row is not None and row.span.tool_call is not None and row.span.tool_call.inferred:
-        before = "≤ "
-    room = _MOST_LETTERS - len(before)
-    if len(name) > room:
-        head = room // 2
-        name = f"{name[:head]}…{name[head + 1 - room :]}"
-    return before + name
 
 
 def _copied(identity: bytes, size: int) -> bytes:

@@ -13,9 +13,11 @@ import msgspec
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.analyses.span_rows import SpanRow, span_rows
 from causepath_analyzer.export.folded import UNCOVERED, frame
+from causepath_analyzer.export.for_people import for_people
 from causepath_analyzer.export.lanes import Edge, lanes
+from causepath_analyzer.export.shown_names import shown_name
 from causepath_analyzer.ids import shown_id
-from causepath_analyzer.model import NO_SPAN
+from causepath_analyzer.model import NO_SPAN, Span
 
 Event = dict[str, Any]
 
@@ -43,14 +45,14 @@ def _events(
     run: Run, lanes_of_run: Sequence[Sequence[Edge]], process: int, origin_ns: int
 ) -> Iterator[Event]:
     trace = run.trace
-    root = frame(trace.spans[trace.main_root].name)
+    root = frame(shown_name(trace.spans[trace.main_root].name, None))
     yield _named("process_name", f"{root} {shown_id(trace.trace_id)[:8]}", process, process)
     yield _named("thread_name", "critical path", process, process)
     for section in run.path.sections:
         name = UNCOVERED
         args: dict[str, object] = {"kind": section.kind, "edge": section.edge}
         if section.span != NO_SPAN:
-            name = frame(trace.spans[section.span].name)
+            name = _shown(trace.spans[section.span])
             args["span_id"] = trace.spans[section.span].span_id
         at = {"pid": process, "tid": process}
         start, end = _us(section.start_ns - origin_ns), _us(section.end_ns - origin_ns)
@@ -62,8 +64,14 @@ def _events(
     for number, lane in enumerate(lanes_of_run, start=1):
         thread = process + number
         yield _named("thread_name", f"spans {number}", process, thread)
+        timed: list[tuple[int, Event]] = []
         for edge in lane:
-            yield from _slice(edge, told[edge.span], flows, process, thread, origin_ns)
+            row = told[edge.span]
+            slices = _slice(edge, row, flows, process, thread, origin_ns, trace.wall_ns)
+            timed += [(edge.at_ns, event) for event in slices]
+            timed += _ticks(edge, row.span, process, thread, origin_ns)
+        timed.sort(key=lambda one: one[0])
+        yield from (event for _, event in timed)
 
 
 def _slice(
@@ -73,10 +81,12 @@ def _slice(
     process: int,
     thread: int,
     origin_ns: int,
+    wall_ns: int,
 ) -> Iterator[Event]:
     at = {"ts": _us(edge.at_ns - origin_ns), "pid": process, "tid": thread}
+    args = _args(row, wall_ns)
     # Readers match an end by its name and arguments as well.
-    same = {"name": frame(row.span.name), "cat": row.span.category, **at, "args": _args(row)}
+    same = {"name": _shown(row.span), "cat": row.span.category, **at, "args": args}
     if not edge.opens:
         yield {"ph": "E", **same}
         return
@@ -85,6 +95,17 @@ def _slice(
     for flow, leaves in flows.get(edge.span, ()):
         arrow = {"name": "cause", "cat": "cause", "id": f"{process}.{flow}", **at}
         yield {"ph": "s", **arrow} if leaves else {"ph": "f", "bp": "e", **arrow}
+
+
+def _ticks(
+    edge: Edge, span: Span, process: int, thread: int, origin_ns: int
+) -> Iterator[tuple[int, Event]]:
+    """Marks on the bar of a model call when its first token came."""
+    call = span.model_call
+    if edge.opens and call is not None and call.ttft_ns is not None:
+        at_ns = min(span.start_ns + call.ttft_ns, span.ended_ns)
+        at = {"ts": _us(at_ns - origin_ns), "pid": process, "tid": thread}
+        yield at_ns, {"ph": "i", "name": "first token", "cat": "llm", "s": "t", **at, "args": {}}
 
 
 def _flows(run: Run) -> "dict[int, list[tuple[str, bool]]]":
@@ -105,18 +126,25 @@ def _flows(run: Run) -> "dict[int, list[tuple[str, bool]]]":
     return found
 
 
-def _args(row: SpanRow) -> dict[str, object]:
+def _shown(span: Span) -> str:
+    return frame(shown_name(span.name, span))
+
+
+def _args(row: SpanRow, wall_ns: int) -> dict[str, object]:
     span = row.span
-    args: dict[str, object] = {"span_id": span.span_id, "on_path": row.on_path}
+    args: dict[str, object] = {"name": span.name, "span_id": span.span_id, "on_path": row.on_path}
     if row.on_path:
-        args |= {"path_ns": row.path_ns, "kind": row.kind}
+        args |= {"path_ns": row.path_ns, **for_people("path", row.path_ns, wall_ns)}
+        args["kind"] = row.kind
     if span.service is not None:
         args["service"] = span.service
     if span.model_call is not None:
         call = span.model_call
-        args["model"] = call.model
+        args |= {"model": call.model, "turn": call.turn}
         if call.tokens is not None:
             args |= {"input_tokens": call.tokens.input, "output_tokens": call.tokens.output}
+    if span.tool_call is not None and span.tool_call.inferred:
+        args["inferred"] = True
     if span.error is not None:
         args["error"] = span.error
     if row.codes:

@@ -11,8 +11,9 @@ import msgspec
 from causepath_analyzer.analyses.run import Run
 from causepath_analyzer.export.folded import UNCOVERED, frame, stack
 from causepath_analyzer.export.lanes import lanes
+from causepath_analyzer.export.shown_names import shown_name
 from causepath_analyzer.ids import shown_id
-from causepath_analyzer.model import NO_SPAN
+from causepath_analyzer.model import NO_SPAN, Span
 
 _SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 
@@ -44,7 +45,14 @@ def speedscope(runs: Sequence[Run]) -> bytes:
 
 
 def _name(run: Run) -> str:
-    return f"{frame(run.trace.spans[run.trace.main_root].name)} {shown_id(run.trace.trace_id)[:8]}"
+    return (
+        f"{frame(_shown(run.trace.spans[run.trace.main_root]))} {shown_id(run.trace.trace_id)[:8]}"
+    )
+
+
+def _shown(span: Span) -> str:
+    """Names a span without its turn, so that the calls of all turns can be added up."""
+    return shown_name(span.name, span, with_turn=False)
 
 
 def _path(run: Run, frames: _Frames) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def _path(run: Run, frames: _Frames) -> dict[str, Any]:
     samples, weights = [], []
     for section in run.path.sections:
         phase = UNCOVERED if section.span == NO_SPAN else f"({section.kind})"
-        samples.append([frames[name] for name in (*stack(trace, section.span), phase)])
+        samples.append([frames[name] for name in (*stack(trace, section.span, _shown), phase)])
         weights.append(section.end_ns - section.start_ns)
     return {
         "type": "sampled",
@@ -79,7 +87,7 @@ def _lanes(run: Run, frames: _Frames) -> list[dict[str, Any]]:
                 {
                     "type": "O" if edge.opens else "C",
                     "at": edge.at_ns - trace.start_ns,
-                    "frame": frames[frame(trace.spans[edge.span].name)],
+                    "frame": frames[frame(_shown(trace.spans[edge.span]))],
                 }
                 for edge in lane
             ],
