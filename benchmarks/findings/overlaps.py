@@ -366,6 +366,70 @@ def parts_in_turn(agent: Agent) -> None:
     )
 
 
+@has(
+    "CP103",
+    asks(("get_rate", {"of": "krona"})),
+    asks(("get_rate", {"of": "franc"})),
+    asks(("get_rate", {"of": "zloty"})),
+    ANSWER,
+)
+def three_rates(agent: Agent) -> None:
+    """three rates, which the question names"""
+    agent.loop(
+        "What do krona, franc and zloty cost?",
+        tool("get_rate", "0.088 at noon", "1.06 by now", "0.23 since Monday"),
+        stream=True,
+    )
+
+
+@has(
+    "CP103",
+    asks(("search_papers", {"topic": "keels"})),
+    asks(("search_people", {"field": "keels"})),
+    ANSWER,
+)
+def papers_and_people(agent: Agent) -> None:
+    """two searches about the same"""
+    agent.loop(
+        "Who and what is to be read on keels?",
+        tool("search_papers", "Four since May, one of them long"),
+        tool("search_people", "A professor in Aveiro"),
+        stream=True,
+    )
+
+
+@has(
+    "CP103",
+    asks(("list_files", {"path": "src"})),
+    asks(("list_files", {"path": "tests"})),
+    asks(("list_files", {"path": "docs"})),
+    ANSWER,
+)
+def three_folders(agent: Agent) -> None:
+    """three folders, which the question names"""
+    agent.loop(
+        "What is in src, tests and docs?",
+        tool("list_files", "app.py, run.py", "test_app.py alone", "guide.md, faq.md"),
+        stream=True,
+    )
+
+
+@lacks(
+    "CP103",
+    asks(("get_paper", {"number": "P-88"})),
+    asks(("search_people", {"name": "Costa"})),
+    ANSWER,
+)
+def its_author(agent: Agent) -> None:
+    """who has written what was found first"""
+    agent.loop(
+        "Where does the author of P-88 work?",
+        tool("get_paper", "On keels, by R. Costa, nine pages"),
+        tool("search_people", "In Aveiro, since 2019"),
+        stream=True,
+    )
+
+
 @lacks(
     "CP103",
     asks(("check_room", {"room": "b-1"})),
