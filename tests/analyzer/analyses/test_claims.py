@@ -175,10 +175,10 @@ def test_reports_say_what_is_saved_together() -> None:
     text = [line.plain.split() for line in run_text(view, BLOCKS, ())]
     line = "all together, in money, not $0.594 $0.375 90% of the cost"
     assert text[text.index(["Trace", "health:", *text[-2][2:]]) - 2] == line.split()
-    assert ["page,", "c1;", "some", "of", "it", "is", "saved", "by", "CP203,", "too"] in text
+    assert ["page,", "c1;", "overlaps", "CP203"] in text
     markdown = run_markdown(view, ()).splitlines()
     assert "**All together** save $0.375 (90% of the cost), not $0.594." in markdown
-    assert "- **Also in:** CP203, some of it" in markdown
+    assert "- **Overlaps:** CP203" in markdown
     told_json = json.loads(trace_json(view))
     assert told_json["together_usd"] == "0.3747517857"
     assert [one["overlaps"] for one in told_json["findings"]] == [["CP203"], ["CP302"], [], []]
@@ -189,3 +189,18 @@ def test_one_finding_is_no_sum() -> None:
     (usd,) = {one.saving.usd for one in run.findings if one.saving.usd}
     assert run.together_usd == usd
     assert not any("in money" in line.plain for line in run_text(run_view(run), BLOCKS, ()))
+
+
+def test_findings_about_the_same_calls_say_so() -> None:
+    calls = [
+        f"  tool get_doc {' ' * 6 * n}|---| id=t{n} given=x{n % 3} got=words_on_x{n % 3} read_only"
+        for n in range(24)
+    ]
+    trace = drawn("\n".join([f"agent run    |{'-' * 148}|", *calls]), unit_ns=100 * MS)
+    found = {one.code: one.overlaps for one in explained(trace, with_cost=True).findings}
+    assert found == {
+        "CP102": ("CP201", "CP605"),  # run side by side ...
+        "CP201": ("CP102", "CP605"),  # ... call once ...
+        "CP605": ("CP102", "CP201"),  # ... one batch
+        "CP601": (),
+    }

@@ -244,7 +244,7 @@ AGAIN = """llm three               |-|                           model=m error=L
 
 @pytest.mark.parametrize(("more", "expected"), [("", 0), (AGAIN, 1)])
 def test_little_is_said_where_it_adds_up(more: str, expected: int) -> None:
-    trace = drawn(LITTLE.format(more=more), unit_ns=45 * MS)  # 0.135 s each
+    trace = drawn(LITTLE.format(more=more), unit_ns=60 * MS)  # 0.18 s each
     assert len(found_in(trace, "CP501")) == expected
 
 

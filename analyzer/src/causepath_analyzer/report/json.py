@@ -74,7 +74,8 @@ class _Finding(Struct):
     """The saving is an upper bound: the trace speaks against all of it."""
     cache: CacheJson | None
     overlaps: Sequence[str]
-    """The codes of other findings that save some of the same."""
+    """The codes of other findings that save some of the same money, or are about the same calls of
+    tools."""
 
 
 class _Health(Struct):

@@ -82,7 +82,7 @@ def _finding(number: int, shown: Shown, view: RunView, paths: Sequence[str]) -> 
         "Saves": _saves(finding, view.run.trace.wall_ns),
         "Calls": ", ".join(names) + (f" and {more:,} more" if more else ""),
         "Where": "" if finding.where is None else code(near(finding.where)[-_PROSE:]),
-        "Also in": ", ".join(finding.overlaps) + (", some of it" if finding.overlaps else ""),
+        "Overlaps": ", ".join(finding.overlaps),
         "Why": _prose(finding.why),
         "Change": _prose(finding.fix),
         "Not so if": _prose(finding.refuted_by),

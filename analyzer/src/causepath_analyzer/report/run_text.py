@@ -324,7 +324,7 @@ def _opportunity(shown: Shown, number: int, room: int, wall_ns: int, marks: Mark
     names = ", ".join(harmless(name, ascii_only=marks.ascii_only) for name in shown.names)
     detail = fitted(f"        {names}", min(marks.width, 8 + cell_len(names)))
     if finding.overlaps:
-        detail = f"{detail.rstrip()}; some of it is saved by {', '.join(finding.overlaps)}, too"
+        detail = f"{detail.rstrip()}; overlaps {', '.join(finding.overlaps)}"
     if finding.where is not None:
         place = harmless(finding.where, ascii_only=marks.ascii_only)
         detail += "  at " + tail_of_path(place, marks.width - 5 - cell_len(detail))

@@ -57,8 +57,8 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
 
 
 _NOTHING: Final[Mapping[int, int]] = {}
-_LEAST_NS: Final = 200_000_000
-"""What failed and was repeated at once has cost a round trip or two, and nobody waited for it."""
+_LEAST_NS: Final = 300_000_000
+"""What failed and was repeated at once has cost a round trip or two: nobody felt that."""
 
 
 _LIMITED: Final = re.compile(r"429|rate.?limit|too.?many|quota|throttl", re.IGNORECASE)
@@ -158,7 +158,7 @@ RULE: Final = Rule(
         "was asked again. likely: a failed model call is followed by one of the same model, and "
         "what they were given is not known. Nothing is said of calls that were never answered, of "
         "calls that somebody stopped, of another model that was asked instead, of a model that "
-        "calls a tool again, or where all of it took less than 0.2 s. A call that was cut off and "
+        "calls a tool again, or where all of it took less than 0.3 s. A call that was cut off and "
         "asked again the same, while nothing else ended just then, ran into a time-out."
     ),
     saving=(

@@ -5,6 +5,7 @@ A rule that raises costs only itself: it is a fault, and the others go on.
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import combinations
 from pathlib import PurePath
 from typing import Final
 
@@ -98,7 +99,7 @@ def opportunities(facts: Facts, rules: Iterable[Rule] = EVERY) -> Opportunities:
         together_ns = findings[0].saving.ns or 0
     together = saved_together(facts, [one.saving for one in findings])
     return Opportunities(
-        tuple(_overlapping(findings, together.pairs)),
+        tuple(_overlapping(findings, (*together.pairs, *_of_same_tools(facts, findings)))),
         together_ns,
         together.usd,
         tuple(faults.values()),
@@ -115,7 +116,7 @@ class _Found(Struct, frozen=True):
 
 
 def _overlapping(found: Sequence[_Found], pairs: Iterable[tuple[int, int]]) -> Iterable[Finding]:
-    """Says of each finding which others save some of the same: of `pairs` the same money."""
+    """Says of each finding with which others it makes one of `pairs`."""
     codes: dict[int, dict[str, None]] = {}
     for first, second in pairs:
         codes.setdefault(first, {})[found[second].finding.code] = None
@@ -153,6 +154,22 @@ class _Replay:
         except Exception as error:
             codes = dict.fromkeys(one.finding.code for one in changing)
             return _fault(" with ".join(codes), error)
+
+
+_COMPARED: Final = 32
+"""Findings that are compared with each other."""
+
+
+def _of_same_tools(facts: Facts, found: Sequence[_Found]) -> Iterable[tuple[int, int]]:
+    """Finds the pairs of findings of two kinds that are about the same calls of tools: two or more,
+    and half of what the smaller one is about."""
+    tools = frozenset(facts.numbers.get("tool", ()))
+    about = [tools.intersection(one.finding.spans) for one in found[:_COMPARED]]
+    for one, other in combinations(range(len(about)), 2):
+        both = len(about[one] & about[other])
+        least = min(len(about[one]), len(about[other]))
+        if both >= 2 and 2 * both > least and found[one].finding.code != found[other].finding.code:
+            yield one, other
 
 
 def _saving(

@@ -99,7 +99,8 @@ class Finding(Struct, frozen=True):
     ``at_most`` no more than an upper bound of it, as the trace speaks against all of it. ``share``
     is that saving as a part of the wall. ``times`` is how often the run gives the same opportunity,
     which one change of the code would take. If it was ``replayed``, so it can be with other
-    changes. Those of the codes ``overlaps`` save some of the same. The rest is as in `Candidate`.
+    changes. Those of the codes ``overlaps`` save
+    some of the same money, or are about the same calls of tools. The rest is as in `Candidate`.
     """
 
     code: str
