@@ -96,7 +96,9 @@ def said(attributes: Any, name: str) -> str | None:
 def shown(recording: Recording) -> list[str]:
     """The spans in the order of their starts, indented; of runs what they say of themselves."""
     recording.text()
-    spans = sorted(recording.spans(), key=lambda span: span.start_time or 0)
+    # A run begins with its first call, and may end with it.
+    order = sorted(recording.spans(), key=lambda span: span.name.startswith("chat"))
+    spans = sorted(order, key=lambda span: (span.start_time or 0, -(span.end_time or 0)))
     depths: dict[int, int] = {}
     lines = []
     for span in spans:
