@@ -57,7 +57,7 @@ urllib.request.urlopen(request).read()
 
 WRITTEN = "causepath: {count} written to {file}"
 NO_SDK = (
-    "causepath: no spans are written: none of anthropic, openai and google.genai was imported. "
+    "causepath: no model call was seen: none of anthropic, openai and google.genai was imported. "
     "Calls over HTTP are not seen: declare them with @causepath.agent and @causepath.tool"
 )
 TWO = {"chat m": 1, "invoke_agent": 1}

@@ -57,6 +57,7 @@ trace.set_tracer_provider(TracerProvider({}))
 """
 
 NOTHING = "causepath: no spans are written: "
+NO_CALL = "causepath: no model call was seen: "
 DECLARE = "declare them with @causepath.agent and @causepath.tool"
 WRITTEN = "causepath: 2 spans written to {file}"
 
@@ -151,13 +152,13 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "no model call": (
         "import anthropic",
         {},
-        [NOTHING + "anthropic was imported, but no model was called with it"],
+        [NO_CALL + "anthropic was imported, but no model was called with it"],
     ),
     "no model SDK": (
         "print('hello')",
         {},
         [
-            NOTHING
+            NO_CALL
             + "none of anthropic, openai and google.genai was imported. Calls over HTTP are not "
             f"seen: {DECLARE}"
         ],
@@ -166,7 +167,7 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
         "import sys, types; sys.modules['mistralai'] = types.ModuleType('mistralai')",
         {},
         [
-            NOTHING
+            NO_CALL
             + "calls of mistralai are not seen, only those of anthropic, openai, google-genai and MCP; "
             f"{DECLARE}"
         ],
@@ -174,7 +175,7 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "an exception before the first call": (
         "import anthropic\nraise SystemExit",
         {},
-        [NOTHING + "anthropic was imported, but no model was called with it"],
+        [NO_CALL + "anthropic was imported, but no model was called with it"],
     ),
     "a program below one that is traced": (
         (
@@ -184,6 +185,13 @@ SAID: dict[str, tuple[str, dict[str, str], list[str]]] = {
         ),
         {},
         [WRITTEN],
+    ),
+    "no model call, and spans of the application's own": (
+        "import anthropic\n"
+        + OWN_SETUP.replace("span.attributes['causepath.category']", "'of mine'")
+        + "with provider.get_tracer('mine').start_as_current_span('mine'): pass",
+        {},
+        [NO_CALL + "anthropic was imported, but no model was called with it"],
     ),
     "an application's own set-up, and no model call": (OWN_SETUP, {"CAUSEPATH": "0"}, []),
     # What is asked for in vain.
@@ -341,7 +349,7 @@ def test_the_account_of_a_program_with_spans_and_of_one_without(tmp_path: Path, 
     account.write_text("")
     done = run("import anthropic", tmp_path, CAUSEPATH_ACCOUNT=str(account))
     assert done.stderr == ""
-    nothing = "no spans are written: anthropic was imported, but no model was called with it"
+    nothing = "no model call was seen: anthropic was imported, but no model was called with it"
     told |= {"calls": 0, "nothing": nothing}
     assert events(account)[1] == {"event": "ended", **told, "to": [file]}
 

@@ -75,17 +75,21 @@ class Account:
 
 
 def why_no_call(sdks: list[str]) -> str:
-    """Tell a program that ended without a model call why none may have been seen."""
+    """Tell a program that ended without a model call why none may have been seen.
+
+    The application may have written spans of its own, also where nobody of ours sees them pass.
+    """
+    unseen = "no model call was seen: "
     if sdks:
         names = " and ".join(sdks)
-        return f"no spans are written: {names} was imported, but no model was called with it"
+        return f"{unseen}{names} was imported, but no model was called with it"
     others = [name for name in OTHER_SDKS if name in sys.modules]
     if others:
         return (
-            f"no spans are written: calls of {', '.join(others)} are not seen, only those of "
+            f"{unseen}calls of {', '.join(others)} are not seen, only those of "
             f"anthropic, openai, google-genai and MCP; {DECLARE}"
         )
     return (
-        "no spans are written: none of anthropic, openai and google.genai was imported. "
+        f"{unseen}none of anthropic, openai and google.genai was imported. "
         f"Calls over HTTP are not seen: {DECLARE}"
     )
