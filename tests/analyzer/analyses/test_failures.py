@@ -112,7 +112,9 @@ def test_what_it_took_to_ask_again(
     trace = drawn(THRICE.format(two=two, three=three, four=four), unit_ns=UNIT)
     (found,) = found_in(trace, "CP502")
     assert (found.saving.usd, found.saving.tokens) == (usd and Decimal(usd), tokens)
-    assert ((found.saving.ns or 0) // UNIT, found.at_most) == (10 - 1, True)
+    # Two calls, each but for its look-up, and the two turns that asked for them.
+    assert ((found.saving.ns or 0) // UNIT, found.at_most) == (10 - 1 + 2 * 3, True)
+    assert "the turns that asked for nothing else took" in found.why
 
 
 def test_a_turn_that_asked_for_more_is_not_counted() -> None:
@@ -123,6 +125,15 @@ def test_a_turn_that_asked_for_more_is_not_counted() -> None:
     ).replace("tool other ", "tool get_y ")
     (found,) = found_in(drawn(drawing, unit_ns=UNIT), "CP502")
     assert (found.saving.usd, found.saving.tokens) == (Decimal("0.015"), 3000)
+    # Neither is its time: one call and the turn that asked for it; `get_y` takes as long as ever.
+    assert (found.saving.ns or 0) // UNIT == 5 + 3 - 1
+
+
+def test_a_turn_that_nobody_waited_for_saves_no_time() -> None:
+    drawing = THRICE.format(two="tokens=2000/0", three="tokens=3000/0", four="tokens=4000/0")
+    beside = f"      tool get_z     {'|' + '-' * 46 + '|'}\n"
+    (found,) = found_in(drawn(drawing + beside, unit_ns=UNIT), "CP502")
+    assert (found.saving.usd, (found.saving.ns or 0) // UNIT) == (Decimal("0.025"), 0)
 
 
 LATE = """

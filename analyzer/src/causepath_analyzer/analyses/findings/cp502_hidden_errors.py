@@ -5,16 +5,16 @@ tool fetch(x)             |--|  "Error: no such page"
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 from causepath_analyzer.analyses.facts import Facts
 from causepath_analyzer.analyses.findings.prices import spent_in_vain
-from causepath_analyzer.analyses.findings.rule import Candidate, Rule, Saving
+from causepath_analyzer.analyses.findings.rule import Candidate, Rule
 from causepath_analyzer.analyses.proof.independence import only_looks, where_of
 from causepath_analyzer.analyses.proof.recorded_words import outcome_of
-from causepath_analyzer.analyses.replay.change import Cached
+from causepath_analyzer.analyses.replay.change import NotRepeated
 from causepath_analyzer.model import NO_SPAN, Span
 
 
@@ -67,24 +67,26 @@ def _hides_an_error(span: Span) -> bool:
     )
 
 
-def _billed(facts: Facts, repeats: Sequence[int]) -> Saving:
-    """Works out what was billed for `repeats`: the calls in them, and the turns that asked for
-    nothing else."""
+def _turns(facts: Facts, repeats: Sequence[int]) -> Mapping[int, int]:
+    """Finds the turns that asked for one of `repeats` and nothing else, and by each the next."""
     issuers = facts.causes.issuers
     asked: dict[int, int] = {}
     for issuer in issuers:
         asked[issuer] = asked.get(issuer, 0) + 1
-    then = {
+    return {
         issuers[i]: facts.causes.answered_by[i]
         for i in repeats
         if issuers[i] != NO_SPAN and asked[issuers[i]] == 1
     }
-    return spent_in_vain(facts, [*then, *repeats], then)
 
 
 def _candidate(facts: Facts, name: str, calls: Sequence[int]) -> Candidate:
     number = "twice" if len(calls) == 2 else f"{len(calls)} times"
-    billed = _billed(facts, calls[1:])
+    turns = _turns(facts, calls[1:])
+    billed = spent_in_vain(facts, [*turns, *calls[1:]], turns)
+    took = "the repeats took"
+    if turns:
+        took = "the repeats and the turns that asked for nothing else took"
     used = (
         f" What it took to ask for it again was {billed.tokens:,} tokens." if billed.tokens else ""
     )
@@ -93,12 +95,12 @@ def _candidate(facts: Facts, name: str, calls: Sequence[int]) -> Candidate:
         plural="do not repeat calls that fail",
         place=where_of(facts.trace, (calls[1],)) or name,
         spans=tuple(calls),
-        change=Cached(tuple(calls[1:])),
+        change=NotRepeated(tuple(calls[1:]), tuple(turns)),
         evidence="likely",
         why=(
             f"{name} was called {number} with equal arguments, and each result says that it "
-            "failed, although the status of its spans is ok. No more is saved than the repeats "
-            f"took: what would have been done instead is in no trace.{used}"
+            f"failed, although the status of its spans is ok. No more is saved than {took}: "
+            f"what would have been done instead is in no trace.{used}"
         ),
         saving=billed,
         fix=(
@@ -126,10 +128,10 @@ RULE: Final = Rule(
         "results were neither recorded nor judged by the emitter."
     ),
     saving=(
-        "The wall time now, minus that of a replay in which each repeat takes a look-up: an upper "
-        "bound, in which the turns that asked again are not counted. And the price of the turns "
-        "that asked for nothing else, and of the calls in the repeats, minus what later calls "
-        "would have paid for what these had cached: an upper bound as well."
+        "The wall time now, minus that of a replay in which each repeat takes a look-up and the "
+        "turns that asked for nothing else take no time: an upper bound. And the price of the same "
+        "turns, and of the calls in the repeats, minus what later calls would have paid for what "
+        "these had cached: an upper bound as well."
     ),
     refuted_by="A result that only sounds like an error, or a fault that might have passed.",
     fix=(
@@ -137,5 +139,5 @@ RULE: Final = Rule(
         "refuse a call that has just failed the same way."
     ),
     find=hidden_errors,
-    change=Cached,
+    change=NotRepeated,
 )

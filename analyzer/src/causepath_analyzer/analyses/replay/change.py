@@ -96,6 +96,28 @@ class Cached(Struct, frozen=True):
             editing.cached(call)
 
 
+class NotRepeated(Struct, frozen=True):
+    """Calls that a look-up refuses, and the ``turns`` that asked for nothing else, which are not
+    taken."""
+
+    not_predicted: ClassVar[tuple[str, ...]] = ("what is done instead",)
+
+    calls: tuple[int, ...]
+    turns: tuple[int, ...]
+
+    @property
+    def assumes(self) -> str:
+        """Says what is left of a repeat."""
+        return "nobody asks for the same again"
+
+    def apply(self, editing: Editing) -> None:
+        """Lets each call take a look-up, and leaves out the turns that asked for it."""
+        for call in self.calls:
+            editing.cached(call)
+        for turn in self.turns:
+            editing.remove(turn)
+
+
 class FirstAttempt(Struct, frozen=True):
     """Failed attempts, and the pauses behind them, which are not needed: the first succeeds."""
 
