@@ -20,6 +20,8 @@ from tests.support.forked import Forks
 from tests.support.messages_api import messages_api_process
 from tests.support.traced_programs import plain_environment, spans_in
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "research_agent.py"
 
