@@ -340,6 +340,42 @@ def test_a_run_survives_a_failed_turn_that_the_application_repeats(recording: Re
     )
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["at once", "streamed"])
+def test_a_tool_may_run_while_another_call_of_the_run_is_answered(
+    recording: Recording, streamed: bool
+) -> None:
+    script = [
+        Reply([ToolUse("slow", {"q": "x"})]),
+        Reply([ToolUse("late", {"q": "y"})]),
+        Reply("Done."),
+        Reply("Done."),
+    ]
+    with (
+        causepath.agent("research"),
+        MessagesApi(script) as api,
+        anthropic.Anthropic(base_url=api.url, api_key="test") as client,
+    ):
+        both: list[list[Any]] = [[{"role": "user", "content": q}] for q in ("one?", "two?")]
+        for messages in both:
+            if streamed:
+                with client.messages.stream(model="m", max_tokens=9, messages=messages) as stream:
+                    answer(messages, stream.get_final_message())
+            else:
+                answer(messages, ask(client, messages))
+        for messages in both:
+            ask(client, messages)
+    spans = sorted(recording.spans(), key=lambda span: span.start_time or 0)
+    assert [span.name for span in spans] == [
+        "invoke_agent research",
+        "chat m",
+        "execute_tool slow",
+        "chat m",
+        "execute_tool late",
+        "chat m",
+        "chat m",
+    ]
+
+
 def test_nothing_is_declared_while_the_plugin_is_off() -> None:
     with causepath.agent("research"):
         assert not trace.get_current_span().get_span_context().is_valid
@@ -350,6 +386,7 @@ def test_what_a_call_holds_is_free_when_it_returns(
     client: anthropic.Anthropic, recording: Recording
 ) -> None:
     """Without waiting for the collector: a request may be a megabyte."""
+    gc.collect()  # what tests before this one have left
     gc.disable()
     try:
         ask(client, [{"role": "user", "content": "?"}])

@@ -122,7 +122,7 @@ class AskedTools:
         if reply.goes_on:
             self._runs.pause(run, reply.goes_on, by)
         if run.asked:
-            self._runs.reply_over(run, time.time_ns())
+            self._runs.reply_over(run, by, time.time_ns())
 
     def call_over(self, run: Run, by: SpanContext | None, end_ns: int) -> None:
         """Notes that the span of a call has ended whose reply came at once: who made it has got

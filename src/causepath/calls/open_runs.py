@@ -273,16 +273,15 @@ class OpenRuns:
                 self._remember_call(call_id, run)
                 run.known[call_id] = issuer
 
-    def reply_over(self, run: Run, now_ns: int) -> None:
-        """Notes that tools which nothing has started yet can start no earlier than now."""
+    def reply_over(self, run: Run, issuer: SpanContext | None, now_ns: int) -> None:
+        """Notes that the reply of one call of `run` is known as a whole now."""
         with self._lock:
             run.touched_ns = now_ns
-            for asked in run.asked.values():
-                if not asked.taken:
-                    asked.asked_ns = now_ns
+            self.start_after(run, issuer, now_ns)
 
     def start_after(self, run: Run, issuer: SpanContext | None, now_ns: int) -> None:
-        """Notes the same of the tools that one call has asked for."""
+        """Notes that the tools which one call has asked for, and nothing has started yet, can start
+        no earlier than now. Those that another call of the run has asked for may be at work."""
         with self._lock:
             for asked in run.asked.values():
                 if asked.issuer == issuer and not asked.taken:
