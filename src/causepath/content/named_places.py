@@ -31,7 +31,10 @@ NAMES = frozenset(
 """Arguments whose values name something whatever they look like."""
 
 PART = re.compile(r"[^\s\"'`(),;<>|&=\[\]{}]+")
-FILE = re.compile(r"[\w-]*\w\.[A-Za-z]\w{0,5}")
+AROUND = re.compile(r"^(?:[:!?]|\.{3,}(?![./\\]))+|(?<![/\\.:!?])[.:!?]+$")
+"""Punctuation around a word. The dots that ``./a``, ``../a`` and ``.a`` begin with are theirs."""
+
+FILE = re.compile(r"\.?[\w-]*\w\.[A-Za-z]\w{0,5}")
 DATE = re.compile(
     r"\d{4}-\d\d(-\d\d)?(T[\d:.Z+-]+)?|\d\d?:\d\d(:\d\d)?|[\d.,]{1,2}|\d+[.,]\d+|\d+/\d+"
 )
@@ -51,7 +54,7 @@ def places_in(arguments: object) -> list[str]:
         elif len(text) > 1 and len(text) <= 80 and not DATE.fullmatch(text):
             found[f"is:{text.casefold()}"] = None
         for part in PART.findall(text):
-            found.update(dict.fromkeys(_named(part.strip(".:!?"))))
+            found.update(dict.fromkeys(_named(AROUND.sub("", part))))
         if len(found) >= MAX_PLACES:
             break
     return list(found)[:MAX_PLACES]
@@ -61,10 +64,10 @@ def _named(part: str) -> Iterator[str]:
     if DATE.fullmatch(part) or not part:
         return
     place = _plain(part)
-    if "/" in place or "\\" in place:
+    if "/" in (part.rstrip("/") or part) or "\\" in part:
         yield f"at:{place}"
         parts = place.replace("\\", "/").split("/")
-        if parts[-1] and "://" not in place:
+        if len(parts) > 1 and parts[-1] and "://" not in place:
             yield f"in:{parts[-1]}"
         for end in range(len(parts) - 1, max(0, len(parts) - 5), -1):
             above = "/".join(parts[:end])
@@ -79,4 +82,19 @@ def _is_id(part: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return text.removeprefix("./").rstrip("/").partition("#")[0] or text
+    r"""Writes a place in one way: `./a`, `b/../a` and `b\..\a` are `a`.
+
+    Only what surely is above is left out: not a drive or a host, nor another `..`. Where a
+    backslash comes first, it may be no separator but an escape.
+    """
+    place = text.rstrip("/").partition("#")[0] or text
+    if "://" in place or place[0] == "\\" or not ("/" in place or "\\" in place):
+        return place
+    root = "/" if place[0] == "/" else ""
+    kept: list[str] = []
+    for part in place.replace("\\", "/").split("/"):
+        if part == ".." and kept and kept[-1] != ".." and ":" not in kept[-1]:
+            kept.pop()
+        elif part not in ("", ".") and not (part == ".." and root and not kept):
+            kept.append(part)
+    return root + "/".join(kept) or "."

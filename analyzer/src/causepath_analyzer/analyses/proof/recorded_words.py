@@ -468,7 +468,9 @@ _NAMES: Final = frozenset(
 )  # fmt: skip
 """Arguments whose values name something whatever they look like."""
 _PART: Final = re.compile(r"[^\s\"'`(),;<>|&=\[\]{}]+")
-_FILE: Final = re.compile(r"[\w-]*\w\.[A-Za-z]\w{0,5}")
+_AROUND: Final = re.compile(r"^(?:[:!?]|\.{3,}(?![./\\]))+|(?<![/\\.:!?])[.:!?]+$")
+"""Punctuation around a word. The dots that ``./a``, ``../a`` and ``.a`` begin with are theirs."""
+_FILE: Final = re.compile(r"\.?[\w-]*\w\.[A-Za-z]\w{0,5}")
 _DATE: Final = re.compile(
     r"\d{4}-\d\d(-\d\d)?(T[\d:.Z+-]+)?|\d\d?:\d\d(:\d\d)?|[\d.,]{1,2}|\d+[.,]\d+|\d+/\d+"
 )
@@ -502,7 +504,7 @@ def _places(arguments: str) -> frozenset[str]:
         # Letters alone name nothing, and most words are no more.
         if not "".join(text.split()).isalpha():
             for part in _PART.findall(text):
-                word = part.strip(".:!?")
+                word = _AROUND.sub("", part)
                 if not word.isalpha():
                     found.update(dict.fromkeys(_named_by(word)))
         if len(found) >= _MOST_PLACES:
@@ -514,10 +516,10 @@ def _named_by(part: str) -> Iterator[str]:
     if _DATE.fullmatch(part) or not part:
         return
     place = _place(part)
-    if "/" in place or "\\" in place:
+    if "/" in (part.rstrip("/") or part) or "\\" in part:
         yield f"at:{place}"
         parts = place.replace("\\", "/").split("/")
-        if parts[-1] and "://" not in place:
+        if len(parts) > 1 and parts[-1] and "://" not in place:
             yield f"in:{parts[-1]}"
         for end in range(len(parts) - 1, max(0, len(parts) - 5), -1):
             above = "/".join(parts[:end])
@@ -532,7 +534,22 @@ def _named_by(part: str) -> Iterator[str]:
 
 
 def _place(text: str) -> str:
-    return text.removeprefix("./").rstrip("/").partition("#")[0] or text
+    r"""Writes a place in one way: `./a`, `b/../a` and `b\..\a` are `a`.
+
+    Only what surely is above is left out: not a drive or a host, nor another `..`. Where a
+    backslash comes first, it may be no separator but an escape.
+    """
+    place = text.rstrip("/").partition("#")[0] or text
+    if "://" in place or place[0] == "\\" or not ("/" in place or "\\" in place):
+        return place
+    root = "/" if place[0] == "/" else ""
+    kept: list[str] = []
+    for part in place.replace("\\", "/").split("/"):
+        if part == ".." and kept and kept[-1] != ".." and ":" not in kept[-1]:
+            kept.pop()
+        elif part not in ("", ".") and not (part == ".." and root and not kept):
+            kept.append(part)
+    return root + "/".join(kept) or "."
 
 
 Meeting = tuple[str, str]
