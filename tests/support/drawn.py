@@ -38,6 +38,7 @@ from causepath_analyzer.model import (
     Link,
     LoopKind,
     ModelCall,
+    Retrieval,
     Span,
     SpanKind,
     Tokens,
@@ -109,6 +110,7 @@ def _span(
         error=facts.get("error"),
         model_call=_model_call(facts, unit_ns) if category == "llm" else None,
         tool_call=_tool_call(match["name"], facts) if category == "tool" else None,
+        retrieval=_retrieval(facts) if category == "retrieval" else None,
         links=(
             *(Link(name, "tool_call") for name in _listed(facts, "asked_by")),
             *(Link(name, "tool_result") for name in _listed(facts, "results")),
@@ -200,6 +202,12 @@ def _tool_call(name: str, facts: dict[str, str]) -> ToolCall:
         arguments=_content(facts.get("given")),
         result=_content(facts.get("got")),
     )
+
+
+def _retrieval(facts: dict[str, str]) -> Retrieval | None:
+    if facts.keys().isdisjoint(("given", "got")):
+        return None
+    return Retrieval(_content(facts.get("given")), _content(facts.get("got")))
 
 
 def _content(text: str | None) -> Content | None:

@@ -638,6 +638,16 @@ CONTENT_OUT: Final = (
     "output",
 )
 """What came out of a tool."""
+QUERY: Final = ("gen_ai.retrieval.query.text",)
+"""What a retrieval looks for, where it has an attribute of its own."""
+DOCUMENTS: Final = ("gen_ai.retrieval.documents",)
+DOCUMENTS_EACH: Final = tuple(
+    f"retrieval.documents.{n}.document.{part}"
+    for n in range(33)
+    for part in ("content", "id", "metadata")
+)
+"""What is told of each document that was found; of the last only that there are more than can be
+looked at."""
 INPUT_BLOCKS: Final = "causepath.input.blocks"
 INPUT_KEPT: Final = "causepath.input.kept"
 INPUT_PREVIOUS: Final = "causepath.input.previous"
@@ -789,6 +799,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "call_id": TOOL_CALL_ID,
     "in": CONTENT_IN,
     "out": CONTENT_OUT,
+    "query": QUERY,
+    "documents": DOCUMENTS,
     "blocks": (INPUT_BLOCKS,),
     "blocks_kept": (INPUT_KEPT,),
     "blocks_previous": (INPUT_PREVIOUS,),
@@ -836,7 +848,17 @@ FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """What an attribute says, and how far down its table it stands: the smaller number wins."""
 
-CONTENT: Final = frozenset((*CONTENT_IN, *CONTENT_OUT, *ISSUED_LISTS, TOOL_DEFINITIONS))
+CONTENT: Final = frozenset(
+    (
+        *CONTENT_IN,
+        *CONTENT_OUT,
+        *QUERY,
+        *DOCUMENTS,
+        *DOCUMENTS_EACH,
+        *ISSUED_LISTS,
+        TOOL_DEFINITIONS,
+    )
+)
 """Attributes that may be very long."""
 
 UNDERSTOOD: Final = frozenset(
@@ -844,6 +866,7 @@ UNDERSTOOD: Final = frozenset(
         *FIELDS,
         *ISSUED,
         *DECLARED_EACH,
+        *DOCUMENTS_EACH,
         *SPAN_KINDS,
         *(name for name, _ in TIME_TO_FIRST_TOKEN),
         COMPONENT_TYPE,

@@ -259,6 +259,14 @@ class ToolCall(Struct, frozen=True, gc=False):
     """How many calls it may have been, where its result did not tell."""
 
 
+class Retrieval(Struct, frozen=True, gc=False):
+    """The recorded content of one retrieval."""
+
+    query: Content | None = None
+    documents: Content | None = None
+    """All that was found; a list where each document was told by itself."""
+
+
 class Link(Struct, frozen=True, gc=False):
     """A cause outside the tree: this span has to do with that one."""
 
@@ -324,6 +332,7 @@ class Span(Struct, frozen=True, gc=False):
     exceeded: tuple[str, ...] = ()
     """The kinds of limits that the program itself had set for what is in it, and that were used
     up."""
+    retrieval: Retrieval | None = None
     labels: tuple[Label, ...] = ()
     """What was asked for beside all this, and what the span, or its resource, says of it."""
 

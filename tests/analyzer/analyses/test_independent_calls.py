@@ -46,6 +46,61 @@ RETRIEVALS = """
       retrieval memory        |--------|
       llm one                           |-----|
 """
+SOUGHT = """
+    agent run           |--------------------------------|
+      retrieval docs     |----|                             given={one} got={got}
+      retrieval {name}          |--------|                    given={two} {more}
+      llm one                           |-----|
+"""
+KETTLE = "How-long-is-the-warranty-of-the-blue-kettle?"
+BY_LAW = '["Kettles-have-two-years-by-law."]'
+
+
+def sought(
+    one: str = KETTLE, two: str = KETTLE, got: str = BY_LAW, name: str = "memory", more: str = ""
+) -> str:
+    """Two retrievals, the second of which may have needed the first."""
+    return SOUGHT.format(one=one, two=two, got=got, name=name, more=more)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "expected"),
+    [
+        pytest.param(sought(), ["CP102 docs+memory likely 5"], id="the same question elsewhere"),
+        pytest.param(sought(two="opening-hours"), ["CP102 docs+memory likely 5"], id="another"),
+        pytest.param(
+            sought(two="prices", name="docs", more="id=2"),
+            ["CP102 docs+docs likely 5"],
+            id="another question in the same place",
+        ),
+        pytest.param(
+            sought(got='["an-error-is-not-found-in-the-manual", "nor-there"]'),
+            ["CP102 docs+memory likely 5"],
+            id="documents about errors",
+        ),
+        # They look like it and are none:
+        pytest.param(sought(two="two-years-by-law"), [], id="words of a document"),
+        pytest.param(sought(two='{"q":"kettles"}', one="tea"), [], id="one word of it"),
+        pytest.param(sought(two="kettle-law-firm", one="tea"), [], id="a word in another form"),
+        pytest.param(sought(two=BY_LAW), [], id="the documents themselves"),
+        pytest.param(sought(got="[]"), [], id="nothing was found, so it is searched elsewhere"),
+        pytest.param(sought(got="not_found"), [], id="it says that nothing was found"),
+        pytest.param(sought(name="docs", more="id=2"), [], id="the same again"),
+        pytest.param(
+            sought('{"q":"tea","page":1}', '{"q":"tea","page":2}', name="docs", more="id=2"),
+            [],
+            id="the next page",
+        ),
+        pytest.param(sought().replace(f"given={KETTLE} got", "got"), [], id="no query"),
+        pytest.param(sought().replace(f"got={BY_LAW}", ""), [], id="no documents"),
+        pytest.param(sought(more="results=docs"), [], id="a link says so"),
+        pytest.param(sought().replace(f"got={BY_LAW}", f"got={BY_LAW} error=E"), [], id="failed"),
+    ],
+)
+def test_what_retrievals_look_for(drawing: str, expected: list[str]) -> None:
+    assert found(drawing.replace('", "', '","')) == expected
+
+
 LOOP = """
     agent run           |--------------------------------|
       llm m              |----|                             id=1 where=a.py:1 opening=1

@@ -12,6 +12,7 @@ from causepath_analyzer.model import (
     Category,
     Declared,
     ModelCall,
+    Retrieval,
     Span,
     Terms,
     Tokens,
@@ -820,6 +821,84 @@ def test_tools(
     assert (tool.name, tool.call_id) == (name, call_id)
     assert (tool.arguments and tool.arguments.text) == arguments
     assert (tool.result and tool.result.text) == result
+
+
+EACH = "retrieval.documents.{}.document.{}"
+LANGCHAIN = '{"documents":[{"page_content":"b"}]}'
+
+
+@pytest.mark.parametrize(
+    ("attributes", "query", "documents"),
+    [
+        pytest.param(
+            {
+                "openinference.span.kind": "RETRIEVER",
+                "input.value": "a?",
+                EACH.format(0, "content"): "b",
+                EACH.format(0, "metadata"): '{"url":"u"}',
+                EACH.format(1, "content"): "c",
+            },
+            "a?",
+            r'["b","{\"url\":\"u\"}","c"]',
+            id="openinference",
+        ),
+        pytest.param(
+            {
+                "openinference.span.kind": "RETRIEVER",
+                "input.value": "a?",
+                "output.value": LANGCHAIN,
+            },
+            "a?",
+            LANGCHAIN,
+            id="openinference of langchain",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "retrieval",
+                "gen_ai.retrieval.query.text": "a?",
+                "gen_ai.retrieval.documents": '[{"id":"d1","score":0.5}]',
+            },
+            "a?",
+            '[{"id":"d1","score":0.5}]',
+            id="OpenTelemetry",
+        ),
+        pytest.param(
+            {"langfuse.observation.type": "retriever", "langfuse.observation.input": '"a?"'},
+            "a?",
+            None,
+            id="no documents",
+        ),
+        pytest.param(
+            {
+                "openinference.span.kind": "RETRIEVER",
+                "input.value": "a?",
+                **{EACH.format(n, "content"): "b" for n in range(40)},
+            },
+            "a?",
+            None,
+            id="more documents than are read",
+        ),
+        pytest.param({"openinference.span.kind": "RETRIEVER"}, None, None, id="nothing"),
+        pytest.param(
+            {"openinference.span.kind": "RERANKER", "input.value": "a?", "output.value": "[1]"},
+            None,
+            None,
+            id="given documents, which are not in its query",
+        ),
+        pytest.param(
+            {"openinference.span.kind": "CHAIN", "input.value": "a?", "output.value": "b"},
+            None,
+            None,
+            id="no retrieval",
+        ),
+    ],
+)
+def test_retrievals(
+    attributes: dict[str, object], query: str | None, documents: str | None
+) -> None:
+    told = read(attributes).retrieval or Retrieval()
+    texts = [one.text if one is not None else None for one in (told.query, told.documents)]
+    assert texts == [query, documents]
 
 
 def test_of_long_content_only_a_digest_is_kept() -> None:

@@ -25,7 +25,10 @@ _MESSAGES = json.dumps(
     ]
 )
 _VALUES: Sequence[dict[str, Any]] = (
-    *({"stringValue": text} for text in ("", "chat", "execute_tool", "invoke_agent", "agent")),
+    *(
+        {"stringValue": text}
+        for text in ("", "chat", "execute_tool", "invoke_agent", "retrieval", "agent")
+    ),
     *(
         {"stringValue": text}
         for text in ("anthropic", "groq.com", "m-1", "true", "tool_use", "resp_1", "req_1")
@@ -49,6 +52,8 @@ _COMMON = (
     "gen_ai.usage.output_tokens",
     "gen_ai.response.time_to_first_chunk",
     "gen_ai.input.messages",
+    "gen_ai.retrieval.query.text",
+    "retrieval.documents.0.document.content",
     "gen_ai.tool.name",
     "session.id",
     "server.address",

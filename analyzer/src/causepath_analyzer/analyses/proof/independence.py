@@ -7,9 +7,10 @@ have decided whether it is made: it is one of the rounds of a loop over items ea
 call, or another run made the two in another order. It is *likely* independent where nothing speaks
 against it that would show: for rounds of a loop, whose whole call stacks are equal; for look-ups
 whose arguments and results were recorded, or searched by the emitter, and have no word or number in
-common; for calls on other lines of one function, where its code hands nothing of an answer on, as
-the emitter has seen, and no word of it was found either; and where another run broke the order
-(The Mystery Machine infers all its edges so; here it is the last resort).
+common; for retrievals whose queries and documents were; for calls on other lines of one function,
+where its code hands nothing of an answer on, as the emitter has seen, and no word of it was found
+either; and where another run broke the order (The Mystery Machine infers all its edges so; here it
+is the last resort).
 
 What speaks against it: that the earlier call failed, or its result says so, or is but a yes or a
 no; that one asks for the next page of the other, or is given words of the model's own; that the
@@ -42,7 +43,7 @@ from causepath_analyzer.analyses.proof.recorded_words import (
     text_of,
 )
 from causepath_analyzer.analyses.proof.stretch import serial_tools
-from causepath_analyzer.model import NO_SPAN, Span, ToolCall, Trace
+from causepath_analyzer.model import NO_SPAN, Retrieval, Span, ToolCall, Trace
 
 Level = Literal["proved", "likely", "unknown", "dependent"]
 """How well it is known that a call is independent of an earlier one."""
@@ -292,6 +293,8 @@ def level(
         )
         known = _of_tools(first, second, broken, asked_for, in_loop, is_apart, decides)
         return "likely" if known == "proved" and not certain else known
+    if first.retrieval is not None and second.retrieval is not None and second.flow is None:
+        return _of_retrievals(first, second, first.retrieval, second.retrieval, broken)
     if in_loop and _rounds(first, second) and _given_something_else(flow, earlier, later):
         each = _is_each(first) and _is_each(second)
         complete = second.flow == "complete" and certain
@@ -413,6 +416,29 @@ def _of_tools(
         if not asked_for and not (in_loop and _rounds(first, second)):
             return otherwise
     return "likely"
+
+
+def _of_retrievals(
+    first: Span, second: Span, one: Retrieval, other: Retrieval, broken: bool
+) -> Level:
+    """Judges whether the retrieval `second` needed nothing of `first`, as their texts tell."""
+    needs = depends(one.query, one.documents, other.query)
+    if needs:
+        return "dependent"
+    alike = first.name == second.name and (
+        one.query == other.query or moves_on(one.query, other.query)
+    )
+    if needs is None or one.query is None or alike or _found_nothing(one):
+        return "likely" if broken else "unknown"
+    return "likely"
+
+
+def _found_nothing(one: Retrieval) -> bool:
+    """Tells whether another place may be searched because nothing was found here."""
+    says = outcome_of(ToolCall(result=one.documents))
+    text = text_of(one.documents) if one.documents is not None else None
+    is_list = text is not None and text.startswith("[")  # of documents, which may be about errors
+    return says == "verdict" or (says == "failure" and not is_list)
 
 
 def _may_count(one: ToolCall, other: ToolCall) -> bool:

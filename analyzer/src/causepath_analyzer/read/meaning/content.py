@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from causepath_analyzer import attributes as names
-from causepath_analyzer.model import Content, Declared
+from causepath_analyzer.model import Content, Declared, Retrieval
 
 if TYPE_CHECKING:
     from zstandard import ZstdCompressor
@@ -56,6 +56,26 @@ def arguments(text: object) -> Content | None:
 def result(text: object) -> Content | None:
     """The result of a tool call, taken out of what a framework wraps around it."""
     return _content(text, _WRAPPERS_OUT)
+
+
+def retrieval(facts: Mapping[str, object], attributes: Mapping[str, object]) -> Retrieval | None:
+    """Reads what was looked for and what was found; ``None`` if nobody says either."""
+    query = arguments(facts.get("query", facts.get("in")))
+    told = facts.get("documents", facts.get("out"))
+    each = [attributes[name] for name in names.DOCUMENTS_EACH if name in attributes]
+    if not attributes.keys().isdisjoint(names.DOCUMENTS_EACH[-_PARTS_OF_DOCUMENT:]):
+        found = None  # there are more
+    elif each:
+        parts = [text for value in (*each, told) if (text := text_of(value)) is not None]
+        found = None
+        if sum(map(len, parts)) <= _PACKED:
+            found = result(_ENCODER.encode(parts).decode())
+    else:
+        found = result(told)
+    return None if query is None and found is None else Retrieval(query, found)
+
+
+_PARTS_OF_DOCUMENT: Final = 3
 
 
 def _content(value: object, wrappers: Sequence[str]) -> Content | None:

@@ -30,6 +30,7 @@ from causepath_analyzer.model import (
     LoopKind,
     ModelCall,
     Outcome,
+    Retrieval,
     RunOutcome,
     Span,
     SpanKind,
@@ -180,6 +181,7 @@ def of_parts(
         told.run_outcome,
         told.left_open,
         told.exceeded,
+        told.retrieval,
     )
 
 
@@ -234,6 +236,7 @@ class Meaning(Struct, frozen=True, gc=False):
     run_outcome: RunOutcome | None = None
     left_open: bool = False
     exceeded: tuple[str, ...] = ()
+    retrieval: Retrieval | None = None
 
 
 def meaning(
@@ -290,7 +293,16 @@ def meaning(
         _one_of(_OUTCOMES_OF_RUNS, facts["run_outcome"]) if "run_outcome" in facts else None,
         "unfinished" in facts and flag(facts["unfinished"]) is True,
         _kinds_of_budgets(facts["exceeded"]) if "exceeded" in facts else (),
+        content.retrieval(facts, attributes)
+        if category == "retrieval" and not _ranks(name, attributes)
+        else None,
     )
+
+
+def _ranks(name: str, attributes: Attributes) -> bool:
+    """Tells whether a retrieval puts what another one found in order: it is given documents."""
+    said = (name, *(attributes.get(kind) for kind in names.SPAN_KINDS))
+    return any(isinstance(one, str) and "rank" in one.casefold() for one in said)
 
 
 def _filled(template: str, attributes: Attributes) -> str | None:

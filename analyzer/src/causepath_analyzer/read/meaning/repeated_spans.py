@@ -175,6 +175,8 @@ class Known:
         meaning = normalise.meaning(name, kind, 0, failed, attributes, resource, scope)
         call = meaning.model_call
         keys = frozenset(pair.key for pair in pairs)
+        if meaning.category == "retrieval" and not keys.isdisjoint(names.CONTENT):
+            return Shape(name, kind, meaning, is_usual=False)
         if meaning.pending_parent is not None or (call is not None and keys & _TOLD_ONE_BY_ONE):
             return Shape(name, kind, meaning, is_usual=False)
         wanted = set(_OF_ALL)
@@ -440,7 +442,16 @@ _FACTS: Final = _OF_ALL | _OF_TOOLS | _OF_MODELS
 _FREE: Final[Mapping[str, tuple[str, int]]] = {
     **{key: entry for key, entry in names.FIELDS.items() if entry[0] in _FACTS},
     **{key: (_TTFT, rank) for rank, key in enumerate(names.TIME_UNITS)},
-    **{key: (key, 0) for key in (*names.ISSUED, *names.DECLARED_EACH)},
+    **{
+        key: (key, 0)
+        for key in (
+            *names.ISSUED,
+            *names.DECLARED_EACH,
+            *names.DOCUMENTS_EACH,
+            *names.DOCUMENTS,
+            *names.QUERY,
+        )
+    },
 }
 _TOLD_ONE_BY_ONE: Final = frozenset((names.LOG_DURATION, *names.REPLIES))
 """What a model call says there may be anything about it."""

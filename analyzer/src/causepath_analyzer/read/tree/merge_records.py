@@ -467,6 +467,7 @@ class _Merging:
             end_ns=max(one.ended_ns, other.ended_ns) if streams else one.end_ns,
             model_call=_known_of_model(one, other),
             tool_call=_known_of_tool(one.tool_call, other.tool_call),
+            retrieval=one.retrieval or other.retrieval,
             session=one.session or other.session,
             user=one.user or other.user,
             where=one.where or other.where,
