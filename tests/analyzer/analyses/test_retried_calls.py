@@ -96,6 +96,156 @@ UNIT = 100 * MS
         pytest.param(
             """
             agent run      |------------------------|
+              llm one       |--|                        model=m error=Overloaded
+              llm two              |--|                 model=m error=Overloaded
+              llm three                |-----|          model=other
+            """,
+            [("avoid failed attempts, 2 times", "likely", 11)],
+            id="another model was asked after attempts in vain",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |--------|                  model=m error=Overloaded
+                retry first |--|                        error=Overloaded
+                retry off      |--|
+                retry again       |--|                  error=Overloaded
+              llm two                |-----|            model=other
+            """,
+            [("avoid 1 failed attempt (Overloaded)", "likely", 9)],
+            id="another model was asked after attempts of an SDK in vain",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 blocks=system/text/x,a>
+              llm two               |----|              model=n blocks=system/text/y,a>c
+            """,
+            [("avoid 1 failed attempt (429)", "likely", 8)],
+            id="another model was asked the same",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=Timeout opening=1
+              llm two            |----|                 model=n error=529 opening=1
+              llm three               |----|            model=o opening=1
+            """,
+            [("avoid failed attempts, 2 times", "likely", 10)],
+            id="one model after the other",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              chain ask     |----|                      error=429
+                llm one     |----|                      model=m error=429 opening=1
+              chain again        |----|
+                llm two          |----|                 model=n opening=1
+            """,
+            [("avoid 1 failed attempt (429)", "likely", 5)],
+            id="another model, a step around each",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 opening=1
+              llm two       |---------|                 model=n opening=1
+            """,
+            [],
+            id="two models that are asked at once",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 opening=1
+              llm two            |----|                 model=n opening=1
+              llm three               |----|            model=o opening=1
+            """,
+            [],
+            id="all models are asked, the first one fails",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=o opening=1
+              llm two            |----|                 model=m error=429 opening=1
+              llm three               |----|            model=n opening=1
+            """,
+            [],
+            id="all models are asked, the second one fails",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              chain first   |---------|
+                llm one     |----|                      model=m opening=1
+                llm two          |----|                 model=n opening=1
+              chain second            |---------|
+                llm three             |----|            model=m error=429 opening=2
+                llm four                   |----|       model=n opening=2
+            """,
+            [],
+            id="both models are asked, as the round before shows",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 opening=1 {stack}
+              llm two            |----|                 model=n opening=1 {stack}
+            """.replace("{stack}", "stack=a.py:4_ask:9 loop=each"),
+            [],
+            id="a loop over models",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |--|                        model=m error=429 opening=1
+              llm two              |--|                 model=m error=429 opening=1
+              llm three                |-----|          model=n opening=2
+            """,
+            [],
+            id="another model is asked something else",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 blocks=a>
+              llm two            |----|                 model=n blocks=b>c
+            """,
+            [],
+            id="another model is given something else",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 opening=1
+              tool look          |-|                    given=x
+              llm two              |----|               model=n opening=1
+            """,
+            [],
+            id="something was done before another model was asked",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=Cancelled opening=1
+              llm two            |----|                 model=n opening=1
+            """,
+            [],
+            id="somebody stopped it, and asked another model",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
+              llm one       |----|                      model=m error=429 opening=1
+              llm two            |----|                 model=n error=529 opening=1
+            """,
+            [],
+            id="nobody answered",
+        ),
+        pytest.param(
+            """
+            agent run      |------------------------|
               llm one       |--|                        model=m error=Overloaded blocks=a,b>
               llm two              |----|               model=m blocks=c,d>e
             """,

@@ -3,8 +3,8 @@
     chat     |--x  pause  --x     pause      |-------|    429, 429, answered
 
 Attempts that an SDK made are spans below its call; those of the user's own code are calls of their
-own (see `retries`). A call that was never answered is no retry: what an answer would have taken is
-in no trace.
+own, perhaps the last one of another model (see `retries`). A call that was never answered is no
+retry: what an answer would have taken is in no trace.
 """
 
 import re
@@ -36,10 +36,13 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
             yield _candidate(facts, call, attempts, "proved", by_sdk=True)
     own = retries(facts.flow, kinds.calls) if facts.errors else ()
     ends = {retry.failed: retry.again for retry in own}
+    others = {retry.failed for retry in own if retry.instead}
     for retry in own:
         error = spans[retry.failed].error or ""
         answered = retry.again
+        instead = retry.failed in others
         while answered in ends:
+            instead = instead or answered in others
             answered = ends[answered]
         if spans[answered].error is not None:
             continue
@@ -51,9 +54,10 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
             if not (same and is_given_up(facts, retry.failed)):
                 continue
             same = False
-        known: Evidence = "proved" if same else "likely"
+        known: Evidence = "proved" if same and not instead else "likely"
         then = {retry.failed: retry.again}
-        yield _candidate(facts, retry.again, [retry.failed], known, then=then)
+        call = answered if instead else retry.again
+        yield _candidate(facts, call, [retry.failed], known, then=then, instead=instead)
 
 
 _NOTHING: Final[Mapping[int, int]] = {}
@@ -101,6 +105,7 @@ def _candidate(
     *,
     by_sdk: bool = False,
     then: Mapping[int, int] = _NOTHING,
+    instead: bool = False,
 ) -> Candidate:
     spans = facts.trace.spans
     errors = Counter(error for i in attempts if (error := spans[i].error) is not None)
@@ -114,6 +119,7 @@ def _candidate(
     said = f" ({listed(named)})" if named else ""
     billed = spent_in_vain(facts, attempts, then)
     used = f" What failed used {billed.tokens:,} tokens." if billed.tokens else ""
+    became = "asked instead" if instead else "answered"
     return Candidate(
         title=f"avoid {what}{said}",
         plural="avoid failed attempts",
@@ -122,7 +128,7 @@ def _candidate(
         change=FirstAttempt(tuple(attempts)),
         evidence=evidence,
         why=(
-            f"{spans[call].name} was answered after {what}{pauses}{said}. No more is saved than "
+            f"{spans[call].name} was {became} after {what}{pauses}{said}. No more is saved than "
             f"these took: what it takes to avoid them is in no trace.{used}"
         ),
         fix=fix,
@@ -156,13 +162,16 @@ RULE: Final = Rule(
     evidence=(
         "proved: the attempts of an SDK are spans below its call, or a call failed and the same "
         "was asked again. likely: a failed model call is followed by one of the same model, and "
-        "what they were given is not known. Nothing is said of calls that were never answered, of "
-        "calls that somebody stopped, of another model that was asked instead, of a model that "
-        "calls a tool again, or where all of it took less than 0.3 s. A call that was cut off and "
-        "asked again the same, while nothing else ended just then, ran into a time-out."
+        "what they were given is not known; or by one of another model that is known to be given "
+        "the same, or that follows attempts in vain, where neither is known. Nothing is said of "
+        "calls that were never answered, of calls that somebody stopped, of models that are all "
+        "asked whatever they answer, of a model that calls a tool again, or where all of it took "
+        "less than 0.3 s. A call that was cut off and asked again the same, while nothing else "
+        "ended just then, ran into a time-out."
     ),
     saving=(
-        "The wall time now, minus that of a replay without the failed attempts and their pauses: "
+        "The wall time now, minus that of a replay without the failed attempts and their pauses "
+        "(of another model that was asked instead, its call stays): "
         "an upper bound, as staying below a limit may mean waiting, too. And the price of the "
         "tokens that failed attempts report, minus what the answered one would have paid for what "
         "they had cached; where none are reported, it is not known if an attempt was billed."

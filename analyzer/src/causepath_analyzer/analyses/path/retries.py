@@ -8,7 +8,11 @@ between, is an attempt, and the time until the next one starts is its pause. So 
 failed and was called again with equal arguments. Content and digests know more than the order: two
 calls that are known to ask for different things are no retry of each other (a loop that goes on
 with the next item), and where both are known to ask for the same, what other branches do meanwhile
-does not matter. A call of another model is a fallback, not a retry.
+does not matter.
+
+A call of another model is a fallback, and counts as one where it is known to ask for the same, or
+where the one that failed had itself been tried again in vain and nobody knows what either asks for.
+It is none where models are asked side by side, or one after the other whatever they answer.
 
 A function or a step of a framework that is recorded around each attempt, and holds nothing else, is
 part of it: then these follow each other below one parent.
@@ -22,16 +26,19 @@ the next one starts at or after the end of the failed one.
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
 
 from causepath_analyzer.analyses.path.data_flow import DataFlow
+from causepath_analyzer.analyses.path.status import is_stopped
 from causepath_analyzer.model import NO_SPAN, Trace
 
 
 class Retry(Struct, frozen=True, gc=False):
-    """The call ``failed`` was made again as the call ``again``.
+    """The call ``failed`` was made again as the call ``again``, perhaps with another model
+    ``instead``.
 
     ``whole_failed`` and ``whole_again`` are these calls, or the outermost step around each; the
     pause between them, from ``failed_ns`` to ``again_ns``, is time of the span ``parent``, which is
@@ -45,6 +52,7 @@ class Retry(Struct, frozen=True, gc=False):
     whole_failed: int
     whole_again: int
     parent: int
+    instead: bool = False
 
 
 _RELEASE: Final = re.compile(r"[-@](?:latest|v?\d{3,}(?:-?\d{2}){0,2})$")
@@ -67,9 +75,13 @@ def retries(flow: DataFlow, calls: Sequence[int]) -> tuple[Retry, ...]:
         return ()
     found: list[Retry] = []
     taken: set[int] = set()
+    all_asked = _all_asked(trace, calls, flow)
     for i in failed:
         whole = _whole(trace, i)
         again, later = _again(trace, calls, flow, i, whole, taken)
+        instead = again == NO_SPAN
+        if instead:
+            again, later = _instead(trace, calls, flow, i, whole, taken, all_asked)
         if again != NO_SPAN:
             taken.add(again)
             found.append(
@@ -81,6 +93,7 @@ def retries(flow: DataFlow, calls: Sequence[int]) -> tuple[Retry, ...]:
                     whole,
                     later,
                     trace.parents[whole],
+                    instead,
                 )
             )
     return tuple(found)
@@ -137,6 +150,90 @@ _MOST_LOOKED_AT: Final = 128
 """Siblings that began after a failed one; bounds the work on a hostile trace."""
 
 
+def _instead(
+    trace: Trace,
+    calls: Sequence[int],
+    flow: DataFlow,
+    failed: int,
+    whole: int,
+    taken: set[int],
+    all_asked: frozenset[tuple[str, str]],
+) -> tuple[int, int]:
+    """Finds the call of another model that was made in place of `failed`, as `_again` does."""
+    spans = trace.spans
+    if (
+        calls[failed] != failed
+        or not _model(trace, failed)
+        or is_stopped(spans[failed].error or "")
+    ):
+        return NO_SPAN, NO_SPAN
+    parent = trace.parents[whole]
+    family = trace.children[parent] if parent != NO_SPAN else trace.roots
+    after = bisect_right(family, whole)
+    later = next(iter(family[after : after + 1]), NO_SPAN)
+    if later == NO_SPAN or spans[later].start_ns < spans[whole].ended_ns:
+        return NO_SPAN, NO_SPAN
+    i = later if whole == failed else _first_call(trace, calls, later)
+    if i in taken or calls[i] != i or not _model(trace, i) or _one_model(trace, failed, i):
+        return NO_SPAN, NO_SPAN
+    same = _asks_the_same(flow, failed, i)
+    tried = failed in taken or any(spans[n].category == "retry" for n in trace.children[failed])
+    if same is False or (same is None and not tried) or _is_each(trace, failed, i):
+        return NO_SPAN, NO_SPAN
+    # Where an answer keeps nobody from asking the next model, all are asked whatever they answer.
+    for one in (_first_call(trace, calls, n) for n in family[after + 1 : after + 2]):
+        others = calls[one] == one and not any(_one_model(trace, one, n) for n in (failed, i))
+        if others and spans[i].error is None and _asks_the_same(flow, i, one) is not False:
+            return NO_SPAN, NO_SPAN
+    for one in (_first_call(trace, calls, n) for n in family[max(0, after - 2) : after - 1]):
+        others = calls[one] == one and not _one_model(trace, one, failed)
+        if others and spans[one].error is None and _asks_the_same(flow, one, i):
+            return NO_SPAN, NO_SPAN
+    return (NO_SPAN, NO_SPAN) if _models(trace, failed, i) in all_asked else (i, later)
+
+
+def _all_asked(trace: Trace, calls: Sequence[int], flow: DataFlow) -> frozenset[tuple[str, str]]:
+    """Finds pairs of models of which the second one was asked although the first had answered the
+    same, or while it did."""
+    found = set()
+    for family in (trace.roots, *trace.children):
+        for one, other in pairwise(family):
+            first, second = _first_call(trace, calls, one), _first_call(trace, calls, other)
+            if (
+                calls[first] == first
+                and calls[second] == second
+                and trace.spans[first].error is None
+                and not _one_model(trace, first, second)
+                and _asks_the_same(flow, first, second) is not False
+            ):
+                found.add(_models(trace, first, second))
+    return frozenset(found)
+
+
+def _asks_the_same(flow: DataFlow, one: int, other: int) -> bool | None:
+    """Tells whether calls of two models are given the same by the user and by tools; ``None`` where
+    that is not known. Each provider has its own form for instructions and tools."""
+    asked, also = flow.prompt(one), flow.prompt(other)
+    if asked is not None and also is not None:
+        told, likewise = (
+            [block.digest for block in blocks if block.role == "user"] for blocks in (asked, also)
+        )
+        return told == likewise if told and likewise else None
+    begins, alike = flow.opening(one), flow.opening(other)
+    return None if begins is None or alike is None else begins == alike
+
+
+def _is_each(trace: Trace, failed: int, later: int) -> bool:
+    """Tells whether both are rounds of one loop that goes on whatever is answered."""
+    one, other = trace.spans[failed].site, trace.spans[later].site
+    return (
+        one is not None
+        and other is not None
+        and one.loop_kind == "each"
+        and (one.loop, one.loop_kind) == (other.loop, other.loop_kind)
+    )
+
+
 def _may_be(trace: Trace, calls: Sequence[int], failed: int, later: int) -> bool:
     """Tells whether `later` can be `failed` tried again, if it is not known what `later` asks
     for."""
@@ -188,6 +285,10 @@ def _one_model(trace: Trace, failed: int, later: int) -> bool:
 def _model(trace: Trace, call: int) -> str:
     told = trace.spans[call].model_call
     return (told.model if told is not None else None) or ""
+
+
+def _models(trace: Trace, one: int, other: int) -> tuple[str, str]:
+    return _unreleased(_model(trace, one)), _unreleased(_model(trace, other))
 
 
 def _unreleased(model: str) -> str:

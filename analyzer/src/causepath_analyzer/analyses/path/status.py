@@ -73,6 +73,7 @@ _STOPPED: Final = (
 )
 _TIMED_OUT: Final = re.compile(rf"\S*(?:{_LATE})\S*\Z", re.IGNORECASE)
 _INTERRUPTED: Final = re.compile(rf"(?:\S*\W)?(?:{_STOPPED})\Z", re.IGNORECASE)
+_TOO_LATE: Final = re.compile(_LATE, re.IGNORECASE)
 _CUT_OFF: Final = re.compile(rf"{_LATE}|{_STOPPED}|cancel|interrupt", re.IGNORECASE)
 
 
@@ -80,6 +81,11 @@ def is_cut_off(error: str) -> bool:
     """Tells whether what ended with this type or message of an error was given up by whoever asked
     for it, and not refused."""
     return _CUT_OFF.search(error) is not None
+
+
+def is_stopped(error: str) -> bool:
+    """Tells whether it was given up for another reason than the time that it took."""
+    return is_cut_off(error) and _TOO_LATE.search(error) is None
 
 
 def _kind_of(error: str) -> RunOutcome:
