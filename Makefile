@@ -35,6 +35,7 @@ test: $(READY)  ## all tests but those of the groups below
 test-sdks: $(READY) $(OLDEST)/.ready $(SILENT)/.ready  ## the plugin's tests against the oldest SDKs, and the last one without spans of its own
 	for sdk in $(OLDEST) $(SILENT); do \
 	  PYTHONPATH=$$sdk $(BIN)/python -m pytest -n 2 --dist worksteal tests/plugin tests/contract \
+	    -m "not (slow or backends or formats or frameworks or hosts or opentelemetry or screenshots)" \
 	    --ignore tests/plugin/test_ways_in.py --ignore tests/plugin/test_beside.py --ignore tests/plugin/test_safety.py --ignore tests/plugin/test_soak.py -k "not really_saves" || exit 1; \
 	done
 

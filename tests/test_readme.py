@@ -76,11 +76,13 @@ def url() -> Iterator[str]:
         yield found
 
 
+@pytest.mark.programs
 def test_the_programs_run(folder: Path, url: str) -> None:
     outputs = [run([sys.executable, "-c", code], folder, url).stdout for code in blocks("python")]
     assert outputs == ["No umbrella needed.\n", "", "", "", "Nothing about umbrellas.\n"]
 
 
+@pytest.mark.programs
 def test_the_commands_succeed(folder: Path, url: str) -> None:
     commands = [
         line.partition("#")[0].strip()
@@ -99,6 +101,7 @@ def test_the_commands_succeed(folder: Path, url: str) -> None:
             )
 
 
+@pytest.mark.programs
 def test_the_budgets_of_the_settings_are_understood(folder: Path, url: str) -> None:
     run([sys.executable, "agent.py"], folder, url)
     output = run([f"{SCRIPTS}/causepath", "check"], folder, url, also=INCONCLUSIVE).stdout

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(60)]
 
 FORKS = Forks("anthropic", "opentelemetry.sdk.trace")
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.programs
+
 METHODS = [
     one for one in ("fork", "spawn", "forkserver") if one in multiprocessing.get_all_start_methods()
 ]

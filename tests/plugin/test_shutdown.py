@@ -18,6 +18,8 @@ from tests.support.traced_programs import spans_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.programs
+
 FORKS = Forks("anthropic", "opentelemetry.sdk.trace")
 STALLS = Reply("Hello.", usage=Usage(3, 2), latency=Latency(before_first_delta=60))
 
