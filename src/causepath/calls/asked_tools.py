@@ -219,7 +219,8 @@ class AskedTools:
         if failed:
             span.set_status(StatusCode.ERROR)
             span.set_attribute(semconv.ERROR_TYPE, semconv.TOOL_ERROR)
-        end_ns, content = max(asked.asked_ns, now_ns), self._words.content
+        # A call that begins as the window ends would take it off the path on Jaeger's page.
+        end_ns, content = max(asked.asked_ns, now_ns - APART_NS), self._words.content
         if content is not None:
             content.write(span, semconv.TOOL_ARGUMENTS, asked.call.input)
         if why is not None:
