@@ -49,7 +49,8 @@ invoke_agent research_agent internal agent
     attempt 2 client network
   execute_tool fetch_page internal tool <- chat claude-opus-5-5, \
 execute_tool search_web, execute_tool search_papers
-  chat claude-opus-5-5 client llm <- execute_tool fetch_page"""
+  chat claude-opus-5-5 client llm <- execute_tool fetch_page, \
+execute_tool search_papers, execute_tool search_web"""
 
 LONGEST_VALUE = 1_000
 
