@@ -143,11 +143,19 @@ LATE = """
       llm two                          |--|
 """
 
+ANOTHER_MODEL = """
+    agent run       |---------------------------------|
+      llm one        |-------------|                     model=m error={error} opening=1
+      llm two                        |-------|           model=n opening=1
+"""
+
 
 @pytest.mark.parametrize(
     ("drawing", "expected"),
     [
         (LATE.format(error="TimeoutError"), ["fetch timed out after 1.4 s"]),
+        (ANOTHER_MODEL.format(error="APITimeoutError"), ["one timed out after 1.4 s"]),
+        (ANOTHER_MODEL.format(error="RateLimitError"), []),
         (LATE.format(error="timeout"), ["fetch timed out after 1.4 s"]),
         (LATE.format(error="DEADLINE_EXCEEDED"), ["fetch timed out after 1.4 s"]),
         (LATE.format(error="ConnectTimeout"), ["fetch timed out after 1.4 s"]),

@@ -131,7 +131,7 @@ UNIT = 100 * MS
               llm two            |----|                 model=n error=529 opening=1
               llm three               |----|            model=o opening=1
             """,
-            [("avoid failed attempts, 2 times", "likely", 10)],
+            [("avoid 1 failed attempt (529)", "likely", 5)],  # the time-out is CP504
             id="one model after the other",
         ),
         pytest.param(

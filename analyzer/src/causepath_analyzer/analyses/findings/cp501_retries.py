@@ -46,6 +46,8 @@ def retried_calls(facts: Facts) -> Iterator[Candidate]:
             answered = ends[answered]
         if spans[answered].error is not None:
             continue
+        if retry.instead and _LATE.search(error):
+            continue  # CP504: nobody asked it again, and it may only have needed longer
         asked = facts.flow.given(retry.failed)
         also = facts.flow.given(retry.again)
         same = kinds.calls[retry.failed] != retry.failed or (asked is not None and asked == also)
@@ -164,10 +166,10 @@ RULE: Final = Rule(
         "was asked again. likely: a failed model call is followed by one of the same model, and "
         "what they were given is not known; or by one of another model that is known to be given "
         "the same, or that follows attempts in vain, where neither is known. Nothing is said of "
-        "calls that were never answered, of calls that somebody stopped, of models that are all "
-        "asked whatever they answer, of a model that calls a tool again, or where all of it took "
-        "less than 0.3 s. A call that was cut off and asked again the same, while nothing else "
-        "ended just then, ran into a time-out."
+        "calls that were never answered, of calls that somebody stopped, of another model after a "
+        "time-out (CP504), of models that are all asked whatever they answer, of a model that "
+        "calls a tool again, or where all of it took less than 0.3 s. A call that was cut off and "
+        "asked again the same, while nothing else ended just then, ran into a time-out."
     ),
     saving=(
         "The wall time now, minus that of a replay without the failed attempts and their pauses "

@@ -32,7 +32,7 @@ def time_outs(facts: Facts) -> Iterator[Candidate]:
     }
     if not late:
         return
-    late -= {retry.failed for retry in retries(facts.flow, kinds.calls)}  # CP501
+    late -= {one.failed for one in retries(facts.flow, kinds.calls) if not one.instead}  # CP501
     waited_ns: dict[int, int] = {}
     for section in facts.path.sections:
         above, outermost = section.span, NO_SPAN
@@ -79,8 +79,8 @@ RULE: Final = Rule(
     code="CP504",
     title="A call that timed out",
     what=(
-        "The run waited for a call until its time-out, and got nothing for it. Time-outs that were "
-        "retried and answered in the end are CP501."
+        "The run waited for a call until its time-out, and got nothing for it, or asked another "
+        "model instead. Time-outs that were retried and answered in the end are CP501."
     ),
     evidence=(
         "proved: the error of its span says that it timed out or exceeded its deadline, and the "
