@@ -79,10 +79,11 @@ def test_runs(causepath_runs):
 @pytest.mark.parametrize("times", [1, 2])
 async def test_async(anyio_backend, times):
     import causepath
-    client = anthropic.AsyncAnthropic(base_url=os.environ["API"], api_key="test")
-    with causepath.agent("research"):
-        for _ in range(times):
-            await client.messages.create(**ASK)
+    # Closed, as the SDK else closes it whenever it is collected, perhaps in another test's loop.
+    async with anthropic.AsyncAnthropic(base_url=os.environ["API"], api_key="test") as client:
+        with causepath.agent("research"):
+            for _ in range(times):
+                await client.messages.create(**ASK)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_outcomes(tmp_path: Path, arguments: tuple[str, ...]) -> None:
         printed = run_suite(tmp_path, api.url, "-rA", *arguments)
     assert outcomes(printed) == OUTCOMES, printed
     line = 1 + SUITE.splitlines().index("        client.messages.create(**ASK)")
-    awaited = 1 + SUITE.splitlines().index("            await client.messages.create(**ASK)")
+    awaited = 1 + SUITE.splitlines().index("                await client.messages.create(**ASK)")
     for told in (
         f"  at test_agents.py:{line} agent: claude-opus-5-5",
         f"  at test_agents.py:{awaited} test_async: claude-opus-5-5",
